@@ -1,0 +1,31 @@
+"""What is read and written: volumes, label maps, the cases of a data set, and the folder of a run."""
+
+from heartmend.data.cohort import Case, Cohort, discover_cohort
+from heartmend.data.labels import LabelVolume, Other, read_labels, write_labels_like
+from heartmend.data.names import case_id
+from heartmend.data.run import Run, file_fingerprint, fingerprint, versions
+from heartmend.data.volume import Volume, read_image, read_volume
+from heartmend.files import atomic_write, write_json, write_npz, write_safetensors, write_text
+
+__all__ = [
+    "Case",
+    "Cohort",
+    "LabelVolume",
+    "Other",
+    "Run",
+    "Volume",
+    "atomic_write",
+    "case_id",
+    "discover_cohort",
+    "file_fingerprint",
+    "fingerprint",
+    "read_image",
+    "read_labels",
+    "read_volume",
+    "versions",
+    "write_json",
+    "write_labels_like",
+    "write_npz",
+    "write_safetensors",
+    "write_text",
+]

@@ -1,0 +1,160 @@
+"""A data set: which files belong to which case, and how it numbers the structures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heartmend.anatomy import Anatomy
+from heartmend.data.labels import LabelVolume, Other, read_labels, write_labels_like
+from heartmend.data.names import by_case, volume_ending
+from heartmend.data.volume import Volume, read_image
+from heartmend.errors import BadInputError, ConfigError
+from heartmend.space import Grid
+from heartmend.types import BACKGROUND, Labels, Mask
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient's files."""
+
+    id: str
+    labels_path: Path
+    image_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The cases of a data set in the order of their ids, and what its numbers mean."""
+
+    cases: tuple[Case, ...]
+    anatomy: Anatomy
+    other: Other = "error"
+    file_ids: Mapping[int, int] | None = None
+    """The data set's id -> the anatomy's id; None where they are the same."""
+    images_alone: tuple[Path, ...] = ()
+    """Images for which there is no label map."""
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, id: str) -> Case:
+        """The case with this id; BadInputError when there is none."""
+        for case in self.cases:
+            if case.id == id:
+                return case
+        raise BadInputError(f"no case {id!r} among {len(self)} cases from {self.cases[0].id} to {self.cases[-1].id}")
+
+    def read_labels(self, case: Case) -> LabelVolume:
+        """The case's label map in the anatomy's ids."""
+        return read_labels(case.labels_path, self.anatomy, self.other, self.file_ids)
+
+    def read_image(self, case: Case, grid: Grid | None = None) -> Volume | None:
+        """The case's CT, on `grid` when one is given; None when it has none."""
+        return None if case.image_path is None else read_image(case.image_path, grid)
+
+    def write_labels(self, case: Case, labels: Labels, out: Path, kept: Mask | None = None) -> None:
+        """Write labels in the anatomy's ids as the case's own file has them: header, ids, all but the voxels."""
+        write_labels_like(labels, case.labels_path, out, self.file_ids, kept)
+
+
+def discover_cohort(
+    labels_dir: str | Path,
+    images_dir: str | Path | None = None,
+    *,
+    anatomy: Anatomy,
+    other: Other = "error",
+) -> Cohort:
+    """Find the cases of a folder of label maps, or of an nnU-Net v2 data set folder, sorted by id.
+
+    Of an nnU-Net data set (dataset.json, labelsTr, imagesTr) the first channel is the image, and the names in
+    dataset.json say what its ids mean. A case without an image stays; an image without a label map is listed in
+    `images_alone`. Raises BadInputError when there is no case, when two files claim one, and when no image fits.
+    """
+    root = Path(labels_dir)
+    if not root.is_dir():
+        raise BadInputError(f"{root}: not a folder; give the folder that holds the label maps")
+    file_ids, ending = None, None
+    described = root / "dataset.json"
+    images = None if images_dir is None else Path(images_dir)
+    if described.is_file() and (root / "labelsTr").is_dir():
+        table = _read_table(described)
+        file_ids, ending = _file_ids(table, described, anatomy), table.get("file_ending")
+        if images is None and (root / "imagesTr").is_dir():
+            images = root / "imagesTr"
+        root = root / "labelsTr"
+    label_paths = by_case(_volumes(root, ending), "label")
+    if not label_paths:
+        raise BadInputError(f"{root}: holds no label map (.nii.gz, .nii, .nrrd or .mha)")
+    image_paths = {} if images is None else _images(images)
+    if images is not None and not image_paths.keys() & label_paths.keys():
+        raise BadInputError(
+            f"{images}: none of its {len(image_paths)} images belongs to one of the {len(label_paths)} label maps of "
+            f"{root}; the ids are {_some(image_paths)} there and {_some(label_paths)} here"
+        )
+    return Cohort(
+        cases=tuple(Case(id, path, image_paths.get(id)) for id, path in label_paths.items()),
+        anatomy=anatomy,
+        other=other,
+        file_ids=file_ids,
+        images_alone=tuple(path for id, path in image_paths.items() if id not in label_paths),
+    )
+
+
+def _volumes(folder: Path, ending: str | None = None) -> list[Path]:
+    """All that is named as a volume, be it readable or not: a folder or a dead link must be told, not passed over."""
+    paths = [p for p in folder.iterdir() if not p.name.startswith(".") and volume_ending(p)]
+    return sorted(p for p in paths if ending is None or p.name.endswith(ending))
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise BadInputError(f"{folder}: not a folder; give the folder that holds the images")
+    return by_case(_volumes(folder), "image")
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInputError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(table, dict) or not isinstance(table.get("labels"), dict):
+        raise BadInputError(f'{path}: not a data set of nnU-Net v2: it has no table "labels" of names and ids')
+    if not isinstance(table.get("file_ending", ""), str):
+        raise BadInputError(f"{path}: file_ending is not a text")
+    return table
+
+
+def _file_ids(table: Mapping[str, Any], path: Path, anatomy: Anatomy) -> dict[int, int]:
+    """The data set's id -> the anatomy's, by the structures' names. Names that the anatomy lacks are left out."""
+    known: dict[int, int] = {}
+    for name, number in table["labels"].items():
+        if isinstance(number, list):
+            raise BadInputError(f"{path}: label {name!r} is a region of ids {number}; only single ids can be mended")
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 65535:
+            raise BadInputError(f"{path}: label {name!r} has {number!r} for an id")
+        try:
+            id = anatomy.by_name(name).id
+        except ConfigError:
+            continue
+        if number == BACKGROUND or number in known or id in known.values():
+            raise BadInputError(f"{path}: label {name!r} has the id {number}, or means a structure, that is taken")
+        known[number] = id
+    if not known:
+        names = ", ".join(map(str, table["labels"]))
+        raise BadInputError(
+            f"{path}: none of its labels ({names}) is a structure of anatomy {anatomy.name} "
+            f"({', '.join(anatomy.names)}); give an anatomy file with these names"
+        )
+    return known
+
+
+def _some(ids: Mapping[str, Path]) -> str:
+    listed = list(ids)[:3]
+    return ", ".join(map(repr, listed)) + (", ..." if len(ids) > len(listed) else "") if ids else "none"

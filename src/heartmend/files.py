@@ -1,0 +1,103 @@
+"""Files that are either whole or not there: written beside their final name, synced, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save as encode_tensors
+
+TEMPORARY_PREFIX = ".heartmend-tmp-"
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; when the block ends well it becomes `path`, else it goes.
+
+    The temporary name keeps the ending of the final one, because some writers choose the format by it. The
+    folder is made when it is not there. After a kill at any moment `path` is the old file or the new one, whole.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    ending = "".join(final.suffixes[-2:])
+    if len(ending) > 16:
+        ending = final.suffix
+    temporary = final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{ending}"
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(final.parent)
+
+
+def write_bytes(path: str | os.PathLike[str], *chunks: bytes | memoryview) -> None:
+    """Write the chunks, one after the other, as one file, atomically."""
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text atomically, with the line ends as they are in `text`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON atomically; paths and NumPy scalars and arrays are allowed, NaN is not."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=jsonable) + "\n")
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], *, compressed: bool = True) -> None:
+    """Write named arrays as one .npz atomically; read it with `allow_pickle=False`, which is NumPy's default."""
+    objects = [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]
+    if objects:
+        raise TypeError(f"{path}: arrays of objects would be pickled, which nothing here ever reads: {objects}")
+    save = np.savez_compressed if compressed else np.savez
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        save(file, **dict(arrays))  # type: ignore[arg-type]  # the stub takes the names for `allow_pickle`
+
+
+def write_safetensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named arrays and a table of strings as one .safetensors file, atomically."""
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    write_bytes(path, encode_tensors(contiguous, metadata=dict(metadata or {})))
+
+
+def sweep_temporaries(folder: Path) -> int:
+    """Remove what killed writers left under `folder`; only for one who holds the folder's lock."""
+    leftovers = [p for p in folder.rglob(f"{TEMPORARY_PREFIX}*") if p.is_file() and not p.is_symlink()]
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def jsonable(value: Any) -> Any:
+    """`json.dumps(default=...)`: NumPy scalars and arrays, paths, sets in order, pydantic models."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    raise TypeError(f"cannot be written as JSON: {type(value).__name__}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,146 @@
+"""What a fit aims at: for each case, the signed distances of its structures and where their boundaries are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cc3d
+import edt
+import numpy as np
+import numpy.typing as npt
+
+from heartmend.anatomy.schema import UNKNOWN
+
+CLIP_MM = 8.0
+"""Distances are kept up to here: further off they say nothing that helps, and a byte holds them."""
+STEP_MM = CLIP_MM / 127
+BAND_MM = 4.0
+CRUMB_SHARE = 0.04
+"""A piece smaller than this share of its structure's largest says nothing about the shape."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One case as the fit sees it, in the unit frame at a resolution of n cells a side.
+
+    voxels: (m,) flat indices of the known cells that may be drawn, the band's first; band: how many lie within
+    `BAND_MM` of a boundary; distances: (m, heads) int8, signed distance to the boundary in steps of `STEP_MM`,
+    positive inside; far_share: share of the known cells off the band that are listed. centroids: (heads, 3) unit
+    coordinates of the structures, NaN where absent or cut off by the field of view. present: (heads,).
+    """
+
+    case_id: str
+    side: int
+    size_mm: tuple[float, float, float]
+    voxels: npt.NDArray[np.int32]
+    band: int
+    distances: npt.NDArray[np.int8]
+    far_share: float
+    centroids: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+
+
+def without_crumbs(mask: Mask, share: float = CRUMB_SHARE) -> Mask:
+    """The mask without the pieces (26 neighbours) that are smaller than `share` of its largest piece.
+
+    Parts of a vessel that was cut stay: what they have lost is the gap, not themselves.
+    """
+    pieces, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    if count < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    kept: Mask = (sizes >= share * sizes.max())[pieces]
+    return kept
+
+
+def signed_distance_mm(
+    mask: Mask, spacing_mm: Sequence[float], known: Mask | None = None, clip_mm: float = CLIP_MM
+) -> npt.NDArray[np.float32]:
+    """Signed distance (x, y, z) in mm to the boundary of a mask, positive inside, clipped at ± `clip_mm`.
+
+    The boundary runs on the faces between voxels. Where nothing is known (`known` false) there is no boundary:
+    a structure that leaves the field of view is not closed there. Computed in the mask's own box.
+    """
+    out = np.full(mask.shape, -clip_mm, dtype=np.float32)
+    if not mask.any():
+        return out
+    reach = [int(np.ceil(clip_mm / s)) + 2 for s in spacing_mm]
+    lines = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
+    box = tuple(slice(max(line[0] - r, 0), line[-1] + r + 1) for line, r in zip(lines, reach, strict=True))
+    part = np.ascontiguousarray(mask[box])
+    outside = ~part if known is None else ~part & known[box]
+    half = min(spacing_mm) / 2
+    # edt takes False as the target; what is unknown is no target for the inside.
+    inward = np.maximum(edt.edt(~outside, anisotropy=spacing_mm) - half, 0) * part
+    outward = np.maximum(edt.edt(~part, anisotropy=spacing_mm) - half, 0)
+    out[box] = np.clip(inward - outward, -clip_mm, clip_mm)
+    return out
+
+
+def head_distance_mm(
+    labels: npt.NDArray[np.uint8], size_mm: tuple[float, float, float], id: int
+) -> npt.NDArray[np.float32]:
+    """Signed distance (n, n, n) in mm to one structure of a label map in the unit frame, its crumbs left out."""
+    spacing = [length / n for length, n in zip(size_mm, labels.shape, strict=True)]
+    known = labels != UNKNOWN
+    return signed_distance_mm(without_crumbs(labels == id), spacing, None if known.all() else known)
+
+
+def make_target(
+    case_id: str,
+    labels: npt.NDArray[np.uint8],
+    size_mm: tuple[float, float, float],
+    ids: Sequence[int],
+    *,
+    far_share: float = 0.05,
+    seed: int = 0,
+) -> Target:
+    """The target of one case from its labels (n, n, n) in the unit frame, 255 being unknown; heads in order of `ids`."""
+    side = labels.shape[0]
+    known = labels != UNKNOWN
+    everywhere = bool(known.all())
+    near = np.zeros(labels.shape, dtype=bool)
+    layers, centroids, present = [], [], []
+    for id in ids:
+        mask = without_crumbs(labels == id)
+        distance = head_distance_mm(labels, size_mm, id)
+        near |= np.abs(distance) < BAND_MM
+        layers.append(np.round(distance / STEP_MM).astype(np.int8))
+        present.append(bool(mask.any()))
+        centroids.append(_centroid(mask, known, everywhere))
+    near &= known
+    far = known & ~near
+    rng = np.random.default_rng(seed)
+    band = np.flatnonzero(near)
+    rest = np.flatnonzero(far)
+    rest = np.sort(rng.choice(rest, size=round(far_share * len(rest)), replace=False)) if len(rest) else rest
+    voxels = np.concatenate([band, rest]).astype(np.int32)
+    distances = np.stack([layer.reshape(-1)[voxels] for layer in layers], axis=1)
+    return Target(
+        case_id=case_id, side=side, size_mm=size_mm, voxels=voxels, band=len(band), distances=distances,
+        far_share=far_share, centroids=np.array(centroids, dtype=np.float32), present=np.array(present),
+    )  # fmt: skip
+
+
+def _centroid(mask: Mask, known: Mask, everywhere: bool) -> tuple[float, float, float]:
+    nowhere = (float("nan"),) * 3
+    if not mask.any() or (not everywhere and _is_cut(mask, known)):
+        return nowhere
+    total = mask.sum()
+    sums = [mask.sum(axis=tuple({0, 1, 2} - {a})) for a in range(3)]
+    centres = [(np.arange(n) + 0.5) * 2 / n - 1 for n in mask.shape]
+    x, y, z = (float(s @ c / total) for s, c in zip(sums, centres, strict=True))
+    return x, y, z
+
+
+def _is_cut(mask: Mask, known: Mask, share: float = 0.005) -> bool:
+    """Whether the field of view ends inside the structure: a fair part of its cells has unknown neighbours."""
+    beside = 0
+    for axis in range(3):
+        m, k = np.moveaxis(mask, axis, 0), np.moveaxis(known, axis, 0)
+        beside += int((m[:-1] & ~k[1:]).sum() + (m[1:] & ~k[:-1]).sum())
+    return beside > share * int(mask.sum())

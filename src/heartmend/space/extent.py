@@ -1,0 +1,90 @@
+"""Where a label map's structures are, whatever islands lie about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import find_objects
+
+# A piece of a structure carries its bulk when it has this share of the voxels of the structure's largest piece.
+BULK_SHARE = 0.1
+# A piece further than this from the heart's box counts only when it is large beside the largest piece of all.
+REACH_MM = 10.0
+
+Box = npt.NDArray[np.int64]
+"""(2, 3): the first index inside and the first index behind, on each axis."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    box: Box
+    voxels: int
+
+
+def bulk_box(labels: npt.NDArray[np.integer], ids: Iterable[int], spacing_mm: tuple[float, ...]) -> Box | None:
+    """The smallest box about the pieces that carry the bulk of the structures `ids`; None when there are none.
+
+    labels: (x, y, z). Beginning at the largest piece, each piece joins that holds at least a tenth of its
+    structure's largest one and lies within 10 mm of the box so far, or that holds a tenth of the largest piece of
+    all wherever it lies. So a far island does not move the box, crumbs never do, and a structure that is cut in
+    two, a descending aorta and the second of two coronary trees count in full.
+    """
+    wanted = sorted(set(ids))
+    regions = _regions(labels, max(wanted, default=0))
+    pieces = [piece for id in wanted if id in regions for piece in _bulk_pieces(labels, id, regions[id])]
+    if not pieces:
+        return None
+    pieces.sort(key=lambda p: (-p.voxels, p.box.tolist()))
+    seed = pieces[0]
+    large = [p.box for p in pieces if p.voxels >= BULK_SHARE * seed.voxels]
+    box = _joined(large)
+    waiting = [p.box for p in pieces if p.voxels < BULK_SHARE * seed.voxels]
+    while near := [b for b in waiting if _gap_mm(box, b, spacing_mm) <= REACH_MM]:
+        box = _joined([box, *near])
+        waiting = [b for b in waiting if _gap_mm(box, b, spacing_mm) > REACH_MM]
+    return box
+
+
+def _regions(labels: npt.NDArray[np.integer], largest_id: int) -> dict[int, tuple[slice, ...]]:
+    """The smallest box about each id up to `largest_id` that there is."""
+    if largest_id < 1:
+        return {}
+    filled = [np.flatnonzero(labels.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    if not filled[0].size:
+        return {}
+    offset = [int(f[0]) for f in filled]
+    part = labels[tuple(slice(f[0], f[-1] + 1) for f in filled)]
+    # find_objects walks the last axis fastest: several times faster when that is how the memory lies.
+    order = np.argsort([-s for s in part.strides], kind="stable")
+    boxes = find_objects(part.transpose(order), max_label=largest_id)
+    back = np.argsort(order)
+    return {
+        id: tuple(slice(box[b].start + o, box[b].stop + o) for b, o in zip(back, offset, strict=True))
+        for id, box in enumerate(boxes, start=1)
+        if box is not None
+    }
+
+
+def _bulk_pieces(labels: npt.NDArray[np.integer], id: int, region: tuple[slice, ...]) -> list[_Piece]:
+    pieces = cc3d.connected_components(labels[region] == id, connectivity=26)
+    counts = np.bincount(pieces.ravel(order="K"))
+    counts[0] = 0
+    found = []
+    for piece, box in _regions(pieces, len(counts) - 1).items():
+        if counts[piece] >= BULK_SHARE * counts.max():
+            edges = [(r.start + b.start, r.start + b.stop) for r, b in zip(region, box, strict=True)]
+            found.append(_Piece(box=np.array(edges).T, voxels=int(counts[piece])))
+    return found
+
+
+def _joined(boxes: list[Box]) -> Box:
+    return np.stack([np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)])
+
+
+def _gap_mm(a: Box, b: Box, spacing_mm: tuple[float, ...]) -> float:
+    gap_voxels = np.maximum(0, np.maximum(a[0] - b[1], b[0] - a[1]))
+    return float(np.linalg.norm(gap_voxels * spacing_mm))

@@ -1,0 +1,98 @@
+"""The grid that a volume lies on: its shape, and the affine from voxel index to millimetres in RAS+ space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from heartmend.errors import BadInputError
+from heartmend.types import FloatArray, Triple
+
+# A voxel edge outside this range is a header that was filled in wrongly, not a scan of a body.
+SPACING_LIMITS_MM = (0.005, 100.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A lattice of voxels in space. Voxel (i, j, k) has its centre at affine @ (i, j, k, 1), in mm, RAS+.
+
+    Raises BadInputError for a shape that is not three positive numbers and for an affine that is not invertible.
+    """
+
+    shape: Triple
+    affine: FloatArray
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 3 or min(shape) < 1:
+            raise BadInputError(f"a grid has three positive sizes, not {self.shape}")
+        affine = np.array(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.array_equal(affine[3], (0, 0, 0, 1)):
+            raise BadInputError(f"not an affine of finite numbers with last row 0 0 0 1: {affine.tolist()}")
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        low, high = SPACING_LIMITS_MM
+        if not ((spacing >= low) & (spacing <= high)).all():
+            raise BadInputError(f"voxel spacing {_mm(spacing)} mm is outside {low} to {high} mm; mend the header")
+        # The product of the spacings is the largest volume that such voxels can have: this is free of scale.
+        if abs(np.linalg.det(affine[:3, :3])) < 1e-3 * spacing.prod():
+            raise BadInputError(f"singular affine, two voxel axes are parallel: {affine[:3, :3].tolist()}")
+        affine.setflags(write=False)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """The length of a voxel's edge along each voxel axis."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
+
+    @property
+    def voxel_mm3(self) -> float:
+        """The volume of a voxel."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def axcodes(self) -> tuple[str, str, str]:
+        """The direction into which each voxel axis mostly points, such as ("L", "P", "S")."""
+        x, y, z = nib.orientations.aff2axcodes(self.affine)
+        return x, y, z
+
+    def index_to_world(self, ijk: npt.ArrayLike) -> FloatArray:
+        """Millimetres (..., 3) of voxel indices (..., 3), which may lie between voxels or outside."""
+        return np.asarray(ijk, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def world_to_index(self, xyz: npt.ArrayLike) -> FloatArray:
+        """Continuous voxel indices (..., 3) of points (..., 3) in mm: the way back of `index_to_world`."""
+        return (np.asarray(xyz, dtype=np.float64) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
+
+    def is_close(self, other: Grid, tolerance_voxels: float = 0.05) -> bool:
+        """Whether no voxel of this grid lies further than `tolerance_voxels` from the same voxel of the other."""
+        if self.shape != other.shape:
+            return False
+        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1).reshape(-1, 3)
+        off = other.world_to_index(self.index_to_world(corners)) - corners
+        return bool(np.abs(off).max() <= tolerance_voxels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grid) and self.shape == other.shape and np.array_equal(self.affine, other.affine)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.affine.tobytes()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A table for JSON; `from_dict` gives the same grid back, to the last bit."""
+        return {"shape": list(self.shape), "affine": self.affine.tolist()}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Self:
+        """The grid that `to_dict` wrote."""
+        return cls(shape=tuple(table["shape"]), affine=np.asarray(table["affine"], dtype=np.float64))
+
+
+def _mm(lengths: npt.ArrayLike) -> str:
+    return " x ".join(f"{v:g}" for v in np.asarray(lengths))

@@ -1,0 +1,46 @@
+"""What the anatomies that come with Heartmend say."""
+
+import itertools
+
+import numpy as np
+import pytest
+from skimage.color import rgb2lab
+
+from heartmend.anatomy import built_in_anatomies, load_anatomy
+
+
+def test_the_ten_structures_are_numbered_as_in_the_reference_data_set() -> None:
+    heart = load_anatomy("heart")
+    assert dict(zip(heart.ids, heart.names, strict=True)) == {
+        1: "Myocardium", 2: "LA", 3: "LV", 4: "RA", 5: "RV", 6: "Aorta", 7: "PA", 8: "LAA", 9: "Coronary", 10: "PV",
+    }  # fmt: skip
+    assert heart.priority == ("Coronary", "LAA", "PV", "LA", "LV", "Myocardium", "Aorta", "RA", "RV", "PA")
+    assert [s.pieces for s in heart.structures] == [1, 1, 1, 1, 1, 2, 1, 1, 2, 2]
+    assert heart.by_name("LAA").must_touch == ("LA",)
+    assert heart.by_name("PV").must_touch == ("LA",)
+    assert [s.name for s in heart.structures if s.kind == "tube"] == ["Coronary"]
+
+
+def test_the_adrenal_gland_is_one_structure() -> None:
+    assert load_anatomy("adrenal").names == ("Adrenal",)
+
+
+def test_there_are_two_of_them() -> None:
+    assert built_in_anatomies() == ("adrenal", "heart")
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, in linear RGB.
+SIGHT = {
+    "normal": np.eye(3),
+    "protanope": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranope": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+}
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_any_two_colours_can_be_told_apart(sight: str) -> None:
+    rgb = np.array([s.colour for s in load_anatomy("heart").structures]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(SIGHT[sight]), 0, 1)
+    lab = rgb2lab(np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)[None])[0]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)) >= 30

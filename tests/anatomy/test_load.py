@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from heartmend.anatomy import Anatomy, load_anatomy, parse_anatomy
+from heartmend.errors import ConfigError
+
+KNEE = """
+name = "knee"
+priority = ["Femur", "Tibia"]
+
+[[structures]]
+id = 1
+name = "Femur"
+aliases = ["thigh bone"]
+colour = [10, 20, 30]
+kind = "wall"
+neighbours = ["Tibia"]
+
+[[structures]]
+id = 7
+name = "Tibia"
+colour = [40, 50, 60]
+kind = "wall"
+"""
+
+
+def test_a_users_own_file_is_as_good_as_ours(tmp_path: Path) -> None:
+    path = tmp_path / "knee.toml"
+    path.write_text(KNEE)
+    knee = load_anatomy(path)
+    assert knee == load_anatomy(str(path))
+    assert knee.ids == (1, 7)
+    assert knee.by_id(7).name == "Tibia"
+    assert knee.by_name("Thigh-Bone").id == 1
+    assert knee.are_neighbours("Tibia", "Femur")
+    assert not knee.are_neighbours("Tibia", "Tibia")
+
+
+def test_it_goes_through_json_and_back() -> None:
+    heart = load_anatomy("heart")
+    assert Anatomy.model_validate_json(heart.model_dump_json()) == heart
+
+
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_anatomy("heart").name = "liver"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["liver", "nowhere/liver.toml"])
+def test_an_unknown_one_is_told_with_those_there_are(name: str) -> None:
+    with pytest.raises(ConfigError, match="no such anatomy; give one of adrenal, heart"):
+        load_anatomy(name)
+
+
+def test_an_unknown_structure_is_told_with_those_there_are() -> None:
+    knee = parse_anatomy(KNEE, "knee.toml")
+    with pytest.raises(ConfigError, match="no structure 'Patella'; it has Femur, Tibia"):
+        knee.by_name("Patella")
+    with pytest.raises(ConfigError, match="no structure with id 2; it has 1, 7"):
+        knee.by_id(2)
+
+
+def test_all_mistakes_are_told_at_once_with_the_name_of_the_file() -> None:
+    wrong = (
+        KNEE.replace("[10, 20, 30]", "[10, 20, 300]")  # one
+        .replace('["Tibia"]', '["Patella"]')  # two
+        .replace("id = 7", "id = 7\ncolor = 1")  # three
+        .replace('kind = "wall"\nneigh', 'kind = "bone"\nneigh')  # four
+        .replace('["Femur", "Tibia"]', '["Femur", "Femur"]')  # five and six
+        + "smooth = true\nmax_volume_change = [1.5, 2]"  # seven and eight
+    )
+    with pytest.raises(ConfigError) as told:
+        parse_anatomy(wrong, "my knee.toml")
+    text = str(told.value)
+    assert text.startswith("my knee.toml: 8 mistakes:")
+    for part in (
+        "structures.Femur.colour.2", "Femur.neighbours names 'Patella'", "structures.Tibia.color:", "Femur.kind",
+        "priority names 'Femur' 2 times", "priority lacks 'Tibia'", "Tibia.smooth", "Tibia.max_volume_change",
+    ):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("id = 7", "id = 1", "id 1 is used 2 times"),
+        ("id = 7", "id = 0", "greater than 0"),
+        ("id = 7", "id = 255", "less than 255"),
+        ("id = 7", 'id = "7"', "valid integer"),
+        ("id = 7", "id = true", "valid integer"),
+        ('name = "Tibia"', 'name = "FEMUR"', "both called"),
+        ('name = "Tibia"', 'name = "thigh_bone"', "both called"),
+        ('name = "Tibia"', 'name = "../Tibia"', "pattern"),
+        ('["Tibia"]', '["Femur"]', "names itself"),
+        ("[[structures]]", "[[structure]]", "no [[structures]] table"),
+        ('name = "knee"', "name = ", "not TOML"),
+        ("id = 7", "id = 7\nmin_mm3 = nan", "min_mm3"),
+        ("id = 7", 'id = 7\nneighbours = "Femur"', "valid tuple"),
+    ],
+)
+def test_each_mistake_is_told(old: str, new: str, told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_anatomy(KNEE.replace(old, new), "knee.toml")
+    assert told in str(error.value)
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_anatomy(tmp_path / "a.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_anatomy(tmp_path)

@@ -1,0 +1,90 @@
+"""Cohorts: the same again for the same seed, grids that vary, files that are whole."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from heartmend.phantom import Label, make_case, make_cohort, write_cohort
+from heartmend.phantom.cohort import _reorient
+
+COARSE_MM = 3.0
+
+
+def test_a_case_depends_on_seed_and_index_alone() -> None:
+    first, second = make_cohort(2, seed=4, spacing_mm=COARSE_MM)
+    again = make_case(1, seed=4, spacing_mm=COARSE_MM)
+    assert again.modes == second.modes and again.id == "002"
+    for name in ("truth", "noisy", "image", "affine"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(second, name))
+    assert first.truth.shape != second.truth.shape or (first.truth != second.truth).any()
+
+
+def test_types_and_grid_of_a_case() -> None:
+    case = make_case(0, seed=1, spacing_mm=COARSE_MM)
+    assert case.truth.dtype == case.noisy.dtype == np.uint8 and case.image.dtype == np.int16
+    assert case.truth.shape == case.noisy.shape == case.image.shape
+    assert set(np.unique(case.truth)) == set(range(11))
+    assert set(np.unique(case.noisy)) <= set(range(11))
+    assert np.prod(case.spacing_mm) == pytest.approx(COARSE_MM**3, rel=0.25)
+
+
+def test_a_size_that_is_asked_for_is_kept() -> None:
+    case = make_case(3, seed=2, spacing_mm=COARSE_MM, size=(56, 54, 60))
+    assert case.truth.shape == (56, 54, 60)
+
+
+def test_grids_vary_between_cases_and_need_not() -> None:
+    varied = [make_case(i, seed=9, spacing_mm=4.0) for i in range(12)]
+    assert len({nib.aff2axcodes(case.affine) for case in varied}) > 1
+    oblique = [np.abs(case.affine[:3, :3] / np.array(case.spacing_mm)).max(axis=0).min() < 0.9999 for case in varied]
+    assert any(oblique) and not all(oblique)
+    assert len({case.spacing_mm for case in varied}) > 6
+    plain = make_case(0, seed=9, spacing_mm=4.0, vary_grid=False)
+    np.testing.assert_allclose(plain.affine[:3, :3], np.diag([-4.0, -4.0, 4.0]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_turning_a_grid_moves_nothing_against_anything_else(seed: int) -> None:
+    volume = np.zeros((5, 6, 7), np.uint8)
+    places = {1: (0, 0, 0), 2: (4, 1, 2), 3: (2, 5, 3), 4: (1, 2, 6)}
+    for label, place in places.items():
+        volume[place] = label
+    affine = np.array([[-0.9, 0, 0, 10], [0, -1.1, 0, 5], [0, 0, 2.0, -7], [0, 0, 0, 1.0]])
+    (turned,), moved = _reorient([volume], affine, np.random.default_rng(seed), keep_shape=False)
+
+    def world(of: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        return np.array([nib.affines.apply_affine(grid, np.argwhere(of == label)[0]) for label in places])
+
+    before, after = world(volume, affine), world(turned, moved)
+    rigid, *_ = np.linalg.lstsq(np.c_[before, np.ones(4)], after, rcond=None)
+    np.testing.assert_allclose(rigid[:3] @ rigid[:3].T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(rigid[:3]) == pytest.approx(1)
+
+
+def test_written_cohorts_have_the_layout_of_a_benchmark(tmp_path: Path) -> None:
+    ids = write_cohort(tmp_path, count=2, seed=5, spacing_mm=COARSE_MM)
+    assert ids == ["001", "002"]
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    folders = ("images", "labels_noisy", "labels_true")
+    assert files == sorted(["cases.csv", *(f"{folder}/{case}.nii.gz" for folder in folders for case in ids)])
+    case = make_case(1, seed=5, spacing_mm=COARSE_MM)
+    for folder, volume in zip(folders, (case.image, case.noisy, case.truth), strict=True):
+        image = nib.load(tmp_path / folder / "002.nii.gz")
+        assert image.get_data_dtype() == volume.dtype
+        np.testing.assert_array_equal(np.asarray(image.dataobj), volume)
+        np.testing.assert_allclose(image.affine, case.affine, atol=1e-4)
+    with (tmp_path / "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ids and rows[1]["modes"] == ";".join(case.modes)
+
+
+def test_the_scan_shows_the_heart() -> None:
+    case = make_case(2, seed=6, spacing_mm=2.0, vary_grid=False)
+    mean = {label: float(case.image[case.truth == label].mean()) for label in Label}
+    assert mean[Label.LV] > 200 > mean[Label.MYOCARDIUM] > 40 > mean[Label.BACKGROUND]
+    assert case.image.min() < -700

@@ -1,0 +1,91 @@
+"""An import points downward only, function-level imports included; stages never import each other."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "heartmend"
+
+# From the ground up. What stands on one line does not import one another, except files after types and errors.
+LAYERS = [
+    {"errors", "types"},
+    {"files"},
+    {"anatomy", "space"},
+    {"data", "metrics", "shapes", "phantom", "vessels", "pictures"},
+    {"learning"},
+    {"stages"},
+    {"config"},
+    {"pipeline"},
+    {"cli"},
+    {"__main__"},
+]
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
+
+
+def imported(path: Path) -> Iterator[tuple[str, ...]]:
+    """Each module under heartmend that a file imports anywhere, as its parts below `heartmend`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            # `from heartmend import cli` and `from heartmend.stages import fit` name a module by their last word.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (tuple(name.split(".")[1:]) for name in names if name.split(".")[0] == "heartmend")
+
+
+def faults(path: Path, source: Path = SOURCE) -> list[str]:
+    own = path.relative_to(source).with_suffix("").parts
+    found = []
+    for target in imported(path):
+        if not target or target[0] == "__version__" or target[0] == own[0] != "stages":
+            continue
+        if own[0] == target[0] == "stages":
+            # The package's front may name its stages; a stage names no other.
+            if own[1] != "__init__" and target[1:2] != own[1:2]:
+                found.append(f"stage {own[1]} imports {'.'.join(target)}")
+        elif RANK[target[0]] >= RANK[own[0]]:
+            found.append(f"{'.'.join(own)} imports {'.'.join(target)}")
+    return found
+
+
+def test_every_part_has_a_layer() -> None:
+    parts = {p.relative_to(SOURCE).with_suffix("").parts[0] for p in MODULES}
+    assert parts <= set(RANK)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_downward(path: Path) -> None:
+    assert faults(path) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "is_fault"),
+    [
+        ("space/roi.py", "from heartmend.data import Run", True),
+        ("space/roi.py", "def f():\n    import heartmend.cli", True),
+        ("space/roi.py", "from heartmend.anatomy import Anatomy", True),
+        ("space/roi.py", "from heartmend.space.grid import Grid", False),
+        ("data/run.py", "from heartmend import __version__", False),
+        ("data/run.py", "from heartmend import cli", True),
+        ("stages/fit.py", "from heartmend.stages.clean import clean", True),
+        ("stages/fit.py", "from heartmend.stages import clean", True),
+        ("stages/fit.py", "from heartmend.learning import loop", False),
+    ],
+)
+def test_the_rule_itself(tmp_path: Path, file: str, text: str, is_fault: bool) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert bool(faults(path, tmp_path)) is is_fault
+
+
+def test_no_torch_below_the_shapes() -> None:
+    for path in MODULES:
+        if path.relative_to(SOURCE).parts[0] in {"anatomy", "space", "data", "metrics"}:
+            assert "import torch" not in path.read_text(encoding="utf-8"), path

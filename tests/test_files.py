@@ -39,7 +39,13 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "ending"),
-    [("1.nii.gz", ".nii.gz"), ("1.img.nii.gz", ".nii.gz"), ("a.mha", ".mha"), ("plain", ""), ("a. long name.json", ".json")],
+    [
+        ("1.nii.gz", ".nii.gz"),
+        ("1.img.nii.gz", ".nii.gz"),
+        ("a.mha", ".mha"),
+        ("plain", ""),
+        ("a. long name.json", ".json"),
+    ],
 )
 def test_the_temporary_name_keeps_the_ending_and_is_hidden(tmp_path: Path, name: str, ending: str) -> None:
     with atomic_write(tmp_path / name) as temporary:

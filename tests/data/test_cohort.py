@@ -4,11 +4,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from support.volumes import save_nifti, some_labels
 
 from heartmend.anatomy import load_anatomy
 from heartmend.data import Cohort, case_id, discover_cohort
 from heartmend.errors import BadInputError
+from support.volumes import save_nifti, some_labels
 
 HEART = load_anatomy("heart")
 
@@ -73,7 +73,9 @@ def test_images_are_paired_and_all_is_sorted_by_id(tmp_path: Path) -> None:
 
 
 def test_images_and_labels_in_one_folder(tmp_path: Path) -> None:
-    folder = touch(tmp_path, "1.img.nii.gz", "1.label.nii.gz", "2.nii.gz", "2_label.nii.gz", "3_0000.nii.gz", "3.nii.gz")
+    folder = touch(
+        tmp_path, "1.img.nii.gz", "1.label.nii.gz", "2.nii.gz", "2_label.nii.gz", "3_0000.nii.gz", "3.nii.gz"
+    )
     cohort = discover_cohort(folder, folder, anatomy=HEART)
     assert pairs(cohort) == {
         "1": ("1.label.nii.gz", "1.img.nii.gz"),
@@ -131,8 +133,8 @@ def test_an_nnunet_data_set_is_read_and_written_in_its_own_numbers(tmp_path: Pat
 
 def test_its_names_that_the_anatomy_lacks_are_other_ids(tmp_path: Path) -> None:
     root = nnunet(tmp_path, {"background": 0, "LA": 1, "spine": 2, "LV": 3})
+    cohort = discover_cohort(root, anatomy=HEART)
     with pytest.raises(BadInputError, match="does not have: 2"):
-        cohort = discover_cohort(root, anatomy=HEART)
         cohort.read_labels(cohort["heart_001"])
     cohort = discover_cohort(root, anatomy=HEART, other="keep")
     volume = cohort.read_labels(cohort["heart_001"])

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from support.volumes import save_nifti, some_labels
 
 from heartmend.anatomy import load_anatomy
 from heartmend.data import Run, discover_cohort, file_fingerprint, fingerprint, versions, write_json
 from heartmend.errors import RunError
 from heartmend.files import TEMPORARY_PREFIX
+from support.volumes import save_nifti, some_labels
 
 HOLD = "import sys, time; from heartmend.data import Run; r = Run.open(*sys.argv[1:]); print('held', flush=True); "
 
@@ -83,12 +83,14 @@ def test_the_run_of_another_input_is_refused(tmp_path: Path, labels: Path) -> No
     other = tmp_path / "other"
     other.mkdir()
     Run.open(tmp_path / "out", labels).close()
-    with pytest.raises(RunError, match="is the run of .*labels, not of .*other"):
+    with pytest.raises(RunError, match=r"is the run of .*labels, not of .*other"):
         Run.open(tmp_path / "out", other)
     Run.open(tmp_path / "out", labels).close()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": "heartmend-run", "format_version": 99, "labels_dir": ""}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"format": "heartmend-run", "format_version": 99, "labels_dir": ""}']
+)
 def test_a_mark_that_cannot_be_read_is_told(tmp_path: Path, labels: Path, content: str) -> None:
     Run.open(tmp_path / "out", labels).close()
     (tmp_path / "out" / "run" / "run.json").write_text(content)

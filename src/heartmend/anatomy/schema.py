@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from heartmend.anatomy.rule_tables import Rule
 from heartmend.errors import ConfigError
 from heartmend.types import BACKGROUND, UNKNOWN
 
@@ -71,6 +72,8 @@ class Anatomy(_Table):
     structures: tuple[Structure, ...]
     priority: tuple[str, ...]
     """Names of all structures, the one that wins an overlap first."""
+    rules: tuple[Rule, ...] = ()
+    """The rules of anatomy, in the order in which they are applied; none where the file has none."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -140,6 +143,14 @@ def broken_references(table: Mapping[str, Any]) -> list[str]:
     mistakes += [f"priority names {n!r}, which is no structure" for n in priority if n not in names]
     mistakes += [f"priority names {n!r} {k} times" for n, k in Counter(priority).items() if k > 1]
     mistakes += [f"priority lacks {n!r}" for n in names if n not in priority]
+    for rule in (r for r in table.get("rules") or () if isinstance(r, Mapping)):
+        for key in ("structures", "near", "root"):
+            listed = [rule[key]] if isinstance(rule.get(key), str) else rule.get(key) or ()
+            mistakes += [
+                f"rules.{rule.get('rule', '?')}.{key} names {n!r}, which is no structure"
+                for n in _of_type(str, listed)
+                if n not in names
+            ]
     return mistakes
 
 

@@ -3,7 +3,7 @@
 from heartmend.data.cohort import Case, Cohort, discover_cohort
 from heartmend.data.labels import LabelVolume, Other, read_labels, write_labels_like
 from heartmend.data.names import case_id
-from heartmend.data.run import Run, file_fingerprint, fingerprint, versions
+from heartmend.data.run import Run, array_digest, file_fingerprint, fingerprint, versions
 from heartmend.data.volume import Volume, read_image, read_volume
 from heartmend.files import atomic_write, write_json, write_npz, write_safetensors, write_text
 
@@ -14,6 +14,7 @@ __all__ = [
     "Other",
     "Run",
     "Volume",
+    "array_digest",
     "atomic_write",
     "case_id",
     "discover_cohort",

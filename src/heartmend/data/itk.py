@@ -47,7 +47,9 @@ def write_itk(path: Path, header: ItkHeader, stored: npt.NDArray[np.generic]) ->
     image = sitk.GetImageFromArray(np.asarray(stored, dtype=header.dtype).reshape(header.shape).T, isVector=False)
     image.CopyInformation(like)
     for key in like.GetMetaDataKeys():
-        image.SetMetaData(key, like.GetMetaData(key))
+        # What ITK notes about its own reading was never in the file.
+        if not key.startswith("ITK_"):
+            image.SetMetaData(key, like.GetMetaData(key))
     with atomic_write(path) as temporary:
         sitk.WriteImage(image, str(temporary), useCompression=_is_packed(header.path))
 

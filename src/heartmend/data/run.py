@@ -1,9 +1,9 @@
 """The OUT folder of a run: results, one folder for each verb, and what is done already.
 
-    OUT/labels/            the mended label maps, under the names of the input
-    OUT/run/run.json       whose run this is
-    OUT/run/config.json    the settings as resolved; versions.json, cohort.json likewise
-    OUT/run/<verb>/        what a verb leaves; <verb>/done/<case>.json say what of it is finished
+OUT/labels/            the mended label maps, under the names of the input
+OUT/run/run.json       whose run this is
+OUT/run/config.json    the settings as resolved; versions.json, cohort.json likewise
+OUT/run/<verb>/        what a verb leaves; <verb>/done/<case>.json say what of it is finished
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
 
 from heartmend import __version__
 from heartmend.data.cohort import Cohort
@@ -40,7 +42,7 @@ class Run:
     Attributes: `out`; `labels`, the folder of the results; `root`, the folder of all else.
     """
 
-    def __init__(self, out: Path, lock: FolderLock) -> None:
+    def __init__(self, out: Path, lock: FolderLock | None = None) -> None:
         self.out = out
         self.labels = out / "labels"
         self.root = out / "run"
@@ -78,9 +80,21 @@ class Run:
             raise
         return run
 
+    @classmethod
+    def at(cls, out: str | Path) -> Self:
+        """A run that is there, to read from, or to write to for the process that holds it locked.
+
+        Raises RunError when there is none.
+        """
+        folder = Path(out).resolve()
+        if not (folder / "run" / "run.json").is_file():
+            raise RunError(f"{folder}: is no run of Heartmend; begin one with `heartmend run LABELS --out {out}`")
+        return cls(folder)
+
     def close(self) -> None:
         """Let another process have the folder."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -154,6 +168,13 @@ def fingerprint(*parts: Any) -> str:
     for part in parts:
         told = file_fingerprint(part) if isinstance(part, Path) else part
         digest.update(json.dumps(told, sort_keys=True, default=jsonable).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def array_digest(array: np.ndarray) -> str:
+    """A short text that changes with an array's values or shape."""
+    digest = hashlib.blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

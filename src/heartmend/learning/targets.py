@@ -10,7 +10,7 @@ import edt
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.anatomy.schema import UNKNOWN
+from heartmend.types import UNKNOWN, Mask
 
 CLIP_MM = 8.0
 """Distances are kept up to here: further off they say nothing that helps, and a byte holds them."""
@@ -19,7 +19,6 @@ BAND_MM = 4.0
 CRUMB_SHARE = 0.04
 """A piece smaller than this share of its structure's largest says nothing about the shape."""
 
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

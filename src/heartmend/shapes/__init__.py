@@ -7,6 +7,7 @@ from typing import Any
 
 from heartmend.errors import ConfigError
 from heartmend.shapes.base import Codes, Shape
+from heartmend.shapes.codes import CodeBook
 from heartmend.shapes.decoder import DecoderShape
 from heartmend.shapes.template import TemplateShape
 
@@ -20,4 +21,4 @@ def make_shape(kind: str, settings: Mapping[str, Any]) -> Shape:
     return SHAPES[kind](**settings)
 
 
-__all__ = ["SHAPES", "Codes", "DecoderShape", "Shape", "TemplateShape", "make_shape"]
+__all__ = ["SHAPES", "CodeBook", "Codes", "DecoderShape", "Shape", "TemplateShape", "make_shape"]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 Codes = Mapping[str, Tensor]
@@ -21,6 +22,8 @@ class Shape(nn.Module, ABC):
 
     kind: ClassVar[str]
     pointwise: ClassVar[bool] = True
+    is_distance: ClassVar[bool] = False
+    """Whether a logit is a signed distance in mm, positive inside."""
 
     def __init__(self, heads: Sequence[str]) -> None:
         super().__init__()
@@ -36,8 +39,6 @@ class Shape(nn.Module, ABC):
 
     def on_lattice(self, axes: tuple[Tensor, Tensor, Tensor], codes: Codes) -> Tensor:
         """Logits (head, nx, ny, nz) of one case on the lattice with unit coordinates `axes`; equal to `forward`."""
-        import torch
-
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
         logits = self(grid.reshape(1, -1, 3), codes)[0]
         return logits.reshape(*grid.shape[:3], -1).permute(3, 0, 1, 2)

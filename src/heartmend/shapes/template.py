@@ -27,6 +27,7 @@ class TemplateShape(Shape):
     """
 
     kind = "template"
+    is_distance = True
 
     def __init__(self, heads: Sequence[str], side: int = 48, controls: int = 6) -> None:
         super().__init__(heads)

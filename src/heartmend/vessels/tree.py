@@ -3,82 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-import cc3d
-import edt
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
-from scipy.spatial import cKDTree
-from skimage.morphology import skeletonize
+from scipy.sparse.csgraph import connected_components, dijkstra
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
-Mask = NDArray[np.bool_]
+from heartmend.types import FloatArray, Mask
 
-
-def _no_radius() -> Floats:
-    return np.zeros(0)
+Spacing = tuple[float, float, float]
+IntArray = npt.NDArray[np.intp]
+NO_BRIDGE = -1
 
 
 @dataclass(frozen=True)
 class CentreTree:
-    """A forest of centrelines. Positions are voxel index times spacing, in mm, so voxel (0, 0, 0) lies at the origin.
+    """A forest of centrelines. Positions are voxel index times spacing, so voxel (0, 0, 0) lies at the origin.
 
-    points_mm: (n, 3). edges: (m, 2) rows of point numbers, without loops. radius_mm: (n,), zeros until measured.
+    points_mm: (n, 3). edges: (m, 2) rows of point numbers, without loops. radius_mm: (n,).
     bridge: (n,) number of the bridge that a point belongs to, -1 for points that the label itself gave.
     """
 
-    points_mm: Floats
-    edges: Ints
-    radius_mm: Floats = field(default_factory=_no_radius)
-    bridge: Ints = field(default_factory=lambda: np.zeros(0, np.intp))
-
-    def __post_init__(self) -> None:
-        if len(self.radius_mm) != len(self.points_mm):
-            object.__setattr__(self, "radius_mm", np.zeros(len(self.points_mm)))
-        if len(self.bridge) != len(self.points_mm):
-            object.__setattr__(self, "bridge", np.full(len(self.points_mm), -1, np.intp))
+    points_mm: FloatArray
+    edges: IntArray
+    radius_mm: FloatArray
+    bridge: IntArray
 
     def __len__(self) -> int:
         return len(self.points_mm)
 
     @cached_property
-    def edge_mm(self) -> Floats:
-        return np.linalg.norm(self.points_mm[self.edges[:, 0]] - self.points_mm[self.edges[:, 1]], axis=1)
+    def edge_mm(self) -> FloatArray:
+        """(m,) lengths of the edges."""
+        a, b = self.edges.T
+        return np.linalg.norm(self.points_mm[a] - self.points_mm[b], axis=1)
 
     @cached_property
     def matrix(self) -> csr_matrix:
-        """Symmetric sparse matrix of edge lengths."""
+        """(n, n) symmetric sparse matrix of edge lengths."""
         a, b = self.edges.T
-        length = np.maximum(self.edge_mm, 1e-6)
-        return csr_matrix(
-            (np.concatenate([length, length]), (np.concatenate([a, b]), np.concatenate([b, a]))), shape=(len(self),) * 2
-        )
+        length = np.maximum(self.edge_mm, 1e-6)  # a stored zero would be no edge
+        rows, columns = np.concatenate([a, b]), np.concatenate([b, a])
+        return csr_matrix((np.concatenate([length, length]), (rows, columns)), shape=(len(self), len(self)))
 
     @cached_property
-    def degree(self) -> Ints:
+    def degree(self) -> IntArray:
+        """(n,) number of edges at each point: 1 at a tip, 3 where a branch leaves."""
         return np.bincount(self.edges.ravel(), minlength=len(self))
 
     @cached_property
-    def piece(self) -> Ints:
-        """(n,) the number of the connected piece of each point."""
+    def piece(self) -> IntArray:
+        """(n,) number of the connected piece of each point."""
         return connected_components(self.matrix, directed=False)[1].astype(np.intp)
 
     @cached_property
-    def length_share_mm(self) -> Floats:
+    def share_mm(self) -> FloatArray:
         """(n,) half the length of the edges at each point: sums to the length of the forest."""
-        return np.bincount(self.edges.ravel(), np.repeat(self.edge_mm / 2, 2), minlength=len(self))
+        return np.bincount(self.edges.ravel(), np.repeat(self.edge_mm / 2, 2), minlength=len(self)).astype(float)
 
-    def neighbours(self, i: int) -> Ints:
-        return self.matrix.indices[self.matrix.indptr[i] : self.matrix.indptr[i + 1]].astype(np.intp)
+    @cached_property
+    def piece_mm(self) -> FloatArray:
+        """(pieces,) length of each piece."""
+        return np.bincount(self.piece, self.share_mm).astype(float)
 
-    def along_mm(self, limit_mm: float, sources: Ints | None = None) -> Floats:
-        """(n, n) distances along the centreline, or (k, n) from k sources; infinite beyond the limit and between pieces."""
+    @property
+    def ends(self) -> IntArray:
+        """The points where the vessel ends, lone points included."""
+        return np.flatnonzero(self.degree <= 1).astype(np.intp)
+
+    def along_mm(self, limit_mm: float, sources: IntArray | None = None) -> FloatArray:
+        """Distances along the centreline, (n, n) or (k, n) from k sources; infinite beyond the limit or elsewhere."""
         return np.asarray(dijkstra(self.matrix, directed=False, indices=sources, limit=limit_mm))
 
     def kept(self, keep: Mask) -> CentreTree:
@@ -97,91 +94,54 @@ class CentreTree:
             np.concatenate([self.bridge, other.bridge]),
         )
 
-    def moved(self, points_mm: Floats) -> CentreTree:
-        return CentreTree(points_mm, self.edges, self.radius_mm, self.bridge)
+    def moved(self, points_mm: FloatArray) -> CentreTree:
+        """The same forest with its points elsewhere."""
+        return replace(self, points_mm=points_mm)
 
-    def with_radius(self, radius_mm: Floats) -> CentreTree:
+    def with_radius(self, radius_mm: FloatArray) -> CentreTree:
+        """The same forest with other radii."""
         return replace(self, radius_mm=radius_mm)
 
-    def twigs(self) -> Iterator[Ints]:
-        """Every path from a tip to the branching it hangs from (that point included), tip first."""
+    def twigs(self) -> Iterator[IntArray]:
+        """Every path from a tip to the branching that it hangs from, that point included, tip first."""
+        start, neighbour = self.matrix.indptr, self.matrix.indices
         for tip in np.flatnonzero(self.degree == 1):
             path, before = [int(tip)], -1
-            while True:
-                onward = [int(j) for j in self.neighbours(path[-1]) if j != before]
-                if len(onward) != 1 or (len(path) > 1 and self.degree[path[-1]] != 2):
-                    break
-                before = path[-1]
-                path.append(onward[0])
+            while len(path) == 1 or self.degree[path[-1]] == 2:
+                here = path[-1]
+                path.append(next(int(j) for j in neighbour[start[here] : start[here + 1]] if j != before))
+                before = here
             yield np.array(path, np.intp)
 
     def to_networkx(self) -> nx.Graph:
         """Nodes with `mm` (x, y, z), `radius_mm` and `bridge` (-1 or its number); edges with `length_mm`."""
         graph = nx.Graph()
-        for i, (p, r, b) in enumerate(zip(self.points_mm, self.radius_mm, self.bridge, strict=True)):
-            graph.add_node(i, mm=tuple(map(float, p)), radius_mm=float(r), bridge=int(b))
-        for (a, b), length in zip(self.edges, self.edge_mm, strict=True):
-            graph.add_edge(int(a), int(b), length_mm=float(length))
+        for i, (point, radius, bridge) in enumerate(zip(self.points_mm, self.radius_mm, self.bridge, strict=True)):
+            graph.add_node(i, mm=tuple(point.tolist()), radius_mm=float(radius), bridge=int(bridge))
+        for (a, b), length in zip(self.edges.tolist(), self.edge_mm.tolist(), strict=True):
+            graph.add_edge(a, b, length_mm=length)
         return graph
 
     @classmethod
     def from_networkx(cls, graph: nx.Graph) -> CentreTree:
+        """The way back from `to_networkx`; a graph of one's own needs `mm` and `radius_mm`."""
         number = {node: i for i, node in enumerate(graph)}
-        get = lambda key, default: [data.get(key, default) for _, data in graph.nodes(data=True)]  # noqa: E731
-        edges = [(number[a], number[b]) for a, b in graph.edges]
+        nodes = [data for _, data in graph.nodes(data=True)]
         return cls(
-            np.array(get("mm", (0.0, 0.0, 0.0)), float).reshape(-1, 3),
-            np.array(edges, np.intp).reshape(-1, 2),
-            np.array(get("radius_mm", 0.0), float),
-            np.array(get("bridge", -1), np.intp),
+            np.array([data["mm"] for data in nodes], float).reshape(-1, 3),
+            np.array([(number[a], number[b]) for a, b in graph.edges], np.intp).reshape(-1, 2),
+            np.array([data["radius_mm"] for data in nodes], float),
+            np.array([data.get("bridge", NO_BRIDGE) for data in nodes], np.intp),
         )
 
 
-def trace(mask: Mask, spacing_mm: tuple[float, float, float]) -> CentreTree:
-    """The skeleton (Lee 1994) of a mask as a forest. Every 26-connected piece gives at least one point.
-
-    Loops of the skeleton are opened where the vessel is thinnest: that is where two branches merely touch.
-    """
-    spacing = np.asarray(spacing_mm, float)
-    if not mask.any():
-        return CentreTree(np.zeros((0, 3)), np.zeros((0, 2), np.intp))
-    skeleton = skeletonize(mask).astype(bool) & mask
-    pieces, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
-    found = np.zeros(count + 1, bool)
-    found[pieces[skeleton]] = True
-    for lost in np.flatnonzero(~found[1:]) + 1:  # the thinning can eat a small even block whole
-        voxels = np.argwhere(pieces == lost)
-        skeleton[tuple(voxels[np.argmin(((voxels - voxels.mean(0)) ** 2).sum(1))])] = True
-
-    index = np.argwhere(skeleton)
-    depth = edt.edt(mask, anisotropy=tuple(spacing), black_border=True)[skeleton].astype(float)
-    pairs = cKDTree(index).query_pairs(1.8, output_type="ndarray")
-    points = index * spacing
-    length = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
-    cost = length / np.minimum(depth[pairs[:, 0]], depth[pairs[:, 1]])
-    n = len(points)
-    spanning = minimum_spanning_tree(csr_matrix((cost, (pairs[:, 0], pairs[:, 1])), shape=(n, n))).tocoo()
-    return CentreTree(points, np.stack([spanning.row, spanning.col], 1).astype(np.intp), depth)
+def chain(points_mm: FloatArray, radius_mm: FloatArray, bridge: int = NO_BRIDGE) -> CentreTree:
+    """One unbranched vessel through the points in their order."""
+    n = len(points_mm)
+    edges = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1).astype(np.intp).reshape(-1, 2)
+    return CentreTree(points_mm, edges, radius_mm, np.full(n, bridge, np.intp))
 
 
-def pruned(tree: CentreTree, spur_mm: float, radii: float = 2.0) -> tuple[CentreTree, list[Floats]]:
-    """Take away twigs shorter than `spur_mm` or than `radii` times the radius of the vessel that they hang from.
-
-    Shortest first and one at a time, so that where two twigs part the longer one lives on as the vessel's end.
-    Returns the tree and the points of each spur, tip first.
-    """
-    spurs: list[Floats] = []
-    while True:
-        best: tuple[float, Ints] | None = None
-        for twig in tree.twigs():
-            if tree.degree[twig[-1]] < 3:
-                continue
-            length = float(np.linalg.norm(np.diff(tree.points_mm[twig], axis=0), axis=1).sum())
-            if length < max(spur_mm, radii * tree.radius_mm[twig[-1]]) and (best is None or length < best[0]):
-                best = length, twig
-        if best is None:
-            return tree, spurs
-        keep = np.ones(len(tree), bool)
-        keep[best[1][:-1]] = False
-        spurs.append(tree.points_mm[best[1][:-1]])
-        tree = tree.kept(keep)
+def voxel_points(mask: Mask, spacing_mm: Spacing) -> FloatArray:
+    """Centres of a mask's voxels, (k, 3) mm."""
+    return np.argwhere(mask) * np.asarray(spacing_mm, float)

@@ -1,0 +1,5 @@
+"""`python -m heartmend`."""
+
+from heartmend.cli import app
+
+app()

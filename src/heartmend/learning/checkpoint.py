@@ -1,0 +1,101 @@
+"""A fit on disk, to go on with after a kill at any moment: one file, whole or not there, without pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from heartmend.errors import RunError
+from heartmend.files import write_safetensors
+from heartmend.learning.loop import Fit, Position
+from heartmend.shapes import make_shape
+from heartmend.shapes.base import Shape
+from heartmend.shapes.codes import CodeBook
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+def save_fit(path: Path, fit: Fit) -> None:
+    """Write all that `load_fit` needs to go on exactly here: weights, codes, the optimiser's moments, the position."""
+    tensors = _model_tensors(fit.shape, fit.codes)
+    for row, parameter in enumerate(_parameters(fit)):
+        for name in _MOMENTS:
+            if parameter in fit.optimiser.state:
+                tensors[f"optimiser.{row}.{name}"] = fit.optimiser.state[parameter][name]
+    _write(path, tensors, {"position": asdict(fit.position), "ids": list(fit.codes.ids)})
+
+
+def load_fit(path: Path, fit: Fit) -> None:
+    """Bring a newly made fit to where the file's stood. RunError when the file is not of the same cases or damaged."""
+    tensors, about = _read(path)
+    if about.get("ids") != list(fit.codes.ids):
+        raise RunError(f"{path}: is the checkpoint of other cases; give another --out or remove it")
+    # At the end of a phase the next one is entered by the loop itself, from the old resolution.
+    position = Position(**about["position"])
+    resolution = position.phase - 1 if position.step == 0 and position.phase else position.phase
+    fit.seek(Position(phase=min(resolution, len(fit.phases) - 1), step=0, points=position.points))
+    fit.position = position
+    _load_model(fit.shape, fit.codes, tensors)
+    if position.step == 0:
+        return
+    for row, parameter in enumerate(_parameters(fit)):
+        saved = {name: tensors[f"optimiser.{row}.{name}"] for name in _MOMENTS if f"optimiser.{row}.{name}" in tensors}
+        if saved:
+            step = saved.pop("step").cpu() if not fit.optimiser.defaults["fused"] else saved.pop("step").to(parameter)
+            moments = {name: value.to(parameter) for name, value in saved.items()}
+            fit.optimiser.state[parameter] = {"step": step, **moments}
+
+
+def save_model(path: Path, shape: Shape, codes: CodeBook) -> None:
+    """Write the fitted shape and the codes by case id."""
+    about = {"shape": shape.kind, "settings": shape.settings(), "ids": list(codes.ids)}
+    _write(path, _model_tensors(shape, codes), about)
+
+
+def load_model(path: Path, device: torch.device | None = None) -> tuple[Shape, CodeBook]:
+    """The shape and codes that `save_model` wrote. RunError when the file is damaged or no model."""
+    tensors, about = _read(path)
+    try:
+        shape = make_shape(about["shape"], about["settings"])
+        names = [name.removeprefix("codes.") for name in tensors if name.startswith("codes.")]
+        codes = CodeBook(about["ids"], {name: tensors[f"codes.{name}"] for name in names})
+        _load_model(shape, codes, tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise RunError(f"{path}: is no model of Heartmend ({error})") from error
+    return shape.to(device), codes.to(device)
+
+
+def _parameters(fit: Fit) -> list[torch.nn.Parameter]:
+    return [parameter for group in fit.optimiser.param_groups for parameter in group["params"]]
+
+
+def _model_tensors(shape: Shape, codes: CodeBook) -> dict[str, Tensor]:
+    tensors = {f"shape.{name}": value for name, value in shape.state_dict().items()}
+    return tensors | {f"codes.{name}": value for name, value in codes.values.items()}
+
+
+def _load_model(shape: Shape, codes: CodeBook, tensors: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in shape.state_dict().items():
+            value.copy_(tensors[f"shape.{name}"])
+        for name, value in codes.values.items():
+            value.copy_(tensors[f"codes.{name}"])
+
+
+def _write(path: Path, tensors: dict[str, Tensor], about: dict[str, object]) -> None:
+    arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+    write_safetensors(path, arrays, {"about": json.dumps(about)})
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118  (not a dict)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read as a checkpoint ({error}); remove it to begin again") from error

@@ -1,0 +1,192 @@
+"""The one auto-decoder loop: a shape and the codes of all cases, fitted together to points of their label maps.
+
+There is no encoder: each case's code is a parameter that is fitted like a weight (Park et al., DeepSDF, CVPR 2019).
+All cases are training and validation at once, because the fitted shapes are the product.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from heartmend.errors import FitError
+from heartmend.learning.losses import loss_by_name, whole_volume_dice
+from heartmend.learning.points import PointSampler
+from heartmend.learning.schedule import Phase
+from heartmend.shapes.base import Shape
+from heartmend.shapes.codes import CodeBook
+
+CHECK_EVERY = 10
+FEWEST_POINTS = 64
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step has to tell. dice: (head,) of the whole volume, estimated from the step's points."""
+
+    number: int
+    total: int
+    phase: int
+    loss: float
+    dice: Tensor
+    seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass
+class Position:
+    """Where a fit stands: the phase, the step in it, and how many points a step takes in a case."""
+
+    phase: int = 0
+    step: int = 0
+    points: int = 2500
+
+
+class Watcher(Protocol):
+    """What looks on while a fit runs: progress, logs, checkpoints."""
+
+    def stepped(self, step: Step) -> None:
+        """After every `CHECK_EVERY`th step."""
+
+    def reached(self, fit: Fit) -> None:
+        """At a moment that is good for a checkpoint: finite, between two steps."""
+
+    def halved(self, points: int) -> None:
+        """Memory ran out; from here a step takes this many points in a case."""
+
+
+class Fit:
+    """A shape, its codes, and the optimiser that moves both through the phases. `run` goes on from `position`."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        codes: CodeBook,
+        sampler: PointSampler,
+        phases: Sequence[Phase],
+        *,
+        cases_per_step: int = 32,
+        points: int = 2500,
+        accumulate: int = 1,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.shape, self.codes, self.sampler = shape, codes, sampler
+        self.phases = tuple(phases)
+        self.cases_per_step, self.accumulate, self.autocast = cases_per_step, accumulate, autocast
+        self.position = Position(points=points)
+        self.optimiser = self._enter(self.phases[0])
+
+    @property
+    def total(self) -> int:
+        """All steps of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    @property
+    def done(self) -> bool:
+        """Whether no step is left."""
+        return self.position.phase >= len(self.phases)
+
+    def seek(self, position: Position) -> None:
+        """Stand at a position, with parameters of that phase's resolution: what a restart needs before loading."""
+        for phase in self.phases[: position.phase + 1]:
+            self.optimiser = self._enter(phase)
+        self.position = position
+
+    def run(self, watcher: Watcher) -> None:
+        """Take every step that is left. Raises FitError when the loss is no number or memory runs out for good."""
+        number = sum(p.steps for p in self.phases[: self.position.phase]) + self.position.step
+        began, first = time.monotonic(), number
+        while not self.done:
+            phase = self.phases[self.position.phase]
+            if self.position.step == 0 and self.position.phase > 0:
+                self.optimiser = self._enter(phase)
+            while self.position.step < phase.steps:
+                loss, dice = self._step_that_fits(phase, number, watcher)
+                self.position.step += 1
+                number += 1
+                if number % CHECK_EVERY == 0 or self.position.step == phase.steps:
+                    value = loss.item()
+                    if value != value or value in (float("inf"), float("-inf")):
+                        raise FitError(
+                            f"the loss is {value} at step {number} of {self.total}; the checkpoint before it is kept: "
+                            "lower code_rate and shape_rate, or look at the inputs that `heartmend run` warned of"
+                        )
+                    watcher.stepped(
+                        Step(number, self.total, self.position.phase, value, dice,
+                             (time.monotonic() - began) / max(number - first, 1) * (self.total - number),
+                             self._peak_memory())
+                    )  # fmt: skip
+                    if self.position.step < phase.steps:
+                        watcher.reached(self)
+            self.position.phase += 1
+            self.position.step = 0
+            watcher.reached(self)
+
+    def _enter(self, phase: Phase) -> torch.optim.Optimizer:
+        """Bring shape and codes to the phase's resolution and begin its optimiser."""
+        refine: Callable[..., dict[str, Tensor]] | None = getattr(self.shape, "refine", None)
+        if refine is not None and phase.side is not None and phase.controls is not None:
+            self.codes.replace(refine(dict(self.codes.values.items()), side=phase.side, controls=phase.controls))
+        weights = list(self.shape.parameters())
+        for weight in weights:
+            weight.requires_grad_(phase.shape_rate > 0)
+        codes = dict(self.codes.values.items())
+        # An affine map moves all points at once, a control point only those about it.
+        affine = [code for name, code in codes.items() if name == "affine"]
+        others = [code for name, code in codes.items() if name != "affine"]
+        groups = [{"params": others, "lr": phase.code_rate, "rate": phase.code_rate}]
+        if affine:
+            groups.append({"params": affine, "lr": 0.3 * phase.code_rate, "rate": 0.3 * phase.code_rate})
+        if phase.shape_rate > 0:
+            groups.append({"params": weights, "lr": phase.shape_rate, "rate": phase.shape_rate})
+        return torch.optim.Adam(groups, betas=(0.9, 0.98), fused=self.sampler.device.type == "cuda")
+
+    def _step_that_fits(self, phase: Phase, number: int, watcher: Watcher) -> tuple[Tensor, Tensor]:
+        while True:
+            try:
+                return self._step(phase, number)
+            except torch.OutOfMemoryError as error:
+                self.optimiser.zero_grad(set_to_none=True)
+                if self.position.points // 2 < FEWEST_POINTS:
+                    raise FitError(
+                        f"out of memory with {self.position.points} points in a case, the fewest a step may take; "
+                        "give fewer cases_per_step or a smaller resolution"
+                    ) from error
+                self.position.points //= 2
+                if self.sampler.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                watcher.halved(self.position.points)
+
+    def _step(self, phase: Phase, number: int) -> tuple[Tensor, Tensor]:
+        factor = phase.rate_factor(self.position.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["rate"] * factor
+        self.optimiser.zero_grad(set_to_none=True)
+        loss_of = loss_by_name(phase.loss, phase.tolerance_mm)
+        total = torch.zeros((), device=self.sampler.device)
+        for part in range(self.accumulate):
+            batch = self.sampler.draw(
+                number * self.accumulate + part, self.cases_per_step, self.position.points,
+                phase.band_share(self.position.step),
+            )  # fmt: skip
+            codes = self.codes.at(batch.cases)
+            kind = self.sampler.device.type
+            with torch.autocast(kind, dtype=self.autocast, enabled=self.autocast is not None):
+                logits = self.shape(batch.points, codes)
+            loss = loss_of(logits.float(), batch) + phase.penalty * self.shape.penalty(codes)
+            (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() / self.accumulate
+        self.optimiser.step()
+        return total, whole_volume_dice(logits.detach(), batch)
+
+    def _peak_memory(self) -> int:
+        if self.sampler.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.sampler.device))
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

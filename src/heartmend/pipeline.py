@@ -1,0 +1,176 @@
+"""The verbs in order. `run` does them all, and goes on where an earlier run of the same OUT was cut off."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from heartmend.anatomy import Anatomy, load_anatomy, write_itksnap_labels, write_slicer_colours
+from heartmend.config import Config
+from heartmend.data import Case, Cohort, Run, discover_cohort, write_json
+from heartmend.data.labels import Other
+from heartmend.errors import ConfigError, HeartmendError, RunError
+from heartmend.learning.loop import Step
+from heartmend.stages.fit import fit
+from heartmend.stages.fuse import fuse_cohort
+from heartmend.stages.handover import Prepared, heads_of
+from heartmend.stages.prepare import prepare
+from heartmend.stages.refine import refine
+from heartmend.stages.workers import cores, keep_memory
+
+log = logging.getLogger(__name__)
+
+VERBS = ("prepare", "fit", "refine", "fuse")
+Verb = Literal["prepare", "fit", "refine", "fuse"]
+
+
+class Watcher:
+    """What looks on while a run goes: nothing here, a terminal in `cli`."""
+
+    def verb(self, name: str, total: int) -> None:
+        """A verb begins, with so many cases or steps."""
+
+    def advanced(self, done: int, note: str = "") -> None:
+        """The verb has done so many, and has this to say."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run: the mended cases, and those that were refused with the reason."""
+
+    out: Path
+    mended: tuple[str, ...]
+    refused: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is asked for; see `heartmend run --help`."""
+
+    labels: Path
+    out: Path
+    images: Path | None = None
+    anatomy: str = "heart"
+    structures: tuple[str, ...] = ()
+    other: Other = "error"
+    device: str = "auto"
+    workers: int = 0
+    until: Verb = "fuse"
+    resume: bool = True
+
+
+def run(request: Request, config: Config, watcher: Watcher | None = None) -> Result:
+    """Mend a folder of label maps into OUT/labels. Goes on with what is already done there.
+
+    One bad case never stops the others: it is listed in `Result.refused` and in OUT/run/refused.json. Raises
+    HeartmendError when nothing could be done at all.
+    """
+    watcher = watcher or Watcher()
+    keep_memory()
+    anatomy = load_anatomy(request.anatomy)
+    structures = tuple(anatomy.by_name(name).name for name in request.structures)
+    cohort = discover_cohort(request.labels, request.images, anatomy=anatomy, other=request.other)
+    device = resolve_device(request.device)
+    with Run.open(request.out, request.labels, request.images) as folder:
+        if not request.resume and any(folder.root.joinpath(verb).exists() for verb in VERBS):
+            raise RunError(f"{request.out}: holds a run already; leave --no-resume away, or give another --out")
+        _explain(folder, cohort, config, request, anatomy)
+        refused: dict[str, str] = {}
+        cases = _prepare(folder, cohort, config, request, refused, watcher)
+        if request.until != "prepare":
+            _mend(folder, cohort, cases, config, request, structures, device, refused, watcher)
+        write_json(folder.root / "refused.json", refused)
+        mended = tuple(case.id for case in cohort if case.id not in refused)
+        return Result(folder.out, mended, refused)
+
+
+def resolve_device(asked: str) -> str:
+    """`auto` is the GPU when there is one; ConfigError for a device that torch does not have."""
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=asked)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {asked}: {str(error).splitlines()[0]}; give cpu, cuda or auto") from error
+    return asked
+
+
+def _explain(folder: Run, cohort: Cohort, config: Config, request: Request, anatomy: Anatomy) -> None:
+    """Leave in the run folder what was asked, with what, and how to look at the result."""
+    asked = {"structures": request.structures, "device": request.device, "until": request.until}
+    folder.write_config({**config.model_dump(mode="json"), "request": asked})
+    folder.write_versions()
+    folder.write_cohort(cohort)
+    write_json(folder.root / "anatomy.json", anatomy)
+    write_slicer_colours(anatomy, folder.root / f"{anatomy.name}.ctbl")
+    write_itksnap_labels(anatomy, folder.root / f"{anatomy.name}.itksnap.txt")
+
+
+def _prepare(
+    folder: Run, cohort: Cohort, config: Config, request: Request, refused: dict[str, str], watcher: Watcher
+) -> list[Prepared]:
+    watcher.verb("prepare", len(cohort))
+    outcomes = prepare(folder, cohort, config.prepare, request.workers)
+    _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
+    cases = [Prepared.load(folder, case.id) for case in cohort if case.id not in refused]
+    if not cases:
+        why = next(iter(refused.values()))
+        raise RunError(f"{request.labels}: none of its {len(cohort)} label maps could be used; the first: {why}")
+    return cases
+
+
+def _mend(
+    folder: Run, cohort: Cohort, cases: list[Prepared], config: Config, request: Request, structures: tuple[str, ...],
+    device: str, refused: dict[str, str], watcher: Watcher,
+) -> None:  # fmt: skip
+    tubes = ("tube",) if config.fuse.mend_tubes else ()
+    heads = heads_of(cohort.anatomy, structures, without=tubes)
+    model = None
+    if heads:
+        watcher.verb("fit", sum(phase.steps for phase in config.fit.phases))
+        torch.set_num_threads(cores())
+        model = fit(
+            folder, [(c.case_id, c.labels, c.roi.size_mm) for c in cases], heads, config.fit,
+            seed=config.seed, device=device, progress=_fit_progress(watcher),
+        )  # fmt: skip
+    if request.until == "fit":
+        return
+    watcher.verb("refine", len(cases))
+    _collected(
+        ((id, error) for id, _, error in refine(folder, model, cases, heads, config.refine, request.workers)),
+        refused, watcher,
+    )  # fmt: skip
+    if request.until == "refine":
+        return
+    todo: list[Case] = [case for case in cohort if case.id not in refused]
+    watcher.verb("fuse", len(todo))
+    outcomes = fuse_cohort(folder, cohort, todo, config.fuse, structures, request.workers)
+    _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
+
+
+def _collected(
+    outcomes: Iterable[tuple[str, Exception | None]], refused: dict[str, str], watcher: Watcher
+) -> None:
+    for done, (id, error) in enumerate(outcomes, start=1):
+        if error is not None:
+            if not isinstance(error, HeartmendError | OSError):
+                log.error("case %s: %s", id, error, exc_info=error)
+            refused[id] = str(error) or type(error).__name__
+            log.warning("case %s is left out: %s", id, refused[id])
+        watcher.advanced(done)
+
+
+def _fit_progress(watcher: Watcher) -> Callable[[Step, float | None], None]:
+    def tell(step: Step, whole: float | None) -> None:
+        dice = float(step.dice.mean())
+        seen = f", whole volumes {whole:.3f}" if whole is not None else ""
+        note = f"loss {step.loss:.3f}, Dice {dice:.3f}{seen}, {step.peak_memory_bytes / 2**30:.1f} GiB"
+        watcher.advanced(step.number, note)
+
+    return tell
+

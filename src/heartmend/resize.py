@@ -1,0 +1,56 @@
+"""CT and label volumes cut to the heart and resampled to one size: the reference project's 256³ tool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from heartmend.anatomy import Anatomy
+from heartmend.data import Case, Cohort, discover_cohort
+from heartmend.files import atomic_write
+from heartmend.space import Grid, Roi
+from heartmend.stages.workers import each
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    cohort: Cohort
+    case: Case
+    out: Path
+    resolution: int
+
+
+def resize_cohort(
+    labels: Path, out: Path, images: Path | None, anatomy: Anatomy, resolution: int, workers: int = 0
+) -> Iterator[tuple[str, Exception | None]]:
+    """Write OUT/labels (uint8, nearest) and OUT/images (int16 HU, linear) of every case at `resolution`³ about its heart.
+
+    Outside the scan labels are background and the CT is the window's floor. Yields each case id with its error.
+    """
+    cohort = discover_cohort(labels, images, anatomy=anatomy)
+    jobs = [_Job(cohort, case, out, resolution) for case in cohort]
+    for job, _, error in each(_work, jobs, workers):
+        yield job.case.id, error
+
+
+def _work(job: _Job) -> None:
+    volume = job.cohort.read_labels(job.case)
+    roi = Roi.around(volume.labels, volume.grid, job.cohort.anatomy)
+    cells = roi.resample_labels(volume.labels, job.resolution)
+    grid = roi.grid_at(job.resolution)
+    _write(np.where(cells == 255, 0, cells).astype(np.uint8), grid, job.out / "labels" / f"{job.case.id}.nii.gz")
+    if (image := job.cohort.read_image(job.case, volume.grid)) is not None:
+        low, high = window = (-1024.0, 3071.0)
+        hu = roi.resample_image(image.values, job.resolution, window) * (high - low) + low
+        _write(np.rint(hu).astype(np.int16), grid, job.out / "images" / f"{job.case.id}.nii.gz")
+
+
+def _write(values: np.ndarray, grid: Grid, path: Path) -> None:
+    image = nib.Nifti1Image(values, grid.affine)
+    image.header.set_xyzt_units("mm")
+    with atomic_write(path) as temporary:
+        image.to_filename(temporary)

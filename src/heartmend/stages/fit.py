@@ -1,0 +1,224 @@
+"""fit: stage 1, one implicit shape of each structure shared by all cases, and one code for each case.
+
+All cases are training and validation at once, because the mended masks are the product. What is reported beside the
+loss is Dice against the maps that the fit was given: over the whole volume's true distribution, never over the biased
+points; how near that is to the truth, no fit can know.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch.utils.tensorboard import SummaryWriter
+
+from heartmend.data import Run, array_digest, fingerprint, write_json
+from heartmend.errors import ConfigError, FitError
+from heartmend.learning.begin import begin_template
+from heartmend.learning.checkpoint import load_fit, save_fit, save_model
+from heartmend.learning.loop import Fit, Step
+from heartmend.learning.points import PointSampler
+from heartmend.learning.schedule import Phase
+from heartmend.learning.targets import Target, make_target
+from heartmend.shapes import CodeBook, DecoderShape, Shape
+from heartmend.shapes.tables import cell_centres
+from heartmend.types import UNKNOWN, Labels
+
+VERB = "fit"
+MODEL_FILE = "model.safetensors"
+log = logging.getLogger(__name__)
+
+Progress = Callable[[Step, float | None], None]
+"""Told now and then where the fit stands, and the whole-volume Dice when it was last measured."""
+
+MENDING = (
+    Phase(steps=80, code_rate=0.010, shape_rate=0.10, side=48, controls=6, tolerance_mm=3.0),
+    Phase(steps=80, code_rate=0.008, shape_rate=0.05, side=48, controls=8, tolerance_mm=3.0),
+    Phase(steps=120, code_rate=0.006, shape_rate=0.05, side=64, controls=10),
+    Phase(steps=200, code_rate=0.006, shape_rate=0.05, side=64, controls=13, penalty=3e-5),
+)
+"""The template, coarse to fine: first whole hearts fall into place, then their parts."""
+
+
+class FitSettings(BaseModel):
+    """How stage 1 is fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: Literal["template", "decoder"] = "template"
+    phases: tuple[Phase, ...] = MENDING
+    cases_per_step: Annotated[int, Field(ge=1)] = 32
+    points: Annotated[int, Field(ge=64)] = 2500
+    """Points in each case and step; halved when memory runs out."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    code_size: Annotated[int, Field(ge=1)] = 256
+    """Of the decoder's vector."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+
+
+def fit(
+    run: Run,
+    cases: Sequence[tuple[str, Labels, tuple[float, float, float]]],
+    heads: dict[str, int],
+    settings: FitSettings,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Path:
+    """Fit the shapes of `heads` (name -> id) to the prepared cases (id, labels (n, n, n), size_mm); returns the model.
+
+    Goes on from the last checkpoint when there is one of the same settings and cases; done is done. Raises FitError
+    when the loss is no number (the checkpoint before it stays) and ConfigError when there is nothing to fit.
+    """
+    if not cases or not heads:
+        raise ConfigError("there is nothing to fit: no case was prepared, or no structure was chosen")
+    cases = sorted(cases, key=lambda case: case[0])
+    folder = run.folder(VERB)
+    model = folder / MODEL_FILE
+    stamp = fingerprint(
+        settings.model_dump(exclude={"checkpoint_seconds"}), heads, seed,
+        [(id, size, array_digest(labels)) for id, labels, size in cases],
+    )  # fmt: skip
+    if run.is_done(VERB, None, stamp) and model.is_file():
+        return model
+    targets = [make_target(id, labels, size, list(heads.values()), seed=seed) for id, labels, size in cases]
+    where = torch.device(device)
+    shape, codes = _begin(heads, targets, [labels for _, labels, _ in cases], settings, seed)
+    shape, codes = shape.to(where), codes.to(where)
+    fitting = Fit(
+        shape, codes, PointSampler(targets, where, seed), settings.phases,
+        cases_per_step=settings.cases_per_step, points=settings.points, accumulate=settings.accumulate,
+        autocast=_autocast(settings, where),
+    )  # fmt: skip
+    last = folder / "last.safetensors"
+    if (mark := folder / "last.json").is_file() and last.is_file():
+        if json.loads(mark.read_text(encoding="utf-8")).get("mark") == stamp:
+            load_fit(last, fitting)
+            log.info("fit: going on from phase %d, step %d", fitting.position.phase + 1, fitting.position.step)
+        else:
+            last.unlink()
+    write_json(mark, {"mark": stamp})
+    run.forget(VERB)
+    with _Keeper(folder, settings.checkpoint_seconds, cases, heads, progress) as keeper:
+        fitting.run(keeper)
+    save_model(model, shape, codes)
+    found = whole_volume_dice_of(shape, codes, cases, heads)
+    write_json(folder / "validation.json", {id: dict(zip(heads, row, strict=True)) for id, row in found.items()})
+    run.mark_done(VERB, None, stamp)
+    last.unlink(missing_ok=True)
+    return model
+
+
+def whole_volume_dice_of(
+    shape: Shape, codes: CodeBook, cases: Sequence[tuple[str, Labels, tuple[float, float, float]]], heads: dict[str, int]
+) -> dict[str, list[float]]:
+    """For each case Dice (head,) of the shape against the map it was fitted to, on every known cell of the ROI."""
+    found = {}
+    for id, labels, _ in cases:
+        known = labels != UNKNOWN
+        inside = lattice_logits(shape, codes.of([id]), labels.shape[0]) > 0
+        row = []
+        for guess, head in zip(inside, heads.values(), strict=True):
+            truth = labels == head
+            guess &= known
+            total = int(truth.sum()) + int(guess.sum())
+            row.append(2 * int((truth & guess).sum()) / total if total else 1.0)
+        found[id] = row
+    return found
+
+
+@torch.no_grad()
+def lattice_logits(shape: Shape, code: dict[str, torch.Tensor], side: int, slab: int = 16) -> np.ndarray:
+    """Logits (head, side, side, side) of one case over the whole unit frame, slab by slab."""
+    axis = cell_centres(side, next(iter(code.values())).device)
+    return np.concatenate([shape.on_lattice((x, axis, axis), code).cpu().numpy() for x in axis.split(slab)], axis=1)
+
+
+class _Keeper:
+    """Looks on while a fit runs: logs for people and TensorBoard, checkpoints, the best model so far."""
+
+    def __init__(
+        self, folder: Path, seconds: float, cases: Sequence[Any], heads: dict[str, int], progress: Progress | None
+    ) -> None:
+        self._folder, self._seconds, self._heads, self._progress = folder, seconds, heads, progress
+        # A few cases tell how the fit goes; all are measured at its end.
+        self._watched = list(cases)[:: max(len(cases) // 4, 1)][:4]
+        self._saved = time.monotonic()
+        self._phase, self._whole, self._best = 0, None, -1.0
+
+    def __enter__(self) -> _Keeper:
+        path = self._folder / "log.csv"
+        fresh = not path.exists()
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._rows = csv.writer(self._file)
+        if fresh:
+            columns = ["step", "phase", "loss", "training_dice", "whole_volume_dice", "peak_memory_mb"]
+            self._rows.writerow([*columns, *(f"dice_{name}" for name in self._heads)])
+        self._board = SummaryWriter(str(self._folder / "tensorboard"))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        self._board.close()
+
+    def stepped(self, step: Step) -> None:
+        dice = step.dice.tolist()
+        mean = float(np.mean(dice))
+        whole = "" if self._whole is None else round(self._whole, 5)
+        row = [step.number, step.phase + 1, round(step.loss, 6), round(mean, 5), whole, step.peak_memory_bytes >> 20]
+        self._rows.writerow([*row, *(round(d, 5) for d in dice)])
+        self._file.flush()
+        self._board.add_scalar("loss", step.loss, step.number)
+        self._board.add_scalar("dice/training", mean, step.number)
+        if self._progress is not None:
+            self._progress(step, self._whole)
+
+    def reached(self, fit: Fit) -> None:
+        if fit.position.phase != self._phase:
+            self._phase = fit.position.phase
+            found = whole_volume_dice_of(fit.shape, fit.codes, self._watched, self._heads)
+            self._whole = float(np.mean(list(found.values())))
+            self._board.add_scalar("dice/whole_volume", self._whole, self._phase)
+            if self._whole > self._best:
+                self._best = self._whole
+                save_model(self._folder / "best.safetensors", fit.shape, fit.codes)
+            save_fit(self._folder / "last.safetensors", fit)
+            self._saved = time.monotonic()
+        elif time.monotonic() - self._saved > self._seconds:
+            save_fit(self._folder / "last.safetensors", fit)
+            self._saved = time.monotonic()
+
+    def halved(self, points: int) -> None:
+        log.warning("fit: memory ran out; from here a step takes %d points in a case", points)
+
+
+def _begin(
+    heads: dict[str, int], targets: list[Target], labels: list[Labels], settings: FitSettings, seed: int
+) -> tuple[Shape, CodeBook]:
+    torch.manual_seed(seed)
+    if settings.shape == "decoder":
+        shape = DecoderShape(tuple(heads), settings.code_size)
+        return shape, CodeBook([t.case_id for t in targets], shape.new_codes(len(targets), seed))
+    first = settings.phases[0]
+    if first.side is None or first.controls is None:
+        raise ConfigError("fit.phases: the phases of a template give side and controls")
+    if not any(np.isfinite(t.centroids).all(axis=1).any() for t in targets):
+        raise FitError("no case shows a whole structure, so no template can begin; give a larger field of view")
+    return begin_template(heads, targets, labels, first.side, first.controls)
+
+
+def _autocast(settings: FitSettings, device: torch.device) -> torch.dtype | None:
+    if settings.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" and settings.shape == "decoder" else None
+    return torch.bfloat16 if settings.precision == "bfloat16" else None
+

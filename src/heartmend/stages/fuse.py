@@ -1,0 +1,185 @@
+"""fuse: stage 2, the refined shapes of a case into one label map that obeys anatomy, with the evidence of what changed.
+
+For each case: each structure's shape against what came in (do no harm), thin vessels mended as trees, all fused by
+evidence and priority, the rules of anatomy, and the result on the input's own grid. Voxels outside the ROI stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from heartmend.anatomy import Anatomy
+from heartmend.data import Case, Cohort, Run, array_digest, fingerprint, write_text
+from heartmend.learning.targets import STEP_MM, signed_distance_mm, without_crumbs
+from heartmend.rules import Audit, Change, Mode, Verdict, apply_rules, audit_to_json, check, fuse
+from heartmend.space import Grid
+from heartmend.stages.handover import REFINED, Prepared, load_fields
+from heartmend.stages.workers import Outcome, each
+from heartmend.types import Labels, Mask
+from heartmend.vessels import mend_tree
+
+VERB = "fuse"
+Box = tuple[slice, slice, slice]
+
+
+class FuseSettings(BaseModel):
+    """How ten shapes become one label map."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Mode = "evidence"
+    margin_mm: Annotated[float, Field(ge=0)] = 1.0
+    """How much surer a structure must be to win a voxel against the priority."""
+    mend_tubes: bool = True
+    """Mend thin vessels as trees; off: they stay as they came."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """What came of a case: its label map on the input's grid, and what was done to it."""
+
+    labels: Labels
+    audit: Audit
+
+
+def fuse_case(
+    before: Labels,
+    case: Prepared,
+    fields: dict[str, np.ndarray],
+    anatomy: Anatomy,
+    settings: FuseSettings,
+    structures: tuple[str, ...] = (),
+) -> Mended:
+    """The mended label map of a case, on its own grid.
+
+    before: (x, y, z) as it came; fields: signed distances of the refined structures on the source voxels in the ROI,
+    in steps of `STEP_MM`. A structure that is not refined is fused as it came, freed of plain faults. With
+    `structures` only these change.
+    """
+    box, grid = case.roi.source_box(), case.roi.grid
+    spacing = grid.spacing_mm
+    came, source = before[box], case.source
+    layers, verdicts = dict(fields), list[Verdict]()
+    for structure in anatomy.structures:
+        label = source == structure.id
+        if structure.name in fields:
+            verdict = check(label, fields[structure.name] > 0, structure, spacing)
+            verdicts.append(verdict)
+            if verdict.keep:
+                continue
+        layers[structure.name] = _steps(without_crumbs(label) if structure.name in fields else label, spacing)
+    changes = list(case.changes)
+    for structure in anatomy.structures:
+        if structure.kind == "tube" and settings.mend_tubes and (not structures or structure.name in structures):
+            label = came == structure.id
+            mended, told = _mend_tube(structure.name, label, layers, anatomy, grid, box)
+            verdict = check(label, mended, structure, spacing)
+            verdicts.append(verdict)
+            layers[structure.name] = _steps(mended if verdict.keep else label, spacing)
+            changes += told if verdict.keep else []
+    fused = fuse(layers, anatomy, spacing, source, settings.mode, settings.margin_mm, STEP_MM)
+    whole = before.copy()
+    if structures:
+        wanted = [anatomy.by_name(name).id for name in structures]
+        changed = np.isin(fused, wanted) | np.isin(came, wanted)
+        fused = np.where(changed, fused, came)
+    whole[box] = fused
+    evidence = {name: _whole(layer, box, grid.shape) for name, layer in layers.items()}
+    ruled, found = apply_rules(whole, grid, anatomy, evidence, STEP_MM)
+    if structures:
+        ruled = np.where(np.isin(ruled, wanted) | np.isin(whole, wanted), ruled, whole)
+    ruled = _outside_kept(ruled, before, box)
+    return Mended(ruled, Audit(case.case_id, (*changes, *found), tuple(verdicts)))
+
+
+def _mend_tube(
+    name: str, label: Mask, layers: dict[str, np.ndarray], anatomy: Anatomy, grid: Grid, box: Box
+) -> tuple[Mask, list[Change]]:
+    """Thin vessels as a tree; bridges and what was dropped are told for the audit."""
+    spacing = grid.spacing_mm
+    others = [s.name for s in anatomy.structures if s.kind != "tube" and s.name in layers]
+    heart = np.logical_or.reduce([layers[other] > 0 for other in others]) if others else None
+    aorta = layers["Aorta"] > 0 if "Aorta" in layers else None
+    result = mend_tree(label, spacing, aorta=aorta, heart=heart)
+    start = np.array([part.start for part in box])
+    told = []
+    for action, severity, found in (
+        ("bridged", "look", [(b.box, 0.0, f"{b.length_mm:.0f} mm") for b in result.bridges]),
+        ("dropped", "info", [(r.box, r.mm3, "no part of a tree") for r in result.dropped]),
+        ("pruned", "info", [(r.box, r.mm3, "spur") for r in result.spurs]),
+    ):
+        for corners, mm3, note in found:
+            ends = grid.index_to_world(np.asarray(corners) / spacing + start)
+            low, high = (tuple(round(float(v), 2) for v in edge) for edge in (ends.min(axis=0), ends.max(axis=0)))
+            voxels = round(mm3 / grid.voxel_mm3)
+            told.append(Change("tree", name, action, voxels, round(mm3, 2), (low, high), severity, note))
+    return result.mask, told
+
+
+def _steps(mask: Mask, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    return np.rint(signed_distance_mm(mask, spacing_mm) / STEP_MM).astype(np.int8)
+
+
+def _whole(layer: np.ndarray, box: Box, shape: tuple[int, ...]) -> np.ndarray:
+    """A field in the ROI as a field on the whole grid, outside everywhere else."""
+    if layer.shape == shape:
+        return layer
+    field = np.full(shape, -127, dtype=np.int8)
+    field[box] = layer
+    return field
+
+
+def _outside_kept(labels: Labels, before: Labels, box: Box) -> Labels:
+    """What lies outside the ROI is as it came, whatever a rule thought of it."""
+    kept = before.copy()
+    kept[box] = labels[box]
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    run_out: Path
+    cohort: Cohort
+    case: Case
+    settings: FuseSettings
+    structures: tuple[str, ...]
+    mark: str
+
+
+def fuse_cohort(
+    run: Run, cohort: Cohort, cases: Sequence[Case], settings: FuseSettings, structures: tuple[str, ...] = (),
+    workers: int = 0,
+) -> Iterator[Outcome[Case, None]]:  # fmt: skip
+    """Fuse every refined case that is not fused yet, into OUT/labels; yields each case with its error, if any."""
+    jobs = []
+    for case in cases:
+        fields = run.case_path(REFINED, case.id, ".npz")
+        stamp = fingerprint(
+            *([fields] if fields.is_file() else []), case.labels_path, settings, structures, cohort.anatomy,
+            array_digest(Prepared.load(run, case.id).source),
+        )  # fmt: skip
+        if run.is_done(VERB, case.id, stamp) and run.result_path(case.labels_path).is_file():
+            yield case, None, None
+        else:
+            jobs.append(_Job(run.out, cohort, case, settings, structures, stamp))
+    for job, _, error in each(_work, jobs, workers):
+        yield job.case, None, error
+
+
+def _work(job: _Job) -> None:
+    run, case = Run.at(job.run_out), job.case
+    volume = job.cohort.read_labels(case)
+    refined = run.case_path(REFINED, case.id, ".npz")
+    fields = load_fields(refined) if refined.is_file() else {}
+    prepared = Prepared.load(run, case.id)
+    mended = fuse_case(volume.labels, prepared, fields, job.cohort.anatomy, job.settings, job.structures)
+    run.forget(VERB, case.id)
+    write_text(run.case_path(VERB, case.id, ".json"), audit_to_json(mended.audit))
+    job.cohort.write_labels(case, mended.labels, run.result_path(case.labels_path), volume.kept)
+    run.mark_done(VERB, case.id, job.mark)

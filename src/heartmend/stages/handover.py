@@ -1,0 +1,87 @@
+"""What one verb leaves for the next, in the run folder: cases in the unit frame, and refined shapes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from heartmend.anatomy import Anatomy
+from heartmend.data import Run, write_json, write_npz
+from heartmend.errors import RunError
+from heartmend.faults import Stairs
+from heartmend.learning.targets import STEP_MM
+from heartmend.rules import Change
+from heartmend.space import Roi
+from heartmend.types import Labels
+
+PREPARED, REFINED = "prepare", "refine"
+Fields = dict[str, npt.NDArray[np.float32]]
+"""Signed distances in mm by structure, positive inside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case in the unit frame. labels: (n, n, n), 255 unknown; source: the mended map in the ROI's source box."""
+
+    case_id: str
+    roi: Roi
+    labels: Labels
+    source: Labels
+    stairs: Stairs | None
+    changes: tuple[Change, ...]
+
+    def save(self, run: Run) -> None:
+        """Write the case into the run folder."""
+        write_npz(run.case_path(PREPARED, self.case_id, ".npz"), {"labels": self.labels, "source": self.source})
+        about = {
+            "roi": self.roi.to_dict(),
+            "stairs": None if self.stairs is None else asdict(self.stairs),
+            "changes": [change.to_dict() for change in self.changes],
+        }
+        write_json(run.case_path(PREPARED, self.case_id, ".json"), about)
+
+    @classmethod
+    def load(cls, run: Run, case_id: str) -> Self:
+        """The case that `save` wrote; RunError when it is not there."""
+        path = run.case_path(PREPARED, case_id, ".npz")
+        try:
+            about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            with np.load(path) as arrays:
+                labels, source = arrays["labels"], arrays["source"]
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"{path}: case {case_id} is not prepared; run `heartmend prepare` ({error})") from error
+        stairs = None if about["stairs"] is None else Stairs(**about["stairs"])
+        changes = tuple(Change.from_dict(change) for change in about["changes"])
+        return cls(case_id, Roi.from_dict(about["roi"]), labels, source, stairs, changes)
+
+
+def save_fields(path: Path, fields: Fields) -> None:
+    """Write signed distances as bytes in steps of `STEP_MM`: a twentieth of a millimetre is enough for a surface."""
+    write_npz(path, {name: _packed(field) for name, field in fields.items()})
+
+
+def _packed(field: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+    steps = np.clip(np.rint(field / STEP_MM), -127, 127).astype(np.int8)
+    # Just inside stays inside.
+    steps[(steps == 0) & (field > 0)] = 1
+    return steps
+
+
+def load_fields(path: Path) -> dict[str, npt.NDArray[np.int8]]:
+    """The fields that `save_fields` wrote, in steps of `STEP_MM`; RunError when they are not there."""
+    try:
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: no refined shapes there: run `heartmend refine` first ({error})") from error
+
+
+def heads_of(anatomy: Anatomy, structures: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, int]:
+    """Names and ids, in the anatomy's order, of the structures asked for (all if none is), without some kinds."""
+    chosen = [anatomy.by_name(name) for name in structures] or list(anatomy.structures)
+    return {s.name: s.id for s in anatomy.structures if s in chosen and s.kind not in without}

@@ -1,0 +1,105 @@
+"""prepare: from a case's files to the unit frame, with the faults mended that a label map shows by itself.
+
+The ROI is set about the structures themselves, robust to far islands. The label map is freed of stairs, missing and
+shifted slices, salt and swapped patches before anything is fitted to it, because a shape follows what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from heartmend.data import Case, Cohort, Run, fingerprint, write_npz
+from heartmend.faults import find_stairs, without_stairs
+from heartmend.rules import Change, apply_rules
+from heartmend.space import Roi
+from heartmend.space.roi import CT_WINDOW_HU
+from heartmend.stages.handover import PREPARED, Prepared
+from heartmend.stages.workers import Outcome, each
+
+VERB = PREPARED
+RULES_BEFORE_THE_FIT = ("slices", "shifts", "salt", "swaps", "cut_vessels", "holes")
+
+
+class PrepareSettings(BaseModel):
+    """How cases come to the unit frame."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resolution: Annotated[int, Field(ge=32, le=512)] = 128
+    """Cells along each side of the ROI."""
+    margin_voxels: Annotated[int, Field(ge=0)] = 10
+    window_hu: tuple[float, float] = CT_WINDOW_HU
+    mend_faults: bool = True
+    """Mend stairs, slices, salt and swaps before the fit; off for the reference's way."""
+    images: bool = False
+    """Keep the resampled CT too."""
+
+
+def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepared:
+    """One case's files to the unit frame. BadInputError for a file that cannot be used."""
+    anatomy = cohort.anatomy
+    volume = cohort.read_labels(case)
+    labels, grid = volume.labels, volume.grid
+    roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
+    stairs, changes = None, list[Change]()
+    if settings.mend_faults:
+        bulky = [s.id for s in anatomy.structures if s.kind != "tube"]
+        stairs = find_stairs(labels, bulky)
+        if stairs is not None:
+            labels = without_stairs(labels, stairs, grid.spacing_mm, bulky)
+        labels, changes = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
+    return Prepared(
+        case.id, roi, roi.resample_labels(labels, settings.resolution),
+        np.ascontiguousarray(labels[roi.source_box()]), stairs, tuple(changes),
+    )  # fmt: skip
+
+
+def mark(cohort: Cohort, case: Case, settings: PrepareSettings) -> str:
+    """What a prepared case depends on."""
+    ids = None if cohort.file_ids is None else sorted(cohort.file_ids.items())
+    parts = [case.labels_path, settings, cohort.anatomy, cohort.other, ids]
+    return fingerprint(*parts, *([case.image_path] if settings.images and case.image_path else []))
+
+
+@dataclass(frozen=True)
+class _Job:
+    run_out: Path
+    cohort: Cohort
+    case: Case
+    settings: PrepareSettings
+    mark: str
+
+
+def prepare(run: Run, cohort: Cohort, settings: PrepareSettings, workers: int = 0) -> Iterator[Outcome[Case, None]]:
+    """Prepare every case that is not prepared yet; yields each case with its error, if any, as it is done."""
+    jobs = []
+    for case in cohort:
+        try:
+            stamp = mark(cohort, case, settings)
+        except OSError as error:
+            yield case, None, error
+            continue
+        if run.is_done(VERB, case.id, stamp):
+            yield case, None, None
+        else:
+            jobs.append(_Job(run.out, cohort, case, settings, stamp))
+    for job, _, error in each(_work, jobs, workers):
+        yield job.case, None, error
+
+
+def _work(job: _Job) -> None:
+    run = Run.at(job.run_out)
+    prepared = prepare_case(job.cohort, job.case, job.settings)
+    run.forget(VERB, job.case.id)
+    prepared.save(run)
+    if job.settings.images and (image := job.cohort.read_image(job.case, prepared.roi.grid)) is not None:
+        cells = prepared.roi.resample_image(image.values, job.settings.resolution, job.settings.window_hu)
+        write_npz(run.case_path(VERB, job.case.id, ".image.npz"), {"image": cells.astype(np.float16)})
+    run.mark_done(VERB, job.case.id, job.mark)
+

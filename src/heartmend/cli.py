@@ -12,7 +12,7 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from heartmend import __version__
 from heartmend.anatomy import load_anatomy
@@ -44,7 +44,9 @@ Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with w
 @app.callback(invoke_without_command=True)
 def main(version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False) -> None:
     """Mend the labels of a whole data set of hearts at once, with neural implicit shapes."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console, show_path=False)])
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
     if version:
         console.print(f"heartmend {__version__}")
         raise typer.Exit
@@ -190,7 +192,7 @@ class _Bars(Watcher):
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
-        self._task = None
+        self._task: TaskID | None = None
 
     def verb(self, name: str, total: int) -> None:
         self._task = self._bar.add_task(name, total=total, note="")

@@ -153,9 +153,7 @@ def _mend(
     _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
 
 
-def _collected(
-    outcomes: Iterable[tuple[str, Exception | None]], refused: dict[str, str], watcher: Watcher
-) -> None:
+def _collected(outcomes: Iterable[tuple[str, Exception | None]], refused: dict[str, str], watcher: Watcher) -> None:
     for done, (id, error) in enumerate(outcomes, start=1):
         if error is not None:
             if not isinstance(error, HeartmendError | OSError):
@@ -173,4 +171,3 @@ def _fit_progress(watcher: Watcher) -> Callable[[Step, float | None], None]:
         watcher.advanced(step.number, note)
 
     return tell
-

@@ -11,6 +11,7 @@ import numpy as np
 
 from heartmend.anatomy import Anatomy
 from heartmend.data import Case, Cohort, discover_cohort
+from heartmend.errors import RunError
 from heartmend.files import atomic_write
 from heartmend.space import Grid, Roi
 from heartmend.stages.workers import each
@@ -27,14 +28,22 @@ class _Job:
 def resize_cohort(
     labels: Path, out: Path, images: Path | None, anatomy: Anatomy, resolution: int, workers: int = 0
 ) -> Iterator[tuple[str, Exception | None]]:
-    """Write OUT/labels (uint8, nearest) and OUT/images (int16 HU, linear) of every case at `resolution`³ about its heart.
+    """Write OUT/labels (uint8, nearest) and OUT/images (int16 HU, linear), `resolution`³ voxels about each heart.
 
     Outside the scan labels are background and the CT is the window's floor. Yields each case id with its error.
     """
+    for given in (labels, *([images] if images else [])):
+        _refuse_overlap(out.resolve(), given.resolve())
     cohort = discover_cohort(labels, images, anatomy=anatomy)
     jobs = [_Job(cohort, case, out, resolution) for case in cohort]
     for job, _, error in each(_work, jobs, workers):
         yield job.case.id, error
+
+
+def _refuse_overlap(out: Path, given: Path) -> None:
+    """OUT/labels must never be the folder that is read."""
+    if out.is_relative_to(given) or given.is_relative_to(out):
+        raise RunError(f"{out}: holds the input folder {given} or lies in it; give another --out")
 
 
 def _work(job: _Job) -> None:

@@ -34,7 +34,7 @@ def score_rows(truth: Path, before: Path, after: Path, anatomy: Anatomy, workers
         if found is None:
             raise BadInputError(f"case {job.case_id} cannot be scored: {error}") from error
         rows += found
-    return sorted(rows, key=lambda row: (row.case, row.id))
+    return sorted(rows, key=lambda row: (row.case, row.structure))
 
 
 def score_folders(truth: Path, before: Path, after: Path, anatomy: Anatomy, workers: int = 0) -> Table:

@@ -74,9 +74,12 @@ class CutVesselsRule(_RuleTable):
     """The least ratio of the two ends' cross sections, and of the bridge's to the smaller of them."""
     free: Share = 0.6
     """Share of the bridge that must be background."""
+    half: Share = 0.25
+    """Two pieces of a one-piece structure, the smaller at least this share of the larger, are its halves: joined even
+    where they are no tubes."""
     touch_mm: Length = 6.0
     """Veins that come this near to what they grow out of are not joined to each other."""
-    worth: Annotated[float, Field(gt=0)] = 1.0
+    worth: Annotated[float, Field(gt=0)] = 1.5
     """A bridge may be this many times as large as the smaller of the two pieces."""
     against_mm: Length = 4.0
     """An implicit shape that is this far from the bridge, on average, forbids it."""

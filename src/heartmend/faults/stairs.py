@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import edt
 import numpy as np
@@ -39,7 +40,7 @@ class Stairs:
         edges = [*range(first, count, self.thickness), count]
         edges = edges if first == 0 else [0, *edges]
         blocks = []
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             whole = start if start != 0 or first == 0 else first - self.thickness
             middle = min(max(whole + self.thickness // 2, start), stop - 1)
             blocks.append((start, stop, middle))
@@ -89,7 +90,7 @@ def without_stairs(labels: Labels, stairs: Stairs, spacing_mm: Sequence[float], 
     slices = np.moveaxis(labels, axis, 0)
     within_mm = tuple(s for a, s in enumerate(spacing_mm) if a != axis)
     blocks = stairs.drawn(slices.shape[0])
-    filled = np.isin(slices, ids).any(axis=0)
+    filled: np.ndarray = np.isin(slices, ids).any(axis=0)
     if not filled.any():
         return labels
     window = tuple(_extent(filled.any(axis=1 - a), 4) for a in range(2))

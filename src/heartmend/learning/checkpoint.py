@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,6 +38,8 @@ def load_fit(path: Path, fit: Fit) -> None:
     if about.get("ids") != list(fit.codes.ids):
         raise RunError(f"{path}: is the checkpoint of other cases; give another --out or remove it")
     # At the end of a phase the next one is entered by the loop itself, from the old resolution.
+    if "position" not in about:
+        raise RunError(f"{path}: is no checkpoint of a fit; remove it to begin again")
     position = Position(**about["position"])
     resolution = position.phase - 1 if position.step == 0 and position.phase else position.phase
     fit.seek(Position(phase=min(resolution, len(fit.phases) - 1), step=0, points=position.points))
@@ -87,12 +91,12 @@ def _load_model(shape: Shape, codes: CodeBook, tensors: dict[str, Tensor]) -> No
             value.copy_(tensors[f"codes.{name}"])
 
 
-def _write(path: Path, tensors: dict[str, Tensor], about: dict[str, object]) -> None:
+def _write(path: Path, tensors: dict[str, Tensor], about: Mapping[str, Any]) -> None:
     arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
     write_safetensors(path, arrays, {"about": json.dumps(about)})
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])

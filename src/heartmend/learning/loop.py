@@ -179,7 +179,7 @@ class Fit:
             with torch.autocast(kind, dtype=self.autocast, enabled=self.autocast is not None):
                 logits = self.shape(batch.points, codes)
             loss = loss_of(logits.float(), batch) + phase.penalty * self.shape.penalty(codes)
-            (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+            (loss / self.accumulate).backward()
             total += loss.detach() / self.accumulate
         self.optimiser.step()
         return total, whole_volume_dice(logits.detach(), batch)

@@ -20,7 +20,6 @@ CRUMB_SHARE = 0.04
 """A piece smaller than this share of its structure's largest says nothing about the shape."""
 
 
-
 @dataclass(frozen=True)
 class Target:
     """One case as the fit sees it, in the unit frame at a resolution of n cells a side.
@@ -98,7 +97,7 @@ def make_target(
     far_share: float = 0.05,
     seed: int = 0,
 ) -> Target:
-    """The target of one case from its labels (n, n, n) in the unit frame, 255 being unknown; heads in order of `ids`."""
+    """The target of one case from its labels (n, n, n) in the unit frame, 255 unknown; heads in order of `ids`."""
     side = labels.shape[0]
     known = labels != UNKNOWN
     everywhere = bool(known.all())

@@ -101,8 +101,8 @@ def summary_table(audits: Iterable[Audit]) -> Table:
         table.add_column(heading, justify="right")
     for (rule, structure, action), found in rows.items():
         graves = [sum(c.severity == s for _, c in found) for s in ("look", "warn")]
-        cases, volume = len({case for case, _ in found}), sum(c.volume_mm3 for _, c in found)
-        table.add_row(rule, structure, action, str(cases), str(len(found)), f"{volume:.0f}", *map(str, graves))
-    for structure, cases in untaken.items():
-        table.add_row("do no harm", structure, "kept as it came", str(len(cases)), "", "", "", str(len(cases)))
+        cases, volume = str(len({case for case, _ in found})), sum(c.volume_mm3 for _, c in found)
+        table.add_row(rule, structure, action, cases, str(len(found)), f"{volume:.0f}", *map(str, graves))
+    for structure, ids in untaken.items():
+        table.add_row("do no harm", structure, "kept as it came", str(len(ids)), "", "", "", str(len(ids)))
     return table

@@ -22,6 +22,8 @@ from heartmend.types import BACKGROUND, FloatArray, Labels, Mask
 DEPTH_MM = (3.0, 6.0)
 # A cross section flatter than this is a vessel's side, not its end.
 ROUND = 0.4
+# The share of a cross section that faces the other piece, if it is a vessel's end.
+OWN_SHARE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ def _join(labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structu
     joined, changes = nx.Graph(), []
     bridges = []
     for i, j in combinations(range(len(found)), 2):
-        if not (rooted[i] and rooted[j]) and (bridge := _bridge(labels, scene, rule, found[i], found[j])):
+        if not (rooted[i] and rooted[j]) and (bridge := _bridge(labels, scene, rule, structure, found[i], found[j])):
             bridges.append((bridge.gap_mm, i, j, bridge))
     joined.add_nodes_from(range(len(found)))
     for gap_mm, i, j, bridge in sorted(bridges, key=lambda b: b[:3]):
@@ -80,7 +82,9 @@ def _join(labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structu
     return changes
 
 
-def _bridge(labels: Labels, scene: Scene, rule: CutVesselsRule, a: Piece, b: Piece) -> Bridge | None:
+def _bridge(
+    labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structure, a: Piece, b: Piece
+) -> Bridge | None:
     """The hull between two facing ends; None where the pieces are far apart or do not face each other."""
     spacing = scene.grid.spacing_mm
     if _boxes_apart_mm(a.box, b.box, spacing) > rule.max_gap_mm:
@@ -97,8 +101,8 @@ def _bridge(labels: Labels, scene: Scene, rule: CutVesselsRule, a: Piece, b: Pie
     middles = [end.mean(axis=0) for end in ends]
     length = float(np.linalg.norm(middles[1] - middles[0]))
     along = (middles[1] - middles[0]) / max(length, 1e-9)
-    sections = [_section(end, along) for end in ends]
-    if min(sections) < rule.min_section * max(sections):
+    are_halves = structure.pieces == 1 and min(a.voxels, b.voxels) >= rule.half * max(a.voxels, b.voxels)
+    if not are_halves and not _face_each_other((here, there), ends, along, rule.min_section, spacing):
         return None
     inner = widen(_box_about(np.concatenate(ends), spacing), 1, here.shape)
     hull = _hull(np.concatenate(ends), inner, spacing)
@@ -134,6 +138,22 @@ def _section(points_mm: FloatArray, along: FloatArray) -> float:
     if small < ROUND**2 * large or small <= 0:
         return 0.0
     return float(4 * np.pi * np.sqrt(small * large))
+
+
+def _face_each_other(
+    masks: tuple[Mask, Mask], ends: list[FloatArray], along: FloatArray, least: float, spacing_mm: tuple[float, ...]
+) -> bool:
+    """Whether both are ends of a tube of about one width, and neither is a vessel's side."""
+    sections = [_section(end, along) for end in ends]
+    if min(sections) <= 0 or min(sections) < least * max(sections):
+        return False
+    for mask, end, section in zip(masks, ends, sections, strict=True):
+        away = np.argwhere(mask) * np.asarray(spacing_mm) - end.mean(axis=0)
+        across = (np.abs(away @ along) <= max(spacing_mm)) & ((away**2).sum(axis=1) <= 9 * section / np.pi)
+        own = np.abs((end - end.mean(axis=0)) @ along) <= max(spacing_mm)
+        if own.sum() < OWN_SHARE * across.sum():
+            return False
+    return True
 
 
 def _hull(points_mm: FloatArray, box: Box, spacing_mm: tuple[float, ...]) -> Mask:

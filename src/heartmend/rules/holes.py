@@ -13,7 +13,7 @@ from heartmend.types import BACKGROUND, Labels
 
 
 def holes(labels: Labels, scene: Scene, rule: HolesRule) -> Result:
-    """Cavities that hold background alone become what encloses them: the cavity of the myocardium holds the LV.
+    """Cavities that hold background and crumbs become what encloses them: the cavity of the myocardium holds the LV.
 
     A small pocket that several structures enclose together goes to the one that makes up most of its wall: a crack
     between two is none. What is open to the border of the volume is no hole.
@@ -26,7 +26,7 @@ def holes(labels: Labels, scene: Scene, rule: HolesRule) -> Result:
         box = boxes[structure.id]
         mask = labels[box] == structure.id
         for cavity in find_pieces(fill_voids.fill(mask) & ~mask, box, 6):
-            if not labels[cavity.box][cavity.mask].any():
+            if _holds_crumbs_only(labels, scene, cavity):
                 labels[cavity.box][cavity.mask] = structure.id
                 changes.append(scene.change("holes", structure.name, "filled", cavity.box, cavity.voxels))
     for pocket in _pockets(labels) if rule.max_pocket_mm3 else ():
@@ -40,6 +40,17 @@ def holes(labels: Labels, scene: Scene, rule: HolesRule) -> Result:
             name = scene.anatomy.by_id(host).name
             changes.append(scene.change("holes", name, "pocket filled", pocket.box, pocket.voxels))
     return labels, changes
+
+
+def _holds_crumbs_only(labels: Labels, scene: Scene, cavity: Piece) -> bool:
+    """Whether all structures in the cavity are crumbs there, and none of them exists in it alone."""
+    counts = np.bincount(labels[cavity.box][cavity.mask], minlength=256)
+    for id in np.flatnonzero(counts[1:]) + 1:
+        structure = scene.anatomy.by_id(int(id))
+        is_crumb = counts[id] * scene.grid.voxel_mm3 < structure.min_mm3 and structure.kind != "tube"
+        if not is_crumb or counts[id] == np.count_nonzero(labels == id):
+            return False
+    return True
 
 
 def _pockets(labels: Labels) -> list[Piece]:

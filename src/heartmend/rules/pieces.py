@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import cc3d
 import edt
@@ -61,7 +62,7 @@ def margin_voxels(reach_mm: float, spacing_mm: Iterable[float]) -> tuple[int, ..
     return tuple(int(np.ceil(reach_mm / s)) + 1 for s in spacing_mm)
 
 
-def find_pieces(mask: Mask, box: Box, connectivity: int = 26) -> list[Piece]:
+def find_pieces(mask: Mask, box: Box, connectivity: Literal[6, 26] = 26) -> list[Piece]:
     """The connected pieces of a mask that lies at `box` of its volume, the largest first."""
     parts, count = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
     if count == 0:
@@ -75,7 +76,7 @@ def find_pieces(mask: Mask, box: Box, connectivity: int = 26) -> list[Piece]:
     return sorted(pieces, key=lambda p: -p.voxels)
 
 
-def pieces_of(labels: Labels, id: int, box: Box, connectivity: int = 26) -> list[Piece]:
+def pieces_of(labels: Labels, id: int, box: Box, connectivity: Literal[6, 26] = 26) -> list[Piece]:
     """The pieces of one structure, which lies in `box`, the largest first."""
     return find_pieces(labels[box] == id, box, connectivity)
 
@@ -101,13 +102,14 @@ def give_to_nearest(labels: Labels, piece: Piece, spacing_mm: Spacing, barred: I
 
 
 def touches(labels: Labels, piece: Piece, ids: Iterable[int], reach_mm: float, spacing_mm: Spacing) -> bool:
-    """Whether a voxel of one of `ids` lies beside the piece (26 neighbours), or within `reach_mm` of it."""
+    """Whether a voxel of `ids` that is not its own lies beside the piece (26 neighbours) or within `reach_mm`."""
     wanted = list(ids)
     if surroundings(labels, piece)[wanted].any():
         return True
     box = widen(piece.box, margin_voxels(reach_mm, spacing_mm), labels.shape)
-    others = np.isin(labels[box], wanted)
+    outside = ~piece.in_box(box)
+    others = np.isin(labels[box], wanted) & outside
     if not reach_mm or not others.any():
         return False
-    distance = edt.edt(np.ascontiguousarray(~piece.in_box(box)), anisotropy=spacing_mm)
+    distance = edt.edt(outside, anisotropy=spacing_mm)
     return bool(distance[others].min() <= reach_mm)

@@ -58,6 +58,9 @@ def _prune(
             told(piece, "info", "cut off by the field of view")
         elif not is_small and not is_surplus:
             kept += 1
+        elif not is_small and trunks and touches(labels, piece, [structure.id], rule.touch_mm, spacing):
+            kept += 1
+            told(piece, "look", f"hangs on another piece of it only, not on {' or '.join(structure.must_touch)}")
         elif not is_small and not trunks and piece.voxels >= rule.keep_share * main.voxels:
             kept += 1
             told(piece, "warn", f"a large piece beyond the {structure.pieces} that are expected")

@@ -24,7 +24,7 @@ def slices(labels: Labels, scene: Scene, rule: SlicesRule) -> Result:
 
     Interpolation is shape based (Raya and Udupa 1990): signed distances of each label, the largest one wins.
     """
-    labels, changes = labels.copy(), []
+    labels, changes = labels.copy(), list[Change]()
     for axis in range(3):
         spacing = scene.grid.spacing_mm
         flat = tuple(s for a, s in enumerate(spacing) if a != axis)
@@ -44,7 +44,7 @@ def slices(labels: Labels, scene: Scene, rule: SlicesRule) -> Result:
 
 def shifts(labels: Labels, scene: Scene, rule: ShiftsRule) -> Result:
     """A run of slices that jumps sideways and back again is moved back by the jump."""
-    labels, changes = labels.copy(), []
+    labels, changes = labels.copy(), list[Change]()
     for axis in range(3):
         spacing = scene.grid.spacing_mm
         reach = tuple(int(rule.max_shift_mm / s) for a, s in enumerate(spacing) if a != axis)

@@ -38,7 +38,7 @@ def render(shape: Shape, code: Codes, axes: Axes, size_mm: tuple[float, float, f
     near = (np.abs(out) < reach).any(axis=0)
     index = np.nonzero(near)
     points = torch.from_numpy(np.stack([axis[i] for axis, i in zip(axes, index, strict=True)], axis=1))
-    out[(slice(None), *index)] = _asked(shape, code, points).T
+    out[:, near] = _asked(shape, code, points).T
     return out
 
 
@@ -66,5 +66,3 @@ def _spread(values: npt.NDArray[np.float32], axes: Axes, coarse: Axes) -> npt.ND
         share = (place - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
         values = (1 - share) * values.take(low, axis=axis) + share * values.take(low + 1, axis=axis)
     return values
-
-

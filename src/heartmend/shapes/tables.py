@@ -17,7 +17,8 @@ def read_table(table: Tensor, points: Tensor, side: int, first_row: Tensor | Non
     One row holds all features of a cell, so a point costs eight short reads whatever the number of heads.
     """
     at = ((points + 1) * (side / 2) - 0.5).clamp(0, side - 1.001)
-    cell = at.detach().floor()
+    # A point that is no number reads row 0 and stays no number through its weights: a fit then ends with its own error.
+    cell = at.detach().floor().nan_to_num_(0)
     high = at - cell
     x, y, z = torch.stack([1 - high, high], dim=2).unbind(1)
     weights = (x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]).reshape(-1, 8)

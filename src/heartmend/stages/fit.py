@@ -43,7 +43,8 @@ MENDING = (
     Phase(steps=80, code_rate=0.010, shape_rate=0.10, side=48, controls=6, tolerance_mm=3.0),
     Phase(steps=80, code_rate=0.008, shape_rate=0.05, side=48, controls=8, tolerance_mm=3.0),
     Phase(steps=120, code_rate=0.006, shape_rate=0.05, side=64, controls=10),
-    Phase(steps=200, code_rate=0.006, shape_rate=0.05, side=64, controls=13, penalty=3e-5),
+    Phase(steps=150, code_rate=0.006, shape_rate=0.05, side=64, controls=13, penalty=3e-5),
+    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=96, controls=17, tolerance_mm=1.5, penalty=3e-5),
 )
 """The template, coarse to fine: first whole hearts fall into place, then their parts."""
 
@@ -120,7 +121,10 @@ def fit(
 
 
 def whole_volume_dice_of(
-    shape: Shape, codes: CodeBook, cases: Sequence[tuple[str, Labels, tuple[float, float, float]]], heads: dict[str, int]
+    shape: Shape,
+    codes: CodeBook,
+    cases: Sequence[tuple[str, Labels, tuple[float, float, float]]],
+    heads: dict[str, int],
 ) -> dict[str, list[float]]:
     """For each case Dice (head,) of the shape against the map it was fitted to, on every known cell of the ROI."""
     found = {}
@@ -154,7 +158,8 @@ class _Keeper:
         # A few cases tell how the fit goes; all are measured at its end.
         self._watched = list(cases)[:: max(len(cases) // 4, 1)][:4]
         self._saved = time.monotonic()
-        self._phase, self._whole, self._best = 0, None, -1.0
+        self._phase, self._best = 0, -1.0
+        self._whole: float | None = None
 
     def __enter__(self) -> _Keeper:
         path = self._folder / "log.csv"
@@ -221,4 +226,3 @@ def _autocast(settings: FitSettings, device: torch.device) -> torch.dtype | None
     if settings.precision == "auto":
         return torch.bfloat16 if device.type == "cuda" and settings.shape == "decoder" else None
     return torch.bfloat16 if settings.precision == "bfloat16" else None
-

@@ -82,8 +82,8 @@ def prepare(run: Run, cohort: Cohort, settings: PrepareSettings, workers: int = 
     for case in cohort:
         try:
             stamp = mark(cohort, case, settings)
-        except OSError as error:
-            yield case, None, error
+        except OSError as unread:
+            yield case, None, unread
             continue
         if run.is_done(VERB, case.id, stamp):
             yield case, None, None
@@ -102,4 +102,3 @@ def _work(job: _Job) -> None:
         cells = prepared.roi.resample_image(image.values, job.settings.resolution, job.settings.window_hu)
         write_npz(run.case_path(VERB, job.case.id, ".image.npz"), {"image": cells.astype(np.float16)})
     run.mark_done(VERB, job.case.id, job.mark)
-

@@ -29,7 +29,7 @@ class RefineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    residual_mm: Annotated[float, Field(ge=0)] = 2.5
+    residual_mm: Annotated[float, Field(ge=0)] = 1.2
     """What the label says beyond the shape counts when it is smooth over this length; 0: the shape alone decides."""
 
 
@@ -117,4 +117,3 @@ def _work(job: _Job) -> None:
     run.forget(VERB, job.case.case_id)
     save_fields(run.case_path(VERB, job.case.case_id, ".npz"), fields)
     run.mark_done(VERB, job.case.case_id, job.mark)
-

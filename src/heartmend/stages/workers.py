@@ -33,10 +33,10 @@ def each(work: Callable[[T], R], items: Iterable[T], workers: int = 0) -> Iterat
     with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_quiet_worker) as pool:
         waiting = {pool.submit(work, item): item for item in todo}
         for future in as_completed(waiting):
-            error = future.exception()
-            if error is not None and not isinstance(error, Exception):
-                raise error
-            yield waiting[future], None if error else future.result(), error
+            failure = future.exception()
+            if failure is not None and not isinstance(failure, Exception):
+                raise failure
+            yield waiting[future], None if failure else future.result(), failure
 
 
 def cores() -> int:

@@ -1,0 +1,32 @@
+import pytest
+from pydantic import ValidationError
+
+from heartmend.learning.schedule import Phase
+
+
+def phase(**settings: object) -> Phase:
+    return Phase(**({"steps": 100, "code_rate": 0.01, "shape_rate": 0.1} | settings))
+
+
+def test_the_rate_warms_up_then_falls_along_a_cosine() -> None:
+    plain = phase()
+    assert plain.rate_factor(0) == pytest.approx(1)
+    assert plain.rate_factor(50) == pytest.approx(0.03 + 0.97 / 2)
+    assert plain.rate_factor(100) == pytest.approx(0.03)
+    warm = phase(warm_up=0.1)
+    assert [warm.rate_factor(step) for step in range(10)] == pytest.approx([(n + 1) / 10 for n in range(10)])
+    assert warm.rate_factor(10) == pytest.approx(1)
+    falling = [warm.rate_factor(step) for step in range(10, 100)]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_the_curriculum_goes_over_equal_parts() -> None:
+    shares = [phase(band_shares=(0.5, 0.3, 0.1)).band_share(step) for step in range(100)]
+    assert shares == [0.5] * 34 + [0.3] * 33 + [0.1] * 33
+    assert phase(steps=1, band_shares=(0.5, 0.3)).band_share(0) == 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"code_rate": 0}, {"warm_up": 1.0}, {"stepps": 3}])
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        phase(**wrong)

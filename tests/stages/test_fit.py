@@ -1,0 +1,138 @@
+"""The fit of a run folder: it mends, its two Dices agree, and it is done once."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from heartmend.data import Run
+from heartmend.errors import ConfigError, FitError
+from heartmend.learning.checkpoint import load_model
+from heartmend.learning.loop import Step
+from heartmend.learning.schedule import Phase
+from heartmend.shapes import TemplateShape
+from heartmend.stages.fit import FitSettings, fit, whole_volume_dice_of
+from support.hearts import HEADS, small_hearts
+
+PHASES = (
+    Phase(steps=20, code_rate=0.01, shape_rate=0.1, side=16, controls=5, tolerance_mm=3.0),
+    Phase(steps=40, code_rate=0.006, shape_rate=0.05, side=32, controls=8),
+)
+SETTINGS = FitSettings(phases=PHASES, points=1500, checkpoint_seconds=0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    (tmp_path / "labels").mkdir()
+    with Run.open(tmp_path / "out", tmp_path / "labels") as run:
+        yield run
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_tiny_fit_reaches_a_dice_and_tells_the_truth_about_it(run: Run) -> None:
+    cases, told = small_hearts(), []
+    model = fit(run, cases, HEADS, SETTINGS, progress=lambda step, whole: told.append((step, whole)))
+    shape, codes = load_model(model)
+    found = whole_volume_dice_of(shape, codes, cases, HEADS)
+    assert min(min(row) for row in found.values()) > 0.93
+    mean = sum(sum(row) for row in found.values()) / 6
+    assert mean > 0.95
+    assert abs(float(told[-1][0].dice.mean()) - mean) < 0.03
+    written = json.loads((model.parent / "validation.json").read_text())
+    assert written["002"] == pytest.approx(dict(zip(HEADS, found["002"], strict=True)))
+    rows = list(csv.DictReader((model.parent / "log.csv").open()))
+    assert [int(row["step"]) for row in rows] == [10, 20, 30, 40, 50, 60]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert {"training_dice", "whole_volume_dice", "peak_memory_mb", "dice_LV", "dice_RV"} <= set(rows[0])
+    assert abs(float(rows[-1]["whole_volume_dice"]) - float(rows[-1]["training_dice"])) < 0.15
+    assert (model.parent / "best.safetensors").is_file()
+    assert list((model.parent / "tensorboard").iterdir())
+
+
+def test_what_is_done_is_done_until_something_changes(run: Run) -> None:
+    settings = SETTINGS.model_copy(update={"phases": (PHASES[0].model_copy(update={"steps": 10}),), "points": 200})
+    steps: list[Step] = []
+    cases = small_hearts()
+
+    def go(settings: FitSettings, **other: object) -> int:
+        steps.clear()
+        fit(run, other.pop("cases", cases), HEADS, settings, progress=lambda step, _: steps.append(step), **other)
+        return len(steps)
+
+    assert go(settings) == 1
+    assert go(settings) == 0
+    assert go(settings, cases=cases[::-1]) == 0
+    assert go(settings.model_copy(update={"checkpoint_seconds": 99.0})) == 0
+    assert go(settings, seed=1) == 1
+    assert go(settings.model_copy(update={"points": 300}), seed=1) == 1
+    cases[0][1][0, 0, 0] = 3
+    assert go(settings.model_copy(update={"points": 300}), seed=1) == 1
+
+
+@pytest.mark.parametrize("at", [10, 20, 30])
+def test_a_fit_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path: Path, at: int) -> None:
+    (tmp_path / "labels").mkdir()
+    settings = SETTINGS.model_copy(update={"points": 200})
+
+    def go(out: str, stop: int | None) -> list[int]:
+        steps: list[int] = []
+
+        def tell(step: Step, _: float | None) -> None:
+            steps.append(step.number)
+            if step.number == stop:
+                raise KilledError
+
+        with Run.open(tmp_path / out, tmp_path / "labels") as run:
+            fit(run, small_hearts(), HEADS, settings, progress=tell)
+        return steps
+
+    go("whole", None)
+    with pytest.raises(KilledError):
+        go("cut", at)
+    resumed = go("cut", None)
+    # The step at which it was stopped had not come to its checkpoint.
+    assert resumed == list(range(at, 61, 10))
+    files = [tmp_path / out / "run" / "fit" / "model.safetensors" for out in ("whole", "cut")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_loss_that_is_no_number_ends_the_fit_and_keeps_the_checkpoint(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    forward = TemplateShape.forward
+
+    def failing(self: TemplateShape, points: torch.Tensor, codes: dict[str, torch.Tensor]) -> torch.Tensor:
+        calls.append(1)
+        logits = forward(self, points, codes)
+        return logits * float("nan") if len(calls) > 25 else logits
+
+    monkeypatch.setattr(TemplateShape, "forward", failing)
+    cases = small_hearts()
+    with pytest.raises(FitError, match="no number|the loss is nan"):
+        fit(run, cases, HEADS, SETTINGS.model_copy(update={"points": 200}))
+    kept = run.folder("fit") / "last.safetensors"
+    assert kept.is_file()
+    assert not (run.folder("fit") / "model.safetensors").exists()
+    monkeypatch.undo()
+    steps: list[Step] = []
+    fit(run, cases, HEADS, SETTINGS.model_copy(update={"points": 200}), progress=lambda step, _: steps.append(step))
+    assert steps[0].number == 30
+    assert not kept.exists()
+
+
+def test_nothing_to_fit_is_told(run: Run) -> None:
+    with pytest.raises(ConfigError, match="nothing to fit"):
+        fit(run, [], HEADS, SETTINGS)
+    with pytest.raises(ConfigError, match="nothing to fit"):
+        fit(run, small_hearts(), {}, SETTINGS)
+    with pytest.raises(FitError, match="no case shows a whole structure"):
+        fit(run, small_hearts(), {"LAA": 8}, SETTINGS)
+    bare = FitSettings(phases=(Phase(steps=5, code_rate=0.01, shape_rate=0.1),))
+    with pytest.raises(ConfigError, match="give side and controls"):
+        fit(run, small_hearts(), HEADS, bare)

@@ -74,9 +74,7 @@ CLASSICS = {"majority": majority, "joint Gaussian": joint_gaussian, "closing, pi
 
 
 def _classic_rows(case_id: str, cohort: Path, anatomy: Anatomy) -> dict[str, list]:
-    true, noisy = (
-        discover_cohort(cohort / name, anatomy=anatomy)[case_id] for name in ("labels_true", "labels_noisy")
-    )
+    true, noisy = (discover_cohort(cohort / name, anatomy=anatomy)[case_id] for name in ("labels_true", "labels_noisy"))
     truth, before = read_labels(true.labels_path, anatomy), read_labels(noisy.labels_path, anatomy)
     ids = [i for i in anatomy.ids if (truth.labels == i).any()]
     spacing = truth.grid.spacing_mm

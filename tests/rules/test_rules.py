@@ -164,6 +164,15 @@ def test_the_ventricle_inside_its_wall_is_no_swap_nor_is_an_island() -> None:
     assert np.array_equal(run(labels, "swaps")[0], labels)
 
 
+def test_a_patch_with_two_hosts_goes_to_neither() -> None:
+    labels = empty()
+    labels[2:20, 2:38, 2:30] = RA
+    labels[20:38, 2:38, 2:30] = RV
+    labels[2:38, 2:38, 34:39] = LA
+    ball(labels, (19.5, 20, 15), 4, LA)
+    assert np.array_equal(run(labels, "swaps")[0], labels)
+
+
 def test_a_structure_in_one_that_it_never_borders_is_a_swap_even_if_it_is_the_larger_piece() -> None:
     labels = tilted_heart()
     ball(labels, (20, 20, 20), 5, PV)
@@ -194,7 +203,9 @@ def test_a_shape_that_has_nothing_there_forbids_the_bridge() -> None:
     assert changes[0].action == "left apart"
 
 
-@pytest.mark.parametrize("case", ["far", "side by side", "another between", "thick and thin", "two veins"])
+@pytest.mark.parametrize(
+    "case", ["far", "side by side", "another between", "another in half of it", "thick and thin", "two veins"]
+)
 def test_what_is_not_one_vessel_is_not_joined(case: str) -> None:
     labels = empty(48)
     if case == "far":
@@ -207,6 +218,10 @@ def test_what_is_not_one_vessel_is_not_joined(case: str) -> None:
         tube(labels, 2, 20, AORTA)
         tube(labels, 26, 46, AORTA)
         labels[10:32, 10:32, 20:26] = LA
+    elif case == "another in half of it":
+        tube(labels, 2, 20, AORTA)
+        tube(labels, 26, 46, AORTA)
+        labels[10:21, 10:32, 20:26] = LA
     elif case == "thick and thin":
         tube(labels, 2, 20, AORTA, radius=12)
         tube(labels, 26, 46, AORTA, radius=4)

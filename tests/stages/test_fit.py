@@ -114,7 +114,7 @@ def test_a_loss_that_is_no_number_ends_the_fit_and_keeps_the_checkpoint(
 
     monkeypatch.setattr(TemplateShape, "forward", failing)
     cases = small_hearts()
-    with pytest.raises(FitError, match="no number|the loss is nan"):
+    with pytest.raises(FitError, match="the loss is nan"):
         fit(run, cases, HEADS, SETTINGS.model_copy(update={"points": 200}))
     kept = run.folder("fit") / "last.safetensors"
     assert kept.is_file()

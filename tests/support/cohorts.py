@@ -31,7 +31,8 @@ def small_map(seed: int, *, absent: tuple[int, ...] = ()) -> np.ndarray:
     rng = np.random.default_rng(seed)
     labels = np.zeros(SHAPE, dtype=np.uint8)
     for id, centre, radii in (
-        (3, (12, 20, 11), (5, 6, 6)), (5, (21, 16, 11), (5, 6, 6)), (2, (12, 20, 20), (5, 5, 4)), (4, (22, 17, 20), (4, 5, 4)),
+        (3, (12, 20, 11), (5, 6, 6)), (5, (21, 16, 11), (5, 6, 6)), (2, (12, 20, 20), (5, 5, 4)),
+        (4, (22, 17, 20), (4, 5, 4)),
     ):  # fmt: skip
         at = tuple(np.array(centre) + rng.uniform(-1, 1, 3))
         if id not in absent:

@@ -75,8 +75,10 @@ class CutVesselsRule(_RuleTable):
     free: Share = 0.6
     """Share of the bridge that must be background."""
     half: Share = 0.25
-    """Two pieces of a one-piece structure, the smaller at least this share of the larger, are its halves: joined even
-    where they are no tubes."""
+    """Two pieces, the smaller at least this share of the larger, are halves of one that is expected in one piece: they
+    are joined even where they do not end like tubes."""
+    close_mm: Length = 5.0
+    """So are two pieces this close, however many are expected."""
     touch_mm: Length = 6.0
     """Veins that come this near to what they grow out of are not joined to each other."""
     worth: Annotated[float, Field(gt=0)] = 1.5

@@ -90,10 +90,10 @@ def without_stairs(labels: Labels, stairs: Stairs, spacing_mm: Sequence[float], 
     slices = np.moveaxis(labels, axis, 0)
     within_mm = tuple(s for a, s in enumerate(spacing_mm) if a != axis)
     blocks = stairs.drawn(slices.shape[0])
-    filled: np.ndarray = np.isin(slices, ids).any(axis=0)
+    filled = np.asarray(np.isin(slices, ids).any(axis=0))
     if not filled.any():
         return labels
-    window = tuple(_extent(filled.any(axis=1 - a), 4) for a in range(2))
+    window = tuple(_extent(np.asarray(filled.any(axis=1 - a)), 4) for a in range(2))
     part = slices[(slice(None), *window)]
     at = np.array([middle for _, _, middle in blocks], dtype=float)
     place = np.interp(np.arange(len(part)), at, np.arange(len(at)))

@@ -30,7 +30,8 @@ def medoid(targets: Sequence[Target]) -> int:
 def affine_to(source: Target, goal: Target) -> Floats:
     """(3, 4): the affine map from the unit frame of one case to another's that brings their centroids together.
 
-    Least squares over the structures that both have whole, held to the identity by `STIFFNESS`. Mirrored hearts come out mirrored: a wrong orientation in a header costs nothing.
+    Least squares over the structures that both have whole, held to the identity by `STIFFNESS`.
+    Mirrored hearts come out mirrored: a wrong orientation in a header costs nothing.
     """
     both = ~np.isnan(source.centroids).any(axis=1) & ~np.isnan(goal.centroids).any(axis=1)
     points = np.c_[source.centroids[both].astype(np.float64), np.ones(both.sum())]

@@ -101,7 +101,8 @@ def _bridge(
     middles = [end.mean(axis=0) for end in ends]
     length = float(np.linalg.norm(middles[1] - middles[0]))
     along = (middles[1] - middles[0]) / max(length, 1e-9)
-    are_halves = structure.pieces == 1 and min(a.voxels, b.voxels) >= rule.half * max(a.voxels, b.voxels)
+    is_one = structure.pieces == 1 or gap <= rule.close_mm
+    are_halves = is_one and min(a.voxels, b.voxels) >= rule.half * max(a.voxels, b.voxels)
     if not are_halves and not _face_each_other((here, there), ends, along, rule.min_section, spacing):
         return None
     inner = widen(_box_about(np.concatenate(ends), spacing), 1, here.shape)

@@ -13,8 +13,8 @@ from heartmend.types import BACKGROUND, Labels
 
 Mode = Literal["evidence", "priority"]
 
-# In voxels: how near a crack must lie to the nearer and to the other of the two structures that it parts.
-CRACK_VOXELS = (0.6, 1.5)
+# How much farther than from the nearer of two structures a crack may lie from the other.
+CRACK_WIDTH = 2.5
 # Slabs of the first axis keep the working memory small.
 _SLAB_VOXELS = 1 << 20
 
@@ -27,12 +27,14 @@ def fuse(
     mode: Mode = "evidence",
     margin_mm: float = 1.0,
     step_mm: float = 1.0,
+    crack_voxels: float = 0.6,
 ) -> Labels:
     """One label map from the structures' signed distances (positive inside, in units of `step_mm`).
 
     Of several structures that claim a voxel, the first in the anatomy's priority has it; in mode "evidence" the one
     that is surest, if it is so by more than `margin_mm`. Tubes keep their priority: a thin vessel is never deep.
-    A crack of background between two structures goes to the nearer one, unless `before` has background there.
+    A crack of background between two structures goes to the nearer one, if that lies within `crack_voxels` and `before`
+    has no background there.
     """
     named = by_name(fields, anatomy)
     order = [anatomy.by_name(name) for name in anatomy.priority if name in named]
@@ -48,7 +50,7 @@ def fuse(
         part = slice(start, start + step)
         slabs = [named[s.name][part] for s in order]
         was = None if before is None else before[part]
-        labels[part] = _fused(slabs, ids, is_tube, was, mode, margin_mm / step_mm, voxel / step_mm)
+        labels[part] = _fused(slabs, ids, is_tube, was, mode, margin_mm / step_mm, crack_voxels * voxel / step_mm)
     return labels
 
 
@@ -59,7 +61,7 @@ def _fused(
     before: Labels | None,
     mode: Mode,
     margin: float,
-    voxel: float,
+    reach: float,
 ) -> Labels:
     shape = slabs[0].shape
     first = np.full(shape, -1, dtype=np.int8)
@@ -81,7 +83,7 @@ def _fused(
         by_tube = np.isin(first, [i for i, tube in enumerate(is_tube) if tube])
         surer = (first >= 0) & ~by_tube & (best > first_value + margin)
         winner[surer] = best_at[surer]
-    crack = (first < 0) & (best > -CRACK_VOXELS[0] * voxel) & (second > -CRACK_VOXELS[1] * voxel)
+    crack = (first < 0) & (best > -reach) & (second > -CRACK_WIDTH * reach)
     if before is not None:
         crack &= before != BACKGROUND
     winner[crack] = best_at[crack]

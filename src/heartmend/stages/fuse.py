@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from heartmend.anatomy import Anatomy
 from heartmend.data import Case, Cohort, Run, array_digest, fingerprint, write_text
 from heartmend.learning.targets import STEP_MM, signed_distance_mm, without_crumbs
-from heartmend.rules import Audit, Change, Mode, Verdict, apply_rules, audit_to_json, check, fuse
+from heartmend.rules import Audit, Change, Mode, Severity, Verdict, apply_rules, audit_to_json, check, fuse
 from heartmend.space import Grid
 from heartmend.stages.handover import REFINED, Prepared, load_fields
 from heartmend.stages.workers import Outcome, each
@@ -108,7 +108,8 @@ def _mend_tube(
     aorta = layers["Aorta"] > 0 if "Aorta" in layers else None
     result = mend_tree(label, spacing, aorta=aorta, heart=heart)
     start = np.array([part.start for part in box])
-    told = []
+    told = list[Change]()
+    severity: Severity
     for action, severity, found in (
         ("bridged", "look", [(b.box, 0.0, f"{b.length_mm:.0f} mm") for b in result.bridges]),
         ("dropped", "info", [(r.box, r.mm3, "no part of a tree") for r in result.dropped]),
@@ -116,10 +117,15 @@ def _mend_tube(
     ):
         for corners, mm3, note in found:
             ends = grid.index_to_world(np.asarray(corners) / spacing + start)
-            low, high = (tuple(round(float(v), 2) for v in edge) for edge in (ends.min(axis=0), ends.max(axis=0)))
+            low, high = (_corner(edge) for edge in (ends.min(axis=0), ends.max(axis=0)))
             voxels = round(mm3 / grid.voxel_mm3)
             told.append(Change("tree", name, action, voxels, round(mm3, 2), (low, high), severity, note))
     return result.mask, told
+
+
+def _corner(edge: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = (round(float(v), 2) for v in edge)
+    return x, y, z
 
 
 def _steps(mask: Mask, spacing_mm: tuple[float, float, float]) -> np.ndarray:

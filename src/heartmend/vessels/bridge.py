@@ -23,7 +23,6 @@ Box = tuple[Point, Point]
 _UNKNOWN_TURN = 0.5  # radians: what a piece too short to have a direction is taken to turn by
 _BEND = 0.3  # how much of a tip's turn a bridge takes up: directions from a few mm of vessel are not sure
 _AORTA = -1
-FL = dict(a=0,b=0,c=0,d=0)
 
 
 @dataclass(frozen=True)
@@ -137,10 +136,7 @@ class _Joiner:
         grown = rooted & (tree.piece_mm >= rules.stub_mm)
         orphan = ~rooted & (tree.piece_mm >= rules.orphan_mm)
         # a stump at the aorta, however short, is where a vessel begins
-        width = np.zeros(len(tree.piece_mm)); np.maximum.at(width, tree.piece, 2 * tree.radius_mm)
-        extent = tree.piece_mm + (width if FL['a'] else 0)
-        worth_mm = rules.worth * np.where(rooted, np.inf, extent)
-        self.stump = rooted & ~grown
+        worth_mm = rules.worth * np.where(rooted, np.inf, tree.piece_mm)
         for tip, direction in directions.items():
             own = tree.piece[tip]
             if tip in self.roots and tree.degree[tip] > 0:
@@ -167,13 +163,11 @@ class _Joiner:
         width = tree.radius_mm[tip] + tree.radius_mm[target]
         factor = 1 + rules.turn * _turn(direction, way, length, width / 2) ** 2
         is_end = np.isin(target, tree.ends)
-        stump = self.stump[tree.piece[target]] if FL['b'] else np.zeros(len(target), bool)
-        factor[~is_end & ~stump] += rules.branch
-        for k in np.flatnonzero(is_end & ~stump):
+        factor[~is_end] += rules.branch
+        for k in np.flatnonzero(is_end):
             turn = _turn(directions[int(target[k])], -way[k : k + 1], length[k : k + 1], width[k : k + 1] / 2)
             factor[k] += rules.turn * float(turn[0]) ** 2
         cost = length * factor
-        if FL['d']: cost = np.where(is_end, cost, np.maximum(length - tree.radius_mm[target], 0.3 * length) * factor)
         most = np.minimum(worth_mm[tree.piece[target]] + width, limit_mm)
         best = np.inf
         for k in np.argsort(cost)[:3]:
@@ -228,7 +222,6 @@ def _turn(direction: FloatArray, way: FloatArray, length: FloatArray, width_mm: 
     if not direction.any():
         return np.full(len(way), _UNKNOWN_TURN)
     cosine = np.clip(way @ direction / np.maximum(length, 1e-6), -1.0, 1.0)
-    if FL['c']: return np.maximum(np.arccos(cosine) - np.arctan2(width_mm, np.maximum(length - 2 * width_mm, 0)), 0.0)
     return np.maximum(np.arccos(cosine) - np.arctan2(width_mm, length), 0.0)
 
 

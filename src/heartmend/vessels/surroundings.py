@@ -63,10 +63,10 @@ class Lumen:
         line = np.zeros(part.shape, bool)
         line[tuple(np.clip(np.round(way / spacing).astype(int) - low, 0, high - low - 1).T)] = True
         off = edt.edt(~line, anisotropy=self.image.spacing_mm)
-        # half a millimetre evens out the noise and leaves the smallest lumen bright
+        # blurred by about the lumen's radius, the middle of the vessel is brightest
         blurred = gaussian_filter(part, [0.5 / s for s in self.image.spacing_mm])
         dark = np.clip((self.inside - blurred) / (self.inside - self.outside), 0.0, 1.0)
-        cost = np.where(off <= _CORRIDOR_MM, 0.1 + dark + 0.05 * off, -1.0)  # negative: no way there
+        cost = np.where(off <= _CORRIDOR_MM, 0.1 + dark + 0.1 * off, -1.0)  # negative: no way there
         first, last = (np.clip(np.round(p / spacing).astype(int) - low, 0, high - low - 1) for p in (start, end))
         route = MCP_Geometric(cost, sampling=self.image.spacing_mm)
         route.find_costs([tuple(first)], [tuple(last)])

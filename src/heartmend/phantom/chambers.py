@@ -72,6 +72,7 @@ def right_ventricle(plan: Plan, marks: Landmarks, canvas: Canvas, epicardium: Fl
 
 
 def left_atrium(plan: Plan, marks: Landmarks, canvas: Canvas) -> Float:
+    """Signed distance of the left atrium, without its appendage and veins."""
     centre, radii = plan.la_centre, plan.la_radii_mm
     field = canvas.empty()
     add_ellipsoid(field, canvas, centre, plan.atrial_tilt.as_matrix(), radii)

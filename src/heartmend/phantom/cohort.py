@@ -163,7 +163,7 @@ def _publish(whole: Path, path: Path) -> None:
     with whole.open("rb") as file:
         os.fsync(file.fileno())
     whole.chmod(0o644)
-    os.replace(whole, path)
+    whole.replace(path)
 
 
 def _draw_spacing(spacing_mm: float, rng: np.random.Generator) -> Vector:

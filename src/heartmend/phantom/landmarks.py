@@ -54,6 +54,7 @@ def outside_ventricle(plan: Plan, point: Vector, clearance_mm: float) -> Vector:
 
 
 def unit(vector: Vector) -> Vector:
+    """The vector at length one."""
     return np.asarray(vector / np.linalg.norm(vector))
 
 

@@ -113,6 +113,7 @@ def smooth_min(a: Float, b: Float, blend_mm: float) -> Float:
 
 
 def smooth_max(a: Float, b: Float, blend_mm: float) -> Float:
+    """The larger of two fields, rounded over `blend_mm` where they meet."""
     least = smooth_min(-a, -b, blend_mm)
     return np.negative(least, out=least)
 

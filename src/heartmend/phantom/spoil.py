@@ -311,6 +311,7 @@ def salt(labels: Labels, rng: np.random.Generator, share: float) -> Labels:
 
 
 def bounds_about(centre: Vector, reach: Vector, shape: tuple[int, ...]) -> Box:
+    """The box of voxels within `reach` (voxels) of a centre, inside the volume."""
     low = np.clip(np.floor(centre - reach).astype(int), 0, shape)
     high = np.clip(np.ceil(centre + reach).astype(int) + 1, low, shape)
     x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
@@ -318,6 +319,7 @@ def bounds_about(centre: Vector, reach: Vector, shape: tuple[int, ...]) -> Box:
 
 
 def offsets_mm(box: Box, centre: Vector, spacing_mm: Vector) -> NDArray[np.float64]:
+    """For each voxel of a box its offset (..., 3) from the centre, mm."""
     grid = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1)
     return np.asarray((grid - centre) * spacing_mm)
 

@@ -29,7 +29,7 @@ class RefineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    residual_mm: Annotated[float, Field(ge=0)] = 1.2
+    residual_mm: Annotated[float, Field(ge=0)] = 1.0
     """What the label says beyond the shape counts when it is smooth over this length; 0: the shape alone decides."""
 
 

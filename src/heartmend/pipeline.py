@@ -18,7 +18,7 @@ from heartmend.errors import ConfigError, HeartmendError, RunError
 from heartmend.learning.loop import Step
 from heartmend.stages.fit import fit
 from heartmend.stages.fuse import fuse_cohort
-from heartmend.stages.handover import Prepared, heads_of
+from heartmend.stages.handover import heads_of
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import refine
 from heartmend.stages.workers import cores, keep_memory
@@ -81,9 +81,9 @@ def run(request: Request, config: Config, watcher: Watcher | None = None) -> Res
             raise RunError(f"{request.out}: holds a run already; leave --no-resume away, or give another --out")
         _explain(folder, cohort, config, request, anatomy)
         refused: dict[str, str] = {}
-        cases = _prepare(folder, cohort, config, request, refused, watcher)
+        ready = _prepare(folder, cohort, config, request, refused, watcher)
         if request.until != "prepare":
-            _mend(folder, cohort, cases, config, request, structures, device, refused, watcher)
+            _mend(folder, cohort, ready, config, request, structures, device, refused, watcher)
         write_json(folder.root / "refused.json", refused)
         mended = tuple(case.id for case in cohort if case.id not in refused)
         return Result(folder.out, mended, refused)
@@ -113,19 +113,19 @@ def _explain(folder: Run, cohort: Cohort, config: Config, request: Request, anat
 
 def _prepare(
     folder: Run, cohort: Cohort, config: Config, request: Request, refused: dict[str, str], watcher: Watcher
-) -> list[Prepared]:
+) -> list[str]:
     watcher.verb("prepare", len(cohort))
     outcomes = prepare(folder, cohort, config.prepare, request.workers)
     _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
-    cases = [Prepared.load(folder, case.id) for case in cohort if case.id not in refused]
-    if not cases:
+    ready = [case.id for case in cohort if case.id not in refused]
+    if not ready:
         why = next(iter(refused.values()))
         raise RunError(f"{request.labels}: none of its {len(cohort)} label maps could be used; the first: {why}")
-    return cases
+    return ready
 
 
 def _mend(
-    folder: Run, cohort: Cohort, cases: list[Prepared], config: Config, request: Request, structures: tuple[str, ...],
+    folder: Run, cohort: Cohort, ready: list[str], config: Config, request: Request, structures: tuple[str, ...],
     device: str, refused: dict[str, str], watcher: Watcher,
 ) -> None:  # fmt: skip
     tubes = ("tube",) if config.fuse.mend_tubes else ()
@@ -135,14 +135,14 @@ def _mend(
         watcher.verb("fit", sum(phase.steps for phase in config.fit.phases))
         torch.set_num_threads(cores())
         model = fit(
-            folder, [(c.case_id, c.labels, c.roi.size_mm) for c in cases], heads, config.fit,
-            seed=config.seed, device=device, progress=_fit_progress(watcher),
+            folder, ready, heads, config.fit,
+            seed=config.seed, device=device, workers=request.workers, progress=_fit_progress(watcher),
         )  # fmt: skip
     if request.until == "fit":
         return
-    watcher.verb("refine", len(cases))
+    watcher.verb("refine", len(ready))
     _collected(
-        ((id, error) for id, _, error in refine(folder, model, cases, heads, config.refine, request.workers)),
+        ((id, error) for id, _, error in refine(folder, model, ready, heads, config.refine, request.workers)),
         refused, watcher,
     )  # fmt: skip
     if request.until == "refine":

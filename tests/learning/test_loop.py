@@ -12,9 +12,8 @@ from heartmend.learning.checkpoint import load_fit, load_model, save_fit, save_m
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
-from heartmend.learning.targets import make_target
 from heartmend.shapes import CodeBook, DecoderShape
-from support.hearts import HEADS, small_hearts
+from support.hearts import HEADS, small_hearts, target_of
 
 CPU = torch.device("cpu")
 PHASES = (
@@ -46,10 +45,10 @@ class Looker:
 
 def new_fit(kind: str = "template", **settings: object) -> Fit:
     cases = small_hearts()
-    targets = [make_target(id, labels, size, list(HEADS.values())) for id, labels, size in cases]
+    targets = [target_of(case.case_id, case.labels, list(HEADS.values())) for case in cases]
     torch.manual_seed(0)
     if kind == "template":
-        shape, codes = begin_template(HEADS, targets, [labels for _, labels, _ in cases], 12, 5)
+        shape, codes = begin_template(HEADS, targets, lambda _: (cases[0].source, cases[0].roi), 12, 5)
         phases = PHASES
     else:
         shape = DecoderShape(tuple(HEADS), 8)

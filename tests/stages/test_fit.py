@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from heartmend.learning.loop import Step
 from heartmend.learning.schedule import Phase
 from heartmend.shapes import TemplateShape
 from heartmend.stages.fit import FitSettings, fit, whole_volume_dice_of
-from support.hearts import HEADS, small_hearts
+from support.hearts import HEADS, prepared, small_heart, small_hearts
 
 PHASES = (
     Phase(steps=20, code_rate=0.01, shape_rate=0.1, side=16, controls=5, tolerance_mm=3.0),
@@ -23,10 +24,19 @@ PHASES = (
 SETTINGS = FitSettings(phases=PHASES, points=1500, checkpoint_seconds=0)
 
 
+IDS = ["001", "002", "003"]
+
+
+def prepare_small(run: Run) -> None:
+    for case in small_hearts():
+        case.save(run)
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> Iterator[Run]:
     (tmp_path / "labels").mkdir()
     with Run.open(tmp_path / "out", tmp_path / "labels") as run:
+        prepare_small(run)
         yield run
 
 
@@ -35,10 +45,10 @@ class KilledError(Exception):
 
 
 def test_a_tiny_fit_reaches_a_dice_and_tells_the_truth_about_it(run: Run) -> None:
-    cases, told = small_hearts(), []
-    model = fit(run, cases, HEADS, SETTINGS, progress=lambda step, whole: told.append((step, whole)))
+    told = []
+    model = fit(run, IDS, HEADS, SETTINGS, progress=lambda step, whole: told.append((step, whole)))
     shape, codes = load_model(model)
-    found = whole_volume_dice_of(shape, codes, cases, HEADS)
+    found = {case.case_id: whole_volume_dice_of(shape, codes, case, HEADS) for case in small_hearts()}
     assert min(min(row) for row in found.values()) > 0.93
     mean = sum(sum(row) for row in found.values()) / 6
     assert mean > 0.95
@@ -57,20 +67,21 @@ def test_a_tiny_fit_reaches_a_dice_and_tells_the_truth_about_it(run: Run) -> Non
 def test_what_is_done_is_done_until_something_changes(run: Run) -> None:
     settings = SETTINGS.model_copy(update={"phases": (PHASES[0].model_copy(update={"steps": 10}),), "points": 200})
     steps: list[Step] = []
-    cases = small_hearts()
 
     def go(settings: FitSettings, **other: object) -> int:
         steps.clear()
-        fit(run, other.pop("cases", cases), HEADS, settings, progress=lambda step, _: steps.append(step), **other)
+        fit(run, other.pop("ids", IDS), HEADS, settings, progress=lambda step, _: steps.append(step), **other)
         return len(steps)
 
     assert go(settings) == 1
     assert go(settings) == 0
-    assert go(settings, cases=cases[::-1]) == 0
+    assert go(settings, ids=IDS[::-1]) == 0
     assert go(settings.model_copy(update={"checkpoint_seconds": 99.0})) == 0
     assert go(settings, seed=1) == 1
     assert go(settings.model_copy(update={"points": 300}), seed=1) == 1
-    cases[0][1][0, 0, 0] = 3
+    changed = small_heart(1)
+    changed[0, 0, 0] = 3
+    prepared("001", changed).save(run)
     assert go(settings.model_copy(update={"points": 300}), seed=1) == 1
 
 
@@ -88,7 +99,8 @@ def test_a_fit_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path: Path, at: 
                 raise KilledError
 
         with Run.open(tmp_path / out, tmp_path / "labels") as run:
-            fit(run, small_hearts(), HEADS, settings, progress=tell)
+            prepare_small(run)
+            fit(run, IDS, HEADS, settings, progress=tell)
         return steps
 
     go("whole", None)
@@ -113,15 +125,14 @@ def test_a_loss_that_is_no_number_ends_the_fit_and_keeps_the_checkpoint(
         return logits * float("nan") if len(calls) > 25 else logits
 
     monkeypatch.setattr(TemplateShape, "forward", failing)
-    cases = small_hearts()
     with pytest.raises(FitError, match="the loss is nan"):
-        fit(run, cases, HEADS, SETTINGS.model_copy(update={"points": 200}))
+        fit(run, IDS, HEADS, SETTINGS.model_copy(update={"points": 200}))
     kept = run.folder("fit") / "last.safetensors"
     assert kept.is_file()
     assert not (run.folder("fit") / "model.safetensors").exists()
     monkeypatch.undo()
     steps: list[Step] = []
-    fit(run, cases, HEADS, SETTINGS.model_copy(update={"points": 200}), progress=lambda step, _: steps.append(step))
+    fit(run, IDS, HEADS, SETTINGS.model_copy(update={"points": 200}), progress=lambda step, _: steps.append(step))
     assert steps[0].number == 30
     assert not kept.exists()
 
@@ -130,9 +141,9 @@ def test_nothing_to_fit_is_told(run: Run) -> None:
     with pytest.raises(ConfigError, match="nothing to fit"):
         fit(run, [], HEADS, SETTINGS)
     with pytest.raises(ConfigError, match="nothing to fit"):
-        fit(run, small_hearts(), {}, SETTINGS)
+        fit(run, IDS, {}, SETTINGS)
     with pytest.raises(FitError, match="no case shows a whole structure"):
-        fit(run, small_hearts(), {"LAA": 8}, SETTINGS)
+        fit(run, IDS, {"LAA": 8}, SETTINGS)
     bare = FitSettings(phases=(Phase(steps=5, code_rate=0.01, shape_rate=0.1),))
     with pytest.raises(ConfigError, match="give side and controls"):
-        fit(run, small_hearts(), HEADS, bare)
+        fit(run, IDS, HEADS, bare)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from heartmend.types import Labels
+from heartmend.learning.targets import Target, make_target
+from heartmend.space import Grid, Roi
+from heartmend.stages.handover import Prepared
+from heartmend.types import UNKNOWN, Labels
 
 HEADS = {"LV": 3, "RV": 5}
 SIZE_MM = (64.0, 64.0, 64.0)
@@ -27,6 +32,29 @@ def small_heart(seed: int, side: int = 32) -> Labels:
     return labels
 
 
-def small_hearts(count: int = 3) -> list[tuple[str, Labels, tuple[float, float, float]]]:
-    """A prepared cohort as `fit` takes it."""
-    return [(f"{n:03d}", small_heart(n), SIZE_MM) for n in range(1, count + 1)]
+def on_a_roi(labels: Labels, size_mm: tuple[float, float, float] = SIZE_MM) -> tuple[Labels, Roi]:
+    """The source voxels and the ROI whose cells are these labels, which may be unknown at the end of the first axis."""
+    known = int((labels != UNKNOWN).any(axis=(1, 2)).sum())
+    source = np.ascontiguousarray(labels[:known])
+    spacing = [length / n for length, n in zip(size_mm, labels.shape, strict=True)]
+    grid = Grid(source.shape, np.diag([*spacing, 1.0]))
+    return source, Roi(grid, (0, 0, 0), labels.shape)
+
+
+def target_of(
+    case_id: str, labels: Labels, ids: Sequence[int], size_mm: tuple[float, ...] = SIZE_MM, **more: float
+) -> Target:
+    """The target of labels (n, n, n) of the unit frame."""
+    source, roi = on_a_roi(labels, size_mm)
+    return make_target(case_id, source, roi, ids, resolution=labels.shape[0], **more)
+
+
+def prepared(case_id: str, labels: Labels) -> Prepared:
+    """A prepared case of labels (n, n, n) of the unit frame."""
+    source, roi = on_a_roi(labels)
+    return Prepared(case_id, roi, labels, source, None, (), {})
+
+
+def small_hearts(count: int = 3) -> list[Prepared]:
+    """A prepared cohort."""
+    return [prepared(f"{n:03d}", small_heart(n)) for n in range(1, count + 1)]

@@ -49,6 +49,8 @@ class Structure(_Table):
     """What it shares a boundary with. It is enough that one of the two says so."""
     must_touch: tuple[str, ...] = ()
     """What every piece of it grows out of."""
+    root: str | None = None
+    """Of a tube: where its trees begin, such as the aorta."""
     min_mm3: Annotated[float, Field(ge=0)] = 0.0
     """A piece smaller than this is a crumb."""
     max_volume_change: tuple[Ratio, Ratio] = (0.5, 2.0)
@@ -133,8 +135,9 @@ def broken_references(table: Mapping[str, Any]) -> list[str]:
             if name in spoken_for:
                 mistakes.append(f"{own[0]} and {spoken_for[name]} are both called {name!r}")
             spoken_for[name] = own[0]
-        for key in ("neighbours", "must_touch"):
-            for other in _of_type(str, entry.get(key) or ()):
+        for key in ("neighbours", "must_touch", "root"):
+            named = [entry[key]] if isinstance(entry.get(key), str) else entry.get(key) or ()
+            for other in _of_type(str, named):
                 if other not in names:
                     mistakes.append(f"{own[0] if own else '?'}.{key} names {other!r}, which is no structure")
                 elif own and other == own[0]:

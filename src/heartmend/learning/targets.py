@@ -10,7 +10,8 @@ import edt
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.types import UNKNOWN, Mask
+from heartmend.space import Roi
+from heartmend.types import Labels, Mask
 
 CLIP_MM = 8.0
 """Distances are kept up to here: further off they say nothing that helps, and a byte holds them."""
@@ -55,13 +56,11 @@ def without_crumbs(mask: Mask, share: float = CRUMB_SHARE) -> Mask:
     return kept
 
 
-def signed_distance_mm(
-    mask: Mask, spacing_mm: Sequence[float], known: Mask | None = None, clip_mm: float = CLIP_MM
-) -> npt.NDArray[np.float32]:
+def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float = CLIP_MM) -> npt.NDArray[np.float32]:
     """Signed distance (x, y, z) in mm to the boundary of a mask, positive inside, clipped at ± `clip_mm`.
 
-    The boundary runs on the faces between voxels. Where nothing is known (`known` false) there is no boundary:
-    a structure that leaves the field of view is not closed there. Computed in the mask's own box.
+    The boundary runs on the faces between voxels; where the volume ends there is none, so a structure that leaves
+    the field of view is not closed there. Computed in the mask's own box.
     """
     out = np.full(mask.shape, -clip_mm, dtype=np.float32)
     if not mask.any():
@@ -70,46 +69,44 @@ def signed_distance_mm(
     lines = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
     box = tuple(slice(max(line[0] - r, 0), line[-1] + r + 1) for line, r in zip(lines, reach, strict=True))
     part = np.ascontiguousarray(mask[box])
-    outside = ~part if known is None else ~part & known[box]
     half = min(spacing_mm) / 2
-    # edt takes False as the target; what is unknown is no target for the inside.
-    inward = np.maximum(edt.edt(~outside, anisotropy=spacing_mm) - half, 0) * part
+    # edt takes False as the target.
+    inward = np.maximum(edt.edt(part, anisotropy=spacing_mm) - half, 0)
     outward = np.maximum(edt.edt(~part, anisotropy=spacing_mm) - half, 0)
     out[box] = np.clip(inward - outward, -clip_mm, clip_mm)
     return out
 
 
-def head_distance_mm(
-    labels: npt.NDArray[np.uint8], size_mm: tuple[float, float, float], id: int
-) -> npt.NDArray[np.float32]:
-    """Signed distance (n, n, n) in mm to one structure of a label map in the unit frame, its crumbs left out."""
-    spacing = [length / n for length, n in zip(size_mm, labels.shape, strict=True)]
-    known = labels != UNKNOWN
-    return signed_distance_mm(without_crumbs(labels == id), spacing, None if known.all() else known)
+def cell_distance_mm(source: Labels, roi: Roi, resolution: int, id: int) -> npt.NDArray[np.float32]:
+    """Signed distance (n, n, n) in mm to one structure at the cells of the unit frame, its crumbs left out.
+
+    Measured on the source's own voxels and then read between them: a cell that took the label of the nearest voxel
+    would know the surface to half a cell only.
+    """
+    return roi.resample_field(signed_distance_mm(without_crumbs(source == id), roi.grid.spacing_mm), resolution)
 
 
 def make_target(
     case_id: str,
-    labels: npt.NDArray[np.uint8],
-    size_mm: tuple[float, float, float],
+    source: Labels,
+    roi: Roi,
     ids: Sequence[int],
     *,
+    resolution: int = 128,
     far_share: float = 0.05,
     seed: int = 0,
 ) -> Target:
-    """The target of one case from its labels (n, n, n) in the unit frame, 255 unknown; heads in order of `ids`."""
-    side = labels.shape[0]
-    known = labels != UNKNOWN
-    everywhere = bool(known.all())
-    near = np.zeros(labels.shape, dtype=bool)
+    """The target of one case from its labels on the voxels of `roi.source_box()`; heads in order of `ids`."""
+    known = roi.known(resolution)
+    near = np.zeros(known.shape, dtype=bool)
     layers, centroids, present = [], [], []
     for id in ids:
-        mask = without_crumbs(labels == id)
-        distance = head_distance_mm(labels, size_mm, id)
+        mask = without_crumbs(source == id)
+        distance = cell_distance_mm(source, roi, resolution, id)
         near |= np.abs(distance) < BAND_MM
         layers.append(np.round(distance / STEP_MM).astype(np.int8))
         present.append(bool(mask.any()))
-        centroids.append(_centroid(mask, known, everywhere))
+        centroids.append(_centroid(mask, roi))
     near &= known
     far = known & ~near
     rng = np.random.default_rng(seed)
@@ -119,26 +116,28 @@ def make_target(
     voxels = np.concatenate([band, rest]).astype(np.int32)
     distances = np.stack([layer.reshape(-1)[voxels] for layer in layers], axis=1)
     return Target(
-        case_id=case_id, side=side, size_mm=size_mm, voxels=voxels, band=len(band), distances=distances,
+        case_id=case_id, side=resolution, size_mm=roi.size_mm, voxels=voxels, band=len(band), distances=distances,
         far_share=far_share, centroids=np.array(centroids, dtype=np.float32), present=np.array(present),
     )  # fmt: skip
 
 
-def _centroid(mask: Mask, known: Mask, everywhere: bool) -> tuple[float, float, float]:
+def _centroid(mask: Mask, roi: Roi) -> tuple[float, float, float]:
+    """In unit coordinates; nowhere for a structure that is absent or that the field of view cuts off."""
     nowhere = (float("nan"),) * 3
-    if not mask.any() or (not everywhere and _is_cut(mask, known)):
+    if not mask.any() or _is_cut(mask, roi):
         return nowhere
-    total = mask.sum()
+    source = roi.source_axes()
     sums = [mask.sum(axis=tuple({0, 1, 2} - {a})) for a in range(3)]
-    centres = [(np.arange(n) + 0.5) * 2 / n - 1 for n in mask.shape]
-    x, y, z = (float(s @ c / total) for s, c in zip(sums, centres, strict=True))
+    along = [float(s @ c / s.sum()) for s, c in zip(sums, source.coordinates, strict=True)]
+    x, y, z = (along[axis] for axis in source.axes)
     return x, y, z
 
 
-def _is_cut(mask: Mask, known: Mask, share: float = 0.005) -> bool:
-    """Whether the field of view ends inside the structure: a fair part of its cells has unknown neighbours."""
+def _is_cut(mask: Mask, roi: Roi, share: float = 0.005) -> bool:
+    """Whether the volume ends inside the structure: a fair part of its voxels lies on the volume's faces."""
     beside = 0
-    for axis in range(3):
-        m, k = np.moveaxis(mask, axis, 0), np.moveaxis(known, axis, 0)
-        beside += int((m[:-1] & ~k[1:]).sum() + (m[1:] & ~k[:-1]).sum())
+    for axis, (part, count) in enumerate(zip(roi.source_box(), roi.grid.shape, strict=True)):
+        ends = np.moveaxis(mask, axis, 0)
+        beside += int(ends[0].sum()) if part.start == 0 else 0
+        beside += int(ends[-1].sum()) if part.stop == count else 0
     return beside > share * int(mask.sum())

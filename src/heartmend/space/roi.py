@@ -153,6 +153,17 @@ class Roi:
         np.clip(windowed, low, high, out=windowed)
         windowed -= np.float32(low)
         windowed /= np.float32(high - low)
+        return self.resample_field(windowed, resolution)
+
+    def resample_field(self, field: npt.NDArray[Any], resolution: Resolution = 128) -> npt.NDArray[np.float32]:
+        """A smooth quantity on the voxels of `source_box()`, such as a distance, read at the cells of the unit frame.
+
+        Linear, with a kernel that widens where cells are larger than voxels, so that nothing aliases. 0 outside the
+        volume.
+        """
+        box = self.source_box()
+        if field.shape != tuple(part.stop - part.start for part in box):
+            raise BadInputError(f"a field of shape {field.shape} is not on the ROI's source box")
         counts = np.empty(3, dtype=np.int64)
         counts[list(self.axes)] = _counts(resolution)
         weights, inside = [], []
@@ -164,9 +175,17 @@ class Roi:
             weight, covered = linear_weights(at, box[axis].start, box[axis].stop, per_step)
             weights.append(weight)
             inside.append(covered)
-        cells = along_axes(windowed, weights)
+        cells = along_axes(np.asarray(field, dtype=np.float32), weights)
         for axis, covered in enumerate(inside):
             np.moveaxis(cells, axis, 0)[~covered] = 0
+        return np.ascontiguousarray(cells.transpose(self.axes))
+
+    def known(self, resolution: Resolution = 128) -> npt.NDArray[np.bool_]:
+        """(n, n, n) of the unit frame: which cells have their centre in the volume."""
+        picks = self._nearest_picks(resolution)
+        inside = [(p >= 0) & (p < n) for p, n in zip(picks, self.grid.shape, strict=True)]
+        x, y, z = inside
+        cells: npt.NDArray[np.bool_] = x[:, None, None] & y[:, None] & z
         return np.ascontiguousarray(cells.transpose(self.axes))
 
     def source_box(self) -> tuple[slice, slice, slice]:

@@ -12,15 +12,16 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.tensorboard import SummaryWriter
 
-from heartmend.data import Run, array_digest, fingerprint, write_json
+from heartmend.data import Run, fingerprint, write_json
 from heartmend.errors import ConfigError, FitError
 from heartmend.learning.begin import begin_template
 from heartmend.learning.checkpoint import load_fit, save_fit, save_model
@@ -30,6 +31,9 @@ from heartmend.learning.schedule import Phase
 from heartmend.learning.targets import Target, make_target
 from heartmend.shapes import CodeBook, DecoderShape, Shape
 from heartmend.shapes.tables import cell_centres
+from heartmend.space import Roi
+from heartmend.stages.handover import PREPARED, Prepared
+from heartmend.stages.workers import each
 from heartmend.types import UNKNOWN, Labels
 
 VERB = "fit"
@@ -44,7 +48,7 @@ MENDING = (
     Phase(steps=80, code_rate=0.008, shape_rate=0.05, side=48, controls=8, tolerance_mm=3.0),
     Phase(steps=120, code_rate=0.006, shape_rate=0.05, side=64, controls=10),
     Phase(steps=150, code_rate=0.006, shape_rate=0.05, side=64, controls=13, penalty=3e-5),
-    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=96, controls=17, tolerance_mm=1.5, penalty=3e-5),
+    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=96, controls=14, tolerance_mm=1.5, penalty=3e-5),
 )
 """The template, coarse to fine: first whole hearts fall into place, then their parts."""
 
@@ -68,33 +72,34 @@ class FitSettings(BaseModel):
 
 def fit(
     run: Run,
-    cases: Sequence[tuple[str, Labels, tuple[float, float, float]]],
+    case_ids: Sequence[str],
     heads: dict[str, int],
     settings: FitSettings,
     *,
     seed: int = 0,
     device: str = "cpu",
+    workers: int = 0,
     progress: Progress | None = None,
 ) -> Path:
-    """Fit the shapes of `heads` (name -> id) to the prepared cases (id, labels (n, n, n), size_mm); returns the model.
+    """Fit the shapes of `heads` (name -> id) to the prepared cases of a run; returns the model's file.
 
     Goes on from the last checkpoint when there is one of the same settings and cases; done is done. Raises FitError
     when the loss is no number (the checkpoint before it stays) and ConfigError when there is nothing to fit.
     """
-    if not cases or not heads:
+    if not case_ids or not heads:
         raise ConfigError("there is nothing to fit: no case was prepared, or no structure was chosen")
-    cases = sorted(cases, key=lambda case: case[0])
+    case_ids = sorted(case_ids)
     folder = run.folder(VERB)
     model = folder / MODEL_FILE
     stamp = fingerprint(
-        settings.model_dump(exclude={"checkpoint_seconds"}), heads, seed,
-        [(id, size, array_digest(labels)) for id, labels, size in cases],
+        settings.model_dump(exclude={"checkpoint_seconds"}), heads, seed, case_ids,
+        *(run.case_path(PREPARED, id, ".npz") for id in case_ids),
     )  # fmt: skip
     if run.is_done(VERB, None, stamp) and model.is_file():
         return model
-    targets = [make_target(id, labels, size, list(heads.values()), seed=seed) for id, labels, size in cases]
+    targets = _targets(run, case_ids, tuple(heads.values()), seed, workers)
     where = torch.device(device)
-    shape, codes = _begin(heads, targets, [labels for _, labels, _ in cases], settings, seed)
+    shape, codes = _begin(run, heads, targets, settings, seed)
     shape, codes = shape.to(where), codes.to(where)
     fitting = Fit(
         shape, codes, PointSampler(targets, where, seed), settings.phases,
@@ -110,35 +115,62 @@ def fit(
             last.unlink()
     write_json(mark, {"mark": stamp})
     run.forget(VERB)
-    with _Keeper(folder, settings.checkpoint_seconds, cases, heads, progress) as keeper:
+    # A few cases tell how the fit goes; all are measured at its end.
+    watched = case_ids[:: max(len(case_ids) // 4, 1)][:4]
+    with _Keeper(
+        folder, settings.checkpoint_seconds, heads, lambda fit: _dices(run, fit.shape, fit.codes, watched, heads),
+        progress,
+    ) as keeper:  # fmt: skip
         fitting.run(keeper)
     save_model(model, shape, codes)
-    found = whole_volume_dice_of(shape, codes, cases, heads)
+    found = _dices(run, shape, codes, case_ids, heads)
     write_json(folder / "validation.json", {id: dict(zip(heads, row, strict=True)) for id, row in found.items()})
     run.mark_done(VERB, None, stamp)
     last.unlink(missing_ok=True)
     return model
 
 
-def whole_volume_dice_of(
-    shape: Shape,
-    codes: CodeBook,
-    cases: Sequence[tuple[str, Labels, tuple[float, float, float]]],
-    heads: dict[str, int],
+@dataclass(frozen=True)
+class _Wanted:
+    run_out: Path
+    case_id: str
+    ids: tuple[int, ...]
+    seed: int
+
+
+def _target(wanted: _Wanted) -> Target:
+    case = Prepared.load(Run.at(wanted.run_out), wanted.case_id)
+    resolution = case.labels.shape[0]
+    return make_target(case.case_id, case.source, case.roi, wanted.ids, resolution=resolution, seed=wanted.seed)
+
+
+def _targets(run: Run, case_ids: Sequence[str], ids: tuple[int, ...], seed: int, workers: int) -> list[Target]:
+    """The target of every case, in the order of `case_ids`."""
+    made = dict[str, Target]()
+    for wanted, target, error in each(_target, [_Wanted(run.out, id, ids, seed) for id in case_ids], workers):
+        if error is not None or target is None:
+            raise FitError(f"case {wanted.case_id}: no target could be made of it: {error}") from error
+        made[wanted.case_id] = target
+    return [made[id] for id in case_ids]
+
+
+def _dices(
+    run: Run, shape: Shape, codes: CodeBook, case_ids: Sequence[str], heads: dict[str, int]
 ) -> dict[str, list[float]]:
-    """For each case Dice (head,) of the shape against the map it was fitted to, on every known cell of the ROI."""
-    found = {}
-    for id, labels, _ in cases:
-        known = labels != UNKNOWN
-        inside = lattice_logits(shape, codes.of([id]), labels.shape[0]) > 0
-        row = []
-        for guess, head in zip(inside, heads.values(), strict=True):
-            truth = labels == head
-            guess &= known
-            total = int(truth.sum()) + int(guess.sum())
-            row.append(2 * int((truth & guess).sum()) / total if total else 1.0)
-        found[id] = row
-    return found
+    return {id: whole_volume_dice_of(shape, codes, Prepared.load(run, id), heads) for id in case_ids}
+
+
+def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int]) -> list[float]:
+    """Dice (head,) of the shape against the map that it was fitted to, on every known cell of the ROI."""
+    known = case.labels != UNKNOWN
+    inside = lattice_logits(shape, codes.of([case.case_id]), case.labels.shape[0]) > 0
+    row = []
+    for guess, head in zip(inside, heads.values(), strict=True):
+        truth = case.labels == head
+        guess &= known
+        total = int(truth.sum()) + int(guess.sum())
+        row.append(2 * int((truth & guess).sum()) / total if total else 1.0)
+    return row
 
 
 @torch.no_grad()
@@ -152,11 +184,11 @@ class _Keeper:
     """Looks on while a fit runs: logs for people and TensorBoard, checkpoints, the best model so far."""
 
     def __init__(
-        self, folder: Path, seconds: float, cases: Sequence[Any], heads: dict[str, int], progress: Progress | None
-    ) -> None:
+        self, folder: Path, seconds: float, heads: dict[str, int], validate: Callable[[Fit], dict[str, list[float]]],
+        progress: Progress | None,
+    ) -> None:  # fmt: skip
         self._folder, self._seconds, self._heads, self._progress = folder, seconds, heads, progress
-        # A few cases tell how the fit goes; all are measured at its end.
-        self._watched = list(cases)[:: max(len(cases) // 4, 1)][:4]
+        self._validate = validate
         self._saved = time.monotonic()
         self._phase, self._best = 0, -1.0
         self._whole: float | None = None
@@ -191,8 +223,7 @@ class _Keeper:
     def reached(self, fit: Fit) -> None:
         if fit.position.phase != self._phase:
             self._phase = fit.position.phase
-            found = whole_volume_dice_of(fit.shape, fit.codes, self._watched, self._heads)
-            self._whole = float(np.mean(list(found.values())))
+            self._whole = float(np.mean(list(self._validate(fit).values())))
             self._board.add_scalar("dice/whole_volume", self._whole, self._phase)
             if self._whole > self._best:
                 self._best = self._whole
@@ -208,7 +239,7 @@ class _Keeper:
 
 
 def _begin(
-    heads: dict[str, int], targets: list[Target], labels: list[Labels], settings: FitSettings, seed: int
+    run: Run, heads: dict[str, int], targets: list[Target], settings: FitSettings, seed: int
 ) -> tuple[Shape, CodeBook]:
     torch.manual_seed(seed)
     if settings.shape == "decoder":
@@ -219,7 +250,12 @@ def _begin(
         raise ConfigError("fit.phases: the phases of a template give side and controls")
     if not any(np.isfinite(t.centroids).all(axis=1).any() for t in targets):
         raise FitError("no case shows a whole structure, so no template can begin; give a larger field of view")
-    return begin_template(heads, targets, labels, first.side, first.controls)
+
+    def middle_of(case_id: str) -> tuple[Labels, Roi]:
+        case = Prepared.load(run, case_id)
+        return case.source, case.roi
+
+    return begin_template(heads, targets, middle_of, first.side, first.controls)
 
 
 def _autocast(settings: FitSettings, device: torch.device) -> torch.dtype | None:

@@ -7,25 +7,26 @@ evidence and priority, the rules of anatomy, and the result on the input's own g
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Case, Cohort, Run, array_digest, fingerprint, write_text
+from heartmend.data import Case, Cohort, Run, fingerprint, write_text
 from heartmend.learning.targets import STEP_MM, signed_distance_mm, without_crumbs
-from heartmend.rules import Audit, Change, Mode, Severity, Verdict, apply_rules, audit_to_json, check, fuse
-from heartmend.space import Grid
-from heartmend.stages.handover import REFINED, Prepared, load_fields
+from heartmend.rules import Audit, Mode, Verdict, apply_rules, audit_to_json, check, fuse
+from heartmend.rules.pieces import Box
+from heartmend.stages.handover import PREPARED, REFINED, Prepared, load_fields
+from heartmend.stages.tubes import calibres_of, mend_tube
 from heartmend.stages.workers import Outcome, each
 from heartmend.types import Labels, Mask
-from heartmend.vessels import mend_tree
+from heartmend.vessels import Calibre
 
 VERB = "fuse"
-Box = tuple[slice, slice, slice]
 
 
 class FuseSettings(BaseModel):
@@ -55,12 +56,15 @@ def fuse_case(
     anatomy: Anatomy,
     settings: FuseSettings,
     structures: tuple[str, ...] = (),
+    calibres: dict[str, Calibre] | None = None,
+    image: npt.NDArray[np.generic] | None = None,
 ) -> Mended:
     """The mended label map of a case, on its own grid.
 
     before: (x, y, z) as it came; fields: signed distances of the refined structures on the source voxels in the ROI,
     in steps of `STEP_MM`. A structure that is not refined is fused as it came, freed of plain faults. With
-    `structures` only these change.
+    `structures` only these change. calibres: how wide the trees of each thin vessel are in this cohort; image: the CT
+    on the same grid, along whose bright lumen the breaks of vessels are bridged.
     """
     box, grid = case.roi.source_box(), case.roi.grid
     spacing = grid.spacing_mm
@@ -78,11 +82,13 @@ def fuse_case(
     for structure in anatomy.structures:
         if structure.kind == "tube" and settings.mend_tubes and (not structures or structure.name in structures):
             label = came == structure.id
-            mended, told = _mend_tube(structure.name, label, layers, anatomy, grid, box)
-            verdict = check(label, mended, structure, spacing)
+            calibre = (calibres or {}).get(structure.name, Calibre())
+            inside = {name: layer > 0 for name, layer in layers.items() if anatomy.by_name(name).kind != "tube"}
+            tube = mend_tube(structure, label, inside, grid, box, calibre, None if image is None else image[box])
+            verdict = check(tube.drawn_in, tube.mask, structure, spacing)
             verdicts.append(verdict)
-            layers[structure.name] = _steps(mended if verdict.keep else label, spacing)
-            changes += told if verdict.keep else []
+            layers[structure.name] = _steps(tube.mask if verdict.keep else label, spacing)
+            changes += tube.changes if verdict.keep else []
     fused = fuse(layers, anatomy, spacing, source, settings.mode, settings.margin_mm, STEP_MM)
     whole = before.copy()
     if structures:
@@ -96,36 +102,6 @@ def fuse_case(
         ruled = np.where(np.isin(ruled, wanted) | np.isin(whole, wanted), ruled, whole)
     ruled = _outside_kept(ruled, before, box)
     return Mended(ruled, Audit(case.case_id, (*changes, *found), tuple(verdicts)))
-
-
-def _mend_tube(
-    name: str, label: Mask, layers: dict[str, np.ndarray], anatomy: Anatomy, grid: Grid, box: Box
-) -> tuple[Mask, list[Change]]:
-    """Thin vessels as a tree; bridges and what was dropped are told for the audit."""
-    spacing = grid.spacing_mm
-    others = [s.name for s in anatomy.structures if s.kind != "tube" and s.name in layers]
-    heart = np.logical_or.reduce([layers[other] > 0 for other in others]) if others else None
-    aorta = layers["Aorta"] > 0 if "Aorta" in layers else None
-    result = mend_tree(label, spacing, aorta=aorta, heart=heart)
-    start = np.array([part.start for part in box])
-    told = list[Change]()
-    severity: Severity
-    for action, severity, found in (
-        ("bridged", "look", [(b.box, 0.0, f"{b.length_mm:.0f} mm") for b in result.bridges]),
-        ("dropped", "info", [(r.box, r.mm3, "no part of a tree") for r in result.dropped]),
-        ("pruned", "info", [(r.box, r.mm3, "spur") for r in result.spurs]),
-    ):
-        for corners, mm3, note in found:
-            ends = grid.index_to_world(np.asarray(corners) / spacing + start)
-            low, high = (_corner(edge) for edge in (ends.min(axis=0), ends.max(axis=0)))
-            voxels = round(mm3 / grid.voxel_mm3)
-            told.append(Change("tree", name, action, voxels, round(mm3, 2), (low, high), severity, note))
-    return result.mask, told
-
-
-def _corner(edge: np.ndarray) -> tuple[float, float, float]:
-    x, y, z = (round(float(v), 2) for v in edge)
-    return x, y, z
 
 
 def _steps(mask: Mask, spacing_mm: tuple[float, float, float]) -> np.ndarray:
@@ -155,6 +131,7 @@ class _Job:
     case: Case
     settings: FuseSettings
     structures: tuple[str, ...]
+    calibres: dict[str, Calibre]
     mark: str
 
 
@@ -163,17 +140,18 @@ def fuse_cohort(
     workers: int = 0,
 ) -> Iterator[Outcome[Case, None]]:  # fmt: skip
     """Fuse every refined case that is not fused yet, into OUT/labels; yields each case with its error, if any."""
+    calibres = calibres_of(run, (case.id for case in cases)) if settings.mend_tubes else {}
     jobs = []
     for case in cases:
         fields = run.case_path(REFINED, case.id, ".npz")
         stamp = fingerprint(
             *([fields] if fields.is_file() else []), case.labels_path, settings, structures, cohort.anatomy,
-            array_digest(Prepared.load(run, case.id).source),
+            run.case_path(PREPARED, case.id, ".npz"), {name: asdict(calibre) for name, calibre in calibres.items()},
         )  # fmt: skip
         if run.is_done(VERB, case.id, stamp) and run.result_path(case.labels_path).is_file():
             yield case, None, None
         else:
-            jobs.append(_Job(run.out, cohort, case, settings, structures, stamp))
+            jobs.append(_Job(run.out, cohort, case, settings, structures, calibres, stamp))
     for job, _, error in each(_work, jobs, workers):
         yield job.case, None, error
 
@@ -184,7 +162,11 @@ def _work(job: _Job) -> None:
     refined = run.case_path(REFINED, case.id, ".npz")
     fields = load_fields(refined) if refined.is_file() else {}
     prepared = Prepared.load(run, case.id)
-    mended = fuse_case(volume.labels, prepared, fields, job.cohort.anatomy, job.settings, job.structures)
+    image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.mend_tubes else None
+    mended = fuse_case(
+        volume.labels, prepared, fields, job.cohort.anatomy, job.settings, job.structures, job.calibres,
+        None if image is None else image.values,
+    )  # fmt: skip
     run.forget(VERB, case.id)
     write_text(run.case_path(VERB, case.id, ".json"), audit_to_json(mended.audit))
     job.cohort.write_labels(case, mended.labels, run.result_path(case.labels_path), volume.kept)

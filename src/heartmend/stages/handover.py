@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -26,7 +27,11 @@ Fields = dict[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A case in the unit frame. labels: (n, n, n), 255 unknown; source: the mended map in the ROI's source box."""
+    """A case in the unit frame. labels: (n, n, n), 255 unknown; source: the mended map in the ROI's source box.
+
+    radii_mm: for each thin vessel the radius of its whole tree as it came, from which the cohort learns how wide
+    such trees are.
+    """
 
     case_id: str
     roi: Roi
@@ -34,6 +39,7 @@ class Prepared:
     source: Labels
     stairs: Stairs | None
     changes: tuple[Change, ...]
+    radii_mm: dict[str, float]
 
     def save(self, run: Run) -> None:
         """Write the case into the run folder."""
@@ -42,6 +48,7 @@ class Prepared:
             "roi": self.roi.to_dict(),
             "stairs": None if self.stairs is None else asdict(self.stairs),
             "changes": [change.to_dict() for change in self.changes],
+            "radii_mm": self.radii_mm,
         }
         write_json(run.case_path(PREPARED, self.case_id, ".json"), about)
 
@@ -57,7 +64,18 @@ class Prepared:
             raise RunError(f"{path}: case {case_id} is not prepared; run `heartmend prepare` ({error})") from error
         stairs = None if about["stairs"] is None else Stairs(**about["stairs"])
         changes = tuple(Change.from_dict(change) for change in about["changes"])
-        return cls(case_id, Roi.from_dict(about["roi"]), labels, source, stairs, changes)
+        return cls(case_id, Roi.from_dict(about["roi"]), labels, source, stairs, changes, about["radii_mm"])
+
+
+def tube_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[float, float]]]:
+    """For each thin vessel the radius of its tree, and the finest voxel spacing, of every prepared case."""
+    radii: dict[str, list[tuple[float, float]]] = {}
+    for case_id in case_ids:
+        about = json.loads(run.case_path(PREPARED, case_id, ".json").read_text(encoding="utf-8"))
+        voxel_mm = min(Roi.from_dict(about["roi"]).grid.spacing_mm)
+        for name, radius_mm in about["radii_mm"].items():
+            radii.setdefault(name, []).append((radius_mm, voxel_mm))
+    return radii
 
 
 def save_fields(path: Path, fields: Fields) -> None:

@@ -21,6 +21,7 @@ from heartmend.space import Roi
 from heartmend.space.roi import CT_WINDOW_HU
 from heartmend.stages.handover import PREPARED, Prepared
 from heartmend.stages.workers import Outcome, each
+from heartmend.vessels import measure_tree, tree_radius_mm
 
 VERB = PREPARED
 RULES_BEFORE_THE_FIT = ("slices", "shifts", "salt", "swaps", "cut_vessels", "holes")
@@ -54,9 +55,14 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
         if stairs is not None:
             labels = without_stairs(labels, stairs, grid.spacing_mm, bulky)
         labels, changes = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
+    radii_mm = {
+        s.name: round(tree_radius_mm(measure_tree(labels == s.id, grid.spacing_mm)), 4)
+        for s in anatomy.structures
+        if s.kind == "tube"
+    }
     return Prepared(
         case.id, roi, roi.resample_labels(labels, settings.resolution),
-        np.ascontiguousarray(labels[roi.source_box()]), stairs, tuple(changes),
+        np.ascontiguousarray(labels[roi.source_box()]), stairs, tuple(changes), radii_mm,
     )  # fmt: skip
 
 

@@ -10,15 +10,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.data import Run, array_digest, fingerprint
+from heartmend.data import Run, fingerprint
 from heartmend.learning.checkpoint import load_model
-from heartmend.learning.residual import with_residual
-from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
+from heartmend.learning.targets import CLIP_MM, without_crumbs
 from heartmend.shapes import CodeBook, Shape
 from heartmend.shapes.render import Axes, render
 from heartmend.shapes.tables import cell_centres
 from heartmend.space import Roi
-from heartmend.stages.handover import REFINED, Fields, Prepared, save_fields
+from heartmend.stages.handover import PREPARED, REFINED, Fields, Prepared, save_fields
 from heartmend.stages.workers import Outcome, each
 
 VERB = REFINED
@@ -29,8 +28,8 @@ class RefineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    residual_mm: Annotated[float, Field(ge=0)] = 1.0
-    """What the label says beyond the shape counts when it is smooth over this length; 0: the shape alone decides."""
+    label_mm: Annotated[float, Field(ge=0)] = 0.15
+    """How deep in the shape a voxel must lie to be taken against its label; 0: the shape alone decides."""
 
 
 def render_case(shape: Shape, codes: CodeBook, case_id: str, roi: Roi, resolution: int | None = None) -> Fields:
@@ -53,17 +52,19 @@ def refine_case(
 ) -> Fields:
     """Signed distances in mm (positive inside) of each structure on the source voxels in the ROI.
 
-    A structure that the label map lacks stays absent: its field is outside everywhere.
+    A label is right nearly everywhere and wrong in patches, there by more than a voxel; a shape is a little beside
+    the truth everywhere. So the shape moves a surface only where it is sure to: a voxel keeps its label unless the
+    shape has it on the other side by more than `label_mm`. A structure that the label map lacks stays absent: its
+    field is outside everywhere.
     """
     fields = render_case(shape, codes, case.case_id, case.roi)
-    spacing = case.roi.grid.spacing_mm
     for name, field in fields.items():
         label = case.source == heads[name]
         if not label.any():
             fields[name] = np.full_like(field, -CLIP_MM)
-        elif shape.is_distance and settings.residual_mm > 0:
-            label_mm = signed_distance_mm(without_crumbs(label), spacing)
-            fields[name] = with_residual(np.clip(field, -CLIP_MM, CLIP_MM), label_mm, spacing, settings.residual_mm)
+        elif shape.is_distance:
+            vote = np.where(without_crumbs(label), settings.label_mm, -settings.label_mm).astype(np.float32)
+            fields[name] = np.clip(field, -CLIP_MM, CLIP_MM) + vote
     return fields
 
 
@@ -71,7 +72,7 @@ def refine_case(
 class _Job:
     run_out: Path
     model: Path
-    case: Prepared
+    case_id: str
     heads: dict[str, int]
     settings: RefineSettings
     mark: str
@@ -84,7 +85,7 @@ _MODELS: dict[Path, tuple[Shape, CodeBook]] = {}
 def refine(
     run: Run,
     model: Path | None,
-    cases: Sequence[Prepared],
+    case_ids: Sequence[str],
     heads: dict[str, int],
     settings: RefineSettings,
     workers: int = 0,
@@ -94,18 +95,18 @@ def refine(
     Without a model nothing is refined: then only thin vessels were asked for, which need none.
     """
     if model is None:
-        yield from ((case.case_id, None, None) for case in cases)
+        yield from ((case_id, None, None) for case_id in case_ids)
         return
     _MODELS.clear()
     jobs = []
-    for case in cases:
-        stamp = fingerprint(model, array_digest(case.source), settings, heads)
-        if run.is_done(VERB, case.case_id, stamp):
-            yield case.case_id, None, None
+    for case_id in case_ids:
+        stamp = fingerprint(model, run.case_path(PREPARED, case_id, ".npz"), settings, heads)
+        if run.is_done(VERB, case_id, stamp):
+            yield case_id, None, None
         else:
-            jobs.append(_Job(run.out, model, case, heads, settings, stamp))
+            jobs.append(_Job(run.out, model, case_id, heads, settings, stamp))
     for job, _, error in each(_work, jobs, workers):
-        yield job.case.case_id, None, error
+        yield job.case_id, None, error
 
 
 def _work(job: _Job) -> None:
@@ -113,7 +114,7 @@ def _work(job: _Job) -> None:
         _MODELS[job.model] = load_model(job.model)
     shape, codes = _MODELS[job.model]
     run = Run.at(job.run_out)
-    fields = refine_case(shape, codes, job.case, job.heads, job.settings)
-    run.forget(VERB, job.case.case_id)
-    save_fields(run.case_path(VERB, job.case.case_id, ".npz"), fields)
-    run.mark_done(VERB, job.case.case_id, job.mark)
+    fields = refine_case(shape, codes, Prepared.load(run, job.case_id), job.heads, job.settings)
+    run.forget(VERB, job.case_id)
+    save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)
+    run.mark_done(VERB, job.case_id, job.mark)

@@ -46,7 +46,7 @@ def _reference() -> Config:
     return Config(
         prepare=PrepareSettings(mend_faults=False),
         fit=FitSettings(shape="decoder", phases=(phase,), cases_per_step=1, accumulate=4, points=32_768),
-        refine=RefineSettings(label_mm=0),
+        refine=RefineSettings(label_weight=0),
         fuse=FuseSettings(mend_tubes=False),
     )
 

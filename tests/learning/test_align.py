@@ -1,5 +1,7 @@
 """The first alignment recovers an affine map that is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,13 +22,26 @@ def target(id: str, centroids: np.ndarray) -> Target:
 
 
 @pytest.mark.parametrize("mirror", [1, -1])
-def test_a_known_affine_is_recovered(mirror: int) -> None:
-    linear, shift = TURN @ np.diag([mirror, 1, 1]), np.array([0.1, -0.2, 0.05])
+def test_a_known_turn_and_scale_is_recovered(mirror: int) -> None:
+    turn = np.linalg.qr(TURN)[0]
+    linear = 1.2 * turn @ np.diag([mirror * np.sign(np.linalg.det(turn)), 1, 1])
+    shift = np.array([0.1, -0.2, 0.05])
     goal = target("b", CENTROIDS @ linear.T + shift)
     found = affine_to(target("a", CENTROIDS), goal)
-    assert np.allclose(found[:, :3], linear, atol=0.08)  # held to the identity a little
-    assert np.allclose(found[:, 3], shift, atol=0.02)
+    assert np.allclose(found[:, :3], linear, atol=1e-5)
+    assert np.allclose(found[:, 3], shift, atol=1e-5)
     assert np.sign(np.linalg.det(found[:, :3])) == mirror
+
+
+def test_a_shear_is_followed_part_of_the_way() -> None:
+    found = affine_to(target("a", CENTROIDS), target("b", CENTROIDS @ TURN.T))
+    assert np.abs(found[:, :3] - TURN).max() < 0.5 * np.abs(TURN - np.eye(3)).max()
+
+
+def test_boxes_of_other_sizes_hold_hearts_of_the_same_size() -> None:
+    """Twice the box: the same heart fills half of its unit frame."""
+    small, large = target("a", CENTROIDS), replace(target("b", CENTROIDS / 2), size_mm=(128.0, 128.0, 128.0))
+    assert np.allclose(affine_to(small, large)[:, :3], np.eye(3) / 2, atol=1e-6)
 
 
 def test_what_only_one_of_them_shows_does_not_count() -> None:

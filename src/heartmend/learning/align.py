@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from heartmend.learning.targets import Target
 
-STIFFNESS = 0.02
-"""How strongly an affine map is held to the identity where the centroids do not determine it."""
+STIFFNESS = 0.2
+"""How strongly an affine map is held to turn and scale, as a share of the centroids' spread."""
+FEWEST_CENTROIDS = 4
+"""Fewer say where a heart lies but not how it is turned."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,13 +32,37 @@ def medoid(targets: Sequence[Target]) -> int:
 def affine_to(source: Target, goal: Target) -> Floats:
     """(3, 4): the affine map from the unit frame of one case to another's that brings their centroids together.
 
-    Least squares over the structures that both have whole, held to the identity by `STIFFNESS`.
-    Mirrored hearts come out mirrored: a wrong orientation in a header costs nothing.
+    Least squares over the structures that both have whole. First turn, scale and shift (Umeyama, IEEE TPAMI 1991),
+    which a few centroids determine well; then shear and stretch as far as `STIFFNESS` lets them. Mirrored hearts come
+    out mirrored, if that fits far better: a wrong orientation in a header costs nothing.
     """
     both = ~np.isnan(source.centroids).any(axis=1) & ~np.isnan(goal.centroids).any(axis=1)
-    points = np.c_[source.centroids[both].astype(np.float64), np.ones(both.sum())]
-    wanted = goal.centroids[both].astype(np.float64)
-    hold = STIFFNESS * np.diag([1.0, 1.0, 1.0, 0.01])
-    identity = np.eye(4)[:, :3]
-    solution: Floats = np.linalg.solve(points.T @ points + hold, points.T @ wanted + hold @ identity)
-    return solution.T
+    to_mm, from_mm = np.array(source.size_mm) / 2, 2 / np.array(goal.size_mm)
+    if not both.any():
+        return np.eye(3, 4)
+    points = source.centroids[both].astype(np.float64) * to_mm
+    wanted = goal.centroids[both].astype(np.float64) / from_mm
+    middle, wanted_middle = points.mean(axis=0), wanted.mean(axis=0)
+    points, wanted = points - middle, wanted - wanted_middle
+    linear = np.eye(3)
+    if len(points) >= FEWEST_CENTROIDS:
+        similar = _similarity(points, wanted)
+        spread = float(np.square(points).sum()) / 3
+        hold = STIFFNESS * spread * np.eye(3)
+        linear = np.linalg.solve(points.T @ points + hold, points.T @ wanted + hold @ similar.T).T
+    shift = wanted_middle - linear @ middle
+    return np.c_[from_mm[:, None] * linear * to_mm, from_mm * shift]
+
+
+def _similarity(points: Floats, wanted: Floats) -> Floats:
+    """(3, 3): turn and scale, mirrored only where that leaves less than half of the error."""
+    u, strength, v = np.linalg.svd(wanted.T @ points)
+    size = float(np.square(points).sum())
+    sign = float(np.sign(np.linalg.det(u @ v)))
+    found, errors = [], []
+    for last in (1.0, -1.0):
+        flips = np.array([1.0, 1.0, sign * last])
+        scaled = float(strength @ flips) / size * (u * flips) @ v
+        found.append(scaled)
+        errors.append(float(np.square(wanted - points @ scaled.T).sum()))
+    return found[1] if errors[1] < 0.5 * errors[0] else found[0]

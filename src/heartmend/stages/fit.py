@@ -47,8 +47,8 @@ MENDING = (
     Phase(steps=80, code_rate=0.010, shape_rate=0.10, side=48, controls=6, tolerance_mm=3.0),
     Phase(steps=80, code_rate=0.008, shape_rate=0.05, side=48, controls=8, tolerance_mm=3.0),
     Phase(steps=120, code_rate=0.006, shape_rate=0.05, side=64, controls=10),
-    Phase(steps=150, code_rate=0.006, shape_rate=0.05, side=64, controls=13, penalty=3e-5),
-    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=96, controls=14, tolerance_mm=1.5, penalty=3e-5),
+    Phase(steps=150, code_rate=0.005, shape_rate=0.05, side=64, controls=11, penalty=3e-5),
+    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=96, controls=12, tolerance_mm=1.5, penalty=3e-5),
 )
 """The template, coarse to fine: first whole hearts fall into place, then their parts."""
 

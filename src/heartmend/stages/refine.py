@@ -10,9 +10,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.data import Run, fingerprint
+from heartmend.data import Run, fingerprint, write_json
 from heartmend.learning.checkpoint import load_model
-from heartmend.learning.targets import CLIP_MM, without_crumbs
+from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
+from heartmend.learning.trust import label_vote_mm
 from heartmend.shapes import CodeBook, Shape
 from heartmend.shapes.render import Axes, render
 from heartmend.shapes.tables import cell_centres
@@ -21,6 +22,8 @@ from heartmend.stages.handover import PREPARED, REFINED, Fields, Prepared, save_
 from heartmend.stages.workers import Outcome, each
 
 VERB = REFINED
+Votes = dict[str, float | None]
+"""How deep in the shape a voxel must lie to be taken against its label, by structure; None: the label alone counts."""
 
 
 class RefineSettings(BaseModel):
@@ -28,8 +31,8 @@ class RefineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label_mm: Annotated[float, Field(ge=0)] = 0.15
-    """How deep in the shape a voxel must lie to be taken against its label; 0: the shape alone decides."""
+    label_weight: Annotated[float, Field(ge=0)] = 0.3
+    """How much a label counts beside the shape, for a misfit as large as its noise; 0: the shape alone decides."""
 
 
 def render_case(shape: Shape, codes: CodeBook, case_id: str, roi: Roi, resolution: int | None = None) -> Fields:
@@ -49,23 +52,31 @@ def render_case(shape: Shape, codes: CodeBook, case_id: str, roi: Roi, resolutio
 
 def refine_case(
     shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int], settings: RefineSettings
-) -> Fields:
-    """Signed distances in mm (positive inside) of each structure on the source voxels in the ROI.
+) -> tuple[Fields, Votes]:
+    """Signed distances in mm (positive inside) of each structure on the source voxels in the ROI, and what its label
+    counted for.
 
     A label is right nearly everywhere and wrong in patches, there by more than a voxel; a shape is a little beside
-    the truth everywhere. So the shape moves a surface only where it is sure to: a voxel keeps its label unless the
-    shape has it on the other side by more than `label_mm`. A structure that the label map lacks stays absent: its
-    field is outside everywhere.
+    the truth everywhere. So a voxel keeps its label unless the shape has it on the other side by more than the
+    label's vote (`label_vote_mm`); where the shape has nothing to say the label stays as it is. A structure that the
+    label map lacks stays absent: its field is outside everywhere.
     """
     fields = render_case(shape, codes, case.case_id, case.roi)
+    spacing = case.roi.grid.spacing_mm
+    stairs_mm = 0.0 if case.stairs is None else case.stairs.thickness * spacing[case.stairs.axis]
+    votes: Votes = {}
     for name, field in fields.items():
-        label = case.source == heads[name]
+        label = without_crumbs(case.source == heads[name])
         if not label.any():
             fields[name] = np.full_like(field, -CLIP_MM)
-        elif shape.is_distance:
-            vote = np.where(without_crumbs(label), settings.label_mm, -settings.label_mm).astype(np.float32)
-            fields[name] = np.clip(field, -CLIP_MM, CLIP_MM) + vote
-    return fields
+        elif shape.is_distance and settings.label_weight > 0:
+            vote = label_vote_mm(label, field, spacing, stairs_mm, settings.label_weight)
+            votes[name] = round(vote, 4) if np.isfinite(vote) else None
+            if votes[name] is None:
+                fields[name] = signed_distance_mm(label, spacing)
+            else:
+                fields[name] = np.clip(field, -CLIP_MM, CLIP_MM) + np.where(label, vote, -vote).astype(np.float32)
+    return fields, votes
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +125,8 @@ def _work(job: _Job) -> None:
         _MODELS[job.model] = load_model(job.model)
     shape, codes = _MODELS[job.model]
     run = Run.at(job.run_out)
-    fields = refine_case(shape, codes, Prepared.load(run, job.case_id), job.heads, job.settings)
+    fields, votes = refine_case(shape, codes, Prepared.load(run, job.case_id), job.heads, job.settings)
     run.forget(VERB, job.case_id)
     save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)
+    write_json(run.case_path(VERB, job.case_id, ".json"), {"label_vote_mm": votes})
     run.mark_done(VERB, job.case_id, job.mark)

@@ -19,7 +19,7 @@ from heartmend.types import BACKGROUND, Labels
 LONGEST_BLOCK = 8
 FEWEST_BLOCKS = 6
 CONTRAST = 0.6
-"""Stairs: half of the steps within blocks change less than this share of what three of four between blocks do."""
+"""Stairs: three of four steps within blocks change less than this share of what three of four between blocks do."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def find_stairs(labels: Labels, ids: Sequence[int] | None = None) -> Stairs | No
                 break
             for offset in range(thickness):
                 between = begins % thickness == offset
-                within, jumps = np.median(change[~between]), np.quantile(change[between], 0.25)
+                within, jumps = np.quantile(change[~between], 0.75), np.quantile(change[between], 0.25)
                 contrast = within / max(jumps, 1e-6)
                 if jumps > 0 and contrast < CONTRAST and (best is None or contrast < best[0]):
                     best = (contrast, Stairs(axis, thickness, offset))
@@ -105,14 +105,30 @@ def without_stairs(labels: Labels, stairs: Stairs, spacing_mm: Sequence[float], 
     for id in ids:
         if not (part == id).any():
             continue
-        drawn = np.stack([_signed(_most(part[start:stop] == id), within_mm) for start, stop, _ in blocks])
+        most = [_most(part[start:stop] == id) for start, stop, _ in blocks]
+        drawn = np.stack([_signed(mask, within_mm) for mask in most])
+        voxels = sum(int(mask.sum()) * (stop - start) for mask, (start, stop, _) in zip(most, blocks, strict=True))
         depth = (1 - share) * drawn[lower] + share * drawn[upper]
+        depth += _shortfall(depth, voxels, 0.5 * min(within_mm))
         wins = depth > deepest
         deepest[wins] = depth[wins]
         out[wins & (np.isin(part, ids) | (part == BACKGROUND))] = id
     result = slices.copy()
     result[(slice(None), *window)] = out
     return np.ascontiguousarray(np.moveaxis(result, 0, axis))
+
+
+def _shortfall(depth: np.ndarray, voxels: int, most_mm: float) -> np.float32:
+    """What to add to the depths so that as many as `voxels` are positive, at most `most_mm` up or down.
+
+    Every so many slices of a structure hold its volume without bias; interpolation loses where it moves sideways
+    between two of them by as much as it is wide.
+    """
+    near = depth[np.abs(depth) <= most_mm]
+    wanted = voxels - int((depth > most_mm).sum())
+    if wanted <= 0 or wanted >= len(near):
+        return np.float32(-most_mm if wanted <= 0 else most_mm)
+    return np.float32(-np.partition(near, len(near) - wanted)[len(near) - wanted] + 1e-4)
 
 
 def _most(block: np.ndarray) -> np.ndarray:

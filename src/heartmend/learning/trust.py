@@ -24,7 +24,7 @@ NOISE_OF_STAIRS = 0.16
 """What interpolating between thick slices leaves (standard deviation), as a share of their thickness."""
 HOPELESS = 3.0
 """A shape whose misfit is so many times the label's noise (as variances) has nothing to say."""
-FAR_MM = 1.15
+FAR_MM = 1.0
 """... nor has one that lies so far from half of the label's surface."""
 
 
@@ -49,7 +49,7 @@ def label_vote_mm(
     voxel = min(spacing_mm)
     on_surface = np.abs(label_mm) < 0.9 * voxel
     difference = label_mm - shape_mm
-    if float(np.median(np.abs(difference[on_surface]))) > FAR_MM * np.cbrt(np.prod(spacing_mm)) / 2:
+    if float(np.median(np.abs(difference[on_surface]))) > FAR_MM:
         return float("inf")
     difference = np.clip(difference, -2.0, 2.0)
     drawn = signed_distance_mm(shape_mm > 0, spacing_mm)

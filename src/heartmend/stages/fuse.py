@@ -23,7 +23,7 @@ from heartmend.rules.pieces import Box
 from heartmend.stages.handover import PREPARED, REFINED, Prepared, load_fields
 from heartmend.stages.tubes import calibres_of, mend_tube
 from heartmend.stages.workers import Outcome, each
-from heartmend.types import Labels, Mask
+from heartmend.types import BACKGROUND, Labels, Mask
 from heartmend.vessels import Calibre
 
 VERB = "fuse"
@@ -89,7 +89,10 @@ def fuse_case(
             verdicts.append(verdict)
             layers[structure.name] = _steps(tube.mask if verdict.keep else label, spacing)
             changes += tube.changes if verdict.keep else []
-    fused = fuse(layers, anatomy, spacing, source, settings.mode, settings.margin_mm, STEP_MM)
+    # What a thin vessel was too wide is no crack between structures.
+    tubes = [s.id for s in anatomy.structures if s.kind == "tube"]
+    was = np.where(np.isin(source, tubes), BACKGROUND, source)
+    fused = fuse(layers, anatomy, spacing, was, settings.mode, settings.margin_mm, STEP_MM)
     whole = before.copy()
     if structures:
         wanted = [anatomy.by_name(name).id for name in structures]

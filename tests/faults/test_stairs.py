@@ -73,3 +73,20 @@ def test_neither_has_a_smooth_heart_a_rough_one_or_nothing() -> None:
     rough[np.random.default_rng(0).random(SHAPE) < 0.05] = 0
     assert find_stairs(rough) is None
     assert find_stairs(np.zeros((20, 20, 20), dtype=np.uint8)) is None
+
+
+def test_blocks_of_uneven_length_are_not_taken_for_stairs() -> None:
+    """Nearest slices 1.7 voxels apart: blocks of one and of two, which no single thickness describes."""
+    slab = np.floor(np.arange(SHAPE[2]) / 1.7)
+    picks = np.clip(np.rint((slab + 0.5) * 1.7 - 0.5).astype(int), 0, SHAPE[2] - 1)
+    assert find_stairs(np.ascontiguousarray(smooth()[:, :, picks])) is None
+
+
+def test_what_moves_sideways_keeps_its_volume() -> None:
+    """A thin slanting rod, drawn on every fourth slice: between two drawn slices its sections hardly overlap."""
+    at = np.moveaxis(np.indices((60, 24, 60)), 0, -1).astype(float)
+    rod = (np.hypot(at[..., 0] - at[..., 2], at[..., 1] - 12) < 4.5).astype(np.uint8) * 3
+    stairs = Stairs(2, 4, 0)
+    mended = without_stairs(stepped(rod, stairs), stairs, (1, 1, 1), [3])
+    inner = slice(8, 52)
+    assert (mended[:, :, inner] == 3).sum() == pytest.approx((rod[:, :, inner] == 3).sum(), rel=0.06)

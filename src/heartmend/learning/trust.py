@@ -14,9 +14,9 @@ from heartmend.types import Mask
 Field = npt.NDArray[np.float32]
 
 FINE_MM = 1.5
-"""Over this length a surface's own course is smooth, and what a label wavers by is its noise."""
+"""Over this length, or 1.7 voxels, a surface's own course is smooth, and what a label wavers by is its noise."""
 WIDE_MM = 4.0
-"""A difference between shape and label that is smooth over this length is the shape's misfit, not the label's noise."""
+"""A difference between shape and label that is smooth over this length, or 4.5 voxels, is the shape's misfit."""
 NOISE_OF_ROUGHNESS = 6.0
 """Variance of a label's noise, for each mm² by which it is rougher than the shape drawn on the same voxels. Noise that
 is correlated over a few mm shows mostly beyond `FINE_MM`."""
@@ -43,48 +43,49 @@ def label_vote_mm(
     """
     if not label.any():
         return float("inf")
-    box = _box(label, spacing_mm)
-    label_mm = signed_distance_mm(label[box], spacing_mm)
-    shape_mm = np.clip(shape_mm[box], -2 * WIDE_MM, 2 * WIDE_MM)
     voxel = min(spacing_mm)
+    fine_mm, wide_mm = max(FINE_MM, 1.7 * voxel), max(WIDE_MM, 4.5 * voxel)
+    box = _box(label, spacing_mm, wide_mm)
+    label_mm = signed_distance_mm(label[box], spacing_mm)
+    shape_mm = np.clip(shape_mm[box], -2 * wide_mm, 2 * wide_mm)
     on_surface = np.abs(label_mm) < 0.9 * voxel
     difference = label_mm - shape_mm
     if float(np.median(np.abs(difference[on_surface]))) > FAR_MM:
         return float("inf")
     difference = np.clip(difference, -2.0, 2.0)
     drawn = signed_distance_mm(shape_mm > 0, spacing_mm)
-    excess = _roughness(label_mm, voxel, spacing_mm) - _roughness(drawn, voxel, spacing_mm)
+    excess = _roughness(label_mm, fine_mm, spacing_mm) - _roughness(drawn, fine_mm, spacing_mm)
     voxels = voxel**2 / 27
     noise = NOISE_OF_ROUGHNESS * max(excess, 0.0) + (NOISE_OF_STAIRS * stairs_mm) ** 2 + voxels
-    smooth = _smoothed(difference, np.exp(-0.5 * (label_mm / FINE_MM) ** 2), spacing_mm)[on_surface]
+    smooth = _smoothed(difference, np.exp(-0.5 * (label_mm / fine_mm) ** 2), wide_mm, spacing_mm)[on_surface]
     total = float(np.square(difference[on_surface]).mean())
     misfit = max(total - 0.5 * noise, 1.7 * voxels) + float(np.square(smooth).mean())
     ratio = misfit / noise
     return weight * ratio if ratio < HOPELESS else float("inf")
 
 
-def _roughness(distance_mm: Field, voxel: float, spacing_mm: Sequence[float]) -> float:
-    """Variance (mm²) of a surface about itself smoothed over `FINE_MM`."""
-    near = np.abs(distance_mm) < 0.9 * voxel
+def _roughness(distance_mm: Field, fine_mm: float, spacing_mm: Sequence[float]) -> float:
+    """Variance (mm²) of a surface about itself smoothed."""
+    near = np.abs(distance_mm) < 0.9 * min(spacing_mm)
     if not near.any():
         return 0.0
-    smooth = gaussian_filter(distance_mm, [FINE_MM / s for s in spacing_mm], truncate=2.5)
+    smooth = gaussian_filter(distance_mm, [fine_mm / s for s in spacing_mm], truncate=2.5)
     return float((distance_mm - smooth)[near].var())
 
 
-def _smoothed(values: Field, weight: Field, spacing_mm: Sequence[float]) -> Field:
-    sigma = [WIDE_MM / s for s in spacing_mm]
+def _smoothed(values: Field, weight: Field, wide_mm: float, spacing_mm: Sequence[float]) -> Field:
+    sigma = [wide_mm / s for s in spacing_mm]
     total = gaussian_filter(weight, sigma, truncate=2.5) + 1e-3
     out: Field = gaussian_filter(weight * values, sigma, truncate=2.5) / total
     return out
 
 
-def _box(mask: Mask, spacing_mm: Sequence[float]) -> tuple[slice, slice, slice]:
-    """The mask's box with room for the kernels."""
+def _box(mask: Mask, spacing_mm: Sequence[float], margin_mm: float) -> tuple[slice, slice, slice]:
+    """The mask's box with a margin."""
     parts = []
     for axis, step in enumerate(spacing_mm):
         hit = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        margin = int(np.ceil(WIDE_MM / step))
+        margin = int(np.ceil(margin_mm / step))
         parts.append(slice(max(int(hit[0]) - margin, 0), int(hit[-1]) + 1 + margin))
     x, y, z = parts
     return x, y, z

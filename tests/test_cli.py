@@ -24,7 +24,19 @@ def test_version_and_help() -> None:
     assert __version__ in heartmend("--version").stdout
     told = heartmend("--help")
     assert told.exit_code == 0
-    for command in ("run", "prepare", "fit", "refine", "fuse", "explain", "resize", "score", "phantom", "demo"):
+    for command in (
+        "run",
+        "prepare",
+        "fit",
+        "refine",
+        "fuse",
+        "explain",
+        "render",
+        "resize",
+        "score",
+        "phantom",
+        "demo",
+    ):
         assert command in told.stdout
         assert heartmend(command, "--help").exit_code == 0
 
@@ -40,6 +52,7 @@ def test_a_run_with_a_damaged_file_mends_the_others_and_ends_with_status_3(cohor
     explained = heartmend("explain", cohort / "out", "1")
     assert explained.exit_code == 0 and explained.stdout.strip()
     assert heartmend("explain", cohort / "out", "9").exit_code == 1
+    assert "rule" in heartmend("explain", cohort / "out").stdout
 
 
 def test_a_verb_of_its_own(cohort: Path) -> None:

@@ -30,6 +30,8 @@ ALL, FAILED, SOME_REFUSED = 0, 1, 3
 
 Labels = Annotated[Path, typer.Argument(help="Folder of label maps, or an nnU-Net v2 data set folder.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result; an unfinished run there goes on.")]
+Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="OUT", help="The folder that a run was given as --out.")]
 Images = Annotated[Optional[Path], typer.Option(help="Folder of the CTs, named as the label maps.")]  # noqa: UP045  (typer)
 AnatomyName = Annotated[str, typer.Option("--anatomy", help="heart, adrenal, or a TOML file of your own.")]
 Structures = Annotated[str, typer.Option(help="Mend these alone, such as Coronary,LA.")]
@@ -95,26 +97,67 @@ def _verb(name: Verb, text: str) -> None:
 _verb("prepare", "Bring every case to the unit frame: ROI, resampling, stairs and slices mended.")
 _verb("fit", "Stage 1: fit one implicit shape of each structure, shared by all cases, and one code for each case.")
 _verb("refine", "Each case's masks from the fitted shapes, on the grid that the case came on.")
-_verb("fuse", "Stage 2: ten masks into one label map by priority, evidence and the rules of anatomy.")
 
 
 @app.command()
-def explain(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], case: str) -> None:
-    """Show what was changed in a case of a run: each rule, where and how much."""
+def fuse(
+    labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
+    other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
+    config: ConfigFile = None, resume: Resume = True,
+    case: Annotated[str, typer.Option("--explain", metavar="CASE", help="Then show what was changed in CASE.")] = "",
+) -> None:  # fmt: skip
+    """Stage 2: ten masks into one label map by priority, evidence and the rules of anatomy."""
+    request = _request(labels, out, images, anatomy, structures, other, device, workers, "fuse", resume)
+    with _told():
+        result = _watched(request, load_config(preset, config))
+        _say(result)
+        if case:
+            _explain(out, case)
+    if result.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def explain(run_folder: RunFolder, case: Annotated[str, typer.Argument(metavar="[CASE]")] = "") -> None:
+    """Show what was changed in CASE: each rule, where and how much; without a CASE, a summary over all of them."""
+    with _told():
+        _explain(run_folder, case)
+
+
+def _explain(run_folder: Path, case: str) -> None:
     from heartmend.data import Run
-    from heartmend.rules import audit_from_json
+    from heartmend.rules import audit_from_json, summary_table
     from heartmend.rules import explain as as_text
 
+    run = Run.at(run_folder)
+    if not case:
+        audits = [audit_from_json(p.read_text(encoding="utf-8")) for p in sorted(run.folder("fuse").glob("*.json"))]
+        console.print(summary_table(audits))
+        return
+    path = run.case_path("fuse", case, ".json")
+    if not path.is_file():
+        raise HeartmendError(f"{path}: no audit of case {case!r} there; give the id of a mended case")
+    console.print(as_text(audit_from_json(path.read_text(encoding="utf-8"))))
+
+
+@app.command()
+def render(
+    run_folder: RunFolder, case: str, to: Annotated[Path, typer.Option(help="NIfTI file to write.")],
+    resolution: Annotated[int, typer.Option(min=16, max=512, help="Voxels along each side of the ROI.")] = 128,
+    probability: Annotated[str, typer.Option(metavar="STRUCTURE", help="Its probability, not the labels.")] = "",
+) -> None:  # fmt: skip
+    """Write what the fitted shape alone says of CASE at any resolution: a label map, or a structure's probability."""
+    from heartmend.data import Run
+    from heartmend.stages.refine import write_render
+
     with _told():
-        path = Run.at(run_folder).case_path("fuse", case, ".json")
-        if not path.is_file():
-            raise HeartmendError(f"{path}: no audit of case {case!r} there; give the id of a mended case")
-        console.print(as_text(audit_from_json(path.read_text(encoding="utf-8"))))
+        write_render(Run.at(run_folder), case, to, resolution, probability)
+        console.print(f"{to}")
 
 
 @app.command()
 def resize(
-    labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart",
+    labels: Labels, out: Folder, images: Images = None, anatomy: AnatomyName = "heart",
     resolution: Annotated[int, typer.Option(help="Voxels along each side.")] = 256, workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Cut every case to its heart and resample label map and CT to RESOLUTION³ (nothing is mended)."""
@@ -149,7 +192,7 @@ def score(
 
 @app.command()
 def phantom(
-    out: Out, count: Annotated[int, typer.Option(min=1)] = 12, seed: int = 1,
+    out: Folder, count: Annotated[int, typer.Option(min=1)] = 12, seed: int = 1,
     spacing_mm: Annotated[float, typer.Option(min=0.4, max=3.0)] = 0.9, workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Make a cohort of phantom hearts: labels_true, labels_noisy (spoiled) and images (CT)."""

@@ -132,7 +132,7 @@ def _mend(
     heads = heads_of(cohort.anatomy, structures, without=tubes)
     model = None
     if heads:
-        watcher.verb("fit", sum(phase.steps for phase in config.fit.phases))
+        watcher.verb("fit", sum(phase.steps for phase in config.fit.phases_for(len(ready))))
         torch.set_num_threads(cores())
         model = fit(
             folder, ready, heads, config.fit,

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Case, Cohort, discover_cohort
+from heartmend.data import Case, Cohort, discover_cohort, write_volume
 from heartmend.errors import RunError
-from heartmend.files import atomic_write
-from heartmend.space import Grid, Roi
+from heartmend.space import Roi
 from heartmend.stages.workers import each
 
 
@@ -51,15 +49,8 @@ def _work(job: _Job) -> None:
     roi = Roi.around(volume.labels, volume.grid, job.cohort.anatomy)
     cells = roi.resample_labels(volume.labels, job.resolution)
     grid = roi.grid_at(job.resolution)
-    _write(np.where(cells == 255, 0, cells).astype(np.uint8), grid, job.out / "labels" / f"{job.case.id}.nii.gz")
+    write_volume(np.where(cells == 255, 0, cells).astype(np.uint8), grid, job.out / "labels" / f"{job.case.id}.nii.gz")
     if (image := job.cohort.read_image(job.case, volume.grid)) is not None:
         low, high = window = (-1024.0, 3071.0)
         hu = roi.resample_image(image.values, job.resolution, window) * (high - low) + low
-        _write(np.rint(hu).astype(np.int16), grid, job.out / "images" / f"{job.case.id}.nii.gz")
-
-
-def _write(values: np.ndarray, grid: Grid, path: Path) -> None:
-    image = nib.Nifti1Image(values, grid.affine)
-    image.header.set_xyzt_units("mm")
-    with atomic_write(path) as temporary:
-        image.to_filename(temporary)
+        write_volume(np.rint(hu).astype(np.int16), grid, job.out / "images" / f"{job.case.id}.nii.gz")

@@ -147,3 +147,10 @@ def test_nothing_to_fit_is_told(run: Run) -> None:
     bare = FitSettings(phases=(Phase(steps=5, code_rate=0.01, shape_rate=0.1),))
     with pytest.raises(ConfigError, match="give side and controls"):
         fit(run, IDS, HEADS, bare)
+
+
+def test_epochs_are_passes_over_all_cases() -> None:
+    phases = (PHASES[0].model_copy(update={"steps": 1}), PHASES[1].model_copy(update={"steps": 3}))
+    settings = FitSettings(phases=phases, epochs=300, cases_per_step=1, accumulate=4)
+    assert [p.steps for p in settings.phases_for(20)] == [375, 1125]
+    assert FitSettings(phases=PHASES).phases_for(20) == PHASES

@@ -4,17 +4,20 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from heartmend.data import Run
+from heartmend.anatomy import load_anatomy
+from heartmend.data import Run, write_json
+from heartmend.errors import ConfigError, RunError
 from heartmend.learning.begin import begin_template
 from heartmend.learning.checkpoint import save_model
 from heartmend.shapes import CodeBook, TemplateShape
 from heartmend.stages.handover import Prepared, load_fields
-from heartmend.stages.refine import RefineSettings, refine, refine_case, render_case
+from heartmend.stages.refine import RefineSettings, refine, refine_case, render_case, write_render
 from support.hearts import HEADS, on_a_roi, prepared, small_heart, target_of
 
 
@@ -95,3 +98,26 @@ def test_a_case_that_fails_is_told_and_the_others_go_on(run: Run, model: tuple[T
     outcomes = {id: error for id, _, error in refine(run, path, ["a", "b"], HEADS, RefineSettings(), workers=1)}
     assert outcomes["a"] is None
     assert "no code is kept for case b" in str(outcomes["b"])
+
+
+def test_a_shape_is_written_at_any_resolution(run: Run, model: tuple[TemplateShape, CodeBook], tmp_path: Path) -> None:
+    heart = small_heart(1)
+    case_of(heart).save(run)
+    with pytest.raises(RunError, match="not fitted yet"):
+        write_render(run, "a", tmp_path / "x.nii.gz", 48)
+    save_model(run.folder("fit") / "model.safetensors", *model)
+    write_json(run.root / "anatomy.json", load_anatomy("heart"))
+    write_render(run, "a", tmp_path / "labels.nii.gz", 48)
+    image = nib.load(tmp_path / "labels.nii.gz")
+    labels = np.asarray(image.dataobj)
+    assert labels.shape == (48, 48, 48)
+    assert image.header.get_zooms() == pytest.approx((64 / 48,) * 3)
+    for id in HEADS.values():
+        volumes = (labels == id).sum() / 48**3, (heart == id).sum() / 32**3
+        assert volumes[0] == pytest.approx(volumes[1], rel=0.1)
+    write_render(run, "a", tmp_path / "lv.nii.gz", 48, "LV")
+    chance = np.asarray(nib.load(tmp_path / "lv.nii.gz").dataobj)
+    assert 0 <= chance.min() < 0.01 and 0.99 < chance.max() <= 1
+    assert ((chance > 0.5) == (labels == 3)).mean() > 0.999
+    with pytest.raises(ConfigError, match="no part of the fit"):
+        write_render(run, "a", tmp_path / "x.nii.gz", 48, "LA")

@@ -3,6 +3,7 @@
 from heartmend.data.cohort import Case, Cohort, discover_cohort
 from heartmend.data.labels import LabelVolume, Other, read_labels, write_labels_like
 from heartmend.data.names import case_id
+from heartmend.data.nifti import write_volume
 from heartmend.data.run import Run, array_digest, file_fingerprint, fingerprint, versions
 from heartmend.data.volume import Volume, read_image, read_volume
 from heartmend.files import atomic_write, write_json, write_npz, write_safetensors, write_text
@@ -29,4 +30,5 @@ __all__ = [
     "write_npz",
     "write_safetensors",
     "write_text",
+    "write_volume",
 ]

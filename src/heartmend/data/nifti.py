@@ -21,6 +21,7 @@ from nibabel.spatialimages import HeaderDataError
 from heartmend.data import gzipped
 from heartmend.errors import BadInputError
 from heartmend.files import atomic_write
+from heartmend.space import Grid
 
 # Larger than any scan (2,000 slices of 2,048 x 2,048); what claims more is a broken header.
 MAX_VOXELS = 2**33
@@ -135,3 +136,12 @@ def _errors_named(path: Path) -> Iterator[None]:
         raise BadInputError(f"{path}: {error.strerror}") from error
     except gzipped.ERRORS as error:
         raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken: {error}") from error
+
+
+def write_volume(values: npt.NDArray[np.generic], grid: Grid, path: Path) -> None:
+    """Write values (x, y, z) on a grid as a NIfTI of our own making, whole or not at all."""
+    image = nib.Nifti1Image(values, grid.affine)
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        image.to_filename(temporary)

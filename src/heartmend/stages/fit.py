@@ -67,7 +67,17 @@ class FitSettings(BaseModel):
     code_size: Annotated[int, Field(ge=1)] = 256
     """Of the decoder's vector."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Passes over all cases; then a phase's steps are only its share of them."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+
+    def phases_for(self, cases: int) -> tuple[Phase, ...]:
+        """The phases for so many cases."""
+        if self.epochs is None:
+            return self.phases
+        steps = self.epochs * cases / (min(self.cases_per_step, cases) * self.accumulate)
+        share = steps / sum(phase.steps for phase in self.phases)
+        return tuple(p.model_copy(update={"steps": max(round(p.steps * share), 1)}) for p in self.phases)
 
 
 def fit(
@@ -102,7 +112,7 @@ def fit(
     shape, codes = _begin(run, heads, targets, settings, seed)
     shape, codes = shape.to(where), codes.to(where)
     fitting = Fit(
-        shape, codes, PointSampler(targets, where, seed), settings.phases,
+        shape, codes, PointSampler(targets, where, seed), settings.phases_for(len(case_ids)),
         cases_per_step=settings.cases_per_step, points=settings.points, accumulate=settings.accumulate,
         autocast=_autocast(settings, where),
     )  # fmt: skip

@@ -10,10 +10,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.data import Run, fingerprint, write_json
+from heartmend.anatomy import Anatomy
+from heartmend.data import Run, fingerprint, write_json, write_volume
+from heartmend.errors import ConfigError, RunError
 from heartmend.learning.checkpoint import load_model
 from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
 from heartmend.learning.trust import label_vote_mm
+from heartmend.rules import fuse
 from heartmend.shapes import CodeBook, Shape
 from heartmend.shapes.render import Axes, render
 from heartmend.shapes.tables import cell_centres
@@ -22,6 +25,8 @@ from heartmend.stages.handover import PREPARED, REFINED, Fields, Prepared, save_
 from heartmend.stages.workers import Outcome, each
 
 VERB = REFINED
+SURE_MM = 0.25
+"""A voxel that lies so deep in a shape of distances has the log odds 1: about what shapes are beside the truth."""
 Votes = dict[str, float | None]
 """How deep in the shape a voxel must lie to be taken against its label, by structure; None: the label alone counts."""
 
@@ -77,6 +82,30 @@ def refine_case(
             else:
                 fields[name] = np.clip(field, -CLIP_MM, CLIP_MM) + np.where(label, vote, -vote).astype(np.float32)
     return fields, votes
+
+
+def write_render(run: Run, case_id: str, path: Path, resolution: int, probability: str = "") -> None:
+    """Write what the fitted shape alone says of a case, (n, n, n) in axes right, anterior, superior, as NIfTI.
+
+    A label map (uint8) by the anatomy's priority, or with the name of a structure its probability (float32). Raises
+    RunError when the run is not fitted, ConfigError for a case or structure that was no part of the fit.
+    """
+    model = run.folder("fit") / "model.safetensors"
+    if not model.is_file():
+        raise RunError(f"{run.out}: not fitted yet; run `heartmend fit` first")
+    anatomy = Anatomy.model_validate_json((run.root / "anatomy.json").read_text(encoding="utf-8"))
+    shape, codes = load_model(model)
+    case = Prepared.load(run, case_id)
+    fields = render_case(shape, codes, case_id, case.roi, resolution)
+    grid = case.roi.grid_at(resolution)
+    if not probability:
+        write_volume(fuse(fields, anatomy, grid.spacing_mm), grid, path)
+        return
+    name = anatomy.by_name(probability).name
+    if name not in fields:
+        raise ConfigError(f"{name} was no part of the fit; there are {', '.join(fields)}")
+    logits = fields[name] / SURE_MM if shape.is_distance else fields[name]
+    write_volume(1 / (1 + np.exp(-logits)), grid, path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ def _fast() -> Config:
     """Coarser and sooner: for a first look, and for the demo."""
     full = FitSettings().phases
     short = [
-        phase.model_copy(update={"steps": steps}) for phase, steps in zip(full[:4], (60, 60, 80, 120), strict=True)
+        phase.model_copy(update={"steps": steps}) for phase, steps in zip(full[:4], (60, 50, 60, 100), strict=True)
     ]
     return Config(prepare=PrepareSettings(resolution=96), fit=FitSettings(phases=tuple(short), points=1500))
 

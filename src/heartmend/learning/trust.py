@@ -48,7 +48,8 @@ def label_vote_mm(
     box = _box(label, spacing_mm, wide_mm)
     label_mm = signed_distance_mm(label[box], spacing_mm)
     shape_mm = np.clip(shape_mm[box], -2 * wide_mm, 2 * wide_mm)
-    on_surface = np.abs(label_mm) < 0.9 * voxel
+    # Either surface: a branch that only one of the two has is as wrong as one that both have in two places.
+    on_surface = (np.abs(label_mm) < 0.9 * voxel) | (np.abs(shape_mm) < 0.9 * voxel)
     difference = label_mm - shape_mm
     if float(np.median(np.abs(difference[on_surface]))) > FAR_MM:
         return float("inf")
@@ -56,9 +57,10 @@ def label_vote_mm(
     drawn = signed_distance_mm(shape_mm > 0, spacing_mm)
     excess = _roughness(label_mm, fine_mm, spacing_mm) - _roughness(drawn, fine_mm, spacing_mm)
     voxels = voxel**2 / 27
-    noise = NOISE_OF_ROUGHNESS * max(excess, 0.0) + (NOISE_OF_STAIRS * stairs_mm) ** 2 + voxels
     smooth = _smoothed(difference, np.exp(-0.5 * (label_mm / fine_mm) ** 2), wide_mm, spacing_mm)[on_surface]
     total = float(np.square(difference[on_surface]).mean())
+    noise = NOISE_OF_ROUGHNESS * max(excess, 0.0) + (NOISE_OF_STAIRS * stairs_mm) ** 2
+    noise = min(noise, total) + voxels
     misfit = max(total - 0.5 * noise, 1.7 * voxels) + float(np.square(smooth).mean())
     ratio = misfit / noise
     return weight * ratio if ratio < HOPELESS else float("inf")

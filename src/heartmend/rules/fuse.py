@@ -34,7 +34,7 @@ def fuse(
     Of several structures that claim a voxel, the first in the anatomy's priority has it; in mode "evidence" the one
     that is surest, if it is so by more than `margin_mm`. Tubes keep their priority: a thin vessel is never deep.
     A crack of background between two structures goes to the nearer one, if that lies within `crack_voxels` and `before`
-    has no background there.
+    has no background there; a tube fills none.
     """
     named = by_name(fields, anatomy)
     order = [anatomy.by_name(name) for name in anatomy.priority if name in named]
@@ -74,6 +74,9 @@ def _fused(
         claims = (first < 0) & (value > 0)
         first[claims] = i
         first_value[claims] = value[claims]
+        if is_tube[i]:
+            # A thin vessel is as wide as its tree says: it neither fills a crack nor is one beside it.
+            continue
         better = value > best
         np.copyto(second, np.where(better, best, np.maximum(second, value)))
         best_at[better] = i

@@ -22,7 +22,7 @@ NOISE_OF_ROUGHNESS = 6.0
 is correlated over a few mm shows mostly beyond `FINE_MM`."""
 NOISE_OF_STAIRS = 0.16
 """What interpolating between thick slices leaves (standard deviation), as a share of their thickness."""
-HOPELESS = 3.0
+HOPELESS = 5.0
 """A shape whose misfit is so many times the label's noise (as variances) has nothing to say."""
 FAR_MM = 1.0
 """... nor has one that lies so far from half of the label's surface."""

@@ -9,7 +9,7 @@ from heartmend.data import discover_cohort, read_labels
 from heartmend.pictures import before_after_figure, save, surface_figure
 
 
-def draw_pictures(cohort: Path, mended: Path, out: Path, anatomy: Anatomy, count: int = 2) -> list[Path]:
+def draw_pictures(cohort: Path, mended: Path, out: Path, anatomy: Anatomy, count: int = 1) -> list[Path]:
     """Planes of the `count` cases that changed most, and the surfaces of the first; returns the files."""
     before = discover_cohort(cohort / "labels_noisy", cohort / "images", anatomy=anatomy)
     after = discover_cohort(mended, anatomy=anatomy)

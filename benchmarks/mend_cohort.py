@@ -101,7 +101,7 @@ def main() -> None:
     ask.add_argument("--preset", default="mend")
     ask.add_argument("--mended", type=Path, help="score these label maps instead of mending here")
     asked = ask.parse_args()
-    console, anatomy = Console(width=110), load_anatomy("heart")
+    console, anatomy = Console(width=140), load_anatomy("heart")
     began = time.monotonic()
     mended = asked.mended
     if mended is None:

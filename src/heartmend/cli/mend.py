@@ -1,0 +1,174 @@
+"""The commands that mend: run, its verbs one by one, and what to ask of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, TaskID
+
+from heartmend.cli.terminal import (
+    SOME_REFUSED,
+    AnatomyName,
+    ConfigFile,
+    Device,
+    Images,
+    Labels,
+    Other,
+    Out,
+    Preset,
+    Resume,
+    RunFolder,
+    Structures,
+    Workers,
+    app,
+    console,
+    progress_bar,
+    told,
+)  # fmt: skip
+from heartmend.config import Config, load_config
+from heartmend.errors import HeartmendError
+from heartmend.pipeline import Request, Result, Verb, Watcher
+from heartmend.pipeline import run as run_pipeline
+
+
+@app.command()
+def run(
+    labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
+    other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
+    fast: Annotated[bool, typer.Option("--fast", help="Short for --preset fast.")] = False,
+    config: ConfigFile = None, until: Annotated[str, typer.Option(help="Stop after this verb.")] = "fuse",
+    resume: Resume = True,
+) -> None:  # fmt: skip
+    """Mend every label map in LABELS; OUT/labels holds the same files, mended, each on exactly its own grid.
+
+    OUT/run holds what is needed to resume, explain and repeat it. A run that was cut off goes on where it was.
+    Exit status: 0 all mended, 3 some cases refused (OUT/run/refused.json says why), 1 nothing could be done.
+    """
+    request = _request(labels, out, images, anatomy, structures, other, device, workers, until, resume)
+    with told():
+        result = watched(request, load_config("fast" if fast else preset, config))
+        say(result)
+    if result.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+def _verb(name: Verb, text: str) -> None:
+    """One verb as a command of its own: the same run, stopped after it."""
+
+    def command(
+        labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
+        other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
+        config: ConfigFile = None, resume: Resume = True,
+    ) -> None:  # fmt: skip
+        request = _request(labels, out, images, anatomy, structures, other, device, workers, name, resume)
+        with told():
+            result = watched(request, load_config(preset, config))
+            say(result)
+        if result.refused:
+            raise typer.Exit(SOME_REFUSED)
+
+    command.__doc__ = text
+    app.command(name)(command)
+
+
+_verb("prepare", "Bring every case to the unit frame: ROI, resampling, stairs and slices mended.")
+_verb("fit", "Stage 1: fit one implicit shape of each structure, shared by all cases, and one code for each case.")
+_verb("refine", "Each case's masks from the fitted shapes, on the grid that the case came on.")
+
+
+@app.command()
+def fuse(
+    labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
+    other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
+    config: ConfigFile = None, resume: Resume = True,
+    case: Annotated[str, typer.Option("--explain", metavar="CASE", help="Then show what was changed in CASE.")] = "",
+) -> None:  # fmt: skip
+    """Stage 2: ten masks into one label map by priority, evidence and the rules of anatomy."""
+    request = _request(labels, out, images, anatomy, structures, other, device, workers, "fuse", resume)
+    with told():
+        result = watched(request, load_config(preset, config))
+        say(result)
+        if case:
+            _explain(out, case)
+    if result.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def explain(run_folder: RunFolder, case: Annotated[str, typer.Argument(metavar="[CASE]")] = "") -> None:
+    """Show what was changed in CASE: each rule, where and how much; without a CASE, a summary over all of them."""
+    with told():
+        _explain(run_folder, case)
+
+
+def _explain(run_folder: Path, case: str) -> None:
+    from heartmend.data import Run
+    from heartmend.rules import audit_from_json, summary_table
+    from heartmend.rules import explain as as_text
+
+    run = Run.at(run_folder)
+    if not case:
+        audits = [audit_from_json(p.read_text(encoding="utf-8")) for p in sorted(run.folder("fuse").glob("*.json"))]
+        console.print(summary_table(audits))
+        return
+    path = run.case_path("fuse", case, ".json")
+    if not path.is_file():
+        raise HeartmendError(f"{path}: no audit of case {case!r} there; give the id of a mended case")
+    console.print(as_text(audit_from_json(path.read_text(encoding="utf-8"))))
+
+
+@app.command()
+def render(
+    run_folder: RunFolder, case: str, to: Annotated[Path, typer.Option(help="NIfTI file to write.")],
+    resolution: Annotated[int, typer.Option(min=16, max=512, help="Voxels along each side of the ROI.")] = 128,
+    probability: Annotated[str, typer.Option(metavar="STRUCTURE", help="Its probability, not the labels.")] = "",
+) -> None:  # fmt: skip
+    """Write what the fitted shape alone says of CASE at any resolution: a label map, or a structure's probability."""
+    from heartmend.data import Run
+    from heartmend.stages.refine import write_render
+
+    with told():
+        write_render(Run.at(run_folder), case, to, resolution, probability)
+        console.print(f"{to}")
+
+
+class _Bars(Watcher):
+    """Progress bars in the terminal, one for each verb."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+
+    def verb(self, name: str, total: int) -> None:
+        self._task = self._bar.add_task(name, total=total, note="")
+
+    def advanced(self, done: int, note: str = "") -> None:
+        if self._task is not None:
+            self._bar.update(self._task, completed=done, note=note)
+
+
+def watched(request: Request, config: Config) -> Result:
+    """Do a run with its bars on the terminal."""
+    with progress_bar() as bar:
+        return run_pipeline(request, config, _Bars(bar))
+
+
+def say(result: Result) -> None:
+    """Tell what came of a run: who was refused and why, how many are done."""
+    for case, why in result.refused.items():
+        console.print(f"[bold red]refused {case}[/]: {why}")
+    console.print(f"{len(result.mended)} cases done, {len(result.refused)} refused: {result.out}")
+
+
+def _request(
+    labels: Path, out: Path, images: Path | None, anatomy: str, structures: str, other: str, device: str, workers: int,
+    until: str, resume: bool,
+) -> Request:  # fmt: skip
+    names = tuple(name.strip() for name in structures.split(",") if name.strip())
+    if other not in ("error", "keep"):
+        raise typer.BadParameter("give error or keep", param_hint="--other")
+    if until not in ("prepare", "fit", "refine", "fuse"):
+        raise typer.BadParameter("give prepare, fit, refine or fuse", param_hint="--until")
+    return Request(labels, out, images, anatomy, names, other, device, workers, until, resume)  # type: ignore[arg-type]

@@ -1,0 +1,103 @@
+"""The tools beside mending: resized volumes, scores, phantom hearts, the demo."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heartmend.anatomy import load_anatomy
+from heartmend.cli.mend import say, watched
+from heartmend.cli.terminal import (
+    SOME_REFUSED,
+    AnatomyName,
+    Device,
+    Folder,
+    Images,
+    Labels,
+    Out,
+    Workers,
+    app,
+    console,
+    progress_bar,
+    told,
+)  # fmt: skip
+from heartmend.config import load_config
+from heartmend.pipeline import Request
+
+
+@app.command()
+def resize(
+    labels: Labels, out: Folder, images: Images = None, anatomy: AnatomyName = "heart",
+    resolution: Annotated[int, typer.Option(help="Voxels along each side.")] = 256, workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Cut every case to its heart and resample label map and CT to RESOLUTION³ (nothing is mended)."""
+    from heartmend.resize import resize_cohort
+
+    with told(), progress_bar() as bar:
+        task = bar.add_task("resize", total=None, note="")
+        refused = {}
+        for case, error in resize_cohort(labels, out, images, load_anatomy(anatomy), resolution, workers):
+            bar.update(task, advance=1, note=case)
+            if error is not None:
+                refused[case] = error
+        for case, error in refused.items():
+            console.print(f"[bold red]{case}[/]: {error}")
+    if refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def score(
+    truth: Annotated[Path, typer.Argument(help="Folder of true label maps.")],
+    before: Annotated[Path, typer.Argument(help="Folder of the label maps before.")],
+    after: Annotated[Path, typer.Argument(help="Folder of the mended label maps.")],
+    anatomy: AnatomyName = "heart", workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Score label maps before and after against truth: Dice, surface Dice at 1 mm, HD95, pieces, cases harmed."""
+    from heartmend.scoring import score_folders
+
+    with told():
+        console.print(score_folders(truth, before, after, load_anatomy(anatomy), workers))
+
+
+@app.command()
+def phantom(
+    out: Folder, count: Annotated[int, typer.Option(min=1)] = 12, seed: int = 1,
+    spacing_mm: Annotated[float, typer.Option(min=0.4, max=3.0)] = 0.9, workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Make a cohort of phantom hearts: labels_true, labels_noisy (spoiled) and images (CT)."""
+    from heartmend.phantom import write_cohort
+    from heartmend.stages.workers import cores
+
+    with told():
+        ids = write_cohort(out, count, seed, workers or cores(), spacing_mm)
+        console.print(f"{len(ids)} hearts in {out}")
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo_out"), count: Annotated[int, typer.Option(min=3)] = 12, seed: int = 1,
+    device: Device = "auto",
+) -> None:  # fmt: skip
+    """Make phantom hearts, spoil them, mend them, and show before and after: a table here, pictures in OUT."""
+    from heartmend.demo import draw_pictures
+    from heartmend.phantom import write_cohort
+    from heartmend.scoring import score_folders
+    from heartmend.stages.workers import cores
+
+    began = time.monotonic()
+    with told():
+        anatomy = load_anatomy("heart")
+        cohort = out / "cohort"
+        console.print(f"Making {count} phantom hearts, spoiling them as networks do, with CT images ...")
+        write_cohort(cohort, count, seed, cores(), spacing_mm=1.4)
+        request = Request(labels=cohort / "labels_noisy", out=out / "mended", images=cohort / "images", device=device)
+        result = watched(request, load_config("fast"))
+        console.print(score_folders(cohort / "labels_true", cohort / "labels_noisy", result.out / "labels", anatomy))
+        for path in draw_pictures(cohort, result.out / "labels", out / "pictures", anatomy):
+            console.print(f"picture: {path}")
+        say(result)
+    console.print(f"Done in {time.monotonic() - began:.0f} s.")

@@ -33,7 +33,7 @@ def test_version_and_help() -> None:
         "explain",
         "render",
         "resize",
-        "score",
+        "evaluate",
         "phantom",
         "demo",
     ):

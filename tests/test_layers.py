@@ -17,7 +17,7 @@ LAYERS = [
     {"learning", "rules"},
     {"stages"},
     {"config"},
-    {"pipeline", "scoring", "resize"},
+    {"pipeline", "evaluate", "resize"},
     {"demo"},
     {"cli"},
     {"__main__"},

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "heartmend"
 LAYERS = [
     {"errors", "types"},
     {"files"},
-    {"anatomy", "space"},
+    {"anatomy", "space", "tables"},
     {"data", "metrics", "shapes", "phantom", "vessels", "pictures", "faults"},
     {"learning", "rules"},
     {"stages"},

@@ -84,7 +84,7 @@ def demo(
         request = Request(labels=cohort / "labels_noisy", out=out / "mended", images=cohort / "images", device=device)
         result = watched(request, load_config("fast"))
         found = evaluate_folders(cohort / "labels_noisy", result.out, anatomy, cohort / "labels_true")
-        console.print(summary_tables(found.summary, found.metrics))
+        console.print(summary_tables(found.summary, found.metrics, anatomy))
         for path in draw_pictures(cohort, result.out / "labels", out / "pictures", anatomy):
             console.print(f"picture: {path}")
         say(result)

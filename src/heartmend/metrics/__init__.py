@@ -6,6 +6,7 @@
 from heartmend.metrics.case import Row, Which, evaluate_case
 from heartmend.metrics.catalogue import TOLERANCES_MM, Better, Metric, catalogue
 from heartmend.metrics.centreline import cldice
+from heartmend.metrics.export import FlatTable, flat_tables
 from heartmend.metrics.overlap import dice, iou
 from heartmend.metrics.segment import Segment
 from heartmend.metrics.statistics import PairedTest, Spread, paired_test, spread
@@ -17,6 +18,7 @@ from heartmend.metrics.topology import betti_numbers, euler_number, holes, piece
 __all__ = [
     "TOLERANCES_MM",
     "Better",
+    "FlatTable",
     "Metric",
     "PairedTest",
     "Row",
@@ -31,6 +33,7 @@ __all__ = [
     "dice",
     "euler_number",
     "evaluate_case",
+    "flat_tables",
     "hd95",
     "holes",
     "iou",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -72,12 +73,12 @@ def evaluate_case(
         for which, segment in segments.items():
             to = against.get(which)
             other = None if to is None else segments[to]
-            host = _host(maps[which], boxes[which], structure, anatomy)
-            subject = Subject(structure, segment, host, other)
+            with_host = partial(_with_host, maps[which], boxes[which], structure, anatomy)
+            subject = Subject(structure, segment, other, with_host)
             values = {
                 m.key: value
                 for m in chosen
-                if (other is not None or not m.pair) and (value := m.measure(subject)) is not None
+                if (other is not None if m.pair else segment.voxels) and (value := m.measure(subject)) is not None
             }
             present, expected = segment.voxels > 0, other is None or other.voxels > 0
             rows.append(Row(case, structure.name, which, to, present, expected, values))
@@ -93,13 +94,14 @@ def _segment(labels: Labels, box: Box, id: int, spacing_mm: Sequence[float]) -> 
     return Segment(labels[box] == id, (x, y, z))
 
 
-def _host(labels: Labels, boxes: Mapping[int, Box], structure: Structure, anatomy: Anatomy) -> tuple[Mask, Mask] | None:
+def _with_host(
+    labels: Labels, boxes: Mapping[int, Box], structure: Structure, anatomy: Anatomy
+) -> tuple[Mask, Mask] | None:
     """The structure and what it must grow out of, in one box; None where the map lacks one of them, or it is free."""
-    names = [*structure.must_touch, *([structure.root] if structure.root else [])]
-    ids = [anatomy.by_name(name).id for name in names]
+    ids = [anatomy.by_name(name).id for name in structure.hosts]
     hosts = [boxes[id] for id in ids if id in boxes]
     if not hosts or structure.id not in boxes:
         return None
     box = join_boxes([boxes[structure.id], *hosts])
     cut = labels if box is None else labels[box]
-    return cut == structure.id, np.isin(cut, ids)
+    return cut == structure.id, np.logical_or.reduce([cut == id for id in ids])

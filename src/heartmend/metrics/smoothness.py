@@ -2,73 +2,86 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from heartmend.metrics.segment import Segment
-from heartmend.types import FloatArray
+from heartmend.types import FloatArray, Mask
 
 RADIUS_MM = 3.0
 MOST_FACES = 20_000
 
 
-def roughness_mm(segment: Segment, radius_mm: float = RADIUS_MM, most_faces: int = MOST_FACES) -> float | None:
-    """Standard deviation over the surface of its height above the mean surface within `radius_mm`, in mm.
+class Heights(NamedTuple):
+    """Of faces of a surface: how high each stands above the mean surface about it (mm), and its area (mm²)."""
 
-    See `heights_mm`. An even curvature adds nothing: a ball and a plane are smooth. None for an empty segment.
+    height_mm: FloatArray
+    area_mm2: FloatArray
+
+
+def roughness_mm(segment: Segment, radius_mm: float = RADIUS_MM, most_faces: int = MOST_FACES) -> float | None:
+    """Standard deviation over the surface's area of its height above the mean surface within `radius_mm`, in mm.
+
+    See `surface_heights`. An even curvature adds nothing: a ball is as smooth as a plane. None for an empty segment.
     """
     if not segment.voxels:
         return None
-    found, weights = heights_mm(segment, radius_mm, most_faces)
-    mean = np.average(found, weights=weights)
-    return float(np.sqrt(np.average((found - mean) ** 2, weights=weights)))
+    height, area = surface_heights(segment, radius_mm, most_faces)
+    mean = np.average(height, weights=area)
+    return float(np.sqrt(np.average((height - mean) ** 2, weights=area)))
 
 
-def heights_mm(
-    segment: Segment, radius_mm: float = RADIUS_MM, most_faces: int = MOST_FACES
-) -> tuple[FloatArray, FloatArray]:
-    """Heights (mm) of the surface's faces, and the faces' areas (mm²) as weights.
+def surface_heights(segment: Segment, radius_mm: float = RADIUS_MM, most_faces: int = MOST_FACES) -> Heights:
+    """Height of the voxel faces that part inside from outside; of more than `most_faces` every second, third, ...
 
-    The height at the middle of a face that parts inside from outside is (half a ball - V) / (π r²): V is the volume of
-    the voxels of the segment whose centres lie in the ball of radius r about it. This is the integral invariant
-    of Pottmann et al. 2007; for a smooth surface it tends to r²/4 times the mean curvature, whose variation the
-    roughness so measures. Of more than `most_faces` faces evenly many of the array's order are looked at.
+    The height is (B / 2 - V) / (π r²): B is the volume of the ball of radius r about the middle of the face, V that of
+    the segment in it, both in voxels whose centres lie in the ball. It is how far the face lies outside the
+    plane that would part the ball as the segment does, and the integral invariant of Pottmann et al. 2007: for a
+    smooth surface and a small r it is r²/4 times the mean curvature, and so its variation is that of the curvature.
     """
     spacing = np.asarray(segment.spacing_mm)
-    voxel = float(spacing.prod())
     reach = np.ceil(radius_mm / spacing).astype(int) + 1
     body = np.pad(segment.mask, [(n, n) for n in reach])
-    below = np.zeros((*body.shape[:2], body.shape[2] + 1), dtype=np.int32)
-    np.cumsum(body, axis=2, dtype=np.int32, out=below[:, :, 1:])
-    faces = [np.argwhere(np.diff(np.pad(segment.mask, 1).view(np.int8), axis=axis)) for axis in range(3)]
-    step = max(-(-sum(map(len, faces)) // most_faces), 1)
-    heights, weights = [], []
-    for axis, found in enumerate(faces):
-        # In the array padded by one the face after voxel i lies at i + 1/2; the ball's columns are those about it.
-        at = found[::step] + reach - 1
-        half = np.zeros(3)
-        half[axis] = 0.5
-        inside = np.zeros(len(at), dtype=np.int64)
-        total = 0
-        for dx, dy, low, high in _columns(half, spacing, radius_mm):
-            x, y, z = at[:, 0] + dx, at[:, 1] + dy, at[:, 2]
-            inside += below[x, y, z + high + 1] - below[x, y, z + low]
-            total += high + 1 - low
-        heights.append((total / 2 - inside) * voxel / (np.pi * radius_mm**2))
-        weights.append(np.full(len(at), voxel / spacing[axis]))
-    return np.concatenate(heights), np.concatenate(weights)
+    # How much of the segment lies before each voxel of its column: a ball's column then costs two look-ups.
+    before = np.zeros((*body.shape[:2], body.shape[2] + 1), dtype=np.int16 if body.shape[2] < 2**15 else np.int32)
+    np.cumsum(body, axis=2, dtype=before.dtype, out=before[:, :, 1:])
+    faces = [_faces(segment.mask, axis) for axis in range(3)]
+    step = max(-(-sum(len(found) for found, _ in faces) // most_faces), 1)
+    heights, areas = [], []
+    for axis, (found, shape) in enumerate(faces):
+        lower = np.stack(np.unravel_index(found[::step], shape)) - np.eye(3, dtype=int)[axis][:, None]
+        at = np.ravel_multi_index(tuple(lower + reach[:, None]), before.shape)
+        inside, ball = np.zeros(len(at), dtype=np.int64), 0
+        for dx, dy, first, last in _columns(axis, spacing, radius_mm):
+            column = at + (dx * before.shape[1] + dy) * before.shape[2]
+            inside += before.ravel()[column + last + 1] - before.ravel()[column + first]
+            ball += last + 1 - first
+        heights.append((ball / 2 - inside) * float(spacing.prod()) / (np.pi * radius_mm**2))
+        areas.append(np.full(len(at), float(spacing.prod()) / spacing[axis]))
+    return Heights(np.concatenate(heights), np.concatenate(areas))
 
 
-def _columns(middle: FloatArray, spacing: FloatArray, radius_mm: float) -> list[tuple[int, int, int, int]]:
-    """A ball about `middle` (in voxels) as columns along the last axis: x, y, and the first and last z."""
+def _faces(mask: Mask, axis: int) -> tuple[npt.NDArray[np.intp], tuple[int, ...]]:
+    """The faces across an axis as flat indices into an array one longer there, whose entry i lies before voxel i."""
+    wide = np.moveaxis(np.pad(mask, [(int(a == axis),) * 2 for a in range(3)]), axis, 0)
+    crossed = np.moveaxis(wide[1:] != wide[:-1], 0, axis)
+    return np.flatnonzero(crossed), crossed.shape
+
+
+def _columns(axis: int, spacing: FloatArray, radius_mm: float) -> list[tuple[int, int, int, int]]:
+    """The ball about the face after voxel 0 along an axis, as columns of voxels: x, y, first z, last z."""
+    middle = np.eye(3)[axis] / 2
     reach = np.ceil(radius_mm / spacing).astype(int) + 1
     columns = []
     for dx in range(-reach[0], reach[0] + 1):
         for dy in range(-reach[1], reach[1] + 1):
-            flat = ((dx - middle[0]) * spacing[0]) ** 2 + ((dy - middle[1]) * spacing[1]) ** 2
-            if flat > radius_mm**2:
+            off = ((dx - middle[0]) * spacing[0]) ** 2 + ((dy - middle[1]) * spacing[1]) ** 2
+            if off > radius_mm**2:
                 continue
-            half = np.sqrt(radius_mm**2 - flat) / spacing[2]
-            low, high = int(np.ceil(middle[2] - half)), int(np.floor(middle[2] + half))
-            if low <= high:
-                columns.append((dx, dy, low, high))
+            half = np.sqrt(radius_mm**2 - off) / spacing[2]
+            first, last = int(np.ceil(middle[2] - half)), int(np.floor(middle[2] + half))
+            if first <= last:
+                columns.append((dx, dy, first, last))
     return columns

@@ -20,38 +20,44 @@ TOLERANCE_MM = 1.0
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """Of each surface voxel of two segments the distance (mm) to the other's surface.
+    """Of each surface voxel of two segments the distance (mm) to the other's surface, there and back.
 
-    Where one of the two is empty, both are one distance alone: the diagonal of the box about the other; where both
-    are, 0.
+    Where just one of the two is empty there are none, and `missing_mm`, the diagonal of the box about the other, stands
+    for them all; where both are, they agree.
     """
 
-    forth: FloatArray
+    there: FloatArray
     back: FloatArray
+    missing_mm: float | None = None
 
     def within(self, tolerance_mm: float) -> float:
         """Normalised surface Dice: the share of both surfaces within the tolerance (Nikolov et al. 2018)."""
-        near = np.count_nonzero(self.forth <= tolerance_mm) + np.count_nonzero(self.back <= tolerance_mm)
-        return float(near) / (self.forth.size + self.back.size)
+        if self.missing_mm is not None:
+            return float(self.missing_mm == 0)
+        near = np.count_nonzero(self.there <= tolerance_mm) + np.count_nonzero(self.back <= tolerance_mm)
+        return float(near) / (self.there.size + self.back.size)
 
-    def percentile(self, percent: float) -> float:
+    def percentile_mm(self, percent: float) -> float:
         """The larger of the two percentiles, mm; 95 is HD95, 100 the Hausdorff distance."""
-        return max(float(np.percentile(self.forth, percent)), float(np.percentile(self.back, percent)))
+        if self.missing_mm is not None:
+            return self.missing_mm
+        return max(float(np.percentile(self.there, percent)), float(np.percentile(self.back, percent)))
 
-    def mean(self) -> float:
+    def mean_mm(self) -> float:
         """Average symmetric surface distance, mm: the mean over the voxels of both surfaces."""
-        return (float(self.forth.sum()) + float(self.back.sum())) / (self.forth.size + self.back.size)
+        if self.missing_mm is not None:
+            return self.missing_mm
+        return (float(self.there.sum()) + float(self.back.sum())) / (self.there.size + self.back.size)
 
 
 def surface_distances(a: Segment, b: Segment) -> SurfaceDistances:
     """The distances of two segments in one box."""
     if not a.voxels or not b.voxels:
-        alone = np.full(1, max(a.diagonal_mm, b.diagonal_mm))
-        return SurfaceDistances(alone, alone)
-    return SurfaceDistances(_distances(a, b), _distances(b, a))
+        return SurfaceDistances(np.zeros(0), np.zeros(0), missing_mm=max(a.diagonal_mm, b.diagonal_mm))
+    return SurfaceDistances(_distances_mm(a, b), _distances_mm(b, a))
 
 
-def _distances(a: Segment, b: Segment) -> FloatArray:
+def _distances_mm(a: Segment, b: Segment) -> FloatArray:
     """From each surface voxel of `a`; those that are surface of `b` too need no search."""
     apart = points_mm(a.surface & ~b.surface, a.spacing_mm)
     found = np.zeros(np.count_nonzero(a.surface))
@@ -65,8 +71,6 @@ def surface_dice(a: Mask, b: Mask, spacing_mm: Sequence[float], tolerance_mm: fl
 
     Two empty masks agree (1); one empty mask does not (0).
     """
-    if not a.any() or not b.any():
-        return float(a.any() == b.any())
     return surface_distances(*segments((a, b), spacing_mm)).within(tolerance_mm)
 
 
@@ -75,9 +79,9 @@ def hd95(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> float:
 
     If one mask is empty: the diagonal of the box about the other.
     """
-    return surface_distances(*segments((a, b), spacing_mm)).percentile(95)
+    return surface_distances(*segments((a, b), spacing_mm)).percentile_mm(95)
 
 
 def assd(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> float:
     """Average symmetric surface distance, mm; if one mask is empty, the diagonal of the box about the other."""
-    return surface_distances(*segments((a, b), spacing_mm)).mean()
+    return surface_distances(*segments((a, b), spacing_mm)).mean_mm()

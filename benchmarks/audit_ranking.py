@@ -38,10 +38,10 @@ def main() -> None:
     console, anatomy, began = Console(width=110), load_anatomy("heart"), time.monotonic()
     noisy = asked.cohort / "labels_noisy"
     if asked.run is not None:
-        ranking, _ = audit_run(asked.run, asked.quick, asked.workers)
+        ranking = audit_run(asked.run, asked.quick, asked.workers)
     else:
         request = Request(noisy, Path(), workers=asked.workers)
-        ranking, _ = audit_in_passing(request, load_config(asked.preset), asked.quick)
+        ranking = audit_in_passing(request, load_config(asked.preset), asked.quick)
     took = time.monotonic() - began
     truth = asked.cohort / "labels_true"
     rows = evaluate_folders(noisy, truth, anatomy, truth, keys=["dice"], workers=asked.workers).rows

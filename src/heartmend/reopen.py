@@ -23,13 +23,21 @@ def cohort_of(run: Run, labels: Path | None = None, images: Path | None = None) 
     labels: where the input lies now, if it was moved; images: the folder of the CTs. Raises RunError when the run
     folder cannot be read, BadInputError when the input is not there.
     """
-    marker, asked = _table(run.root / "run.json"), _table(run.root / "cohort.json")
-    anatomy = anatomy_of(run)
+    asked = _table(run.root / "cohort.json")
     cohort = discover_cohort(
-        labels or Path(marker["labels_dir"]), images, anatomy=anatomy, other=asked.get("other", "error")
+        labels or labels_dir_of(run), images, anatomy=anatomy_of(run), other=asked.get("other", "error")
     )
     refused = run.root / "refused.json"
     return cohort, {id: str(why) for id, why in (_table(refused) if refused.is_file() else {}).items()}
+
+
+def labels_dir_of(run: Run) -> Path:
+    """The folder of label maps that a run was given."""
+    marker = run.root / "run.json"
+    try:
+        return Path(_table(marker)["labels_dir"])
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{marker}: does not say whose run this is; is the run whole?") from error
 
 
 def anatomy_of(run: Run) -> Anatomy:
@@ -48,6 +56,8 @@ class Finished:
     run: Run
     cohort: Cohort
     left_out: dict[str, str]
+    labels_dir: Path
+    """The input: a folder of label maps, or an nnU-Net data set folder."""
 
     @classmethod
     def open(cls, out: str | Path, labels: Path | None = None, images: Path | None = None) -> Self:
@@ -64,7 +74,7 @@ class Finished:
                 left_out[case.id] = "not mended yet"
         if not mended:
             raise RunError(f"{run.out}: holds no mended case; finish it with `heartmend run`")
-        return cls(run, replace(cohort, cases=tuple(mended)), left_out)
+        return cls(run, replace(cohort, cases=tuple(mended)), left_out, labels or labels_dir_of(run))
 
     @property
     def anatomy(self) -> Anatomy:

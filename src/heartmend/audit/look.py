@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,12 +24,11 @@ from heartmend.vessels import Calibre
 
 FEWEST_CASES = 5
 """With fewer the shapes of the cohort are those of its labels and say nothing against them."""
-Told = Callable[[int, int, str], None]
 
 
 def audit_labels(
     request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None
-) -> tuple[Ranking, Cohort]:
+) -> Ranking:
     """Rank the structures and cases of `request.labels` by how likely they are wrong.
 
     They are prepared and, unless `quick`, a shape is fitted to them, in `request.out`; a later run in the same folder
@@ -42,7 +40,7 @@ def audit_labels(
 
 def audit_in_passing(
     request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None
-) -> tuple[Ranking, Cohort]:
+) -> Ranking:
     """The same, in a folder that is gone afterwards; `request.out` is not used."""
     with TemporaryDirectory(prefix="heartmend-audit-") as folder:
         return audit_labels(replace(request, out=Path(folder) / "run"), config, quick, watcher)
@@ -50,7 +48,7 @@ def audit_in_passing(
 
 def audit_run(
     out: Path, quick: bool = False, workers: int = 0, watcher: Watcher | None = None
-) -> tuple[Ranking, Cohort]:
+) -> Ranking:
     """Rank the labels that a run was given, from what it prepared and fitted; nothing of the run is changed."""
     watcher = watcher or Watcher()
     folder = Run.at(out)
@@ -68,7 +66,7 @@ def audit_run(
         else:
             signs += found
         watcher.advanced(done, job.case.id)
-    return rank(signs, cohort.anatomy, with_shapes, refused), cohort
+    return rank(signs, cohort.anatomy, with_shapes, refused)
 
 
 @dataclass(frozen=True, eq=False)

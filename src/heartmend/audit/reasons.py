@@ -72,7 +72,7 @@ def _volume(signs: Signs, usual: Usual) -> list[str]:
     if usual.volume_sd_ml <= 0 or abs(off) < FAR_FROM_USUAL * usual.volume_sd_ml:
         return []
     way = "large" if off > 0 else "small"
-    return [f"unusually {way}: {signs.volume_ml:.1f} ml, half of the cohort's are beyond {usual.volume_ml:.1f} ml"]
+    return [f"unusually {way}: {signs.volume_ml:.1f} ml, usual are {usual.volume_ml:.1f} ml"]
 
 
 def _rules(changes: Iterable[Change], structure: Structure) -> list[str]:

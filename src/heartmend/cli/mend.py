@@ -134,7 +134,7 @@ def render(
         console.print(f"{to}")
 
 
-class _Bars(Watcher):
+class Bars(Watcher):
     """Progress bars in the terminal, one for each verb."""
 
     def __init__(self, bar: Progress) -> None:
@@ -152,7 +152,7 @@ class _Bars(Watcher):
 def watched(request: Request, config: Config) -> Result:
     """Do a run with its bars on the terminal."""
     with progress_bar() as bar:
-        return run_pipeline(request, config, _Bars(bar))
+        return run_pipeline(request, config, Bars(bar))
 
 
 def say(result: Result) -> None:

@@ -36,6 +36,9 @@ def test_version_and_help() -> None:
         "evaluate",
         "phantom",
         "demo",
+        "audit",
+        "report",
+        "view",
     ):
         assert command in told.stdout
         assert heartmend(command, "--help").exit_code == 0

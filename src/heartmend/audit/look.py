@@ -26,9 +26,7 @@ FEWEST_CASES = 5
 """With fewer the shapes of the cohort are those of its labels and say nothing against them."""
 
 
-def audit_labels(
-    request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None
-) -> Ranking:
+def audit_labels(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
     """Rank the structures and cases of `request.labels` by how likely they are wrong.
 
     They are prepared and, unless `quick`, a shape is fitted to them, in `request.out`; a later run in the same folder
@@ -38,17 +36,13 @@ def audit_labels(
     return audit_run(result.out, quick, request.workers, watcher)
 
 
-def audit_in_passing(
-    request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None
-) -> Ranking:
+def audit_in_passing(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
     """The same, in a folder that is gone afterwards; `request.out` is not used."""
     with TemporaryDirectory(prefix="heartmend-audit-") as folder:
         return audit_labels(replace(request, out=Path(folder) / "run"), config, quick, watcher)
 
 
-def audit_run(
-    out: Path, quick: bool = False, workers: int = 0, watcher: Watcher | None = None
-) -> Ranking:
+def audit_run(out: Path, quick: bool = False, workers: int = 0, watcher: Watcher | None = None) -> Ranking:
     """Rank the labels that a run was given, from what it prepared and fitted; nothing of the run is changed."""
     watcher = watcher or Watcher()
     folder = Run.at(out)

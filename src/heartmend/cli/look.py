@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+from rich.text import Text
 
-from heartmend.cli.mend import Bars
+from heartmend.cli.mend import Bars, request_for
 from heartmend.cli.terminal import (
     SOME_REFUSED,
     AnatomyName,
@@ -23,7 +24,6 @@ from heartmend.cli.terminal import (
     told,
 )  # fmt: skip
 from heartmend.config import load_config
-from heartmend.pipeline import Request
 
 ToFolder = Annotated[Optional[Path], typer.Option("--to", help="Folder for the files that are written.")]  # noqa: UP045
 InputLabels = Annotated[Optional[Path], typer.Option("--labels", help="Where the input lies now, if it was moved.")]  # noqa: UP045
@@ -47,10 +47,8 @@ def audit(
     from heartmend.audit import audit_in_passing, audit_labels, audit_run, ranking_tables, write_ranking
 
     with told():
-        if other not in ("error", "keep"):
-            raise typer.BadParameter("give error or keep", param_hint="--other")
         is_run = (labels / "run" / "run.json").is_file()
-        request = Request(labels, out or Path(), anatomy=anatomy, other=other, device=device, workers=workers)
+        request = request_for(labels, out or Path(), None, anatomy, "", other, device, workers, "fit", True)
         with progress_bar() as bar:
             if is_run:
                 ranking = audit_run(labels, quick, workers, Bars(bar))
@@ -62,7 +60,7 @@ def audit(
         for path in write_ranking(ranking, folder) if folder else []:
             console.print(f"{path}")
         for case, why in ranking.refused.items():
-            console.print(f"[bold red]refused[/] {case}: {why}", markup=True)
+            console.print(Text.assemble(("refused ", "bold red"), f"{case}: {why}"))
     if ranking.refused:
         raise typer.Exit(SOME_REFUSED)
 
@@ -132,5 +130,6 @@ def _three(text: str, option: str, whole: bool) -> list[float]:
     except ValueError:
         numbers = []
     if len(numbers) != 3 or (whole and any(n != int(n) for n in numbers)):
-        raise typer.BadParameter(f"{text!r} is not three {'whole ' if whole else ''}numbers with commas", param_hint=option)
+        kind = "whole numbers" if whole else "numbers"
+        raise typer.BadParameter(f"{text!r} is not three {kind} with commas", param_hint=option)
     return numbers

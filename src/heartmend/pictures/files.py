@@ -10,7 +10,6 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-
 WEBP_QUALITY = 82
 
 
@@ -26,9 +25,7 @@ def as_svg(figure: Figure) -> str:
 def as_webp(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as a WebP picture: a fifth of a PNG's size."""
     file = io.BytesIO()
-    figure.savefig(
-        file, format="webp", dpi=dpi, facecolor=figure.get_facecolor(), pil_kwargs={"quality": WEBP_QUALITY}
-    )
+    figure.savefig(file, format="webp", dpi=dpi, facecolor=figure.get_facecolor(), pil_kwargs={"quality": WEBP_QUALITY})
     return file.getvalue()
 
 

@@ -215,9 +215,7 @@ def _head(figure: Figure, title: str, where: str, before: Volume, after: Volume,
     renamed = np.count_nonzero((before > 0) & (after > 0) & (before != after)) * millilitres
     figure.text(0.035, 1 - 0.28 / tall, title, fontsize=14, weight="bold", color=INK, va="center")
     note = f"in the whole volume: {added:.1f} ml added, {removed:.1f} ml removed, {renamed:.1f} ml given another name"
-    figure.text(
-        0.035, 1 - 0.55 / tall, f"planes through {where} · {note}", fontsize=9, color=INK, va="center"
-    )
+    figure.text(0.035, 1 - 0.55 / tall, f"planes through {where} · {note}", fontsize=9, color=INK, va="center")
 
 
 def _legend(

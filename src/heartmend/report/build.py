@@ -66,7 +66,8 @@ def write_report(
             pictures[job.case.id] = drawn
         say("pictures", done, len(jobs))
     log = read_fit_log(finished.run)
-    content = _content(finished, changes, found, against, log, left_out, [(pictures[i], w) for i, w in chosen if i in pictures])
+    shown = [(pictures[id], why) for id, why in chosen if id in pictures]
+    content = _content(finished, changes, found, against, log, left_out, shown)
     return _write(content, folder)
 
 

@@ -80,4 +80,4 @@ def _why(c: CaseChange, dice: Mapping[str, float]) -> str:
     if c.untaken:
         told.append(f"{', '.join(c.untaken)} kept as they came, because mending departed too far")
     told += [f"{n} {word}" for n, word in ((c.warnings, "warnings"), (c.looks, "changes worth a look")) if n]
-    return f"among the most doubtful: {'; '.join(told)}" if told else "among the most doubtful, though nothing stands out"
+    return f"among the most doubtful: {'; '.join(told)}" if told else "among the most doubtful, but nothing stands out"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from heartmend.anatomy import Anatomy
@@ -16,6 +18,8 @@ from heartmend.report.numbers import Panel
 
 BEFORE, AFTER = "#9a9a9a", "#0072B2"
 GREY = "#d8d8d8"
+Line = tuple[str, Sequence[float], Sequence[float], str]
+"""Name, steps, values, colour."""
 
 
 def spread_figure(panels: Sequence[Panel], anatomy: Anatomy) -> Figure:
@@ -30,7 +34,9 @@ def spread_figure(panels: Sequence[Panel], anatomy: Anatomy) -> Figure:
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     for row, name in enumerate(names):
         colour = np.array(anatomy.by_name(name).colour) / 255
-        axes[0].plot([-0.012], [row], transform=axes[0].get_yaxis_transform(), marker="s", ms=7, color=colour, clip_on=False)
+        axes[0].plot(
+            [-0.012], [row], transform=axes[0].get_yaxis_transform(), marker="s", ms=7, color=colour, clip_on=False
+        )
     axes[0].tick_params(axis="y", pad=10)
     figure.tight_layout(w_pad=1.4)
     return figure
@@ -46,9 +52,9 @@ def _strips(ax: Axes, panel: Panel, names: Sequence[str]) -> None:
                 continue
             at = row + offset
             if len(found) > 3 and np.ptp(found) > 1e-9:
-                body = ax.violinplot(found, [at], orientation="horizontal", widths=0.36, showextrema=False)["bodies"]
-                for part in body:
-                    part.set(facecolor=colour, alpha=0.28, linewidth=0)
+                drawn = ax.violinplot(found, [at], orientation="horizontal", widths=0.36, showextrema=False)
+                for body in cast(list[PolyCollection], drawn["bodies"]):
+                    body.set(facecolor=colour, alpha=0.28, linewidth=0)
             ax.plot(found, np.full(len(found), at), "o", ms=2.6, color=colour, alpha=0.65, mew=0)
             ax.plot([np.median(found)] * 2, [at - 0.17, at + 0.17], color=colour, lw=2)
     label = f"{panel.title}, {panel.unit}" if panel.unit else panel.title
@@ -62,17 +68,20 @@ def _strips(ax: Axes, panel: Panel, names: Sequence[str]) -> None:
 
 def fit_figure(log: FitLog) -> Figure:
     """Loss, Dice, memory and time over the steps; the phases of the fit in bands."""
-    times = [("time, min", [("", log.step, [s / 60 for s in log.seconds], AFTER)])] if log.seconds else []
     whole = [step for step, _ in log.whole_volume_dice]
-    panels: list[tuple[str, list[tuple[str, Sequence[float], Sequence[float], str]]]] = [
+    panels: list[tuple[str, list[Line]]] = [
         ("loss", [("", log.step, log.loss, AFTER)]),
-        ("Dice", [
-            ("training points", log.step, log.training_dice, BEFORE),
-            ("whole volumes", whole, [dice for _, dice in log.whole_volume_dice], AFTER),
-        ]),
+        (
+            "Dice",
+            [
+                ("training points", log.step, log.training_dice, BEFORE),
+                ("whole volumes", whole, [dice for _, dice in log.whole_volume_dice], AFTER),
+            ],
+        ),
         ("peak memory, MB", [("", log.step, log.peak_memory_mb, AFTER)]),
-        *times,
-    ]  # fmt: skip
+    ]
+    if log.seconds:
+        panels.append(("time, min", [("", log.step, [s / 60 for s in log.seconds], AFTER)]))
     figure = Figure(figsize=(3.0 * len(panels), 2.5))
     FigureCanvasAgg(figure)
     for ax, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):

@@ -46,7 +46,9 @@ def read_fit_log(run: Run) -> FitLog | None:
     if not path.is_file():
         return None
     with open(path, newline="", encoding="utf-8") as file:
-        by_step = {int(row["step"]): row for row in csv.DictReader(file) if row.get("step", "").isdigit()}
+        # A line that a killed process left half has no value in a later column.
+        whole_rows = (row for row in csv.DictReader(file) if row.get("step") and row.get("peak_memory_mb"))
+        by_step = {int(row["step"]): row for row in whole_rows}
     rows = [by_step[step] for step in sorted(by_step)]
     if not rows:
         return None

@@ -62,10 +62,10 @@ def write_view(
         wanted.append(("_".join(map(str, voxel)), voxel))
     for name in structures:
         structure = finished.anatomy.by_name(name)
-        masks = [volume.labels == structure.id for volume in (was, now)]
-        if not (masks[0] != masks[1]).any():
+        before, after = (volume.labels == structure.id for volume in (was, now))
+        if not (before != after).any():
             raise ConfigError(f"{structure.name} of case {case_id} was not changed; name another structure")
-        x, y, z = (int(i) for i in largest_change(*masks, np.asarray(was.grid.spacing_mm)))
+        x, y, z = (int(i) for i in largest_change(before, after, np.asarray(was.grid.spacing_mm)))
         wanted.append((structure.name, (x, y, z)))
     drawn = []
     for name, through in wanted or [("change", None)]:

@@ -123,7 +123,7 @@
       });
     }
     const camera = new Camera(panes[0].renderer.gl, { fov: 24, near: size / 50, far: size * 10 });
-    const home = new Vec3(-0.55, 0.25, 1).normalize().multiply(2.25 * size);
+    const home = new Vec3(-0.55, 0.25, 1).normalize().multiply(1.85 * size);
     camera.position.copy(home);
     const orbit = new Orbit(camera, { element: stage, minDistance: size / 4, maxDistance: 5 * size, inertia: 0.6 });
 

@@ -152,7 +152,7 @@ def main() -> None:
         pair = Path(folder) / "pair.npz"
         alone(make_pair, (x, y, z), pair)
         for turn in range(asked.repeat):
-            for name in names:
+            for name in names:  # one after the other, so that a busy hour meets them all
                 got = alone(measure, name, pair)
                 assert isinstance(got, Measured)
                 measured[name].append(got)

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "heartmend"
 # From the ground up. What stands on one line does not import one another, except files after types and errors.
 LAYERS = [
     {"errors", "types"},
-    {"files"},
+    {"files", "thinning"},
     {"anatomy", "space", "tables"},
     {"data", "metrics", "shapes", "phantom", "vessels", "pictures", "faults"},
     {"learning", "rules"},

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
-from skimage.morphology import skeletonize
 
 from heartmend.metrics.topology import BettiNumbers, betti_numbers
+from heartmend.thinning import thin
 from heartmend.types import FloatArray, Mask
 
 Box = tuple[slice, slice, slice]
@@ -54,8 +54,8 @@ class Segment:
 
     @cached_property
     def centreline(self) -> Mask:
-        """Its skeleton: thinning after Lee et al. 1994."""
-        return skeletonize(self.mask).astype(bool) if self.voxels else self.mask
+        """Its skeleton."""
+        return thin(self.mask)
 
     @cached_property
     def betti(self) -> BettiNumbers:

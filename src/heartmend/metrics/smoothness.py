@@ -11,7 +11,7 @@ from heartmend.metrics.segment import Segment
 from heartmend.types import FloatArray, Mask
 
 RADIUS_MM = 3.0
-MOST_FACES = 20_000
+MOST_FACES = 40_000
 
 
 class Heights(NamedTuple):
@@ -34,7 +34,7 @@ def roughness_mm(segment: Segment, radius_mm: float = RADIUS_MM, most_faces: int
 
 
 def surface_heights(segment: Segment, radius_mm: float = RADIUS_MM, most_faces: int = MOST_FACES) -> Heights:
-    """Height of the voxel faces that part inside from outside; of more than `most_faces` every second, third, ...
+    """Height of the voxel faces that part inside from outside; of more than `most_faces` so many, drawn by chance.
 
     The height is (B / 2 - V) / (π r²): B is the volume of the ball of radius r about the middle of the face, V that of
     the segment in it, both in voxels whose centres lie in the ball. It is how far the face lies outside the
@@ -48,10 +48,13 @@ def surface_heights(segment: Segment, radius_mm: float = RADIUS_MM, most_faces: 
     before = np.zeros((*body.shape[:2], body.shape[2] + 1), dtype=np.int16 if body.shape[2] < 2**15 else np.int32)
     np.cumsum(body, axis=2, dtype=before.dtype, out=before[:, :, 1:])
     faces = [_faces(segment.mask, axis) for axis in range(3)]
-    step = max(-(-sum(len(found) for found, _ in faces) // most_faces), 1)
+    # Drawn by chance, always the same: every n-th face would keep step with the surface's own stairs.
+    share, rng = most_faces / max(sum(len(found) for found, _ in faces), 1), np.random.default_rng(0)
     heights, areas = [], []
     for axis, (found, shape) in enumerate(faces):
-        lower = np.stack(np.unravel_index(found[::step], shape)) - np.eye(3, dtype=int)[axis][:, None]
+        if share < 1:
+            found = rng.choice(found, round(share * len(found)), replace=False)
+        lower = np.stack(np.unravel_index(found, shape)) - np.eye(3, dtype=int)[axis][:, None]
         at = np.ravel_multi_index(tuple(lower + reach[:, None]), before.shape)
         inside, ball = np.zeros(len(at), dtype=np.int64), 0
         for dx, dy, first, last in _columns(axis, spacing, radius_mm):

@@ -76,7 +76,7 @@ def signed_rank_p(ranks: FloatArray, positive: Mask) -> float:
         return 1.0
     if len(ranks) > MOST_EXACT:
         return float(wilcoxon(np.where(positive, ranks, -ranks)).pvalue)
-    # How likely each sum of the positive ranks is when every sign is a coin's; tied ranks are halves, so all is doubled.
+    # How likely each sum of positive ranks is when every sign is a coin's; tied ranks are halves, so all is doubled.
     doubled = np.rint(2 * ranks).astype(int)
     likely = np.zeros(doubled.sum() + 1)
     likely[0] = 1.0

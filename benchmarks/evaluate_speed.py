@@ -3,11 +3,12 @@
 
 usage: evaluate_speed.py [--repeat 3] [--shape 512,512,275] [--without monai,surface-distance]
 
-A phantom heart of ten structures and its spoiled map, 512 x 512 x 275 voxels of 0.36 x 0.36 x 0.55 mm, are compared on
-one core: by `evaluate_case` with all its metrics, and with only those that the others have; and by each of the others
-with what it has (overlap, surface Dice at four tolerances, HD95, mean surface distance), structure by structure, called
-as its documentation says. Every measurement has a process of its own; the methods take turns, so that what else the
-machine does meets all of them. User CPU time is what to look at on a shared machine.
+A phantom heart of ten structures and its spoiled map, 512 x 512 x 275 voxels of 0.36 x 0.36 x 0.55 mm (or as many as
+asked for in the same field of view), in the order of a NIfTI file, are compared on one core: by `evaluate_case` with
+all its metrics, and with only those that the others have; and by each of the others with what it has (overlap, surface
+Dice at four tolerances, HD95, mean surface distance), structure by structure, called as its documentation says. Every
+measurement has a process of its own; the methods take turns, so that what else the machine does meets all of them. User
+CPU time is what to look at on a shared machine.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from heartmend.phantom.plan import draw_plan
 from heartmend.phantom.spoil import spoil
 from heartmend.types import Labels
 
-SPACING_MM = (0.36, 0.36, 0.55)
+FIELD_OF_VIEW_MM = (184.0, 184.0, 151.0)
 SURFACE = tuple(f"nsd_{t:g}mm" for t in TOLERANCES_MM)
 SHARED = ("dice", "iou", *SURFACE, "hd95_mm", "assd_mm")
 Found = dict[int, dict[str, float]]
+Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,19 @@ class Measured:
     found: Found
 
 
-def ours(truth: Labels, other: Labels, keys: tuple[str, ...] = ()) -> Found:
+def ours(truth: Labels, other: Labels, spacing_mm: Spacing, keys: tuple[str, ...] = ()) -> Found:
     """All metrics, or those of the keys."""
     anatomy = load_anatomy("heart")
-    rows = evaluate_case(truth, other, SPACING_MM, anatomy, metrics=catalogue(keys=keys))
+    rows = evaluate_case(truth, other, spacing_mm, anatomy, metrics=catalogue(keys=keys))
     return {anatomy.by_name(row.structure).id: dict(row.values) for row in rows if row.labels == "b"}
 
 
-def ours_shared(truth: Labels, other: Labels) -> Found:
+def ours_shared(truth: Labels, other: Labels, spacing_mm: Spacing) -> Found:
     """What the others have too."""
-    return ours(truth, other, SHARED)
+    return ours(truth, other, spacing_mm, SHARED)
 
 
-def monai(truth: Labels, other: Labels) -> Found:
+def monai(truth: Labels, other: Labels, spacing_mm: Spacing) -> Found:
     """MONAI's functions on one-hot tensors of one structure at a time."""
     import torch
     from monai import metrics
@@ -75,22 +77,22 @@ def monai(truth: Labels, other: Labels) -> Found:
         pair = {"y_pred": b, "y": a, "include_background": True}
         row = {"dice": metrics.compute_dice(**pair).item(), "iou": metrics.compute_iou(**pair).item()}
         for tolerance, key in zip(TOLERANCES_MM, SURFACE, strict=True):
-            share = metrics.compute_surface_dice(**pair, class_thresholds=[tolerance], spacing=SPACING_MM)
+            share = metrics.compute_surface_dice(**pair, class_thresholds=[tolerance], spacing=spacing_mm)
             row[key] = share.item()
-        row["hd95_mm"] = metrics.compute_hausdorff_distance(**pair, percentile=95, spacing=SPACING_MM).item()
-        row["assd_mm"] = metrics.compute_average_surface_distance(**pair, symmetric=True, spacing=SPACING_MM).item()
+        row["hd95_mm"] = metrics.compute_hausdorff_distance(**pair, percentile=95, spacing=spacing_mm).item()
+        row["assd_mm"] = metrics.compute_average_surface_distance(**pair, symmetric=True, spacing=spacing_mm).item()
         found[id] = row
     return found
 
 
-def surface_distance(truth: Labels, other: Labels) -> Found:
+def surface_distance(truth: Labels, other: Labels, spacing_mm: Spacing) -> Found:
     """The functions of surface-distance: the distances once, all numbers from them."""
     import surface_distance as package
 
     found: Found = {}
     for id in range(1, 11):
         a, b = truth == id, other == id
-        distances = package.compute_surface_distances(a, b, SPACING_MM)
+        distances = package.compute_surface_distances(a, b, spacing_mm)
         row = {"dice": package.compute_dice_coefficient(a, b)}
         for tolerance, key in zip(TOLERANCES_MM, SURFACE, strict=True):
             row[key] = package.compute_surface_dice_at_tolerance(distances, tolerance)
@@ -100,7 +102,7 @@ def surface_distance(truth: Labels, other: Labels) -> Found:
     return found
 
 
-METHODS: dict[str, Callable[[Labels, Labels], Found]] = {
+METHODS: dict[str, Callable[[Labels, Labels, Spacing], Found]] = {
     "heartmend, all metrics": ours,
     "heartmend, the shared ones": ours_shared,
     "surface-distance": surface_distance,
@@ -112,11 +114,13 @@ def measure(name: str, pair: Path) -> Measured:
     """One method in this process, once its imports are done."""
     warnings.simplefilter("ignore")
     with np.load(pair) as stored:
-        truth, other = stored["truth"], stored["other"]
-    METHODS[name](truth[:60, :60, :60].copy(), truth[:60, :60, :60].copy())
+        truth, other = (np.asfortranarray(stored[key]) for key in ("truth", "other"))
+        spacing = tuple(stored["spacing"].tolist())
+    small = np.kron(np.arange(11, dtype=np.uint8)[:, None, None], np.ones((3, 12, 12), np.uint8))
+    METHODS[name](small, small, spacing)
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
-    found = METHODS[name](truth, other)
+    found = METHODS[name](truth, other, spacing)
     wall = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_SELF)
     peak = (after.ru_maxrss - before.ru_maxrss) / 1024
@@ -126,9 +130,9 @@ def measure(name: str, pair: Path) -> Measured:
 def make_pair(shape: tuple[int, int, int], path: Path) -> None:
     """A phantom heart and its spoiled map."""
     rng = np.random.default_rng(1)
-    spacing = np.array(SPACING_MM)
+    spacing = np.array(FIELD_OF_VIEW_MM) / shape
     truth = coronary.grow(heart.build(draw_plan(rng), spacing, rng, shape), rng)
-    np.savez(path, truth=truth, other=spoil(truth, spacing, rng)[0])
+    np.savez(path, truth=truth, other=spoil(truth, spacing, rng)[0], spacing=spacing)
 
 
 def alone(work: Callable[..., object], *args: object) -> object:

@@ -91,7 +91,7 @@ def _boxes(labels: Labels) -> dict[int, Box]:
 
 def _segment(labels: Labels, box: Box, id: int, spacing_mm: Sequence[float]) -> Segment:
     x, y, z = (float(s) for s in spacing_mm)
-    return Segment(labels[box] == id, (x, y, z))
+    return Segment(np.ascontiguousarray(labels[box] == id), (x, y, z))
 
 
 def _with_host(
@@ -103,5 +103,5 @@ def _with_host(
     if not hosts or structure.id not in boxes:
         return None
     box = join_boxes([boxes[structure.id], *hosts])
-    cut = labels if box is None else labels[box]
+    cut = np.ascontiguousarray(labels if box is None else labels[box])
     return cut == structure.id, np.logical_or.reduce([cut == id for id in ids])

@@ -17,7 +17,7 @@ LAYERS = [
     {"learning", "rules"},
     {"stages"},
     {"config"},
-    {"pipeline", "scoring", "resize"},
+    {"pipeline", "scoring", "resize", "check"},
     {"demo"},
     {"cli"},
     {"__main__"},

@@ -119,6 +119,8 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
         shape = tuple(int(n) for n in parsed.get_data_shape())
         place = place_of(parsed)
         slope, intercept = parsed.get_slope_inter()
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
     except (HeaderDataError, ValueError, KeyError, OverflowError, TypeError, FloatingPointError) as error:
         raise BadInputError(f"{path}: broken NIfTI header: {error}; {AGAIN}") from error
     if not magic.startswith((b"n+1", b"n+2")):

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
+from heartmend.errors import BadInputError
 from heartmend.types import FloatArray
 
 # Two spacings that differ by more give volumes that differ by three times as much.
@@ -26,7 +27,7 @@ class NiftiPlace:
 def place_of(header: nib.Nifti1Header) -> NiftiPlace:
     """The place by the sform, else the qform, else the spacing alone, as NIfTI has it.
 
-    Raises HeaderDataError where sform and qform disagree about what a millimetre or an axis is: then nothing that is
+    Raises BadInputError for a spacing that is none, and where sform and qform disagree about what a millimetre or an axis is: then nothing that is
     measured could be trusted. Where they differ in the place alone, as after a registration, the sform counts and a
     remark says so.
     """
@@ -40,7 +41,7 @@ def place_of(header: nib.Nifti1Header) -> NiftiPlace:
         remarks.append(f"its unit of length says {unit}; its numbers are taken for mm")
     if header["sform_code"] == 0:
         if not (zooms > 0).all():
-            raise HeaderDataError(f"a voxel spacing of {_by(zooms)} mm; set the true one (pixdim)")
+            raise BadInputError(f"a voxel spacing of {_by(zooms)} mm; set the true one (pixdim)")
         if header["qform_code"] == 0:
             remarks.append("has neither sform nor qform: its place and its left and right are not known")
         return NiftiPlace(np.asarray(header.get_best_affine(), dtype=np.float64), tuple(remarks))
@@ -66,13 +67,13 @@ def _refuse_contradiction(sform: FloatArray, qform: FloatArray) -> None:
     if not np.isfinite([*by_s, *by_q]).all() or not by_s.all():
         return  # not to be compared; the grid itself refuses it
     if not np.allclose(by_s, by_q, rtol=_SPACING_TOLERANCE):
-        raise HeaderDataError(
+        raise BadInputError(
             f"sform and qform disagree: voxels of {_by(by_s)} mm by the one, {_by(by_q)} mm by the other; "
             "find out which is right and set both to it"
         )
     axes_s, axes_q = ("".join(map(str, nib.orientations.aff2axcodes(a))) for a in (sform, qform))
     if axes_s != axes_q:
-        raise HeaderDataError(
+        raise BadInputError(
             f"sform and qform disagree: its axes point to {axes_s} by the one, to {axes_q} by the other; "
             "find out which is right and set both to it"
         )

@@ -25,8 +25,8 @@ _KINDS = (
     (0, b"\x89PNG", "a PNG picture"), (0, b"\xff\xd8\xff", "a JPEG picture"), (0, b"BZh", "packed by bzip2"),
     (0, b"\xfd7zXZ", "packed by xz"), (0, b"\x28\xb5\x2f\xfd", "packed by zstd"), (0, b"\x80\x04", "a Python pickle"),
     (0, b"\x80\x02", "a Python pickle"), (0, b"NRRD", "NRRD"), (0, b"ObjectType", "MetaImage"),
-    (0, b"version https://git-lfs", "a Git LFS pointer; fetch the file itself"), (0, b"<", "a web page or XML"),
-    (128, b"DICM", "DICOM; convert the series to NIfTI"),
+    (0, b"version https://git-lfs", "a Git LFS pointer (fetch the file itself)"), (0, b"<", "a web page or XML"),
+    (128, b"DICM", "DICOM (convert the series to NIfTI)"),
 )  # fmt: skip
 
 

@@ -73,8 +73,11 @@ def _on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator
                     outcome = _outcome(running.pop(future), future)
                     yield outcome
         for future, item in running.items():
-            ended = _outcome(item, future) if _is_sound(future) else None
-            yield ended or _alone(work, item)
+            if _is_sound(future):
+                ended = _outcome(item, future)
+                yield ended
+            else:
+                yield _alone(work, item)
 
 
 def _handed_out(

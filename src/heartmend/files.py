@@ -94,7 +94,11 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            held = {name: arrays[name] for name in arrays.files}
+        # A member that is no array comes as its bytes.
+        if strange := [name for name, array in held.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"holds {strange[0]}, which is no array")
+        return held
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, *_UNREADABLE) as error:
         raise RunError(f"{path}: {_damaged(error)}") from error
 

@@ -15,7 +15,7 @@ try:
     from isal.igzip_lib import IsalError
 
     codec, WRITE_LEVEL = igzip, 2
-    own_error: type[Exception] = IsalError
+    own_error: type[Exception] = IsalError  # type: ignore[assignment]  # typed as if it were an instance
 except ImportError:  # no wheel for this platform
     codec, WRITE_LEVEL = gzip, 1
     own_error = zlib.error

@@ -27,9 +27,9 @@ class NiftiPlace:
 def place_of(header: nib.Nifti1Header) -> NiftiPlace:
     """The place by the sform, else the qform, else the spacing alone, as NIfTI has it.
 
-    Raises BadInputError for a spacing that is none, and where sform and qform disagree about what a millimetre or an axis is: then nothing that is
-    measured could be trusted. Where they differ in the place alone, as after a registration, the sform counts and a
-    remark says so.
+    Raises BadInputError for a spacing that is none, and where sform and qform disagree about what a millimetre or an
+    axis is: then nothing that is measured could be trusted. Where they differ in the place alone, as after a
+    registration, the sform counts and a remark says so.
     """
     zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
     # NIfTI takes a qfac of 0 for 1.

@@ -101,7 +101,7 @@ def test_a_member_of_an_archive_writes_nothing(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.rglob("*")] == ["deep", "x.npz"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_damaged_archive_or_table_is_our_own_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -114,25 +114,26 @@ def test_any_damaged_archive_or_table_is_our_own_error(
     (folder / "a.npz").write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
     (folder / "a.json").write_bytes(data.draw(st.binary(max_size=60)))
     for read in (read_npz, read_json):
+        told = str(folder)
         try:
             read(folder / f"a.{read.__name__.removeprefix('read_')}")
         except RunError as error:
-            assert str(folder) in str(error)
+            told = str(error)
+        assert str(folder) in told
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=[]), min_size=1, max_size=60))
 def test_no_name_leads_out_of_a_folder(name: str) -> None:
+    told, id = "", "1"
     try:
         id = case_id(Path("LABELS") / f"{name}.nii.gz")
     except BadInputError as error:
-        str(error).encode()  # can be printed
-        assert "\x1b" not in str(error) and "\n" not in str(error)
-        return
-    assert id.isprintable() or not any(ord(c) < 32 for c in id)
+        told = str(error)
+    # Either can be printed, and says what it is.
+    assert not any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in told + id)
     assert id not in (".", "..") and "/" not in id and "\\" not in id and not id.startswith(".")
     assert (Path("/out/run/fit") / f"{id}.json").resolve().parent == Path("/out/run/fit")
-    id.encode()
 
 
 @pytest.mark.parametrize("planted_at", ["labels", "run", "run/fuse", "run/fuse/done"])

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from heartmend.anatomy import load_anatomy
 from heartmend.data import discover_cohort, read_image, read_labels
@@ -145,6 +147,23 @@ class TestItk:
         sitk.WriteImage(sitk.GetImageFromArray(stack, isVector=True), str(tmp_path / "in.nrrd"))
         with pytest.raises(BadInputError, match=r"2 values per voxel.*join the layers"):
             read_labels(tmp_path / "in.nrrd", HEART)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.sampled_from([".nrrd", ".mha"]), st.booleans(), st.data())
+    def test_any_damage_is_our_own_error(
+        self, tmp_path_factory: pytest.TempPathFactory, ending: str, packed: bool, data: st.DataObject
+    ) -> None:
+        path = save_itk(tmp_path_factory.mktemp("fuzz") / f"in{ending}", some_labels(), packed=packed)
+        raw = bytearray(path.read_bytes())
+        for at, value in data.draw(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=5)):
+            raw[at % len(raw)] = value
+        path.write_bytes(raw[: data.draw(st.integers(0, len(raw)) | st.just(len(raw)))])
+        told = str(path)
+        try:
+            read_labels(path, HEART, other="keep")
+        except BadInputError as error:
+            told = str(error)
+        assert str(path) in told
 
 
 class TestCohorts:

@@ -117,7 +117,8 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
         offset = int(parsed["vox_offset"])
         dtype = parsed.get_data_dtype()
         shape = tuple(int(n) for n in parsed.get_data_shape())
-        place = place_of(parsed)
+        with np.errstate(all="ignore"):
+            place = place_of(parsed)
         slope, intercept = parsed.get_slope_inter()
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error

@@ -29,16 +29,18 @@ class Prepared:
     """A case in the unit frame. labels: (n, n, n), 255 unknown; source: the mended map in the ROI's source box.
 
     radii_mm: for each thin vessel the radius of its whole tree as it came, from which the cohort learns how wide
-    such trees are; warnings: what is odd about the case's files, but can be lived with.
+    such trees are; roughness_mm2: how rough the surface of every other structure is, from which it learns how smooth
+    they can be; warnings: what is odd about the case's files, but can be lived with.
     """
 
     case_id: str
     roi: Roi
     labels: Labels
     source: Labels
-    stairs: Stairs | None
+    stairs: tuple[Stairs, ...]
     changes: tuple[Change, ...]
     radii_mm: dict[str, float]
+    roughness_mm2: dict[str, float]
     warnings: tuple[str, ...] = ()
 
     def save(self, run: Run) -> None:
@@ -46,9 +48,10 @@ class Prepared:
         write_npz(run.case_path(PREPARED, self.case_id, ".npz"), {"labels": self.labels, "source": self.source})
         about = {
             "roi": self.roi.to_dict(),
-            "stairs": None if self.stairs is None else asdict(self.stairs),
+            "stairs": [asdict(stairs) for stairs in self.stairs],
             "changes": [change.to_dict() for change in self.changes],
             "radii_mm": self.radii_mm,
+            "roughness_mm2": self.roughness_mm2,
             "warnings": self.warnings,
         }
         write_json(run.case_path(PREPARED, self.case_id, ".json"), about)
@@ -59,12 +62,19 @@ class Prepared:
         arrays, told = (run.case_path(PREPARED, case_id, ending) for ending in (".npz", ".json"))
         held, about = read_npz(arrays), read_json(told)
         try:
-            stairs = None if about["stairs"] is None else Stairs(**about["stairs"])
+            stairs = tuple(Stairs(**stairs) for stairs in about["stairs"])
             changes = tuple(Change.from_dict(change) for change in about["changes"])
-            roi, rest = Roi.from_dict(about["roi"]), (about["radii_mm"], tuple(about.get("warnings", ())))
-            return cls(case_id, roi, held["labels"], held["source"], stairs, changes, *rest)
+            roi, measured = Roi.from_dict(about["roi"]), (about["radii_mm"], about["roughness_mm2"])
+            warnings = tuple(about.get("warnings", ()))
+            return cls(case_id, roi, held["labels"], held["source"], stairs, changes, *measured, warnings)
         except (KeyError, TypeError, ValueError, BadInputError) as error:
             raise RunError(f"{told}: is no prepared case; remove it and run `heartmend prepare` ({error!r})") from error
+
+    @property
+    def stairs_mm(self) -> float:
+        """How thick the slices were that the map was drawn on, over all axes; 0 when they were not thick."""
+        spacing = self.roi.grid.spacing_mm
+        return float(np.linalg.norm([stairs.thickness * spacing[stairs.axis] for stairs in self.stairs]))
 
 
 def tube_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[float, float]]]:
@@ -76,6 +86,16 @@ def tube_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[flo
         for name, radius_mm in about["radii_mm"].items():
             radii.setdefault(name, []).append((radius_mm, voxel_mm))
     return radii
+
+
+def roughnesses_mm2(run: Run, case_ids: Iterable[str]) -> dict[str, list[float]]:
+    """For each structure how rough it is in every prepared case that has it."""
+    found: dict[str, list[float]] = {}
+    for case_id in case_ids:
+        about = read_json(run.case_path(PREPARED, case_id, ".json"))
+        for name, value in about["roughness_mm2"].items():
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def warnings_of(run: Run, case_ids: Iterable[str]) -> dict[str, list[str]]:

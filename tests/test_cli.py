@@ -26,6 +26,7 @@ def test_version_and_help() -> None:
     assert told.exit_code == 0
     for command in (
         "run",
+        "check",
         "prepare",
         "fit",
         "refine",

@@ -17,7 +17,7 @@ LAYERS = [
     {"learning", "rules"},
     {"stages"},
     {"config"},
-    {"pipeline", "evaluate", "resize", "reopen"},
+    {"pipeline", "evaluate", "resize", "reopen", "check"},
     {"demo", "audit", "report"},
     {"cli"},
     {"__main__"},

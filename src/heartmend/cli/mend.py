@@ -24,13 +24,16 @@ from heartmend.cli.terminal import (
     Workers,
     app,
     console,
+    plain,
     progress_bar,
     told,
 )  # fmt: skip
 from heartmend.config import Config, load_config
-from heartmend.errors import HeartmendError
+from heartmend.errors import HeartmendError, RunError
+from heartmend.files import read_json
 from heartmend.pipeline import Request, Result, Verb, Watcher
 from heartmend.pipeline import run as run_pipeline
+from heartmend.rules import Audit
 
 
 @app.command()
@@ -105,18 +108,24 @@ def explain(run_folder: RunFolder, case: Annotated[str, typer.Argument(metavar="
 
 def _explain(run_folder: Path, case: str) -> None:
     from heartmend.data import Run
-    from heartmend.rules import audit_from_json, summary_table
     from heartmend.rules import explain as as_text
+    from heartmend.rules import summary_table
 
     run = Run.at(run_folder)
     if not case:
-        audits = [audit_from_json(p.read_text(encoding="utf-8")) for p in sorted(run.folder("fuse").glob("*.json"))]
-        console.print(summary_table(audits))
+        console.print(summary_table([_audit(path) for path in sorted(run.folder("fuse").glob("*.json"))]))
         return
     path = run.case_path("fuse", case, ".json")
     if not path.is_file():
         raise HeartmendError(f"{path}: no audit of case {case!r} there; give the id of a mended case")
-    console.print(as_text(audit_from_json(path.read_text(encoding="utf-8"))))
+    console.print(as_text(_audit(path)))
+
+
+def _audit(path: Path) -> Audit:
+    try:
+        return Audit.from_dict(read_json(path))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{path}: is no audit; remove it and give the command again that makes it") from error
 
 
 @app.command()
@@ -156,10 +165,13 @@ def watched(request: Request, config: Config) -> Result:
 
 
 def say(result: Result) -> None:
-    """Tell what came of a run: who was refused and why, how many are done."""
+    """Tell what came of a run: what is odd, who was refused and why, how many are done."""
+    for case, warnings in result.warnings.items():
+        for warning in warnings:
+            console.print(f"[yellow]odd {plain(case)}[/]: {plain(warning)}", soft_wrap=True)
     for case, why in result.refused.items():
-        console.print(f"[bold red]refused {case}[/]: {why}")
-    console.print(f"{len(result.mended)} cases done, {len(result.refused)} refused: {result.out}")
+        console.print(f"[bold red]refused {plain(case)}[/]: {plain(why)}", soft_wrap=True)
+    console.print(f"{len(result.mended)} cases done, {len(result.refused)} refused: {plain(result.out)}")
 
 
 def request_for(

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Run, fingerprint, write_json, write_volume
+from heartmend.data import Run, fingerprint, read_json, write_json, write_volume
 from heartmend.errors import ConfigError, RunError
 from heartmend.learning.checkpoint import load_model
 from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
@@ -93,7 +93,7 @@ def write_render(run: Run, case_id: str, path: Path, resolution: int, probabilit
     model = run.folder("fit") / "model.safetensors"
     if not model.is_file():
         raise RunError(f"{run.out}: not fitted yet; run `heartmend fit` first")
-    anatomy = Anatomy.model_validate_json((run.root / "anatomy.json").read_text(encoding="utf-8"))
+    anatomy = Anatomy.model_validate(read_json(run.root / "anatomy.json"))
     shape, codes = load_model(model)
     case = Prepared.load(run, case_id)
     fields = render_case(shape, codes, case_id, case.roi, resolution)
@@ -160,4 +160,4 @@ def _work(job: _Job) -> None:
     run.forget(VERB, job.case_id)
     save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)
     write_json(run.case_path(VERB, job.case_id, ".json"), {"label_vote_mm": votes})
-    run.mark_done(VERB, job.case_id, job.mark)
+    run.mark_done(VERB, job.case_id, job.mark, [run.case_path(VERB, job.case_id, e) for e in (".npz", ".json")])

@@ -27,7 +27,7 @@ def box_map(low: int = 10, high: int = 22) -> np.ndarray:
 def case_of(labels: np.ndarray, roi: Roi | None = None) -> Prepared:
     roi = roi or Roi(Grid(SHAPE, np.eye(4)), (0, 0, 0), SHAPE)
     source = np.ascontiguousarray(labels[roi.source_box()])
-    return Prepared("1", roi, source, source, None, (), {})
+    return Prepared("1", roi, source, source, (), (), {}, {})
 
 
 def signs_of(labels: np.ndarray, name: str = "LV", case: Prepared | None = None, **more: object) -> Signs:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from heartmend.anatomy import Anatomy, Structure
 from heartmend.learning.targets import signed_distance_mm, without_crumbs
-from heartmend.learning.trust import label_vote_mm
+from heartmend.learning.trust import weigh
 from heartmend.metrics import Segment
 from heartmend.metrics.smoothness import roughness_mm
 from heartmend.rules import Change, apply_rules
@@ -111,19 +111,14 @@ class _Scene:
             shape_mm = _distance_mm(came, shape, grid.spacing_mm)
         return Signs(
             self.case.case_id, name, True, voxels * grid.voxel_mm3 / 1000, outside * grid.voxel_mm3 / 1000,
-            self._stairs_mm, rough_mm, _dice_error(came, sound, outside), rough_error, shape_error, shape_mm, trust,
+            self.case.stairs_mm, rough_mm, _dice_error(came, sound, outside), rough_error, shape_error, shape_mm, trust,
             tuple(c for c in changes if c.structure in ("", name) or c.action == f"moved to {name}"),
         )  # fmt: skip
-
-    @property
-    def _stairs_mm(self) -> float:
-        stairs = self.case.stairs
-        return 0.0 if stairs is None else stairs.thickness * self.case.roi.grid.spacing_mm[stairs.axis]
 
     def _trust(self, structure: Structure, shape: npt.NDArray[np.float32]) -> float:
         """The share of noise in what parts label and shape; the rest is the shape's misfit."""
         label = without_crumbs(self.case.source == structure.id)
-        ratio = label_vote_mm(label, shape, self.case.roi.grid.spacing_mm, self._stairs_mm, weight=1.0)
+        ratio = weigh(label, shape, self.case.roi.grid.spacing_mm, self.case.stairs_mm, weight=1.0).vote_mm
         return 1 / (1 + ratio)
 
     def _tree(self, structure: Structure, label: Mask) -> Mask:

@@ -87,7 +87,7 @@ def test_a_ragged_label_of_a_shape_that_fits_is_told_by_the_shape() -> None:
 
 
 def test_stairs_are_told_in_mm() -> None:
-    case = replace(case_of(box_map()), stairs=Stairs(2, 4, 0))
+    case = replace(case_of(box_map()), stairs=(Stairs(2, 4, 0),))
     assert signs_of(box_map(), case=case).stairs_mm == 4.0
 
 

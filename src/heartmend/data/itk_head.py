@@ -18,8 +18,7 @@ _MAX_HEAD_BYTES = 1 << 20
 _DETACHED = re.compile(rb"^\s*data\s*file\s*:", re.IGNORECASE | re.MULTILINE)
 _META_DATA = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:]?[ \t]*([^\r\n]*?)[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE)
 _META_FIELD = re.compile(
-    rb"^[ \t]*(BinaryData|CompressedData|CompressedDataSize|HeaderSize)[ \t]*[=:][ \t]*(\S*)",
-    re.IGNORECASE | re.MULTILINE,
+    rb"^[ \t]*(BinaryData|CompressedData|CompressedDataSize|HeaderSize)[ \t]*[=:][ \t]*(\S*)", re.MULTILINE
 )
 _ZLIB_OR_GZIP = 47
 
@@ -81,7 +80,7 @@ def _meta_head(start: bytes, path: Path) -> ItkHead:
         )
     if found[1].upper() != b"LOCAL":
         raise BadInputError(f"{path}: names another file for its voxels; save both as one .mha file")
-    # As MetaIO has it: what begins with a T, a t or a 1 is true.
+    # As MetaIO has it: keys to the letter, and what begins with a T, a t or a 1 is true.
     said = {key.lower(): value for key, value in _META_FIELD.findall(start[: found.end()])}
     is_true = {key: value[:1] in (b"T", b"t", b"1") for key, value in said.items()}
     if b"headersize" in said or not is_true.get(b"binarydata"):

@@ -21,11 +21,12 @@ from rich.table import Table
 
 from heartmend.anatomy import load_anatomy
 from heartmend.config import load_config
-from heartmend.metrics import summarise
+from heartmend.evaluate import evaluate_folders
 from heartmend.phantom import write_cohort
 from heartmend.pipeline import Request, run
-from heartmend.scoring import score_rows
 from heartmend.stages.workers import cores
+
+KEYS = ("dice", "nsd_1mm")
 
 
 def part_of(cohort: Path, count: int, folder: Path) -> Path:
@@ -58,12 +59,12 @@ def main() -> None:
         cohort = part_of(out / "all", size, out / f"{size}")
         mended = run(Request(cohort / "labels_noisy", out / f"mended_{size}"), load_config()).out / "labels"
         seconds = time.monotonic() - began
-        found = summarise(score_rows(shared / "labels_true", cohort / "labels_noisy", mended, anatomy))
-        gone = {id: s.gone for id, s in found.items()}
+        found = evaluate_folders(shared / "labels_noisy", mended, anatomy, shared / "labels_true", keys=KEYS).summary
+        gone = {anatomy.by_name(s.structure).id: s.gone for s in found}
         table.add_row(
             str(size), *(f"{gone.get(id, float('nan')):.2f}" for id in anatomy.ids),
             f"{np.mean([g for id, g in gone.items() if id <= 8]):.3f}",
-            str(sum(len(s.harmed) for s in found.values())), f"{seconds:.0f}",
+            str(sum(len(s.harmed or ()) for s in found)), f"{seconds:.0f}",
         )  # fmt: skip
         console.print(f"{size} hearts: {seconds:.0f} s")
     console.print(table)

@@ -11,14 +11,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "heartmend"
 # From the ground up. What stands on one line does not import one another, except files after types and errors.
 LAYERS = [
     {"errors", "types"},
-    {"files"},
-    {"anatomy", "space"},
+    {"files", "thinning"},
+    {"anatomy", "space", "tables"},
     {"data", "metrics", "shapes", "phantom", "vessels", "pictures", "faults"},
     {"learning", "rules"},
     {"stages"},
     {"config"},
-    {"pipeline", "scoring", "resize", "check"},
-    {"demo"},
+    {"pipeline", "evaluate", "resize", "reopen", "check"},
+    {"demo", "audit", "report"},
     {"cli"},
     {"__main__"},
 ]

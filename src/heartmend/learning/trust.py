@@ -77,6 +77,9 @@ def weigh(
     voxel = min(spacing_mm)
     box = _box(label | (shape_mm > 0), spacing_mm, 2 * max(WIDE_MM, 3.3 * voxel))
     label_mm = signed_distance_mm(label[box], spacing_mm)
+    either = np.minimum(np.abs(label_mm), np.abs(shape_mm[box])) < NEAR_VOXELS * voxel
+    if float(np.median(np.abs(label_mm - shape_mm[box])[either])) > FAR_MM:
+        return nothing
     drawn_in = shape_mm.copy()
     drawn_in[box] += _shared_difference(label_mm, shape_mm[box], spacing_mm)
     on_label = np.abs(label_mm) < NEAR_VOXELS * voxel

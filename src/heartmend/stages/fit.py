@@ -207,7 +207,7 @@ class _Keeper:
     ) -> None:  # fmt: skip
         self._folder, self._seconds, self._heads, self._progress = folder, seconds, heads, progress
         self._validate = validate
-        self._saved = time.monotonic()
+        self._saved = self._logged = time.monotonic()
         self._step, self._phase = begun.number, begun.position.phase
         best = folder / BEST_FILE
         self._best = float(read_metadata(best).get("dice", -1.0)) if best.is_file() else -1.0
@@ -217,7 +217,7 @@ class _Keeper:
         path = self._folder / "log.csv"
         columns = ["step", "phase", "loss", "training_dice", "whole_volume_dice", "peak_memory_mb"]
         # What a killed fit did after its last checkpoint is done, and told, once more.
-        write_text(path, _log_up_to(self._step, path, [*columns, *(f"dice_{name}" for name in self._heads)]))
+        write_text(path, _log_up_to(self._step, path, [*columns, *(f"dice_{name}" for name in self._heads), "seconds"]))
         self._file = path.open("a", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=self._step)
@@ -232,7 +232,9 @@ class _Keeper:
         mean = float(np.mean(dice))
         whole = "" if self._whole is None else round(self._whole, 5)
         row = [step.number, step.phase + 1, round(step.loss, 6), round(mean, 5), whole, step.peak_memory_bytes >> 20]
-        self._rows.writerow([*row, *(round(d, 5) for d in dice)])
+        now = time.monotonic()
+        self._rows.writerow([*row, *(round(d, 5) for d in dice), round(now - self._logged, 2)])
+        self._logged = now
         self._file.flush()
         self._board.add_scalar("loss", step.loss, step.number)
         self._board.add_scalar("dice/training", mean, step.number)

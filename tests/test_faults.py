@@ -275,4 +275,4 @@ def test_a_disk_that_is_really_full(whole: Path, again: Path) -> None:
         mend(again, "out")
         assert results(out) == results(whole / "out")
     finally:
-        subprocess.run(["umount", out], check=True)
+        subprocess.run(["umount", "--lazy", out], check=True)

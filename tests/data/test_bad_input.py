@@ -148,6 +148,17 @@ class TestItk:
         with pytest.raises(BadInputError, match=r"2 values per voxel.*join the layers"):
             read_labels(tmp_path / "in.nrrd", HEART)
 
+    @pytest.mark.parametrize("size", ["Size", "Size = 9", "Siz\xa1 = 60"])
+    def test_packed_voxels_of_another_size_are_never_taken(self, tmp_path: Path, size: str) -> None:
+        """MetaIO itself would read them, and give noise."""
+        path = save_itk(tmp_path / "in.mha", some_labels((30, 30, 30)))
+        lines = path.read_bytes().split(b"\n")
+        at = next(i for i, line in enumerate(lines) if line.startswith(b"CompressedDataSize"))
+        lines[at] = b"CompressedData" + size.encode("latin-1")
+        path.write_bytes(b"\n".join(lines))
+        with pytest.raises(BadInputError, match=r"in\.mha: .*packed voxels"):
+            read_labels(path, HEART)
+
     @settings(max_examples=150, deadline=None)
     @given(st.sampled_from([".nrrd", ".mha"]), st.booleans(), st.data())
     def test_any_damage_is_our_own_error(

@@ -17,6 +17,9 @@ from heartmend.errors import BadInputError
 _MAX_HEAD_BYTES = 1 << 20
 _DETACHED = re.compile(rb"^\s*data\s*file\s*:", re.IGNORECASE | re.MULTILINE)
 _META_DATA = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:]?[ \t]*([^\r\n]*?)[ \t]*\r?\n", re.IGNORECASE | re.MULTILINE)
+_META_FIELD = re.compile(
+    rb"^[ \t]*(BinaryData|CompressedData|CompressedDataSize|HeaderSize)[ \t]*[=:][ \t]*(\S*)", re.MULTILINE
+)
 _ZLIB_OR_GZIP = 47
 
 
@@ -27,6 +30,8 @@ class ItkHead:
     packing: str
     """"raw", "packed" (gzip or zlib), or "other" (text, bzip2)."""
     offset: int
+    packed_bytes: int | None = None
+    """How long the packed voxels are, where the head says so."""
 
 
 def read_head(path: Path) -> ItkHead:
@@ -44,7 +49,7 @@ def refuse_broken_body(path: Path, head: ItkHead, expected: int) -> None:
         held = path.stat().st_size - head.offset
         padding = held - expected
     else:
-        held, padding = _unpacked_bytes(path, head.offset, expected)
+        held, padding = _unpacked_bytes(path, head, expected)
     if held < expected:
         raise BadInputError(
             f"{path}: holds {held} of the {expected} bytes that its shape needs; it is cut off: {AGAIN}"
@@ -75,25 +80,36 @@ def _meta_head(start: bytes, path: Path) -> ItkHead:
         )
     if found[1].upper() != b"LOCAL":
         raise BadInputError(f"{path}: names another file for its voxels; save both as one .mha file")
-    text = start[: found.end()].lower().replace(b" ", b"").replace(b"\t", b"")
-    if b"headersize" in text or b"binarydata=true" not in text:
-        return ItkHead("other", found.end())
-    return ItkHead("packed" if b"compresseddata=true" in text else "raw", found.end())
+    # As MetaIO has it: keys to the letter, and what begins with a T, a t or a 1 is true.
+    said = {key.lower(): value for key, value in _META_FIELD.findall(start[: found.end()])}
+    is_true = {key: value[:1] in (b"T", b"t", b"1") for key, value in said.items()}
+    if b"headersize" in said or not is_true.get(b"binarydata"):
+        raise BadInputError(f"{path}: its voxels are not binary and right behind its head; export it again as .mha")
+    if not is_true.get(b"compresseddata"):
+        return ItkHead("raw", found.end())
+    # Without the true size MetaIO unpacks what it can, and takes the rest for voxels.
+    size = said.get(b"compresseddatasize", b"")
+    if not size.isdigit():
+        raise BadInputError(f"{path}: does not say how large its packed voxels are (CompressedDataSize); {AGAIN}")
+    return ItkHead("packed", found.end(), int(size))
 
 
-def _unpacked_bytes(path: Path, offset: int, expected: int) -> tuple[int, int]:
+def _unpacked_bytes(path: Path, head: ItkHead, expected: int) -> tuple[int, int]:
     """How many bytes a packed stream holds (no more than just over `expected` are unpacked), and those beyond it."""
     unpack, held = zlib.decompressobj(_ZLIB_OR_GZIP), 0
     try:
         with open(path, "rb") as file:
-            file.seek(offset)
+            file.seek(head.offset)
             while held <= expected + MAX_PADDING_BYTES and not unpack.eof and (chunk := file.read(1 << 20)):
                 while chunk and held <= expected + MAX_PADDING_BYTES and not unpack.eof:
                     held += len(unpack.decompress(chunk, 1 << 24))
                     chunk = unpack.unconsumed_tail
+            taken = file.tell() - head.offset - len(unpack.unused_data)
             beyond = len(unpack.unused_data) + len(file.read(MAX_PADDING_BYTES + 1))
     except zlib.error as error:
         raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken ({error}): {AGAIN}") from error
     if not unpack.eof and held <= expected + MAX_PADDING_BYTES:
         raise BadInputError(f"{path}: its packed voxels are cut off: {AGAIN}")
+    if head.packed_bytes not in (None, taken):
+        raise BadInputError(f"{path}: its packed voxels are {taken} bytes, its head says {head.packed_bytes}: {AGAIN}")
     return held, beyond + held - expected

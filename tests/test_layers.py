@@ -17,8 +17,8 @@ LAYERS = [
     {"learning", "rules"},
     {"stages"},
     {"config"},
-    {"pipeline", "scoring", "resize"},
-    {"demo"},
+    {"pipeline", "scoring", "resize", "review"},
+    {"demo", "release"},
     {"cli"},
     {"__main__"},
 ]

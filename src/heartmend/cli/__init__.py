@@ -9,10 +9,10 @@ import typer
 from rich.logging import RichHandler
 
 from heartmend import __version__
-from heartmend.cli import mend, tools
+from heartmend.cli import mend, review, tools
 from heartmend.cli.terminal import app, console
 
-__all__ = ["app", "mend", "tools"]
+__all__ = ["app", "mend", "review", "tools"]
 
 
 @app.callback(invoke_without_command=True)

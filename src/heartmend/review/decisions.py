@@ -7,7 +7,7 @@ write the next one. A write is in the file, and synced, before the function retu
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,12 +26,28 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     case_id TEXT NOT NULL, structure TEXT NOT NULL, choice TEXT NOT NULL, note TEXT NOT NULL,
-    who TEXT NOT NULL, at TEXT NOT NULL, stamp TEXT NOT NULL, act INTEGER NOT NULL, undoes INTEGER
+    who TEXT NOT NULL, at TEXT NOT NULL, stamp TEXT NOT NULL,
+    act INTEGER NOT NULL,  -- rows that were written together
+    undoes INTEGER,        -- the act that this one takes back
+    restores INTEGER       -- the row that holds again through this one
 );
 CREATE INDEX IF NOT EXISTS newest ON decisions (case_id, structure, number);
 """
 _COLUMNS = "number, case_id, structure, choice, note, who, at, stamp"
-_NEWEST = f"SELECT {_COLUMNS} FROM decisions WHERE number IN (SELECT MAX(number) FROM decisions GROUP BY case_id, structure)"
+_ROW_BEFORE = (
+    f"SELECT {_COLUMNS} FROM decisions WHERE case_id = ? AND structure = ? AND number < ? ORDER BY number DESC LIMIT 1"
+)
+_INSERT = (
+    "INSERT INTO decisions (case_id, structure, choice, note, who, at, stamp, act, undoes, restores) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_LAST_ACT = (
+    "SELECT MAX(act) FROM decisions WHERE who = ? AND undoes IS NULL "
+    "AND act NOT IN (SELECT undoes FROM decisions WHERE undoes IS NOT NULL)"
+)
+_NEWEST = (
+    f"SELECT {_COLUMNS} FROM decisions WHERE number IN (SELECT MAX(number) FROM decisions GROUP BY case_id, structure)"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ class Decisions:
             unknown = [w for w in wishes if w.seen and (w.case, w.structure) not in newest]
             if overtaken or unknown:
                 raise ConflictError(overtaken)
-            return _insert(base, wishes, who, at or now(), None)
+            return _insert(base, wishes, who, at or now())
 
     def undo(self, who: str) -> list[Decision]:
         """Take back the newest act of a person that is not taken back yet; what held before holds again.
@@ -113,26 +129,21 @@ class Decisions:
         decided anew about what the act had decided.
         """
         with self._open() as base, _transaction(base):
-            found = base.execute(
-                "SELECT MAX(act) FROM decisions WHERE who = ? AND undoes IS NULL "
-                "AND act NOT IN (SELECT undoes FROM decisions WHERE undoes IS NOT NULL)", (who,),
-            ).fetchone()[0]  # fmt: skip
-            if found is None:
+            act = base.execute(_LAST_ACT, (who,)).fetchone()[0]
+            if act is None:
                 return []
-            done = [Decision(*r) for r in base.execute(f"SELECT {_COLUMNS} FROM decisions WHERE act = ?", (found,))]
+            done = [Decision(*row) for row in base.execute(f"SELECT {_COLUMNS} FROM decisions WHERE act = ?", (act,))]
             newest = {(d.case, d.structure): d for d in (Decision(*row) for row in base.execute(_NEWEST))}
-            if overtaken := [n for d in done if (n := newest[d.case, d.structure]).number != d.number]:
+            origin = dict(base.execute("SELECT number, COALESCE(restores, number) FROM decisions"))
+            if overtaken := [n for d in done if origin[(n := newest[d.case, d.structure]).number] != d.number]:
                 raise ConflictError(overtaken)
-            back = []
+            back, restored = [], []
             for d in done:
-                before = base.execute(
-                    f"SELECT {_COLUMNS} FROM decisions WHERE case_id = ? AND structure = ? AND number < ? "
-                    "ORDER BY number DESC LIMIT 1", (d.case, d.structure, d.number),
-                ).fetchone()  # fmt: skip
-                was = Decision(*before) if before else None
-                choice, note = (was.choice, was.note) if was else ("open", "")
-                back.append(Wish(d.case, d.structure, choice, note, was.stamp if was else d.stamp, d.number))
-            return _insert(base, back, who, now(), found)
+                row = base.execute(_ROW_BEFORE, (d.case, d.structure, d.number)).fetchone()
+                was = Decision(*row) if row else Decision(0, d.case, d.structure, "open", "", who, "", d.stamp)
+                back.append(Wish(d.case, d.structure, was.choice, was.note, was.stamp, d.number))
+                restored.append(origin.get(was.number))
+            return _insert(base, back, who, now(), act, restored)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -161,16 +172,18 @@ def _transaction(base: sqlite3.Connection) -> Iterator[None]:
 
 
 def _insert(
-    base: sqlite3.Connection, wishes: Iterable[Wish], who: str, at: str, undoes: int | None
+    base: sqlite3.Connection,
+    wishes: Sequence[Wish],
+    who: str,
+    at: str,
+    undoes: int | None = None,
+    restores: Sequence[int | None] | None = None,
 ) -> list[Decision]:
     act = base.execute("SELECT COALESCE(MAX(act), 0) + 1 FROM decisions").fetchone()[0]
     written = []
-    for w in wishes:
-        row = (w.case, w.structure, w.choice, w.note, who, at, w.stamp, act, undoes)
-        number = base.execute(
-            "INSERT INTO decisions (case_id, structure, choice, note, who, at, stamp, act, undoes) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row,
-        ).lastrowid  # fmt: skip
+    for w, restored in zip(wishes, restores or [None] * len(wishes), strict=True):
+        row = (w.case, w.structure, w.choice, w.note, who, at, w.stamp, act, undoes, restored)
+        number = base.execute(_INSERT, row).lastrowid
         written.append(Decision(number or 0, w.case, w.structure, w.choice, w.note, who, at, w.stamp))
     return written
 
@@ -184,4 +197,6 @@ def _check(wishes: Sequence[Wish], who: str) -> None:
         if w.choice not in CHOICES:
             raise BadInputError(f"no choice is called {w.choice!r}; there are {', '.join(CHOICES)}")
         if len(w.note) > NOTE_LENGTH:
-            raise BadInputError(f"the note of {w.case} {w.structure} has {len(w.note)} letters of at most {NOTE_LENGTH}")
+            raise BadInputError(
+                f"the note of {w.case} {w.structure} has {len(w.note)} letters of at most {NOTE_LENGTH}"
+            )

@@ -14,6 +14,7 @@ from scipy.ndimage import uniform_filter
 from heartmend.anatomy import Anatomy
 from heartmend.review.doubt import Doubt, doubt_of
 from heartmend.rules import Audit, Change, Severity
+from heartmend.rules.change import SEVERITIES
 from heartmend.space import Grid
 from heartmend.types import Labels, Triple
 
@@ -111,16 +112,16 @@ def digest(
     structures = []
     for s in anatomy.structures:
         was, now = before == s.id, after == s.id
-        counts = [int(np.count_nonzero(m)) for m in (was, now, now & ~was, was & ~now)]
-        if not any(counts[:2]):
+        if not was.any() and not now.any():
             continue
         own = [c.severity for c in audit.changes if c.structure == s.name]
-        worst: Severity = "warn" if s.name in kept else max(own, key=("info", "look", "warn").index, default="info")
+        worst: Severity = "warn" if s.name in kept else max(own, key=SEVERITIES.index, default="info")
+        before_ml, after_ml, gained_ml, lost_ml = (
+            round(int(np.count_nonzero(m)) * voxel_ml, 4) for m in (was, now, now & ~was, was & ~now)
+        )
+        at = _densest(density, was ^ now, grid)
         structures.append(
-            StructureDigest(
-                s.name, *(round(n * voxel_ml, 4) for n in counts), worst, kept.get(s.name, ""),
-                _densest(density, (was ^ now), grid),
-            )  # fmt: skip
+            StructureDigest(s.name, before_ml, after_ml, gained_ml, lost_ml, worst, kept.get(s.name, ""), at)
         )
     labelled = int(np.count_nonzero(before | after))
     count = int(np.count_nonzero(changed))

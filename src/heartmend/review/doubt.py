@@ -34,4 +34,3 @@ def doubt_of(audit: Audit, share: float) -> Doubt:
         remarks=sum(c.severity == "look" for c in audit.changes),
         share=round(share, 5),
     )
-

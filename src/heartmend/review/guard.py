@@ -44,7 +44,7 @@ class Access:
 
         Raises ConfigError for a token that can be guessed, and for an address that stands for all of them.
         """
-        if host in ("0.0.0.0", "::", ""):  # noqa: S104  (refused here)
+        if host in ("0.0.0.0", "::", ""):
             raise ConfigError(f"--host {host!r} stands for every address; give the one that colleagues will type")
         if token and len(token) < MIN_TOKEN:
             raise ConfigError(f"--token has {len(token)} letters; at least {MIN_TOKEN} are needed")

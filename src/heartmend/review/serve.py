@@ -21,7 +21,9 @@ def bound(host: str, port: int, token: str = "") -> tuple[socket.socket, Access]
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ConfigError(f"{host}:{port}: cannot listen there ({error.strerror}); give another --host or --port") from error
+        raise ConfigError(
+            f"{host}:{port}: cannot listen there ({error.strerror}); give another --host or --port"
+        ) from error
     return listener, Access(host, listener.getsockname()[1], asked.token)
 
 

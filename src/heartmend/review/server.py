@@ -139,7 +139,7 @@ class Review:
         """Take in a CSV of decisions."""
         _of_type(request, "text/csv")
         text = (await _body(request, MAX_CSV_BYTES)).decode("utf-8-sig", errors="replace")
-        known = {d.case: d.to_decide for d in self.digests.values()}
+        known = dict.fromkeys(self.digests, self.subject.anatomy.names)
         try:
             return JSONResponse(asdict(await run_in_threadpool(take_csv, text, self.decisions, known)))
         except (BadInputError, ConflictError) as error:

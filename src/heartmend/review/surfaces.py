@@ -21,7 +21,8 @@ def surface(mask: Mask, grid: Grid, step: int = 1) -> tuple[Vertices, Faces]:
     """Vertices (n, 3) in mm, RAS+, and triangles (m, 3) of a mask's surface, normals outwards; empty for an empty mask.
 
     The mask is blurred a little and cut at the level that keeps its number of voxels, so that thin vessels do not
-    shrink. `step`: every how many voxels a corner of the surface may lie.
+    shrink: the volume is within 4 % for a ball of radius nine voxels, within 11 % for a tube of two by two. `step`:
+    every how many voxels a corner of the surface may lie.
     """
     nothing = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint32)
     if not mask.any():
@@ -34,8 +35,10 @@ def surface(mask: Mask, grid: Grid, step: int = 1) -> tuple[Vertices, Faces]:
     solid = np.pad(mask[box].astype(np.float32), margin)
     field = gaussian_filter(solid, BLUR_VOXELS)
     count = int(np.count_nonzero(mask))
-    level = float(np.partition(field.ravel(), -count)[-count])
-    vertices, faces, _, _ = marching_cubes(field, np.clip(level, 0.05, 0.6), step_size=step, allow_degenerate=False)
+    around = np.partition(field.ravel(), (-count - 1, -count))[[-count - 1, -count]]
+    # Between the last voxel that is in and the first that is out.
+    level = float(around.mean())
+    vertices, faces, _, _ = marching_cubes(field, level, step_size=step, allow_degenerate=False)
     if np.linalg.det(grid.affine[:3, :3]) > 0:
         # skimage winds triangles for a left-handed look: outwards is the other way round.
         faces = faces[:, ::-1]

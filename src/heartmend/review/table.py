@@ -27,7 +27,7 @@ class Taken:
 
 
 def decisions_to_csv(decisions: Iterable[Decision]) -> str:
-    """The decisions as a table, ordered by case and structure. Texts that a spreadsheet would run get a `'` in front."""
+    """The decisions as a table, by case and structure. Texts that a spreadsheet would run get a `'` in front."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -36,10 +36,10 @@ def decisions_to_csv(decisions: Iterable[Decision]) -> str:
     return text.getvalue()
 
 
-def take_csv(text: str, decisions: Decisions, to_decide: Mapping[str, Iterable[str]]) -> Taken:
+def take_csv(text: str, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> Taken:
     """Write the decisions of a table, with their who and when, where they are newer than what is there.
 
-    to_decide: the cases of the run and the structures of each. Raises BadInputError that lists every mistake; then
+    structures: the cases of the run and the structures of each. Raises BadInputError that lists every mistake; then
     nothing is written.
     """
     rows, mistakes = [], []
@@ -48,7 +48,7 @@ def take_csv(text: str, decisions: Decisions, to_decide: Mapping[str, Iterable[s
         raise BadInputError(f"the table lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
     for number, row in enumerate(reader, start=2):
         cells = {name: _unquoted(row[name] or "") for name in COLUMNS}
-        if why := _mistake(cells, to_decide):
+        if why := _mistake(cells, structures):
             mistakes.append(f"line {number}: {why}")
         rows.append(cells)
     if mistakes:
@@ -75,12 +75,12 @@ def take_csv(text: str, decisions: Decisions, to_decide: Mapping[str, Iterable[s
     return Taken(len(todo), known, older)
 
 
-def _mistake(cells: Mapping[str, str], to_decide: Mapping[str, Iterable[str]]) -> str:
+def _mistake(cells: Mapping[str, str], structures: Mapping[str, Iterable[str]]) -> str:
     case, structure = cells["case"], cells["structure"]
-    if case not in to_decide:
+    if case not in structures:
         return f"no case {case!r} in this run"
-    if structure not in set(to_decide[case]):
-        return f"case {case} has no structure {structure!r} to decide about"
+    if structure not in set(structures[case]):
+        return f"case {case} has no structure {structure!r}"
     if cells["choice"] not in CHOICES:
         return f"no choice is called {cells['choice']!r}; there are {', '.join(CHOICES)}"
     if not cells["who"].strip() or len(cells["who"]) > WHO_LENGTH or len(cells["note"]) > NOTE_LENGTH:

@@ -55,7 +55,7 @@ class Window:
         moved[:3, 3] = origin[:3]
         shape = tuple(b - a for a, b in zip(start, stop, strict=True))
         kept = tuple((int(a), int(b)) for a, b in turn)
-        return cls(kept, (start[0], start[1], start[2]), Grid(shape, moved))  # type: ignore[arg-type]  # three axes
+        return cls(kept, (start[0], start[1], start[2]), Grid(shape, moved))
 
     @classmethod
     def showing(cls, shown: Grid, grid: Grid) -> Window:

@@ -1,0 +1,82 @@
+"""A headless Chromium for tests of the page; they skip where there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLAGS = [
+    "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+]  # fmt: skip
+
+
+def chromium() -> str:
+    """Where Chromium is; skips the test when it is not."""
+    pytest.importorskip("playwright", reason="playwright drives the browser: pip install playwright")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    return found
+
+
+@contextmanager
+def opened(width: int = 1280, height: int = 800) -> Iterator[Any]:
+    """A browser context with an empty profile. What a page asks of another host fails the test."""
+    where = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
+        try:
+            yield browser.new_context(viewport={"width": width, "height": height})
+        finally:
+            browser.close()
+
+
+class Server:
+    """`heartmend review` as a process of its own, which can be killed and started again on the same port."""
+
+    def __init__(self, out: Path, *more: str) -> None:
+        self.out, self.more, self.port = out, more, 0
+        self.process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        """Start it and wait until it tells its address."""
+        command = [sys.executable, "-m", "heartmend", "review", str(self.out), "--no-browser", "--port", str(self.port)]
+        command += ["--by", "Anna", "--workers", "1", *self.more]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(r"cases at http://127\.0\.0\.1:(\d+)/", line):
+                self.port = int(found[1])
+                return
+        raise AssertionError("the server did not begin")
+
+    def kill(self) -> None:
+        """As a power cut would end it."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process.stdout.close()  # type: ignore[union-attr]

@@ -8,12 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+
+from heartmend.review import Review, Subject, create_app, make_ready
+from heartmend.review.serve import bound
 
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -31,17 +36,34 @@ def chromium() -> str:
 
 
 @contextmanager
-def opened(width: int = 1280, height: int = 800) -> Iterator[Any]:
-    """A browser context with an empty profile. What a page asks of another host fails the test."""
+def launched() -> Iterator[Any]:
+    """A browser with an empty profile."""
     where = chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
         try:
-            yield browser.new_context(viewport={"width": width, "height": height})
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def served(out: Path) -> Iterator[str]:
+    """The review of a run from a thread of this process; gives its address."""
+    subject = Subject.open(out)
+    assert all(error is None for _, _, error in make_ready(subject, workers=1))
+    listener, access = bound("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(Review(subject, "Anna"), access), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield access.url
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        listener.close()
 
 
 class Server:

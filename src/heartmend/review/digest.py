@@ -106,7 +106,7 @@ def digest(
 ) -> Digest:
     """The digest of a case from its two label maps (x, y, z) on one grid, cut to the heart, and its audit."""
     changed = before != after
-    density = uniform_filter(changed.astype(np.float32), 5)
+    density = uniform_filter(changed.astype(np.float32), 5, mode="constant")
     voxel_ml = grid.voxel_mm3 / 1000
     kept = {v.structure: v.reason for v in audit.verdicts if not v.keep}
     structures = []

@@ -19,6 +19,8 @@ def bound(host: str, port: int, token: str = "") -> tuple[socket.socket, Access]
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        # Who comes before the server is up waits and is not turned away.
+        listener.listen()
     except OSError as error:
         listener.close()
         raise ConfigError(

@@ -31,7 +31,8 @@ export class Planes {
   async begin() {
     const { Niivue, DRAG_MODE } = window.niivue;
     this.nv = new Niivue({
-      logLevel: "error", backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.65], crosshairWidth: 0.4, crosshairGap: 9,
+      logLevel: "error", backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.65], crosshairWidthUnit: "mm", crosshairWidth: 0.4,
+      crosshairGap: 9,
       dragMode: DRAG_MODE.pan, dragAndDropEnabled: false, isOrientationTextVisible: true, fontSizeScaling: 0.3,
       fontColor: [0.8, 0.85, 0.9, 1], tileMargin: 0, loadingText: "", clipPlaneHotKey: "", viewModeHotKey: "",
       cycleClipPlaneHotKey: "", isRadiologicalConvention: true, sagittalNoseLeft: true, show3Dcrosshair: false,

@@ -11,7 +11,7 @@ export class Solids {
     const { Niivue } = window.niivue;
     this.nv = new Niivue({
       logLevel: "error", backColor: [0, 0, 0, 1], show3Dcrosshair: true, crosshairColor: [1, 1, 1, 0.8],
-      crosshairWidth: 0.6, dragAndDropEnabled: false, loadingText: "", clipPlaneHotKey: "", viewModeHotKey: "",
+      crosshairWidthUnit: "mm", crosshairWidth: 0.5, dragAndDropEnabled: false, loadingText: "", clipPlaneHotKey: "", viewModeHotKey: "",
       cycleClipPlaneHotKey: "", isOrientCube: false, isDepthPickMesh: true, meshXRay: 0,
     });
     await this.nv.attachToCanvas(this.canvas);

@@ -43,7 +43,7 @@ def composed(subject: Subject, plan: Plan) -> Composed:
             raise RunError(f"{path}: the hand-corrected map is gone; import it again, or decide otherwise")
         corrected = read_labels(path, subject.anatomy).labels
     labels = compose(before.labels, after.labels, plan, subject.anatomy, corrected)
-    return Composed(labels.astype(np.uint8), before.grid, before.kept)
+    return Composed(labels, before.grid, before.kept)
 
 
 def corrected_path(subject: Subject, case: Case) -> Path:

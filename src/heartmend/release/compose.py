@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from heartmend.anatomy import Anatomy
 from heartmend.data import Case
 from heartmend.review import Choice, Decision, Digest
-from heartmend.types import Labels
+from heartmend.types import BACKGROUND, Labels
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,22 @@ def compose(before: Labels, after: Labels, plan: Plan, anatomy: Anatomy, correct
     """The label map (x, y, z) by a plan.
 
     It begins as the mended map. Wherever a structure that is kept is concerned, in the original or in the mended map,
-    the voxel stays as it came; then the same with the hand-corrected structures and the corrected map. So a kept
-    structure is the original one to the voxel, a corrected one is the corrected one to the voxel, and a mended
-    neighbour gives way along their common border, where it neither takes from the kept one nor gives to it.
+    the voxel stays as it came; then the same with the hand-corrected structures and the corrected map. So a corrected
+    structure is the corrected one to the voxel, a kept structure is the original one to the voxel but for what a
+    corrected one took from it, and a mended neighbour gives way along their common border.
     """
-    put = _with(after, before, [anatomy.by_name(n).id for n in plan.having("keep")])
+    kept = _table(plan.having("keep"), anatomy)
+    put = np.where(kept[before] | kept[after], before, after)
     if corrected is not None:
-        put = _with(put, corrected, [anatomy.by_name(n).id for n in plan.having("corrected")])
-    return put
+        by_hand = _table(plan.having("corrected"), anatomy)
+        # What a corrected structure leaves cannot fall to a kept one that was not there.
+        left = np.where(kept[corrected] & (before != corrected), BACKGROUND, corrected)
+        put = np.where(by_hand[corrected], corrected, np.where(by_hand[put], left, put))
+    return put.astype(np.uint8)
 
 
-def _with(base: Labels, other: Labels, ids: list[int]) -> Labels:
-    """`base`, but `other` wherever one of them has one of the ids."""
-    concerned = np.zeros(256, dtype=bool)
-    concerned[ids] = True
-    return np.where(concerned[base] | concerned[other], other, base)
+def _table(names: Iterable[str], anatomy: Anatomy) -> npt.NDArray[np.bool_]:
+    """For each of the 256 ids whether it is that of one of the structures."""
+    table = np.zeros(256, dtype=bool)
+    table[[anatomy.by_name(name).id for name in names]] = True
+    return table

@@ -46,8 +46,8 @@ def release_readme(
         "them all, `changelog/` tells each case.", "",
         "A map is the mended one. Wherever a structure that was kept as the original is concerned, in the original "
         "or in the mended map, the voxel stays as it came; the same holds for structures that were corrected by "
-        "hand, with the corrected map. So kept and corrected structures are exact, and a mended neighbour gives way "
-        "along the border.", "",
+        "hand, with the corrected map, which comes last. So kept and corrected structures are exact, and a mended "
+        "neighbour gives way along the border.", "",
         "## What is where", "",
         "| | |", "|---|---|",
         "| `labels/` | the label maps, under the names, on the grids and with the headers of those that came in |",

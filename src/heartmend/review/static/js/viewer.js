@@ -45,6 +45,7 @@ export class Viewer {
   // Show a case; `order` is the order in which others will follow. Resolves when it is painted.
   async show(id, order, mm) {
     this.wanted = id;
+    delete this.stage.dataset.ready;
     this.#fetchAround(id, order);
     let planes = this.pool.find((p) => p.entry?.id === id);
     const loading = this.stage.querySelector("#loading");

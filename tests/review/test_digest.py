@@ -78,7 +78,7 @@ def test_it_is_read_as_it_was_written() -> None:
 
 
 def test_the_most_doubtful_comes_first() -> None:
-    """By hand: 10 a mask not taken, 5 a warning, 1 a remark, 50 times the share."""
+    """By hand: 20 a mask not taken, 10 a warning, a half a remark, 50 times the share."""
     doubts = {"c": Doubt(0, 1, 0, 0.02), "a": Doubt(1, 0, 0, 0.0), "b": Doubt(0, 0, 6, 0.0), "d": Doubt(0, 0, 6, 0.0)}
     cases = [Digest(**{**made().__dict__, "case": id, "doubt": doubt}) for id, doubt in doubts.items()]
-    assert [(d.case, d.doubt.score) for d in most_doubtful_first(cases)] == [("a", 10), ("b", 6), ("c", 6), ("d", 6)]
+    assert [(d.case, d.doubt.score) for d in most_doubtful_first(cases)] == [("a", 20), ("c", 11), ("b", 3), ("d", 3)]

@@ -38,7 +38,7 @@ def entry(page: TestClient, case: str = "1", structure: str = "LV", choice: str 
 
 
 def test_the_run_begins_with_the_most_doubtful_case(page: TestClient) -> None:
-    """A mask not taken (10) before a warning (5) before none."""
+    """A mask not taken (20) before a warning (10) before none."""
     told = page.get("/api/run").json()
     assert [c["case"] for c in told["cases"]] == ["2", "3", "1"]
     assert told["reviewer"] == "Anna"

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from heartmend.rules import Audit
 
-# One mask that was not taken outweighs some remarks; a change of a tenth of all labelled voxels weighs as a warning.
-NOT_TAKEN, WARNING, REMARK, WHOLE_CHANGE = 10.0, 5.0, 1.0, 50.0
+# A mask that was not taken outweighs forty remarks, of which a sound case can have a dozen; a change of a tenth of all
+# labelled voxels weighs as ten of them.
+NOT_TAKEN, WARNING, REMARK, WHOLE_CHANGE = 20.0, 10.0, 0.5, 50.0
 
 
 @dataclass(frozen=True)

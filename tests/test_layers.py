@@ -17,8 +17,8 @@ LAYERS = [
     {"learning", "rules"},
     {"stages"},
     {"config"},
-    {"pipeline", "evaluate", "resize", "reopen", "check"},
-    {"demo", "audit", "report"},
+    {"pipeline", "evaluate", "resize", "reopen", "check", "review"},
+    {"demo", "audit", "report", "release"},
     {"cli"},
     {"__main__"},
 ]

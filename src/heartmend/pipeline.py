@@ -115,7 +115,8 @@ def resolve_device(asked: str) -> str:
 
 def _explain(folder: Run, cohort: Cohort, config: Config, request: Request, anatomy: Anatomy) -> None:
     """Leave in the run folder what was asked, with what, and how to look at the result."""
-    asked = {"structures": request.structures, "device": request.device, "until": request.until}
+    images = None if request.images is None else request.images.resolve()
+    asked = {"structures": request.structures, "images": images, "device": request.device, "until": request.until}
     folder.write_config({**config.model_dump(mode="json"), "request": asked})
     folder.write_versions()
     folder.write_cohort(cohort)

@@ -1,0 +1,180 @@
+// What is on the stage: cases fetched ahead, a few of them ready on hidden canvases, one shown.
+
+import * as api from "./api.js";
+import { Planes } from "./planes.js";
+import { Solids } from "./solids.js";
+
+const READY = 3; // canvases: the case before, the one shown, the one after
+const AHEAD = 3; // cases fetched ahead
+export const WINDOWS = [
+  { name: "vessels", level: 250, width: 900 },
+  { name: "soft tissue", level: 60, width: 420 },
+  { name: "wide", level: 260, width: 1520 },
+];
+
+const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+const idle = () => new Promise((done) => setTimeout(done, 30));
+
+export class Viewer {
+  constructor(run, stage, onMove) {
+    this.run = run;
+    this.stage = stage;
+    this.onMove = onMove;
+    this.fetched = new Map();
+    this.shown = null;
+    this.layout = "all";
+    this.look = { blend: 1, showChanges: true, fill: 0.28, labels: 1, selected: 0, window: 0 };
+  }
+
+  async begin() {
+    const moved = (planes, mm) => planes === this.shown && this.#moved(mm);
+    this.pool = [];
+    for (let i = 0; i < READY; i += 1) {
+      const canvas = document.createElement("canvas");
+      canvas.className = "plane";
+      canvas.tabIndex = -1;
+      this.stage.querySelector("#planes").append(canvas);
+      const planes = new Planes(canvas, this.run, moved);
+      await planes.begin();
+      this.pool.push(planes);
+    }
+    this.solids = new Solids(this.stage.querySelector("#solids canvas"), this.run, (mm) => this.goTo(mm));
+    await this.solids.begin();
+  }
+
+  // Show a case; `order` is the order in which others will follow. Resolves when it is painted.
+  async show(id, order, mm) {
+    this.wanted = id;
+    delete this.stage.dataset.ready;
+    this.#fetchAround(id, order);
+    let planes = this.pool.find((p) => p.entry?.id === id);
+    const loading = this.stage.querySelector("#loading");
+    if (!planes) {
+      loading.hidden = false;
+      const entry = await this.fetched.get(id).ready;
+      if (this.wanted !== id) return false;
+      planes = this.#spare([]);
+      planes.load(entry);
+    }
+    loading.hidden = true;
+    if (!planes.entry.visited) planes.moveTo(mm ?? planes.entry.centre);
+    planes.entry.visited = true;
+    this.shown = planes;
+    for (const p of this.pool) p.canvas.classList.toggle("shown", p === planes);
+    this.draw();
+    this.onMove([...planes.mm].slice(0, 3));
+    await painted();
+    this.#readyAround(id, order);
+    return true;
+  }
+
+  get entry() {
+    return this.shown?.entry ?? null;
+  }
+
+  draw(changed = {}) {
+    Object.assign(this.look, changed);
+    if (!this.entry) return;
+    const { level, width } = WINDOWS[this.look.window];
+    const bytes = (hu) => (hu - this.entry.lowestHu) / this.entry.stepHu / 255;
+    this.shown.draw({ ...this.look, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
+    this.solids.show(this.entry.solids, this.look, this.shown.mm, this.entry.centre);
+  }
+
+  goTo(mm) {
+    this.shown?.moveTo(mm);
+    this.draw();
+  }
+
+  step(x, y, z) {
+    this.shown?.step(x, y, z);
+    this.draw();
+  }
+
+  setLayout(name) {
+    this.layout = name;
+    this.stage.dataset.layout = name;
+    for (const p of this.pool) p.setLayout(name);
+    this.draw();
+  }
+
+  // Millimetres, HU (none without a CT) and the ids before and after at the crosshair.
+  at(mm) {
+    const { entry } = this;
+    const voxel = this.shown.nv.frac2vox(this.shown.nv.mm2frac(mm)).map(Math.round);
+    if (voxel.some((v, i) => v < 0 || v >= entry.shape[i])) return null;
+    const index = voxel[0] + entry.shape[0] * (voxel[1] + entry.shape[1] * voxel[2]);
+    const hu = entry.hasImage ? entry.image.img[index] * entry.stepHu + entry.lowestHu : null;
+    return { hu, before: entry.maps[2 * index], after: entry.maps[2 * index + 1] };
+  }
+
+  #moved(mm) {
+    this.onMove([...mm].slice(0, 3));
+    this.solids.moveTo(mm);
+  }
+
+  #fetchAround(id, order) {
+    const at = order.indexOf(id);
+    const wanted = [id, ...order.slice(at + 1, at + 1 + AHEAD), ...order.slice(Math.max(at - 1, 0), at)];
+    for (const [other, job] of this.fetched) {
+      if (wanted.includes(other)) continue;
+      job.stop.abort();
+      this.fetched.delete(other);
+      if (job.entry) this.#forget(job.entry);
+    }
+    // One after the other, the nearest first.
+    let last = Promise.resolve();
+    for (const other of wanted) {
+      if (!this.fetched.has(other)) {
+        const job = { stop: new AbortController() };
+        const before = last;
+        job.ready = before.then(() => this.#fetch(other, job.stop.signal)).then((entry) => (job.entry = entry));
+        this.fetched.set(other, job);
+      }
+      last = this.fetched.get(other).ready.catch(() => undefined);
+    }
+  }
+
+  async #fetch(id, signal) {
+    const [about, maps, surfaces, file] = await Promise.all([
+      api.getCase(id, signal), api.getMaps(id, signal), api.getSurfaces(id, signal), api.getImage(id, signal),
+    ]);
+    await idle();
+    const image = await window.niivue.NVImage.new(file, `${id}.nii`, "gray", 1);
+    const { scl_slope: stepHu, scl_inter: lowestHu } = image.hdr;
+    image.cal_min = lowestHu;
+    image.cal_max = lowestHu + 255 * stepHu;
+    const hasImage = this.run.cases.find((c) => c.case === id).has_image;
+    const centre = [0, 1, 2].map((i) => {
+      const [a, b, c, d] = about.affine[i];
+      const [x, y, z] = about.shape.map((n) => (n - 1) / 2);
+      return a * x + b * y + c * z + d;
+    });
+    const { shape, changes } = about;
+    return { id, shape, changes, maps, image, stepHu, lowestHu, hasImage, centre, solids: this.solids.build(surfaces, centre) };
+  }
+
+  #forget(entry) {
+    this.solids.drop(entry.solids);
+    for (const planes of this.pool) if (planes.entry === entry && planes !== this.shown) planes.entry = null;
+  }
+
+  #spare(kept) {
+    return this.pool.find((p) => p !== this.shown && !p.entry)
+      ?? this.pool.find((p) => p !== this.shown && !kept.includes(p.entry.id));
+  }
+
+  // Put the neighbours onto hidden canvases, the next one first, while the person looks at this one.
+  async #readyAround(id, order) {
+    const at = order.indexOf(id);
+    const near = [order[at + 1], order[at - 1]].filter(Boolean);
+    for (const other of near) {
+      if (this.pool.some((p) => p.entry?.id === other)) continue;
+      const entry = await this.fetched.get(other)?.ready.catch(() => null);
+      await idle();
+      if (!entry || this.wanted !== id) return;
+      this.#spare(near).load(entry);
+    }
+    this.stage.dataset.ready = near.join(" ");
+  }
+}

@@ -1,0 +1,200 @@
+"""The page in a headless Chromium: from the first key to the exported maps."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from heartmend.release import export_release
+from heartmend.review import Decisions, Subject
+from support.browser import Server, launched, served
+from support.runs import finished_run
+
+SECONDS = 1000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture
+def out(browser: Any, tmp_path: Path) -> Path:
+    return finished_run(tmp_path, images=True)
+
+
+@contextmanager
+def on_page(browser: Any, url: str) -> Iterator[tuple[Any, list[str]]]:
+    """A page of the review, and what went wrong on it: script errors, refused content, requests to other hosts."""
+    wrong: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(120 * SECONDS)
+    page = context.new_page()
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else wrong.append(r.url))
+    begin(page, url)
+    yield page, wrong
+    context.close()
+
+
+def begin(page: Any, url: str) -> None:
+    page.goto(url)
+    page.wait_for_selector("body[data-shown]")
+
+
+def shown(page: Any, case: str) -> None:
+    page.wait_for_selector(f"body[data-shown='{case}']")
+
+
+def saved(page: Any) -> None:
+    """Wait until the page says that the server has written."""
+    page.wait_for_selector("#saved.good")
+
+
+def select(page: Any, structure: str) -> None:
+    """Choose a structure by the arrow keys."""
+    for _ in range(10):
+        if page.locator(f"#structures tr.selected[data-structure='{structure}']").count():
+            return
+        page.keyboard.press("ArrowDown")
+    raise AssertionError(f"{structure} cannot be chosen")
+
+
+def choices(out: Path) -> dict[tuple[str, str], str]:
+    base = Decisions(out / "run" / "review" / "decisions.sqlite")
+    return {(d.case, d.structure): d.choice for d in base.current()}
+
+
+def test_a_review_by_keyboard_survives_a_kill_and_is_what_is_exported(browser: Any, out: Path, tmp_path: Path) -> None:
+    with Server(out) as server, on_page(browser, server.url) as (page, wrong):
+        shown(page, "2")
+        # Case 2: keep the LV, whose mend was not taken; accept the rest; on to case 3.
+        select(page, "LV")
+        page.keyboard.press("k")
+        saved(page)
+        page.keyboard.press("A")
+        shown(page, "3")
+        # Case 3: accept all, take that back, accept again; on to case 1.
+        page.keyboard.press("A")
+        shown(page, "1")
+        page.keyboard.press("u")
+        shown(page, "3")
+        assert {choices(out)["3", structure] for structure in ("LV", "RV")} == {"open"}
+        page.keyboard.press("A")
+        shown(page, "1")
+        page.keyboard.press("e")
+        page.keyboard.type("apex: a=b?")
+        page.keyboard.press("Enter")
+        saved(page)
+        server.kill()
+        before = choices(out)
+        server.start()
+        begin(page, server.url)
+        assert page.locator("#counts").text_content() == "2 of 3 decided"
+        assert choices(out) == before
+        shown(page, "1")
+        page.keyboard.press("K")
+        page.wait_for_selector("#counts:has-text('3 of 3 decided')")
+        assert wrong == [e for e in wrong if "ERR_CONNECTION_REFUSED" in e]
+
+    export_release(Subject.open(out), tmp_path / "release", frozenset(), workers=1)
+    maps = {
+        (where, n): np.asarray(nib.load(tmp_path / folder / f"{n}.nii.gz").dataobj)
+        for where, folder in (("came", "labels"), ("mended", "out/labels"), ("released", "release/labels"))
+        for n in (1, 2, 3)
+    }
+    assert (maps["released", 3] == maps["mended", 3]).all() and (maps["mended", 3] != maps["came", 3]).any()
+    assert (maps["released", 1] == maps["came", 1]).all()
+    assert ((maps["released", 2] == 3) == (maps["came", 2] == 3)).all()
+    for other in (2, 4, 5):
+        assert ((maps["released", 2] == other) == (maps["mended", 2] == other)).all()
+
+
+def test_two_browsers_do_not_overwrite_each_other_silently(browser: Any, out: Path) -> None:
+    with served(out) as url, on_page(browser, url) as (anna, _):
+        ben = anna.context.new_page()
+        begin(ben, url)
+        # Ben's page does not hear of Anna's decision before he decides.
+        ben.route("**/api/decisions?since=*", lambda route: route.abort())
+        ben.evaluate("window.page.store.run.reviewer = ''; window.page.who = 'Ben'")
+        anna.keyboard.press("a")
+        saved(anna)
+        ben.keyboard.press("k")
+        ben.wait_for_selector("#banner:not([hidden])")
+        assert "Not saved, decided in the meantime" in ben.locator("#banner").text_content()
+        assert "Anna" in ben.locator("#banner").text_content()
+        assert list(choices(out).values()) == ["accept"]
+        ben.keyboard.press("Escape")
+        ben.keyboard.press("k")
+        saved(ben)
+        assert list(choices(out).values()) == ["keep"]
+
+
+def test_every_part_of_the_page_answers(browser: Any, out: Path) -> None:
+    with served(out) as url, on_page(browser, url) as (page, wrong):
+        page.keyboard.press("?")
+        assert page.locator("#help").is_visible()
+        assert page.locator("#help-keys dt").count() > 25
+        page.keyboard.press("Escape")
+        assert not page.locator("#help").is_visible()
+        where = page.locator("#readout").text_content()
+        page.locator("#changes li").first.click()
+        assert page.locator("#changes li.current").count() == 1
+        page.keyboard.press(".")
+        page.keyboard.press(".")
+        assert page.locator("#readout").text_content() != where
+        assert "HU" in page.locator("#readout").text_content()
+        page.keyboard.press("b")
+        assert page.locator("#blend").input_value() == "0"
+        page.keyboard.press("]")
+        assert page.locator("#blend").input_value() == "10"
+        for key, button in (("d", "#show-changes"), ("s", "#show-fill")):
+            page.keyboard.press(key)
+            assert page.locator(button).get_attribute("aria-pressed") == "false"
+        page.select_option("#filter-severity", "warn")
+        assert page.locator("#case-list li").count() == 2
+        page.select_option("#filter-structure", "RV")
+        assert {page.locator("#case-list li").nth(i).get_attribute("data-case") for i in range(2)} == {"2", "3"}
+        page.keyboard.press("Escape")
+        page.keyboard.press("p")
+        assert wrong == []
+
+
+# Pixels of the axial plane that are red, that are grey, and that are black.
+TINTS = """() => {
+  const viewer = window.page.viewer, gl = viewer.shown.nv.gl;
+  viewer.draw();
+  const [w, h] = [gl.canvas.width / 2 | 0, gl.canvas.height / 2 | 0];
+  const p = new Uint8Array(4 * w * h);
+  gl.readPixels(0, gl.canvas.height - h, w, h, gl.RGBA, gl.UNSIGNED_BYTE, p);
+  const found = { red: 0, grey: 0, blue: 0 };
+  for (let i = 0; i < p.length; i += 4) {
+    if (p[i] > p[i + 1] + 15 && p[i] > p[i + 2] + 15) found.red += 1;
+    else if (p[i + 2] > p[i] + 40) found.blue += 1;
+    else if (p[i] > 60 && p[i] === p[i + 1] && p[i] === p[i + 2]) found.grey += 1;
+  }
+  return found;
+}"""
+
+
+def test_what_is_drawn_is_the_maps(browser: Any, out: Path) -> None:
+    """The LV is tinted red where the mended map has it; what it gained is blue while changes are shown."""
+    with served(out) as url, on_page(browser, url) as (page, _):
+        page.evaluate("() => window.page.select('LV')")
+        with_changes = page.evaluate(TINTS)
+        page.keyboard.press("d")
+        labels = page.evaluate(TINTS)
+        page.keyboard.press("b")
+        before = page.evaluate(TINTS)
+        page.keyboard.press("h")
+        bare = page.evaluate(TINTS)
+    assert labels["red"] > 1000 and with_changes["blue"] > labels["blue"]
+    # Its holes were filled: before there was less of it.
+    assert before["red"] < labels["red"]
+    assert bare["red"] == 0 and bare["grey"] > 1000

@@ -1,0 +1,104 @@
+"""A headless Chromium for tests of the page; they skip where there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from heartmend.review import Review, Subject, create_app, make_ready
+from heartmend.review.serve import bound
+
+FLAGS = [
+    "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+]  # fmt: skip
+
+
+def chromium() -> str:
+    """Where Chromium is; skips the test when it is not."""
+    pytest.importorskip("playwright", reason="playwright drives the browser: pip install playwright")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    return found
+
+
+@contextmanager
+def launched() -> Iterator[Any]:
+    """A browser with an empty profile."""
+    where = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def served(out: Path) -> Iterator[str]:
+    """The review of a run from a thread of this process; gives its address."""
+    subject = Subject.open(out)
+    assert all(error is None for _, _, error in make_ready(subject, workers=1))
+    listener, access = bound("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(Review(subject, "Anna"), access), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield access.url
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        listener.close()
+
+
+class Server:
+    """`heartmend review` as a process of its own, which can be killed and started again on the same port."""
+
+    def __init__(self, out: Path, *more: str) -> None:
+        self.out, self.more, self.port = out, more, 0
+        self.process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        """Start it and wait until it tells its address."""
+        command = [sys.executable, "-m", "heartmend", "review", str(self.out), "--no-browser", "--port", str(self.port)]
+        command += ["--by", "Anna", "--workers", "1", *self.more]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(r"cases at http://127\.0\.0\.1:(\d+)/", line):
+                self.port = int(found[1])
+                return
+        raise AssertionError("the server did not begin")
+
+    def kill(self) -> None:
+        """As a power cut would end it."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process.stdout.close()  # type: ignore[union-attr]

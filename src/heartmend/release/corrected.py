@@ -42,12 +42,13 @@ def import_corrected(subject: Subject, folder: Path, who: str) -> Iterator[Taken
     inside = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
     files = [p for place in inside for p in sorted(place.iterdir()) if p.is_file() and volume_ending(p)]
     maps = by_case((p for p in files if not p.name.startswith(".")), "label")
-    if not maps:
+    if not maps.chosen and not maps.refused:
         raise BadInputError(f"{folder}: holds no label map (.seg.nrrd, .nii.gz, .nii, .nrrd or .mha)")
     decisions = decisions_of(subject)
     plans = plan_release(subject, decisions, "accept")
     known = {p.case.id: p for p in (*plans.release, *plans.manual)}
-    for id, path in maps.items():
+    yield from (Taken(id, folder, error=why) for id, why in maps.refused.items())
+    for id, path in maps.chosen.items():
         try:
             if id not in known:
                 raise BadInputError(

@@ -29,7 +29,8 @@ class Taken:
 def decisions_to_csv(decisions: Iterable[Decision]) -> str:
     """The decisions as a table, by case and structure. Texts that a spreadsheet would run get a `'` in front."""
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    # As RFC 4180 has it; then a lone carriage return in a note is quoted too.
+    table = csv.writer(text, lineterminator="\r\n")
     table.writerow(COLUMNS)
     for d in sorted(decisions, key=lambda d: (d.case, d.structure)):
         table.writerow([_quoted(str(getattr(d, name))) for name in COLUMNS])

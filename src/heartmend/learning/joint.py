@@ -1,0 +1,157 @@
+"""Fitting ten heads at once: points from which every structure has its say, however small, and the loss over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from heartmend.learning.points import Batch, PointSampler
+from heartmend.learning.targets import STEP_MM, Target
+
+SURE_MM = 0.25
+"""A voxel that lies so deep in a shape of distances has the log odds 1."""
+LARGEST_ALPHA = 4.0
+THIN_MM = 2.5
+"""How far from a thin vessel its points reach."""
+THIN_SHARE = 0.35
+FAR_SHARE = 0.1
+ENTROPY_SHARE = 0.3
+"""What a unit of cross entropy counts beside a millimetre."""
+
+Teacher = Callable[[Tensor, Tensor], Tensor]
+"""From rows of cases (b,) and points (b, p, 3) to signed distances in mm (b, p, heads), NaN where nothing is taught."""
+
+
+@dataclass(frozen=True)
+class JointBatch(Batch):
+    """alphas: (heads,) what each head counts; taught_mm: (b, p, heads) what stage 1 says, NaN where it says nothing;
+    teaching: (heads,) how much it counts."""
+
+    alphas: Tensor
+    taught_mm: Tensor | None
+    teaching: Tensor
+
+
+class JointSampler(PointSampler):
+    """Draws in each step the same number of points inside each structure, whatever its size, points about thin
+    vessels, points of the band and background."""
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        device: torch.device,
+        seed: int = 0,
+        *,
+        positives: int = 1000,
+        thin: Sequence[int] = (),
+        teacher: Teacher | None = None,
+        teaching: Sequence[float] = (),
+    ) -> None:
+        """positives: points inside each structure in a step, over all its cases; thin: columns of thin vessels;
+        teacher, teaching: what stage 1 says, and how much that counts for each head."""
+        super().__init__(targets, device, seed)
+        self.positives, self.teacher = positives, teacher
+        heads = targets[0].distances.shape[1]
+        self._teaching = torch.tensor(list(teaching) or [0.0] * heads, device=device)
+        inside = [[np.flatnonzero(t.distances[:, head] > 0) for t in targets] for head in range(heads)]
+        near = round(THIN_MM / STEP_MM)
+        self._thin = tuple(thin)
+        about = [np.flatnonzero((np.abs(t.distances[:, list(thin)]) < near).any(axis=1)) for t in targets]
+        self._strata = [_Stratum.of(rows, device) for rows in [*inside, about]]
+        self._alphas = _alphas(targets).to(device)
+
+    def draw(self, step: int, cases: int, points: int, band_share: float) -> JointBatch:
+        """`points` points in each of `cases` cases; of those that the structures leave `FAR_SHARE` lie off the band."""
+        generator = torch.Generator(device=self.device).manual_seed(self.seed * 1_000_003 + step)
+        rows = self._some_cases(cases, generator)
+        each = max(min(round(self.positives / len(rows)), points // (2 * len(self._strata))), 1)
+        counts = [*[each] * (len(self._strata) - 1), round(THIN_SHARE * points) if self._thin else 0]
+        far = round(FAR_SHARE * points)
+        near = points - sum(counts) - far
+        band, rest = self._bands[rows][:, None], self._rests[rows][:, None]
+        chance = torch.rand(len(rows), points, generator=generator, device=self.device, dtype=torch.float64)
+        parts, begin = [], near + far
+        picks = torch.cat(
+            [(chance[:, :near] * band).long(), band + (chance[:, near:begin] * rest.clamp(min=1)).long()], dim=1
+        ).minimum(band + rest - 1)
+        for stratum, count in zip(self._strata, counts, strict=True):
+            drawn = stratum.pick(rows, chance[:, begin : begin + count])
+            # A case without the structure gives points of its band instead.
+            parts.append(torch.where(drawn < 0, (chance[:, begin : begin + count] * band).long(), drawn))
+            begin += count
+        picks = torch.cat([picks, *parts], dim=1)
+        flat = (self._starts[rows][:, None] + picks).reshape(-1)
+        distances = (self._distances[flat].float() * STEP_MM).reshape(len(rows), points, -1)
+        centres = self._centres(flat).reshape(len(rows), points, 3)
+        expected = near / band * (picks < band) + far / (rest / self._far_shares[rows][:, None]).clamp(min=1) * (
+            picks >= band
+        )
+        member = [distances[..., head] > 0 for head in range(distances.shape[-1])]
+        member.append((distances[..., list(self._thin)].abs() < THIN_MM).any(dim=-1))
+        for stratum, count, within in zip(self._strata, counts, member, strict=True):
+            expected = expected + within * (count / stratum.counts[rows].clamp(min=1))[:, None]
+        weights = 1 / expected.clamp(min=1e-12)
+        return JointBatch(
+            cases=rows, points=centres, distances_mm=distances,
+            weights=(weights / weights.mean(dim=1, keepdim=True)).float(), alphas=self._alphas,
+            taught_mm=None if self.teacher is None else self.teacher(rows, centres), teaching=self._teaching,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Stratum:
+    """Positions in each case's listed voxels: (total,), where each case's begin, how many they are."""
+
+    places: Tensor
+    starts: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, places: Sequence[np.ndarray], device: torch.device) -> _Stratum:
+        counts = np.array([len(p) for p in places])
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        # One more, so that a stratum that no case has can be read.
+        flat = np.concatenate([*places, [0]]).astype(np.int32)
+        return cls(*(torch.from_numpy(a).to(device) for a in (flat, starts, counts)))
+
+    def pick(self, rows: Tensor, chance: Tensor) -> Tensor:
+        """A position for each chance (b, n) in [0, 1); -1 in a case that has none."""
+        counts = self.counts[rows][:, None]
+        at = self.starts[rows][:, None] + (chance * counts).long()
+        return torch.where(counts > 0, self.places[at.clamp(max=len(self.places) - 1)].long(), -1)
+
+
+def _alphas(targets: Sequence[Target]) -> Tensor:
+    """(heads,): one over the share of the volume that is the structure, beside the median structure, capped."""
+    inside = [(t.distances[: t.band] > 0).sum(axis=0) + (t.distances[t.band :] > 0).sum(axis=0) / max(t.far_share, 1e-6)
+              for t in targets]  # fmt: skip
+    volumes = np.maximum(np.sum(inside, axis=0), 1.0)
+    return torch.from_numpy(np.clip(np.median(volumes) / volumes, 1 / LARGEST_ALPHA, LARGEST_ALPHA)).float()
+
+
+def joint(logits: Tensor, batch: Batch, tolerance_mm: float = 1.0) -> Tensor:
+    """Sum over the heads of alpha (|logit - distance| about the surface, in mm, + cross entropy), plus what stage 1
+    taught.
+
+    The logit is a signed distance in mm; its chance of being inside is sigmoid(logit / `SURE_MM`). The distance term
+    makes a surface smooth between the points that were drawn, the cross entropy sets it where the labels change.
+    """
+    if not isinstance(batch, JointBatch):
+        raise TypeError("the joint loss needs the batches of a JointSampler")
+    near = torch.exp(-batch.distances_mm.abs() / tolerance_mm) + 0.02
+    apart = ((logits - batch.distances_mm).abs() * near).sum(dim=(0, 1)) / near.sum(dim=(0, 1))
+    odds = logits / SURE_MM
+    inside = (batch.distances_mm > 0).to(logits.dtype)
+    entropy = F.binary_cross_entropy_with_logits(odds, inside, reduction="none").mean(dim=(0, 1))
+    total = (batch.alphas * (apart + ENTROPY_SHARE * entropy)).sum() / batch.alphas.sum()
+    if batch.taught_mm is None or not bool((batch.teaching > 0).any()):
+        return total
+    said = batch.taught_mm.isfinite()
+    taught = torch.where(said, (batch.taught_mm / SURE_MM).sigmoid(), odds.detach().sigmoid())
+    lesson = F.binary_cross_entropy_with_logits(odds, taught, reduction="none").mean(dim=(0, 1))
+    return total + ENTROPY_SHARE * (batch.teaching * lesson).sum() / batch.alphas.sum()

@@ -15,10 +15,11 @@ LAYERS = [
     {"anatomy", "space"},
     {"data", "metrics", "shapes", "phantom", "vessels", "pictures", "faults"},
     {"learning", "rules"},
+    {"models"},
     {"stages"},
     {"config"},
     {"pipeline", "scoring", "resize"},
-    {"demo"},
+    {"demo", "embedding", "rendering", "atlas"},
     {"cli"},
     {"__main__"},
 ]

@@ -16,17 +16,18 @@ from heartmend.data import Case, Cohort, Run, discover_cohort, write_json
 from heartmend.data.labels import Other
 from heartmend.errors import ConfigError, HeartmendError, RunError
 from heartmend.learning.loop import Step
-from heartmend.stages.fit import fit
+from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse_cohort
 from heartmend.stages.handover import heads_of
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import refine
+from heartmend.stages.unify import unify
 from heartmend.stages.workers import cores, keep_memory
 
 log = logging.getLogger(__name__)
 
-VERBS = ("prepare", "fit", "refine", "fuse")
-Verb = Literal["prepare", "fit", "refine", "fuse"]
+VERBS = ("prepare", "fit", "refine", "fuse", "unify")
+Verb = Literal["prepare", "fit", "refine", "fuse", "unify"]
 
 
 class Watcher:
@@ -60,7 +61,7 @@ class Request:
     other: Other = "error"
     device: str = "auto"
     workers: int = 0
-    until: Verb = "fuse"
+    until: Verb = "unify"
     resume: bool = True
 
 
@@ -151,6 +152,27 @@ def _mend(
     watcher.verb("fuse", len(todo))
     outcomes = fuse_cohort(folder, cohort, todo, config.fuse, structures, request.workers)
     _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
+    if request.until == "fuse":
+        return
+    _unify(folder, cohort, [case for case in todo if case.id not in refused], model, config, request, device, watcher)
+
+
+def _unify(
+    folder: Run, cohort: Cohort, cases: list[Case], model: Path | None, config: Config, request: Request, device: str,
+    watcher: Watcher,
+) -> None:  # fmt: skip
+    if not cases:
+        return
+    if all(structure.kind == "tube" for structure in cohort.anatomy.structures):
+        log.warning("unify: anatomy %s has thin vessels alone, and no template can hold them", cohort.anatomy.name)
+        return
+    steps = sum(phase.steps for phase in (*config.unify.template_phases, *config.unify.phases))
+    watcher.verb("unify", steps)
+    torch.set_num_threads(cores())
+    unify(
+        folder, cohort, cases, model, FitSettings().phases, config.unify,
+        seed=config.seed, device=device, workers=request.workers, progress=_fit_progress(watcher),
+    )  # fmt: skip
 
 
 def _collected(outcomes: Iterable[tuple[str, Exception | None]], refused: dict[str, str], watcher: Watcher) -> None:

@@ -94,7 +94,9 @@ def demo(
         cohort = out / "cohort"
         console.print(f"Making {count} phantom hearts, spoiling them as networks do, with CT images ...")
         write_cohort(cohort, count, seed, cores(), spacing_mm=1.4)
-        request = Request(labels=cohort / "labels_noisy", out=out / "mended", images=cohort / "images", device=device)
+        request = Request(
+            labels=cohort / "labels_noisy", out=out / "mended", images=cohort / "images", device=device, until="fuse"
+        )
         result = watched(request, load_config("fast"))
         console.print(score_folders(cohort / "labels_true", cohort / "labels_noisy", result.out / "labels", anatomy))
         for path in draw_pictures(cohort, result.out / "labels", out / "pictures", anatomy):

@@ -29,9 +29,10 @@ Teacher = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class JointBatch(Batch):
-    """alphas: (heads,) what each head counts; taught_mm: (b, p, heads) what stage 1 says, NaN where it says nothing;
-    teaching: (heads,) how much it counts."""
+    """present: (b, heads) which structures each case has; alphas: (heads,) what each head counts; taught_mm:
+    (b, p, heads) what stage 1 says, NaN where it says nothing; teaching: (heads,) how much that counts."""
 
+    present: Tensor
     alphas: Tensor
     taught_mm: Tensor | None
     teaching: Tensor
@@ -64,6 +65,7 @@ class JointSampler(PointSampler):
         about = [np.flatnonzero((np.abs(t.distances[:, list(thin)]) < near).any(axis=1)) for t in targets]
         self._strata = [_Stratum.of(rows, device) for rows in [*inside, about]]
         self._alphas = _alphas(targets).to(device)
+        self._present = torch.from_numpy(np.stack([t.present for t in targets])).to(device)
 
     def draw(self, step: int, cases: int, points: int, band_share: float) -> JointBatch:
         """`points` points in each of `cases` cases; of those that the structures leave `FAR_SHARE` lie off the band."""
@@ -98,7 +100,8 @@ class JointSampler(PointSampler):
         weights = 1 / expected.clamp(min=1e-12)
         return JointBatch(
             cases=rows, points=centres, distances_mm=distances,
-            weights=(weights / weights.mean(dim=1, keepdim=True)).float(), alphas=self._alphas,
+            weights=(weights / weights.mean(dim=1, keepdim=True)).float(), present=self._present[rows],
+            alphas=self._alphas,
             taught_mm=None if self.teacher is None else self.teacher(rows, centres), teaching=self._teaching,
         )  # fmt: skip
 
@@ -143,11 +146,13 @@ def joint(logits: Tensor, batch: Batch, tolerance_mm: float = 1.0) -> Tensor:
     """
     if not isinstance(batch, JointBatch):
         raise TypeError("the joint loss needs the batches of a JointSampler")
-    near = torch.exp(-batch.distances_mm.abs() / tolerance_mm) + 0.02
-    apart = ((logits - batch.distances_mm).abs() * near).sum(dim=(0, 1)) / near.sum(dim=(0, 1))
+    # A structure that a case lacks is no lesson about its place.
+    asked = batch.present[:, None].to(logits.dtype)
+    near = (torch.exp(-batch.distances_mm.abs() / tolerance_mm) + 0.02) * asked
+    apart = ((logits - batch.distances_mm).abs() * near).sum(dim=(0, 1)) / near.sum(dim=(0, 1)).clamp(min=1e-6)
     odds = logits / SURE_MM
     inside = (batch.distances_mm > 0).to(logits.dtype)
-    entropy = F.binary_cross_entropy_with_logits(odds, inside, reduction="none").mean(dim=(0, 1))
+    entropy = (F.binary_cross_entropy_with_logits(odds, inside, reduction="none") * asked).mean(dim=(0, 1))
     total = (batch.alphas * (apart + ENTROPY_SHARE * entropy)).sum() / batch.alphas.sum()
     if batch.taught_mm is None or not bool((batch.teaching > 0).any()):
         return total

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Run, write_json, write_npz
+from heartmend.data import Case, Cohort, Run, read_labels, write_json, write_npz
 from heartmend.errors import RunError
 from heartmend.faults import Stairs
 from heartmend.learning.targets import STEP_MM
@@ -97,6 +97,12 @@ def load_fields(path: Path) -> dict[str, npt.NDArray[np.int8]]:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: no refined shapes there: run `heartmend refine` first ({error})") from error
+
+
+def fused_labels(run: Run, cohort: Cohort, case: Case, roi: Roi) -> Labels:
+    """The fused map of a case in the anatomy's ids, on the source voxels in its ROI; BadInputError if there is none."""
+    volume = read_labels(run.result_path(case.labels_path), cohort.anatomy, cohort.other, cohort.file_ids)
+    return np.ascontiguousarray(volume.labels[roi.source_box()])
 
 
 def heads_of(anatomy: Anatomy, structures: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, int]:

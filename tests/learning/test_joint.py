@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from heartmend.learning.joint import ENTROPY_SHARE, SURE_MM, JointBatch, JointSampler, joint
+from heartmend.learning.joint import ENTROPY_SHARE, SURE_MM, JointBatch, JointSampler, joint, shape_as_teacher
 from heartmend.learning.losses import loss_by_name, whole_volume_dice
 from heartmend.learning.points import Batch
 from heartmend.learning.targets import Target
+from heartmend.shapes import CodeBook, TemplateShape
 from support.hearts import small_heart, target_of
 
 IDS = (3, 5, 9)
@@ -128,3 +129,16 @@ def test_other_batches_are_refused(targets: list[Target]) -> None:
     other = Batch(batch.cases, batch.points, batch.distances_mm, batch.weights)
     with pytest.raises(TypeError, match="JointSampler"):
         joint(batch.distances_mm, other)
+
+
+def test_a_shape_teaches_its_own_heads_of_each_case_its_own(targets: list[Target]) -> None:
+    shape = TemplateShape(("LV", "RV"), side=8, controls=5)
+    with torch.no_grad():
+        shape.table.copy_(torch.randn(shape.table.shape, generator=torch.Generator().manual_seed(0)))
+    codes = shape.new_codes(2)
+    codes["affine"][1, 0, 3] = 0.3
+    teacher = shape_as_teacher(shape, CodeBook(["a", "b"], codes), [0, 1], 3, CPU)
+    batch = JointSampler(targets, CPU, thin=[2], teacher=teacher, teaching=[1, 1, 0]).draw(0, 2, 100, 0.8)
+    assert batch.taught_mm is not None
+    assert batch.taught_mm[..., 2].isnan().all()
+    torch.testing.assert_close(batch.taught_mm[..., :2], shape(batch.points, codes), rtol=1e-5, atol=1e-5)

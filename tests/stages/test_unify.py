@@ -83,7 +83,7 @@ def test_done_is_done_and_a_changed_map_is_learned_again(model_path: Path, mende
     steps: list[Step] = []
     assert fitted(mended, progress=lambda step, _: steps.append(step)) == model_path
     assert steps == []
-    folder, cohort = mended
+    folder, _ = mended
     other = SMALL.model_copy(update={"points": 501})
     before = model_path.read_bytes()
     # Stopped in the second fit, it goes on from there and ends as one that was never stopped.

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from heartmend.learning.points import Batch, PointSampler
 from heartmend.learning.targets import STEP_MM, Target
+from heartmend.shapes.base import Shape
+from heartmend.shapes.codes import CodeBook
 
 SURE_MM = 0.25
 """A voxel that lies so deep in a shape of distances has the log odds 1."""
@@ -90,14 +92,14 @@ class JointSampler(PointSampler):
         flat = (self._starts[rows][:, None] + picks).reshape(-1)
         distances = (self._distances[flat].float() * STEP_MM).reshape(len(rows), points, -1)
         centres = self._centres(flat).reshape(len(rows), points, 3)
-        expected = near / band * (picks < band) + far / (rest / self._far_shares[rows][:, None]).clamp(min=1) * (
-            picks >= band
-        )
+        in_band = picks < band
+        expected = torch.where(in_band, near / band, far / rest.clamp(min=1))
         member = [distances[..., head] > 0 for head in range(distances.shape[-1])]
         member.append((distances[..., list(self._thin)].abs() < THIN_MM).any(dim=-1))
         for stratum, count, within in zip(self._strata, counts, member, strict=True):
             expected = expected + within * (count / stratum.counts[rows].clamp(min=1))[:, None]
-        weights = 1 / expected.clamp(min=1e-12)
+        # A listed voxel off the band stands for all those that are not listed.
+        weights = torch.where(in_band, 1.0, 1 / self._far_shares[rows][:, None]) / expected.clamp(min=1e-12)
         return JointBatch(
             cases=rows, points=centres, distances_mm=distances,
             weights=(weights / weights.mean(dim=1, keepdim=True)).float(), present=self._present[rows],
@@ -135,6 +137,21 @@ def _alphas(targets: Sequence[Target]) -> Tensor:
               for t in targets]  # fmt: skip
     volumes = np.maximum(np.sum(inside, axis=0), 1.0)
     return torch.from_numpy(np.clip(np.median(volumes) / volumes, 1 / LARGEST_ALPHA, LARGEST_ALPHA)).float()
+
+
+def shape_as_teacher(
+    shape: Shape, codes: CodeBook, columns: Sequence[int], heads: int, device: torch.device
+) -> Teacher:
+    """What a fitted shape of distances says of its heads, which are these columns of `heads`; NaN of the others."""
+    shape, codes, columns = shape.to(device), codes.to(device), list(columns)
+
+    @torch.no_grad()
+    def teach(rows: Tensor, points: Tensor) -> Tensor:
+        said = torch.full((*points.shape[:2], heads), float("nan"), device=device)
+        said[..., columns] = shape(points, codes.at(rows))
+        return said
+
+    return teach
 
 
 def joint(logits: Tensor, batch: Batch, tolerance_mm: float = 1.0) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ DETAIL_STEP = 1 / 8
 FIELD_STEP = 1 / 1024
 """Of the half box: about 0.08 mm."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
+_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
+"""What reading a broken file can raise."""
 
 
 def pack(model: HeartModel) -> dict[str, np.ndarray]:
@@ -84,6 +87,7 @@ def rounded(model: HeartModel) -> HeartModel:
 
 def save_heart_model(path: Path, model: HeartModel) -> None:
     """Write a model as one file, whole or not at all; the same model always gives the same bytes."""
+    model = rounded(model)
     table = {
         "format": FORMAT, "format_version": FORMAT_VERSION, "ids": list(model.codes.ids),
         "shape": model.shape.settings(), "anatomy": model.anatomy.model_dump(mode="json"),
@@ -125,6 +129,15 @@ def load_heart_model(path: Path) -> HeartModel:
             {id: tuple(names) for id, names in table["absent"].items()},
             {name: Calibre(**calibre) for name, calibre in table["calibres"].items()}, table["about"],
         )  # fmt: skip
-    except (OSError, zipfile.BadZipFile, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         raise BadInputError(f"{path}: is no heart model of Heartmend ({error}); give a file that `heartmend unify` "
                             "wrote, OUT/run/unify/model.zip") from error  # fmt: skip

@@ -74,8 +74,9 @@ def surface(depth_mm: npt.NDArray[np.float32], grid: Grid) -> Mesh | None:
     """The surface where a depth (x, y, z) on a grid crosses zero, closed at the grid's end; None if it never does."""
     if not (depth_mm > 0).any():
         return None
-    edge = -float(min(grid.spacing_mm))
-    padded = np.pad(depth_mm, 1, constant_values=edge)
+    # As deep outside beyond the end as inside before it: the surface lies on the grid's face.
+    padded = -np.abs(np.pad(depth_mm, 1, mode="edge"))
+    padded[1:-1, 1:-1, 1:-1] = depth_mm
     # A value of just zero would make triangles without area.
     padded[np.abs(padded) < _TINY_MM] = -_TINY_MM
     points, triangles, _, _ = marching_cubes(padded, 0.0, gradient_direction="ascent", allow_degenerate=False)

@@ -23,7 +23,7 @@ from heartmend.errors import ConfigError, FitError
 from heartmend.learning.begin import begin_template
 from heartmend.learning.checkpoint import load_fit, load_model, save_fit
 from heartmend.learning.details import with_details
-from heartmend.learning.joint import JointSampler, Teacher
+from heartmend.learning.joint import JointSampler, shape_as_teacher
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
@@ -106,6 +106,7 @@ def unify(
     bulky = heads_of(anatomy, without=("tube",))
     if not bulky:
         raise ConfigError(f"anatomy {anatomy.name} has thin vessels alone; a template needs a bulky structure")
+    teach = {anatomy.by_name(name).name: weight for name, weight in settings.teach.items()}
     cases = sorted(cases, key=lambda case: case.id)
     ids = [case.id for case in cases]
     folder = run.folder(VERB)
@@ -141,8 +142,8 @@ def unify(
     sampler = JointSampler(
         targets, where, seed, positives=settings.positives,
         thin=[at for at in range(len(heads)) if at not in columns],
-        teacher=_teacher(first, columns, len(heads), where) if any(settings.teach.values()) else None,
-        teaching=[settings.teach.get(name, 0.0) for name in heads],
+        teacher=shape_as_teacher(*first, columns, len(heads), where) if first and any(teach.values()) else None,
+        teaching=[teach.get(name, 0.0) for name in heads],
     )  # fmt: skip
     fitting = Fit(
         shape.to(where), codes.to(where), sampler, settings.phases,
@@ -239,23 +240,6 @@ def _template(
     side, controls = coarsest.side or 48, coarsest.controls or 6
     shape, codes = begin_template(bulky, targets, middle_of, side, controls)
     return shape, codes, None
-
-
-def _teacher(
-    stage1: tuple[TemplateShape, CodeBook] | None, columns: list[int], heads: int, device: torch.device
-) -> Teacher | None:
-    """What stage 1 says of the heads that it has."""
-    if stage1 is None:
-        return None
-    shape, codes = stage1[0].to(device), stage1[1].to(device)
-
-    @torch.no_grad()
-    def teach(rows: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        said = torch.full((*points.shape[:2], heads), float("nan"), device=device)
-        said[..., columns] = shape(points, codes.at(rows))
-        return said
-
-    return teach
 
 
 class _Keeper:

@@ -32,7 +32,7 @@ def targets() -> list[Target]:
 
 
 def test_a_small_structure_gets_as_many_points_as_a_large_one(targets: list[Target]) -> None:
-    sampler = JointSampler(targets[:1], CPU, positives=80, thin=[2])
+    sampler = JointSampler(targets[:1], CPU, positives=80)
     batch = sampler.draw(0, 4, 1000, 0.8)
     assert batch.points.shape == (1, 1000, 3)
     inside = (batch.distances_mm[0] > 0).sum(dim=0)
@@ -42,14 +42,14 @@ def test_a_small_structure_gets_as_many_points_as_a_large_one(targets: list[Targ
 
 
 def test_a_case_without_the_structure_gives_other_points(targets: list[Target]) -> None:
-    batch = JointSampler(targets, CPU, positives=100, thin=[2]).draw(3, 4, 600, 0.8)
+    batch = JointSampler(targets, CPU, positives=100).draw(3, 4, 600, 0.8)
     assert (batch.distances_mm[1, :, 2] < 0).all()
     assert batch.present.tolist() == [[True, True, True], [True, True, False]]
     assert batch.points.abs().max() < 1
 
 
 def test_the_labels_at_the_points_are_those_of_the_map(targets: list[Target]) -> None:
-    batch = JointSampler(targets, CPU, positives=100, thin=[2]).draw(1, 4, 600, 0.8)
+    batch = JointSampler(targets, CPU, positives=100).draw(1, 4, 600, 0.8)
     for row, labels in enumerate((heart(1), heart(2, vessel=False))):
         i, j, k = ((batch.points[row] + 1) * 16).long().unbind(1)
         there = labels[i, j, k]
@@ -58,14 +58,14 @@ def test_the_labels_at_the_points_are_those_of_the_map(targets: list[Target]) ->
 
 
 def test_a_draw_depends_on_seed_and_step_alone(targets: list[Target]) -> None:
-    one, two = (JointSampler(targets, CPU, seed=5, thin=[2]) for _ in range(2))
+    one, two = (JointSampler(targets, CPU, seed=5) for _ in range(2))
     assert torch.equal(one.draw(7, 4, 300, 0.8).points, two.draw(7, 4, 300, 0.8).points)
     assert not torch.equal(one.draw(8, 4, 300, 0.8).points, two.draw(7, 4, 300, 0.8).points)
 
 
 def test_weights_undo_the_bias(targets: list[Target]) -> None:
     """A mean with the weights is one over the whole volume, though a third of the points lie about the vessel."""
-    sampler = JointSampler(targets[:1], CPU, positives=200, thin=[2])
+    sampler = JointSampler(targets[:1], CPU, positives=200)
     shares = np.zeros(3)
     for step in range(60):
         batch = sampler.draw(step, 1, 1500, 0.8)
@@ -138,7 +138,7 @@ def test_a_shape_teaches_its_own_heads_of_each_case_its_own(targets: list[Target
     codes = shape.new_codes(2)
     codes["affine"][1, 0, 3] = 0.3
     teacher = shape_as_teacher(shape, CodeBook(["a", "b"], codes), [0, 1], 3, CPU)
-    batch = JointSampler(targets, CPU, thin=[2], teacher=teacher, teaching=[1, 1, 0]).draw(0, 2, 100, 0.8)
+    batch = JointSampler(targets, CPU, teacher=teacher, teaching=[1, 1, 0]).draw(0, 2, 100, 0.8)
     assert batch.taught_mm is not None
     assert batch.taught_mm[..., 2].isnan().all()
     torch.testing.assert_close(batch.taught_mm[..., :2], shape(batch.points, codes), rtol=1e-5, atol=1e-5)

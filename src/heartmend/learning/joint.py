@@ -18,9 +18,10 @@ from heartmend.shapes.codes import CodeBook
 SURE_MM = 0.25
 """A voxel that lies so deep in a shape of distances has the log odds 1."""
 LARGEST_ALPHA = 4.0
-THIN_MM = 2.5
-"""How far from a thin vessel its points reach."""
-THIN_SHARE = 0.35
+FINE_MM = 2.5
+"""How far from the surface of a fine structure, one of an alpha of at least `FINE_ALPHA`, its points reach."""
+FINE_ALPHA = 2.0
+FINE_SHARE = 0.45
 FAR_SHARE = 0.1
 ENTROPY_SHARE = 0.3
 """What a unit of cross entropy counts beside a millimetre."""
@@ -41,8 +42,8 @@ class JointBatch(Batch):
 
 
 class JointSampler(PointSampler):
-    """Draws in each step the same number of points inside each structure, whatever its size, points about thin
-    vessels, points of the band and background."""
+    """Draws in each step the same number of points inside each structure, whatever its size, points about the surfaces
+    of small ones, points of the band and background."""
 
     def __init__(
         self,
@@ -51,22 +52,21 @@ class JointSampler(PointSampler):
         seed: int = 0,
         *,
         positives: int = 1000,
-        thin: Sequence[int] = (),
         teacher: Teacher | None = None,
         teaching: Sequence[float] = (),
     ) -> None:
-        """positives: points inside each structure in a step, over all its cases; thin: columns of thin vessels;
-        teacher, teaching: what stage 1 says, and how much that counts for each head."""
+        """positives: points inside each structure in a step, over all its cases; teacher, teaching: what stage 1 says,
+        and how much that counts for each head."""
         super().__init__(targets, device, seed)
         self.positives, self.teacher = positives, teacher
         heads = targets[0].distances.shape[1]
         self._teaching = torch.tensor(list(teaching) or [0.0] * heads, device=device)
         inside = [[np.flatnonzero(t.distances[:, head] > 0) for t in targets] for head in range(heads)]
-        near = round(THIN_MM / STEP_MM)
-        self._thin = tuple(thin)
-        about = [np.flatnonzero((np.abs(t.distances[:, list(thin)]) < near).any(axis=1)) for t in targets]
-        self._strata = [_Stratum.of(rows, device) for rows in [*inside, about]]
         self._alphas = _alphas(targets).to(device)
+        self._fine = torch.nonzero(self._alphas >= FINE_ALPHA).flatten().tolist()
+        near = round(FINE_MM / STEP_MM)
+        about = [np.flatnonzero((np.abs(t.distances[:, self._fine]) < near).any(axis=1)) for t in targets]
+        self._strata = [_Stratum.of(rows, device) for rows in [*inside, about]]
         self._present = torch.from_numpy(np.stack([t.present for t in targets])).to(device)
 
     def draw(self, step: int, cases: int, points: int, band_share: float) -> JointBatch:
@@ -74,7 +74,7 @@ class JointSampler(PointSampler):
         generator = torch.Generator(device=self.device).manual_seed(self.seed * 1_000_003 + step)
         rows = self._some_cases(cases, generator)
         each = max(min(round(self.positives / len(rows)), points // (2 * len(self._strata))), 1)
-        counts = [*[each] * (len(self._strata) - 1), round(THIN_SHARE * points) if self._thin else 0]
+        counts = [*[each] * (len(self._strata) - 1), round(FINE_SHARE * points) if self._fine else 0]
         far = round(FAR_SHARE * points)
         near = points - sum(counts) - far
         band, rest = self._bands[rows][:, None], self._rests[rows][:, None]
@@ -94,8 +94,9 @@ class JointSampler(PointSampler):
         centres = self._centres(flat).reshape(len(rows), points, 3)
         in_band = picks < band
         expected = torch.where(in_band, near / band, far / rest.clamp(min=1))
+        near_mm = round(FINE_MM / STEP_MM) * STEP_MM
         member = [distances[..., head] > 0 for head in range(distances.shape[-1])]
-        member.append((distances[..., list(self._thin)].abs() < THIN_MM).any(dim=-1))
+        member.append((distances[..., self._fine].abs() < near_mm).any(dim=-1))
         for stratum, count, within in zip(self._strata, counts, member, strict=True):
             expected = expected + within * (count / stratum.counts[rows].clamp(min=1))[:, None]
         # A listed voxel off the band stands for all those that are not listed.
@@ -133,9 +134,7 @@ class _Stratum:
 
 def _alphas(targets: Sequence[Target]) -> Tensor:
     """(heads,): one over the share of the volume that is the structure, beside the median structure, capped."""
-    inside = [(t.distances[: t.band] > 0).sum(axis=0) + (t.distances[t.band :] > 0).sum(axis=0) / max(t.far_share, 1e-6)
-              for t in targets]  # fmt: skip
-    volumes = np.maximum(np.sum(inside, axis=0), 1.0)
+    volumes = np.maximum(np.sum([target.volumes for target in targets], axis=0), 1.0)
     return torch.from_numpy(np.clip(np.median(volumes) / volumes, 1 / LARGEST_ALPHA, LARGEST_ALPHA)).float()
 
 

@@ -41,6 +41,12 @@ class Target:
     centroids: npt.NDArray[np.float32]
     present: npt.NDArray[np.bool_]
 
+    @property
+    def volumes(self) -> npt.NDArray[np.float64]:
+        """(heads,) how many cells lie in each structure, estimated from those that are listed."""
+        inside = self.distances > 0
+        return inside[: self.band].sum(axis=0) + inside[self.band :].sum(axis=0) / max(self.far_share, 1e-6)
+
     def of_heads(self, columns: Sequence[int]) -> Target:
         """The same points with some of the structures alone."""
         picked = list(columns)

@@ -1,6 +1,6 @@
 """The model of a whole data set: one function and a code for each heart, as a file that others can use."""
 
-from heartmend.models.archive import load_heart_model, rounded, save_heart_model
+from heartmend.models.archive import load_heart_model, rounded, rounded_template, save_heart_model
 from heartmend.models.decide import choose_thresholds, decide, margin_mm, probability
 from heartmend.models.heart_model import Heart, HeartModel, fields_on, labels_on
 
@@ -15,5 +15,6 @@ __all__ = [
     "margin_mm",
     "probability",
     "rounded",
+    "rounded_template",
     "save_heart_model",
 ]

@@ -1,7 +1,8 @@
 """A heart model as one file: a zip of model.safetensors, model.json and MODEL_CARD.md.
 
-All numbers are in model.safetensors, rounded to what is worth keeping: the template in eighths of a millimetre,
-details in eighths and of open nodes alone. What is not a number is in model.json. No pickle, and any zip tool opens it.
+All numbers are in model.safetensors, rounded to what is worth keeping: the template in eighths of a millimetre about
+its surfaces, details in eighths and of open nodes alone. What is not a number is in model.json. No pickle, and any zip
+tool opens it.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ from heartmend.vessels import Calibre
 
 FORMAT, FORMAT_VERSION = "heartmend-model", 1
 TENSORS, TABLE, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
-DISTANCE_STEP_MM = 1 / 8
+LEVELS_MM = np.concatenate([np.arange(17) / 8, np.arange(3, 7)]).astype(np.float32)
+"""What a distance is rounded to, on either side: exact about the surface, coarse where only the side matters."""
 DETAIL_STEP = 1 / 8
-FIELD_STEP = 1 / 1024
-"""Of the half box: about 0.08 mm."""
+FIELD_STEP = 1 / 512
+"""Of the half box: about 0.15 mm, so at most 0.08 mm off."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _ERRORS = (OSError, zipfile.BadZipFile, zlib.error, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
 """What reading a broken file can raise."""
@@ -46,10 +48,10 @@ def pack(model: HeartModel) -> dict[str, np.ndarray]:
     detail = np.clip(np.rint(codes["detail"] / DETAIL_STEP), -127, 127).astype(np.int8)
     open_ = detail.any(axis=2)
     field = np.clip(np.rint(codes["field"] / FIELD_STEP), -(2**15), 2**15 - 1).astype(np.int16)
-    table = np.rint(shape.template.table.detach().cpu().numpy() / DISTANCE_STEP_MM)
     return {
         # One structure after the other, which packs far better than one cell after the other.
-        "template.distance": np.ascontiguousarray(np.clip(table, -127, 127).astype(np.int8).T),
+        "template.level": np.ascontiguousarray(_level(shape.template.table.detach().cpu().numpy()).T),
+        "template.levels_mm": LEVELS_MM,
         **{f"net.{name}": w.detach().cpu().numpy().astype(np.float16) for name, w in shape.net.state_dict().items()},
         "codes.affine": codes["affine"].astype(np.float32),
         # The high and the low byte apart: most high bytes are 0 or -1.
@@ -67,8 +69,9 @@ def unpack(tensors: dict[str, np.ndarray], shape: UnifiedShape, ids: list[str]) 
     detail = np.zeros((len(ids), nodes, shape.channels), dtype=np.float32)
     detail[open_] = tensors["codes.detail.values"].astype(np.float32) * DETAIL_STEP
     field = (tensors["codes.field.high"].astype(np.int16) << 8) | tensors["codes.field.low"]
+    distance = _distance(tensors["template.level"].T, tensors["template.levels_mm"])
     with torch.no_grad():
-        shape.template.table.copy_(torch.from_numpy(tensors["template.distance"].T * np.float32(DISTANCE_STEP_MM)))
+        shape.template.table.copy_(torch.from_numpy(distance))
         for name, weight in shape.net.state_dict().items():
             weight.copy_(torch.from_numpy(tensors[f"net.{name}"].astype(np.float32)))
     codes = {
@@ -82,7 +85,24 @@ def unpack(tensors: dict[str, np.ndarray], shape: UnifiedShape, ids: list[str]) 
 def rounded(model: HeartModel) -> HeartModel:
     """The model as it will be when it was written and read."""
     shape, codes = unpack(pack(model), UnifiedShape(**model.shape.settings()), list(model.codes.ids))
-    return replace(model, shape=shape, codes=codes)
+    return replace(model, shape=shape.eval(), codes=codes)
+
+
+def rounded_template(shape: UnifiedShape, codes: CodeBook) -> CodeBook:
+    """Round the shape's template as a file would, in place; returns the codes with their fields rounded so too."""
+    with torch.no_grad():
+        shape.template.table.copy_(torch.from_numpy(_distance(_level(shape.template.table.cpu().numpy()), LEVELS_MM)))
+        field = (codes.values["field"] / FIELD_STEP).round() * FIELD_STEP
+    return CodeBook(codes.ids, {**codes.values, "field": field})
+
+
+def _level(distance_mm: np.ndarray) -> np.ndarray:
+    level = np.searchsorted((LEVELS_MM[1:] + LEVELS_MM[:-1]) / 2, np.abs(distance_mm))
+    return (np.sign(distance_mm) * level).astype(np.int8)
+
+
+def _distance(level: np.ndarray, levels_mm: np.ndarray) -> np.ndarray:
+    return (np.sign(level) * levels_mm[np.abs(level)]).astype(np.float32)
 
 
 def save_heart_model(path: Path, model: HeartModel) -> None:
@@ -94,7 +114,7 @@ def save_heart_model(path: Path, model: HeartModel) -> None:
         "thresholds": model.thresholds, "frames": {id: roi.to_dict() for id, roi in model.frames.items()},
         "absent": {id: names for id, names in model.absent.items() if names},
         "calibres": {name: asdict(calibre) for name, calibre in model.calibres.items()}, "about": model.about,
-        "steps": {"template.distance": DISTANCE_STEP_MM, "codes.field": FIELD_STEP, "codes.detail": DETAIL_STEP},
+        "steps": {"codes.field": FIELD_STEP, "codes.detail": DETAIL_STEP},
     }  # fmt: skip
     parts = {
         TENSORS: encode_tensors(pack(model)),

@@ -109,8 +109,7 @@ def encode_case(
             points=settings.points,
         ).run(_Quiet())  # fmt: skip
     book = with_details(shape, book, [target], settings.error_mm)
-    thin = [at for at, name in enumerate(shape.heads) if name not in shape.template.heads]
-    sampler = JointSampler([target], here, seed, positives=settings.points // 50, thin=thin)
+    sampler = JointSampler([target], here, seed, positives=settings.points // 50)
     Fit(shape, book, sampler, [settings.detailing], cases_per_step=1, points=settings.points).run(_Quiet())
     return {name: code.detach() for name, code in book.values.items()}
 

@@ -29,7 +29,15 @@ from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
 from heartmend.learning.targets import Target, make_target
 from heartmend.metrics import dice
-from heartmend.models import HeartModel, choose_thresholds, decide, fields_on, rounded, save_heart_model
+from heartmend.models import (
+    HeartModel,
+    choose_thresholds,
+    decide,
+    fields_on,
+    rounded,
+    rounded_template,
+    save_heart_model,
+)
 from heartmend.models.card import model_card
 from heartmend.models.heart_model import Fields
 from heartmend.shapes import CodeBook, TemplateShape, UnifiedShape
@@ -138,10 +146,11 @@ def unify(
     torch.manual_seed(seed)
     shape = UnifiedShape(tuple(heads), template.settings(), settings.side, settings.channels, settings.width)
     shape.template.load_state_dict(template.state_dict())
+    # Details make good what rounding took from the template.
+    codes = rounded_template(shape, codes)
     codes = with_details(shape, codes, targets, settings.error_mm)
     sampler = JointSampler(
         targets, where, seed, positives=settings.positives,
-        thin=[at for at in range(len(heads)) if at not in columns],
         teacher=shape_as_teacher(*first, columns, len(heads), where) if first and any(teach.values()) else None,
         teaching=[teach.get(name, 0.0) for name in heads],
     )  # fmt: skip

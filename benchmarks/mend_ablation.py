@@ -23,9 +23,8 @@ from rich.table import Table
 
 from heartmend.anatomy import load_anatomy
 from heartmend.config import Config, load_config
-from heartmend.metrics import summarise
+from heartmend.evaluate import evaluate_folders
 from heartmend.pipeline import Request, run
-from heartmend.scoring import score_rows
 
 SURELY_THE_LABEL = 1e6
 """A weight with which no shape ever wins against a label."""
@@ -87,13 +86,13 @@ def main() -> None:
         began = time.monotonic()
         done = run(Request(asked.cohort / "labels_noisy", out / name), change(load_config(), asked.reference_steps))
         seconds = time.monotonic() - began
-        rows = score_rows(asked.cohort / "labels_true", asked.cohort / "labels_noisy", done.out / "labels", anatomy)
-        found = summarise(rows)
-        gone = {id: s.gone for id, s in found.items()}
-        harmed = sum(len(s.harmed) for s in found.values())
+        before, truth = asked.cohort / "labels_noisy", asked.cohort / "labels_true"
+        found = evaluate_folders(before, done.out, anatomy, truth, keys=("dice", "nsd_1mm")).summary
+        gone = {anatomy.by_name(s.structure).id: s.gone for s in found}
         table.add_row(
             name, *(f"{gone.get(id, float('nan')):.2f}" for id in anatomy.ids),
-            f"{np.mean([g for id, g in gone.items() if id <= 8]):.3f}", str(harmed), f"{seconds:.0f}",
+            f"{np.mean([g for id, g in gone.items() if id <= 8]):.3f}", str(sum(len(s.harmed or ()) for s in found)),
+            f"{seconds:.0f}",
         )  # fmt: skip
         console.print(f"{name}: done in {seconds:.0f} s")
     console.print(table)

@@ -25,9 +25,9 @@ from scipy.ndimage import binary_closing, gaussian_filter, uniform_filter
 from heartmend.anatomy import Anatomy, load_anatomy
 from heartmend.config import load_config
 from heartmend.data import discover_cohort, read_labels
-from heartmend.metrics import score_case, summarise
+from heartmend.evaluate import evaluate_folders
+from heartmend.metrics import Row, catalogue, evaluate_case, summarise
 from heartmend.pipeline import Request, run
-from heartmend.scoring import score_rows
 from heartmend.stages.workers import each
 from heartmend.types import Labels
 
@@ -73,17 +73,18 @@ def _most(labels: Labels, anatomy: Anatomy, blur) -> Labels:
 CLASSICS = {"majority": majority, "joint Gaussian": joint_gaussian, "closing, pieces": closing_and_pieces}
 
 
-def _classic_rows(case_id: str, cohort: Path, anatomy: Anatomy) -> dict[str, list]:
+def _classic_rows(case_id: str, cohort: Path, anatomy: Anatomy) -> dict[str, list[Row]]:
     true, noisy = (discover_cohort(cohort / name, anatomy=anatomy)[case_id] for name in ("labels_true", "labels_noisy"))
     truth, before = read_labels(true.labels_path, anatomy), read_labels(noisy.labels_path, anatomy)
-    ids = [i for i in anatomy.ids if (truth.labels == i).any()]
     spacing = truth.grid.spacing_mm
     found = {}
     for name, method in CLASSICS.items():
         mended = np.zeros_like(before.labels)
         box = _box(before.labels, 6)
         mended[box] = method(before.labels[box], spacing, anatomy)
-        found[name] = score_case(truth.labels, before.labels, mended, spacing, ids, case_id)
+        found[name] = evaluate_case(
+            before.labels, mended, spacing, anatomy, truth.labels, case=case_id, metrics=catalogue(keys=["dice"])
+        )
     return found
 
 
@@ -108,29 +109,29 @@ def main() -> None:
         out = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-")) / "run"
         mended = run(Request(asked.cohort / "labels_noisy", out), load_config(asked.preset)).out / "labels"
         console.print(f"mended in {time.monotonic() - began:.0f} s: {out}")
-    ours = summarise(score_rows(asked.cohort / "labels_true", asked.cohort / "labels_noisy", mended, anatomy))
-    ids = [case.id for case in discover_cohort(asked.cohort / "labels_true", anatomy=anatomy)]
-    classic: dict[str, list] = {name: [] for name in CLASSICS}
+    before, truth = asked.cohort / "labels_noisy", asked.cohort / "labels_true"
+    ours = evaluate_folders(before, mended, anatomy, truth).summary
+    ids = [case.id for case in discover_cohort(truth, anatomy=anatomy)]
+    classic: dict[str, list[Row]] = {name: [] for name in CLASSICS}
     for _, rows, error in each(partial(_classic_rows, cohort=asked.cohort, anatomy=anatomy), ids):
         if rows is None:
             raise SystemExit(f"a classic failed: {error}")
         for name, found in rows.items():
             classic[name] += found
-    others = {name: summarise(rows) for name, rows in classic.items()}
+    gone = {
+        name: {s.structure: s.gone for s in summarise(rows, catalogue(keys=["dice"]))} for name, rows in classic.items()
+    }
 
     table = Table(title=f"{asked.cohort.name}: share of the Dice error gone, and what else changed")
-    for heading in ("structure", "Dice", "nsd 1 mm", "HD95 mm", "pieces off", "gone", *CLASSICS, "harmed"):
+    for heading in ("structure", "Dice", "nsd 1 mm", "HD95, mm", "pieces off", "gone", *CLASSICS, "harmed"):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
-    pair = lambda a, b, digits: f"{a:.{digits}f} > {b:.{digits}f}"  # noqa: E731
-    for id, s in ours.items():
-        table.add_row(
-            anatomy.by_id(id).name, pair(s.noisy.dice, s.mended.dice, 3), pair(s.noisy.nsd, s.mended.nsd, 3),
-            pair(s.noisy.hd95_mm, s.mended.hd95_mm, 1), pair(s.noisy.pieces_off, s.mended.pieces_off, 1),
-            f"[bold]{s.gone:.2f}[/]", *(f"{other[id].gone:.2f}" for other in others.values()),
-            f"{len(s.harmed)}/{s.cases}",
-        )  # fmt: skip
+    for s in ours:
+        pairs = (("dice", 3), ("nsd_1mm", 3), ("hd95_mm", 1), ("pieces_off", 1))
+        means = [" > ".join(f"{s.spreads[key][which].mean:.{digits}f}" for which in "ab") for key, digits in pairs]
+        classics = [f"{found[s.structure]:.2f}" for found in gone.values()]
+        table.add_row(s.structure, *means, f"[bold]{s.gone:.2f}[/]", *classics, f"{len(s.harmed or ())}/{s.cases}")
     console.print(table)
-    large = [s.gone for id, s in ours.items() if id <= 8]
+    large = [s.gone for s in ours if anatomy.by_name(s.structure).id <= 8]
     console.print(f"mean gone over structures 1 to 8: {np.mean(large):.3f}; {time.monotonic() - began:.0f} s in all")
 
 

@@ -37,9 +37,12 @@ def test_version_and_help() -> None:
         "embed",
         "hearts",
         "resize",
-        "score",
+        "evaluate",
         "phantom",
         "demo",
+        "audit",
+        "report",
+        "view",
     ):
         assert command in told.stdout
         assert heartmend(command, "--help").exit_code == 0
@@ -95,3 +98,18 @@ def test_an_unknown_key_of_the_settings_is_named(cohort: Path) -> None:
 @pytest.mark.parametrize("words", [("--other", "drop"), ("--until", "heal")])
 def test_words_that_are_no_choice_are_refused(cohort: Path, words: tuple[str, str]) -> None:
     assert heartmend("run", cohort / "labels", "-o", cohort / "out", *words).exit_code == 2
+
+
+def test_evaluate_tells_compares_and_goes_on(cohort: Path) -> None:
+    words = ("evaluate", cohort / "labels", cohort / "labels", "--workers", 1)
+    told = heartmend(*words, "-r", cohort / "labels", "-o", cohort / "numbers", "--tolerances", "1,4")
+    assert told.exit_code == 0, told.stdout
+    assert "Against the reference" in told.stdout and "2 cases compared, 0 refused" in told.stdout
+    assert "nsd_4mm" in (cohort / "numbers" / "cases.csv").read_text()
+    (cohort / "labels" / "3.nii.gz").write_bytes(b"no volume")
+    told = heartmend(*words, "--metrics", "dice,volume_ml")
+    assert told.exit_code == 3
+    assert "refused 3" in told.stdout and "2 cases compared, 1 refused" in told.stdout
+    assert heartmend(*words, "-o", cohort / "labels" / "x").exit_code == 1
+    assert heartmend(*words, "--metrics", "beauty").exit_code == 1
+    assert heartmend(*words, "--tolerances", "1;2").exit_code == 2

@@ -11,15 +11,15 @@ SOURCE = Path(__file__).parents[1] / "src" / "heartmend"
 # From the ground up. What stands on one line does not import one another, except files after types and errors.
 LAYERS = [
     {"errors", "types"},
-    {"files"},
-    {"anatomy", "space"},
+    {"files", "thinning"},
+    {"anatomy", "space", "tables"},
     {"data", "metrics", "shapes", "phantom", "vessels", "pictures", "faults"},
     {"learning", "rules"},
     {"models"},
     {"stages"},
     {"config"},
-    {"pipeline", "scoring", "resize"},
-    {"demo", "embedding", "rendering", "atlas"},
+    {"pipeline", "evaluate", "resize", "reopen"},
+    {"demo", "audit", "report", "embedding", "rendering", "atlas"},
     {"cli"},
     {"__main__"},
 ]

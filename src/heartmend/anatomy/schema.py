@@ -58,6 +58,11 @@ class Structure(_Table):
     max_surface_mm: Ratio = 10.0
     """Do no harm: how far the mended surface may lie from the one that came in (95th percentile)."""
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What it grows out of, be it a tube or not: `must_touch` and `root`."""
+        return tuple(dict.fromkeys([*self.must_touch, *([self.root] if self.root else [])]))
+
     @field_validator("max_volume_change")
     @classmethod
     def _holds_one(cls, limits: tuple[float, float]) -> tuple[float, float]:

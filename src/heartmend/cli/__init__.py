@@ -9,10 +9,10 @@ import typer
 from rich.logging import RichHandler
 
 from heartmend import __version__
-from heartmend.cli import mend, models, tools
+from heartmend.cli import evaluate, look, mend, models, tools
 from heartmend.cli.terminal import app, console
 
-__all__ = ["app", "mend", "models", "tools"]
+__all__ = ["app", "evaluate", "look", "mend", "models", "tools"]
 
 
 @app.callback(invoke_without_command=True)

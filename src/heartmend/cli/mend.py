@@ -46,7 +46,7 @@ def run(
     OUT/run holds what is needed to resume, explain and repeat it. A run that was cut off goes on where it was.
     Exit status: 0 all mended, 3 some cases refused (OUT/run/refused.json says why), 1 nothing could be done.
     """
-    request = _request(labels, out, images, anatomy, structures, other, device, workers, until, resume)
+    request = request_for(labels, out, images, anatomy, structures, other, device, workers, until, resume)
     with told():
         result = watched(request, load_config("fast" if fast else preset, config))
         say(result)
@@ -62,7 +62,7 @@ def _verb(name: Verb, text: str) -> None:
         other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
         config: ConfigFile = None, resume: Resume = True,
     ) -> None:  # fmt: skip
-        request = _request(labels, out, images, anatomy, structures, other, device, workers, name, resume)
+        request = request_for(labels, out, images, anatomy, structures, other, device, workers, name, resume)
         with told():
             result = watched(request, load_config(preset, config))
             say(result)
@@ -87,7 +87,7 @@ def fuse(
     case: Annotated[str, typer.Option("--explain", metavar="CASE", help="Then show what was changed in CASE.")] = "",
 ) -> None:  # fmt: skip
     """Stage 2: ten masks into one label map by priority, evidence and the rules of anatomy."""
-    request = _request(labels, out, images, anatomy, structures, other, device, workers, "fuse", resume)
+    request = request_for(labels, out, images, anatomy, structures, other, device, workers, "fuse", resume)
     with told():
         result = watched(request, load_config(preset, config))
         say(result)
@@ -148,10 +148,11 @@ def say(result: Result) -> None:
     console.print(f"{len(result.mended)} cases done, {len(result.refused)} refused: {result.out}")
 
 
-def _request(
+def request_for(
     labels: Path, out: Path, images: Path | None, anatomy: str, structures: str, other: str, device: str, workers: int,
     until: str, resume: bool,
 ) -> Request:  # fmt: skip
+    """The request that a command's words mean; what is no choice is a bad parameter."""
     names = tuple(name.strip() for name in structures.split(",") if name.strip())
     if other not in ("error", "keep"):
         raise typer.BadParameter("give error or keep", param_hint="--other")

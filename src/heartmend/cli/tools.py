@@ -50,20 +50,6 @@ def resize(
 
 
 @app.command()
-def score(
-    truth: Annotated[Path, typer.Argument(help="Folder of true label maps.")],
-    before: Annotated[Path, typer.Argument(help="Folder of the label maps before.")],
-    after: Annotated[Path, typer.Argument(help="Folder of the mended label maps.")],
-    anatomy: AnatomyName = "heart", workers: Workers = 0,
-) -> None:  # fmt: skip
-    """Score label maps before and after against truth: Dice, surface Dice at 1 mm, HD95, pieces, cases harmed."""
-    from heartmend.scoring import score_folders
-
-    with told():
-        console.print(score_folders(truth, before, after, load_anatomy(anatomy), workers))
-
-
-@app.command()
 def phantom(
     out: Folder, count: Annotated[int, typer.Option(min=1)] = 12, seed: int = 1,
     spacing_mm: Annotated[float, typer.Option(min=0.4, max=3.0)] = 0.9, workers: Workers = 0,
@@ -84,8 +70,9 @@ def demo(
 ) -> None:  # fmt: skip
     """Make phantom hearts, spoil them, mend them, and show before and after: a table here, pictures in OUT."""
     from heartmend.demo import draw_pictures
+    from heartmend.evaluate import evaluate_folders
+    from heartmend.metrics import summary_tables
     from heartmend.phantom import write_cohort
-    from heartmend.scoring import score_folders
     from heartmend.stages.workers import cores
 
     began = time.monotonic()
@@ -98,7 +85,8 @@ def demo(
             labels=cohort / "labels_noisy", out=out / "mended", images=cohort / "images", device=device, until="fuse"
         )
         result = watched(request, load_config("fast"))
-        console.print(score_folders(cohort / "labels_true", cohort / "labels_noisy", result.out / "labels", anatomy))
+        found = evaluate_folders(cohort / "labels_noisy", result.out, anatomy, cohort / "labels_true")
+        console.print(summary_tables(found.summary, found.metrics, anatomy))
         for path in draw_pictures(cohort, result.out / "labels", out / "pictures", anatomy):
             console.print(f"picture: {path}")
         say(result)

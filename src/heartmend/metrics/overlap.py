@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from heartmend.types import Mask
 
 
 def dice(a: Mask, b: Mask) -> float:

@@ -1,34 +1,69 @@
-"""Distances between the surfaces of two masks, in mm on the true spacing.
+"""Distances between the surfaces of two segments, in mm on the true spacing.
 
-A surface is the mask's voxels with a face on the outside, each counted once; the volume's own border is outside. Other
-tools weigh surface elements by area or count differently and differ by many points: numbers compare only within one
-implementation at one tolerance.
+A surface is the mask's voxels with a face on the outside, each counted once; the volume's own border is outside. Tools
+that weigh surface elements by area differ from those that count voxels: numbers compare only within one definition at
+one tolerance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import edt
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
 
-from heartmend.metrics.crop import Mask, crop_to_union
-
-Distances = NDArray[np.float32]
+from heartmend.metrics.segment import Segment, points_mm, segments
+from heartmend.types import FloatArray, Mask
 
 TOLERANCE_MM = 1.0
 
 
-def surface_distances(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> tuple[Distances, Distances]:
-    """Distance (mm) of each surface voxel of `a` to the surface of `b`, and the other way; neither may be empty."""
-    a, b = crop_to_union(a, b)
-    edge_a, edge_b = a & ~binary_erosion(a), b & ~binary_erosion(b)
-    anisotropy = tuple(float(s) for s in spacing_mm)
-    to_b = edt.edt(~edge_b, anisotropy=anisotropy)[edge_a]
-    to_a = edt.edt(~edge_a, anisotropy=anisotropy)[edge_b]
-    return to_b, to_a
+@dataclass(frozen=True, eq=False)
+class SurfaceDistances:
+    """Of each surface voxel of two segments the distance (mm) to the other's surface, there and back.
+
+    Where just one of the two is empty there are none, and `missing_mm`, the diagonal of the box about the other, stands
+    for them all; where both are, they agree.
+    """
+
+    there: FloatArray
+    back: FloatArray
+    missing_mm: float | None = None
+
+    def within(self, tolerance_mm: float) -> float:
+        """Normalised surface Dice: the share of both surfaces within the tolerance (Nikolov et al. 2018)."""
+        if self.missing_mm is not None:
+            return float(self.missing_mm == 0)
+        near = np.count_nonzero(self.there <= tolerance_mm) + np.count_nonzero(self.back <= tolerance_mm)
+        return float(near) / (self.there.size + self.back.size)
+
+    def percentile_mm(self, percent: float) -> float:
+        """The larger of the two percentiles, mm; 95 is HD95, 100 the Hausdorff distance."""
+        if self.missing_mm is not None:
+            return self.missing_mm
+        return max(float(np.percentile(self.there, percent)), float(np.percentile(self.back, percent)))
+
+    def mean_mm(self) -> float:
+        """Average symmetric surface distance, mm: the mean over the voxels of both surfaces."""
+        if self.missing_mm is not None:
+            return self.missing_mm
+        return (float(self.there.sum()) + float(self.back.sum())) / (self.there.size + self.back.size)
+
+
+def surface_distances(a: Segment, b: Segment) -> SurfaceDistances:
+    """The distances of two segments in one box."""
+    if not a.voxels or not b.voxels:
+        return SurfaceDistances(np.zeros(0), np.zeros(0), missing_mm=max(a.diagonal_mm, b.diagonal_mm))
+    return SurfaceDistances(_distances_mm(a, b), _distances_mm(b, a))
+
+
+def _distances_mm(a: Segment, b: Segment) -> FloatArray:
+    """From each surface voxel of `a`; those that are surface of `b` too need no search."""
+    apart = points_mm(a.surface & ~b.surface, a.spacing_mm)
+    found = np.zeros(np.count_nonzero(a.surface))
+    if len(apart):
+        found[: len(apart)] = b.surface_tree.query(apart)[0]
+    return found
 
 
 def surface_dice(a: Mask, b: Mask, spacing_mm: Sequence[float], tolerance_mm: float = TOLERANCE_MM) -> float:
@@ -36,7 +71,7 @@ def surface_dice(a: Mask, b: Mask, spacing_mm: Sequence[float], tolerance_mm: fl
 
     Two empty masks agree (1); one empty mask does not (0).
     """
-    return surface_scores(a, b, spacing_mm, tolerance_mm)[0]
+    return surface_distances(*segments((a, b), spacing_mm)).within(tolerance_mm)
 
 
 def hd95(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> float:
@@ -44,26 +79,9 @@ def hd95(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> float:
 
     If one mask is empty: the diagonal of the box about the other.
     """
-    return surface_scores(a, b, spacing_mm)[1]
+    return surface_distances(*segments((a, b), spacing_mm)).percentile_mm(95)
 
 
 def assd(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> float:
     """Average symmetric surface distance, mm; if one mask is empty, the diagonal of the box about the other."""
-    return surface_scores(a, b, spacing_mm)[2]
-
-
-def surface_scores(
-    a: Mask, b: Mask, spacing_mm: Sequence[float], tolerance_mm: float = TOLERANCE_MM
-) -> tuple[float, float, float]:
-    """Surface Dice, hd95 and assd of two masks at the price of one."""
-    a, b = crop_to_union(a, b)
-    if not a.any() or not b.any():
-        if a.any() == b.any():
-            return 1.0, 0.0, 0.0
-        diagonal = float(np.linalg.norm(np.array(a.shape) * np.asarray(spacing_mm)))
-        return 0.0, diagonal, diagonal
-    to_b, to_a = surface_distances(a, b, spacing_mm)
-    count = to_b.size + to_a.size
-    near = int((to_b <= tolerance_mm).sum()) + int((to_a <= tolerance_mm).sum())
-    worst = max(float(np.percentile(to_b, 95)), float(np.percentile(to_a, 95)))
-    return near / count, worst, (float(to_b.sum()) + float(to_a.sum())) / count
+    return surface_distances(*segments((a, b), spacing_mm)).mean_mm()

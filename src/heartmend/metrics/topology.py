@@ -1,40 +1,61 @@
-"""What holds together: pieces, holes, and the agreement of centrelines."""
+"""What holds together: pieces, cavities, tunnels, and the Euler number that counts all three."""
 
 from __future__ import annotations
 
-import cc3d
-import fill_voids
-import numpy as np
-from skimage.morphology import skeletonize
+from typing import Literal, NamedTuple
 
-from heartmend.metrics.crop import Mask, crop_to_union
+import cc3d
+import numpy as np
+
+from heartmend.types import Mask
+
+
+class BettiNumbers(NamedTuple):
+    """How many pieces (26 neighbours), tunnels and cavities (joined by faces) a mask has."""
+
+    pieces: int
+    tunnels: int
+    cavities: int
+
+    @property
+    def euler(self) -> int:
+        """The Euler number: pieces - tunnels + cavities."""
+        return self.pieces - self.tunnels + self.cavities
+
+
+def betti_numbers(mask: Mask) -> BettiNumbers:
+    """Count pieces and cavities; the tunnels are what is then missing to the Euler number."""
+    found, closed = pieces(mask), holes(mask)
+    return BettiNumbers(found, found + closed - euler_number(mask), closed)
 
 
 def pieces(mask: Mask) -> int:
     """Number of pieces that do not touch, not even by a corner (26-connectivity)."""
-    (mask,) = crop_to_union(mask)
-    _, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
-    return int(count)
+    return _components(mask, 26)
 
 
 def holes(mask: Mask) -> int:
     """Number of cavities: outside voxels, joined by faces, that no path by faces leads out of."""
-    (mask,) = crop_to_union(mask)
-    filled = fill_voids.fill(mask)
-    _, count = cc3d.connected_components(filled & ~mask, connectivity=6, return_N=True)
+    return _components(~np.pad(mask, 1), 6) - 1
+
+
+def euler_number(mask: Mask) -> int:
+    """Euler number of the union of the closed voxels: corners - edges + faces - voxels, each counted once.
+
+    Voxels that share no more than a corner are joined, so this goes with 26-connected pieces: a ball has 1, a ring 0,
+    a hollow ball 2, and a tree with `n` loops 1 - n.
+    """
+    body = np.pad(mask, 1)
+    x, y, z = body[1:] | body[:-1], body[:, 1:] | body[:, :-1], body[:, :, 1:] | body[:, :, :-1]
+    xy, xz, yz = x[:, 1:] | x[:, :-1], x[:, :, 1:] | x[:, :, :-1], y[:, :, 1:] | y[:, :, :-1]
+    corners = xy[:, :, 1:] | xy[:, :, :-1]
+    return _count(corners) - _count(xy, xz, yz) + _count(x, y, z) - _count(body)
+
+
+def _components(mask: Mask, connectivity: Literal[6, 26]) -> int:
+    _, count = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
     return int(count)
 
 
-def cldice(a: Mask, b: Mask) -> float:
-    """Centreline Dice (Shit et al. 2021): each mask's skeleton inside the other; 1 for two empty masks."""
-    a, b = crop_to_union(a, b)
-    if not a.any() and not b.any():
-        return 1.0
-    line_a, line_b = skeletonize(a), skeletonize(b)
-    precision = _count(line_a & b) / max(_count(line_a), 1)
-    recall = _count(line_b & a) / max(_count(line_b), 1)
-    return 2 * precision * recall / max(precision + recall, 1e-9)
-
-
-def _count(mask: Mask) -> int:
-    return int(np.count_nonzero(mask))
+def _count(*masks: Mask) -> int:
+    return sum(int(np.count_nonzero(mask)) for mask in masks)

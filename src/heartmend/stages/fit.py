@@ -199,7 +199,7 @@ class _Keeper:
     ) -> None:  # fmt: skip
         self._folder, self._seconds, self._heads, self._progress = folder, seconds, heads, progress
         self._validate = validate
-        self._saved = time.monotonic()
+        self._saved = self._logged = time.monotonic()
         self._phase, self._best = 0, -1.0
         self._whole: float | None = None
 
@@ -210,7 +210,7 @@ class _Keeper:
         self._rows = csv.writer(self._file)
         if fresh:
             columns = ["step", "phase", "loss", "training_dice", "whole_volume_dice", "peak_memory_mb"]
-            self._rows.writerow([*columns, *(f"dice_{name}" for name in self._heads)])
+            self._rows.writerow([*columns, *(f"dice_{name}" for name in self._heads), "seconds"])
         self._board = SummaryWriter(str(self._folder / "tensorboard"))
         return self
 
@@ -223,7 +223,9 @@ class _Keeper:
         mean = float(np.mean(dice))
         whole = "" if self._whole is None else round(self._whole, 5)
         row = [step.number, step.phase + 1, round(step.loss, 6), round(mean, 5), whole, step.peak_memory_bytes >> 20]
-        self._rows.writerow([*row, *(round(d, 5) for d in dice)])
+        now = time.monotonic()
+        self._rows.writerow([*row, *(round(d, 5) for d in dice), round(now - self._logged, 2)])
+        self._logged = now
         self._file.flush()
         self._board.add_scalar("loss", step.loss, step.number)
         self._board.add_scalar("dice/training", mean, step.number)

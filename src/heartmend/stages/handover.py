@@ -30,25 +30,28 @@ class Prepared:
     """A case in the unit frame. labels: (n, n, n), 255 unknown; source: the mended map in the ROI's source box.
 
     radii_mm: for each thin vessel the radius of its whole tree as it came, from which the cohort learns how wide
-    such trees are.
+    such trees are; roughness_mm2: how rough the surface of every other structure is, from which it learns how smooth
+    they can be.
     """
 
     case_id: str
     roi: Roi
     labels: Labels
     source: Labels
-    stairs: Stairs | None
+    stairs: tuple[Stairs, ...]
     changes: tuple[Change, ...]
     radii_mm: dict[str, float]
+    roughness_mm2: dict[str, float]
 
     def save(self, run: Run) -> None:
         """Write the case into the run folder."""
         write_npz(run.case_path(PREPARED, self.case_id, ".npz"), {"labels": self.labels, "source": self.source})
         about = {
             "roi": self.roi.to_dict(),
-            "stairs": None if self.stairs is None else asdict(self.stairs),
+            "stairs": [asdict(stairs) for stairs in self.stairs],
             "changes": [change.to_dict() for change in self.changes],
             "radii_mm": self.radii_mm,
+            "roughness_mm2": self.roughness_mm2,
         }
         write_json(run.case_path(PREPARED, self.case_id, ".json"), about)
 
@@ -62,9 +65,16 @@ class Prepared:
                 labels, source = arrays["labels"], arrays["source"]
         except (OSError, ValueError, KeyError) as error:
             raise RunError(f"{path}: case {case_id} is not prepared; run `heartmend prepare` ({error})") from error
-        stairs = None if about["stairs"] is None else Stairs(**about["stairs"])
+        stairs = tuple(Stairs(**stairs) for stairs in about["stairs"])
         changes = tuple(Change.from_dict(change) for change in about["changes"])
-        return cls(case_id, Roi.from_dict(about["roi"]), labels, source, stairs, changes, about["radii_mm"])
+        roi, radii, roughness = Roi.from_dict(about["roi"]), about["radii_mm"], about["roughness_mm2"]
+        return cls(case_id, roi, labels, source, stairs, changes, radii, roughness)
+
+    @property
+    def stairs_mm(self) -> float:
+        """How thick the slices were that the map was drawn on, over all axes; 0 when they were not thick."""
+        spacing = self.roi.grid.spacing_mm
+        return float(np.linalg.norm([stairs.thickness * spacing[stairs.axis] for stairs in self.stairs]))
 
 
 def tube_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[float, float]]]:
@@ -76,6 +86,16 @@ def tube_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[flo
         for name, radius_mm in about["radii_mm"].items():
             radii.setdefault(name, []).append((radius_mm, voxel_mm))
     return radii
+
+
+def roughnesses_mm2(run: Run, case_ids: Iterable[str]) -> dict[str, list[float]]:
+    """For each structure how rough it is in every prepared case that has it."""
+    found: dict[str, list[float]] = {}
+    for case_id in case_ids:
+        about = json.loads(run.case_path(PREPARED, case_id, ".json").read_text(encoding="utf-8"))
+        for name, value in about["roughness_mm2"].items():
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def save_fields(path: Path, fields: Fields) -> None:

@@ -15,7 +15,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.data import Case, Cohort, Run, fingerprint, write_npz
-from heartmend.faults import find_stairs, without_stairs
+from heartmend.faults import Stairs, find_stairs, without_stairs
+from heartmend.learning.targets import without_crumbs
+from heartmend.learning.trust import roughness_mm2
 from heartmend.rules import Change, apply_rules
 from heartmend.space import Roi
 from heartmend.space.roi import CT_WINDOW_HU
@@ -48,22 +50,30 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     volume = cohort.read_labels(case)
     labels, grid = volume.labels, volume.grid
     roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
-    stairs, changes = None, list[Change]()
+    stairs, changes = tuple[Stairs, ...](), list[Change]()
     if settings.mend_faults:
         bulky = [s.id for s in anatomy.structures if s.kind != "tube"]
         stairs = find_stairs(labels, bulky)
-        if stairs is not None:
-            labels = without_stairs(labels, stairs, grid.spacing_mm, bulky)
-        labels, changes = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
+        if stairs:
+            # What is drawn between two slices would spread their stray voxels.
+            labels, changes = apply_rules(labels, grid, anatomy, only=("salt",))
+        for one in stairs:
+            labels = without_stairs(labels, one, grid.spacing_mm, bulky)
+        labels, more = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
+        changes += more
     radii_mm = {
         s.name: round(tree_radius_mm(measure_tree(labels == s.id, grid.spacing_mm)), 4)
         for s in anatomy.structures
         if s.kind == "tube"
     }
-    return Prepared(
-        case.id, roi, roi.resample_labels(labels, settings.resolution),
-        np.ascontiguousarray(labels[roi.source_box()]), stairs, tuple(changes), radii_mm,
-    )  # fmt: skip
+    source = np.ascontiguousarray(labels[roi.source_box()])
+    rough = {
+        s.name: round(roughness_mm2(without_crumbs(source == s.id), grid.spacing_mm), 5)
+        for s in anatomy.structures
+        if s.kind != "tube" and np.any(source == s.id)
+    }
+    cells = roi.resample_labels(labels, settings.resolution)
+    return Prepared(case.id, roi, cells, source, stairs, tuple(changes), radii_mm, rough)
 
 
 def mark(cohort: Cohort, case: Case, settings: PrepareSettings) -> str:

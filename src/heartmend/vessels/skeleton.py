@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import cc3d
 import edt
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import cKDTree
-from skimage.morphology import skeletonize
 
+from heartmend.thinning import thin
 from heartmend.types import FloatArray, Mask
 from heartmend.vessels.tree import NO_BRIDGE, CentreTree, Spacing
 
@@ -24,14 +23,7 @@ def trace(mask: Mask, spacing_mm: Spacing) -> CentreTree:
     """
     if not mask.any():
         return CentreTree(np.zeros((0, 3)), np.zeros((0, 2), np.intp), np.zeros(0), np.zeros(0, np.intp))
-    skeleton = skeletonize(mask).astype(bool) & mask
-    pieces, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
-    found = np.bincount(pieces[skeleton], minlength=count + 1) > 0
-    for lost in np.flatnonzero(~found[1:]) + 1:  # the thinning can eat a small even block whole
-        voxels = np.argwhere(pieces == lost)
-        middle = voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))]
-        skeleton[tuple(middle)] = True
-
+    skeleton = thin(mask)
     index = np.argwhere(skeleton)
     points = index * np.asarray(spacing_mm, float)
     depth = edt.edt(mask, anisotropy=spacing_mm)[skeleton].astype(float)

@@ -1,0 +1,62 @@
+"""The command that compares label maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from heartmend.anatomy import load_anatomy
+from heartmend.cli.terminal import SOME_REFUSED, AnatomyName, Other, Workers, app, console, progress_bar, told
+
+Maps = "Folder of label maps, an nnU-Net v2 data set, or the OUT of a run; "
+Reference = Annotated[Optional[Path], typer.Option("--reference", "-r", help=f"{Maps}such as the truth.")]  # noqa: UP045
+Tables = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the tables: CSV, Parquet, JSON.")]  # noqa: UP045
+
+
+@app.command()
+def evaluate(
+    a: Annotated[Path, typer.Argument(help=f"{Maps}such as those before mending.")],
+    b: Annotated[Path, typer.Argument(help=f"{Maps}such as the mended ones.")],
+    reference: Reference = None, out: Tables = None,
+    tolerances: Annotated[str, typer.Option(help="Of the surface Dice, in mm.")] = "0.5,1,2,3",
+    metrics: Annotated[str, typer.Option(help="These alone, such as dice,hd95_mm; all unless given.")] = "",
+    anatomy: AnatomyName = "heart", other: Other = "error", workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Compare two sets of label maps: B with A, or both with a reference; a table here, all numbers in OUT.
+
+    Overlap, surface distances, centrelines, pieces, holes, roughness, contacts; per case and structure, with mean, sd,
+    median, 95 % intervals and a paired test. Exit status: 0 all compared, 3 some cases refused, 1 none compared.
+    """
+    from heartmend.evaluate import evaluate_folders, refuse_inputs, write_evaluation
+    from heartmend.metrics import summary_tables
+
+    tolerances_mm, keys = _numbers(tolerances), [key.strip() for key in metrics.split(",") if key.strip()]
+    if other not in ("error", "keep"):
+        raise typer.BadParameter("give error or keep", param_hint="--other")
+    with told():
+        structures = load_anatomy(anatomy)
+        if out is not None:
+            refuse_inputs(out, *(folder for folder in (a, b, reference) if folder is not None))
+        with progress_bar() as bar:
+            task = bar.add_task("evaluate", total=None, note="")
+            found = evaluate_folders(
+                a, b, structures, reference, tolerances_mm=tolerances_mm, keys=keys, other=other, workers=workers,  # type: ignore[arg-type]
+                progress=lambda done, total, case: bar.update(task, completed=done, total=total, note=case),
+            )  # fmt: skip
+        console.print(summary_tables(found.summary, found.metrics, structures))
+        for case, why in found.refused.items():
+            console.print(f"[bold red]refused {case}[/]: {why}", highlight=False, soft_wrap=True)
+        console.print(f"{len({row.case for row in found.rows})} cases compared, {len(found.refused)} refused")
+        if out is not None:
+            console.print(f"tables: {', '.join(str(path) for path in write_evaluation(found, out))}")
+    if found.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter("give numbers in mm, such as 0.5,1,2", param_hint="--tolerances") from error

@@ -1,0 +1,35 @@
+"""Contact and gap of boxes, by hand."""
+
+import numpy as np
+import pytest
+
+from heartmend.metrics.contact import contact_mm2, gap_mm
+
+
+def box(*ranges: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros((20, 20, 20), bool)
+    mask[tuple(slice(*at) for at in ranges)] = True
+    return mask
+
+
+def test_two_boxes_face_to_face() -> None:
+    a, b = box((2, 8), (3, 7), (4, 9)), box((8, 12), (5, 12), (4, 6))
+    assert contact_mm2(a, b, (9.0, 0.5, 2.0)) == contact_mm2(b, a, (9.0, 0.5, 2.0)) == 2 * 2 * 0.5 * 2.0
+    assert gap_mm(a, b, (9.0, 0.5, 2.0)) == 0
+
+
+def test_a_corner_is_no_contact_and_no_gap() -> None:
+    a, b = box((2, 5), (2, 5), (2, 5)), box((5, 8), (5, 8), (5, 8))
+    assert contact_mm2(a, b, (1, 1, 1)) == 0
+    assert gap_mm(a, b, (1, 1, 1)) == 0
+
+
+@pytest.mark.parametrize(("off", "gap"), [((3, 0, 0), 2 * 0.5), ((0, 3, 0), 2 * 1.0), ((0, 3, 3), np.hypot(2, 4))])
+def test_the_gap_is_between_the_voxels_faces(off: tuple[int, int, int], gap: float) -> None:
+    a = box((2, 5), (2, 5), (2, 5))
+    b = np.roll(box((4, 5), (4, 5), (4, 5)), off, axis=(0, 1, 2))
+    assert gap_mm(a, b, (0.5, 1.0, 2.0)) == pytest.approx(gap)
+
+
+def test_no_gap_to_nothing() -> None:
+    assert gap_mm(box((2, 5), (2, 5), (2, 5)), np.zeros((20, 20, 20), bool), (1, 1, 1)) is None

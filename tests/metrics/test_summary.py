@@ -1,0 +1,131 @@
+"""Many rows in few numbers, and these as tables and on a screen."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from heartmend.anatomy import load_anatomy
+from heartmend.metrics import Row, catalogue, flat_tables, summarise, summary_tables
+
+HEART = load_anatomy("heart")
+KEYS = ("dice", "nsd_1mm", "hd95_mm", "volume_ml", "pieces", "cldice")
+METRICS = catalogue(keys=KEYS)
+
+
+def pair(case: str, a: dict[str, float], b: dict[str, float], structure: str = "LV") -> list[Row]:
+    """A case's rows against a reference."""
+    return [
+        Row(case, structure, "a", "reference", True, True, a),
+        Row(case, structure, "b", "reference", True, True, b),
+    ]
+
+
+def scores(dice: float, nsd: float = 0.9) -> dict[str, float]:
+    return {"dice": dice, "nsd_1mm": nsd, "hd95_mm": 2.0}
+
+
+def test_gone_is_the_share_of_the_mean_error_taken_away() -> None:
+    rows = pair("1", scores(0.90), scores(0.95)) + pair("2", scores(0.80), scores(0.95))
+    (found,) = summarise(rows, METRICS)
+    assert found.spreads["dice"]["a"].mean == pytest.approx(0.85)
+    assert found.gone == pytest.approx(1 - 0.05 / 0.15)
+    assert (found.cases, found.harmed) == (2, ())
+    assert found.tests["dice"].difference == pytest.approx(0.1)
+    assert found.tests["dice"].rank_biserial == 1
+
+
+def test_harm_needs_both_overlap_and_surface_to_fall() -> None:
+    rows = [
+        *pair("1", scores(0.90, 0.90), scores(0.85, 0.90)),
+        *pair("2", scores(0.90, 0.90), scores(0.85, 0.85)),
+        *pair("3", scores(0.90, 0.90), scores(0.895, 0.895)),
+    ]
+    assert summarise(rows, METRICS)[0].harmed == ("2",)
+    without = [Row(r.case, r.structure, r.labels, r.against, True, True, {"dice": r.values["dice"]}) for r in rows]
+    assert summarise(without, METRICS)[0].harmed is None
+
+
+def test_cases_that_lack_the_structure_in_the_reference_are_counted_apart() -> None:
+    rows = [
+        *pair("1", scores(0.9), scores(0.8)),
+        Row("2", "LV", "a", "reference", True, False, {"dice": 0.0}),
+        Row("2", "LV", "b", "reference", False, False, {"dice": 1.0}),
+        Row("3", "LV", "a", "reference", False, True, {"dice": 0.0}),
+        Row("3", "LV", "b", "reference", True, True, {"dice": 0.7}),
+    ]
+    (found,) = summarise(rows, METRICS)
+    assert (found.cases, found.missing["a"], found.missing["b"], found.extra["a"], found.extra["b"]) == (2, 1, 0, 1, 0)
+    assert found.spreads["dice"]["a"].mean == pytest.approx(0.45)
+    assert found.spreads["dice"]["b"].mean == pytest.approx(0.75)
+
+
+def test_without_a_reference_what_each_map_is_by_itself_is_tested() -> None:
+    rows = []
+    for case, (a, b) in enumerate([(9.0, 1.0), (7.0, 1.0), (5.0, 2.0)]):
+        rows += [
+            Row(str(case), "LV", "a", None, True, True, {"pieces": a}),
+            Row(str(case), "LV", "b", "a", True, True, {"pieces": b, "dice": 0.9}),
+        ]
+    (found,) = summarise(rows, METRICS)
+    assert found.tests["pieces"].difference == pytest.approx(-17 / 3)
+    assert found.tests["pieces"].rank_biserial == -1 and found.tests["pieces"].p == pytest.approx(2 / 8)
+    assert "dice" not in found.tests and found.gone is None and found.harmed is None
+
+
+def test_p_is_corrected_for_the_number_of_structures() -> None:
+    rows = []
+    for case in range(5):
+        rows += pair(str(case), scores(0.8 - case / 100), scores(0.9), "LV")
+        rows += pair(str(case), scores(0.8 + case % 2 / 5), scores(0.9 + case / 100), "LA")
+    one, two = summarise(rows, METRICS)
+    assert one.tests["dice"].p == 2 / 2**5
+    assert one.tests["dice"].p_holm == 2 * one.tests["dice"].p
+    assert two.tests["dice"].p_holm == two.tests["dice"].p
+
+
+def test_flat_tables_hold_everything_with_units() -> None:
+    rows = pair("1", scores(0.9), scores(0.8)) + pair("2", scores(0.9), scores(0.95))
+    tables = {table.name: table for table in flat_tables(rows, METRICS, summarise(rows, METRICS))}
+    assert list(tables) == ["cases", "structures", "summary", "tests"]
+    assert tables["cases"].rows[1] == {
+        "case": "1", "structure": "LV", "labels": "b", "against": "reference", "present": True, "expected": True,
+        "dice": 0.8, "nsd_1mm": 0.9, "hd95_mm": 2.0,
+    }  # fmt: skip
+    assert {c.name: c.unit for c in tables["cases"].columns}["hd95_mm"] == "mm"
+    assert tables["structures"].rows[0]["gone"] == pytest.approx(-0.25)
+    assert {(r["metric"], r["labels"], r["unit"]) for r in tables["summary"].rows} >= {("hd95_mm", "a", "mm")}
+    assert {(r["metric"], r["unit"]) for r in tables["tests"].rows} >= {("dice", "1")}
+    for table in tables.values():
+        names = {column.name for column in table.columns}
+        assert all(set(row) <= names for row in table.rows), table.name
+
+
+def shown(rows: list[Row]) -> str:
+    screen = io.StringIO()
+    Console(file=screen, width=80).print(summary_tables(summarise(rows, METRICS), METRICS, HEART))
+    return screen.getvalue()
+
+
+def test_the_screen_names_everything_in_eighty_columns() -> None:
+    line = {"volume_ml": 140.83, "pieces": 38.0}
+    rows = [
+        *pair("1", {**scores(0.9), **line}, {**scores(0.95), **line, "pieces": 1.0}, "Myocardium"),
+        *pair("1", {"dice": 0.8, "nsd_1mm": 0.8, "hd95_mm": 120.4, "cldice": 0.7},
+              {"dice": 0.5, "nsd_1mm": 0.5, "hd95_mm": 130.2, "cldice": 0.9}, "Coronary"),
+    ]  # fmt: skip
+    text = shown(rows)
+    for piece in ("Myocardium", "Coronary", "0.900→0.950", "+50%", "120.40→130.20", "1/1", "0.700 → 0.900", "HD95, mm",
+                  "volume, ml", "38.0→1.0 (1)"):  # fmt: skip
+        assert piece in text
+    assert "…" not in text and max(len(line.rstrip()) for line in text.splitlines()) <= 80
+
+
+def test_the_screen_without_a_reference() -> None:
+    text = shown([
+        Row("1", "LV", "a", None, True, True, {"pieces": 3.0}),
+        Row("1", "LV", "b", "a", True, True, scores(0.75)),
+        Row("2", "LV", "b", "a", False, True, {"dice": 0.25}),
+    ])  # fmt: skip
+    assert "0.500" in text and "b against a" in text and "gone" not in text
+    assert "LV: b lacks it in 1 cases" in text

@@ -29,12 +29,12 @@ from heartmend.anatomy import load_anatomy
 from heartmend.config import load_config
 from heartmend.data import discover_cohort, read_labels
 from heartmend.embedding import embed
-from heartmend.metrics import dice, summarise
+from heartmend.evaluate import evaluate_folders
+from heartmend.metrics import dice
 from heartmend.models import HeartModel, labels_on, load_heart_model
-from heartmend.models.surfaces import surfaces_of
+from heartmend.models.surfaces import is_watertight, surfaces_of
 from heartmend.pipeline import Request, run
 from heartmend.rendering import unified_model
-from heartmend.scoring import score_rows
 from heartmend.stages.workers import cores, keep_memory
 
 WANTED = {"Myocardium": 0.98, "LA": 0.98, "LV": 0.98, "RA": 0.98, "RV": 0.98, "Aorta": 0.98, "PA": 0.96, "LAA": 0.94,
@@ -112,7 +112,7 @@ def main() -> None:
     console.print(f"model {file.stat().st_size:,} bytes; the fused maps at 128 cubed, gzipped: {packed:,} bytes")
     console.print(f"unify: {wall:.0f} s on the clock, {cpu:.0f} s of CPU on {cores()} cores (0: it was done before)")
     console.print(f"a case at 128 cubed: median {np.median(seconds):.2f} s, slowest {max(seconds):.2f} s")
-    tight = sum(mesh.is_watertight for mesh in meshes.values())
+    tight = sum(is_watertight(mesh) for mesh in meshes.values())
     console.print(f"surfaces of case {model.codes.ids[0]}: {tight} of {len(meshes)} watertight")
     large = [share for name, (_, _, share) in gone.items() if ANATOMY.by_name(name).id <= 6]
     if large:
@@ -133,8 +133,8 @@ def embedded(cohort: Path, out: Path, places: str, config) -> dict[str, tuple[fl
         shutil.copy(cohort / "labels_true" / path.name, out / "new_true" / path.name)
     run(Request(out / "seen", out / "seen_run"), config)
     embed(unified_model(out / "seen_run"), out / "new", out / "new_run")
-    rows = score_rows(out / "new_true", out / "new", out / "new_run" / "labels", ANATOMY)
-    return {ANATOMY.by_id(id).name: (s.noisy.dice, s.mended.dice, s.gone) for id, s in summarise(rows).items()}
+    found = evaluate_folders(out / "new", out / "new_run" / "labels", ANATOMY, out / "new_true").summary
+    return {s.structure: (s.spreads["dice"]["a"].mean, s.spreads["dice"]["b"].mean, s.gone) for s in found}
 
 
 if __name__ == "__main__":

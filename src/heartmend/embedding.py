@@ -82,7 +82,7 @@ def embed(
         shape = run.folder("fit") / "model.safetensors"
         save_model(shape, model.shape.template, _book(placed))
         heads = heads_of(model.anatomy, without=("tube",))
-        left(refine(run, shape, list(placed), heads, RefineSettings(), workers), "refine")
+        left(refine(run, shape, list(placed), heads, RefineSettings(), workers, model.least_roughness_mm2), "refine")
         fused = fuse_cohort(run, cohort, todo(), FuseSettings(), workers=workers, calibres=model.calibres)
         left(((case.id, None, error) for case, _, error in fused), "fuse")
         starts = {case: placed[case.id] for case in todo()}

@@ -12,7 +12,8 @@ import pytest
 from heartmend.anatomy import load_anatomy
 from heartmend.errors import ConfigError
 from heartmend.models.mesh_files import write_glb, write_meshes, write_stl, write_vtp
-from heartmend.models.surfaces import Mesh, claim, surface, surfaces_of
+from heartmend.models.surfaces import claim, is_watertight, surface, surfaces_of, volume_mm3
+from heartmend.pictures import Mesh
 from heartmend.space import Grid
 from support.models import CENTRES_MM, RADIUS_MM, frame, two_balls
 
@@ -25,21 +26,21 @@ TETRAHEDRON = Mesh(
 
 
 def test_volume_and_watertightness_by_hand() -> None:
-    assert TETRAHEDRON.volume_mm3 == pytest.approx(1 / 6)
-    assert TETRAHEDRON.is_watertight
-    assert not Mesh(TETRAHEDRON.points, TETRAHEDRON.triangles[:3]).is_watertight
+    assert volume_mm3(TETRAHEDRON) == pytest.approx(1 / 6)
+    assert is_watertight(TETRAHEDRON)
+    assert not is_watertight(Mesh(TETRAHEDRON.vertices_mm, TETRAHEDRON.triangles[:3]))
     turned = TETRAHEDRON.triangles.copy()
     turned[0] = turned[0, ::-1]
-    assert not Mesh(TETRAHEDRON.points, turned).is_watertight
+    assert not is_watertight(Mesh(TETRAHEDRON.vertices_mm, turned))
 
 
 def test_a_ball_is_closed_smooth_and_where_it_is() -> None:
     meshes = surfaces_of(MODEL, MODEL.heart("a"), spacing_mm=1.5)
     assert set(meshes) == {"LV", "RV"}
     for name, mesh in meshes.items():
-        assert mesh.is_watertight
-        assert mesh.volume_mm3 == pytest.approx(BALL_MM3, rel=0.03)
-        radii = np.linalg.norm(mesh.points - np.array(CENTRES_MM[name]), axis=1)
+        assert is_watertight(mesh)
+        assert volume_mm3(mesh) == pytest.approx(BALL_MM3, rel=0.03)
+        radii = np.linalg.norm(mesh.vertices_mm - np.array(CENTRES_MM[name]), axis=1)
         # Of a label map of 2 mm they would lie up to a millimetre off.
         assert abs(radii - RADIUS_MM).max() < 0.35
     assert set(surfaces_of(MODEL, MODEL.heart("a"), 3.0, ["lv"])) == {"LV"}
@@ -49,7 +50,7 @@ def test_bent_hearts_are_closed_too() -> None:
     model = two_balls(spread=0.08, seed=3)
     for id in model.codes.ids:
         for mesh in surfaces_of(model, model.heart(id), spacing_mm=2.5).values():
-            assert mesh.is_watertight and mesh.volume_mm3 > 0
+            assert is_watertight(mesh) and volume_mm3(mesh) > 0
 
 
 def test_what_leaves_the_frame_is_closed_at_its_face() -> None:
@@ -57,8 +58,8 @@ def test_what_leaves_the_frame_is_closed_at_its_face() -> None:
     depth = np.full(grid.shape, -3.0, dtype=np.float32)
     depth[20:, 5:20, 5:20] = 3.0
     mesh = surface(depth, grid)
-    assert mesh is not None and mesh.is_watertight
-    assert mesh.points[:, 0].max() <= 32.0 + 1e-4
+    assert mesh is not None and is_watertight(mesh)
+    assert mesh.vertices_mm[:, 0].max() <= 32.0 + 1e-4
     assert surface(np.full(grid.shape, -1.0, dtype=np.float32), grid) is None
 
 
@@ -66,9 +67,9 @@ def test_values_of_just_zero_make_no_hole() -> None:
     grid = Grid((12, 12, 12), np.diag([1.0, 1.0, 1.0, 1.0]))
     at = np.indices(grid.shape) - 5
     mesh = surface((3 - np.abs(at).max(axis=0)).astype(np.float32), grid)
-    assert mesh is not None and mesh.is_watertight
+    assert mesh is not None and is_watertight(mesh)
     mirrored = surface((3 - np.abs(at).max(axis=0)).astype(np.float32), Grid((12, 12, 12), np.diag([-1.0, 1, 1, 1])))
-    assert mirrored is not None and mirrored.volume_mm3 > 0
+    assert mirrored is not None and volume_mm3(mirrored) > 0
 
 
 def test_structures_do_not_overlap() -> None:
@@ -87,7 +88,7 @@ def test_stl(tmp_path: Path) -> None:
     assert struct.unpack("<I", data[80:84]) == (4,)
     last = np.frombuffer(data[84 + 150 : 84 + 198], dtype="<f4").reshape(4, 3)
     assert last[0] == pytest.approx(np.ones(3) / np.sqrt(3))
-    assert last[1:].tolist() == TETRAHEDRON.points[[1, 2, 3]].tolist()
+    assert last[1:].tolist() == TETRAHEDRON.vertices_mm[[1, 2, 3]].tolist()
 
 
 def test_vtp(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_vtp(tmp_path: Path) -> None:
         return np.frombuffer(data[8:], dtype=dtype).tolist()
 
     assert 'NumberOfPoints="4"' in text and 'NumberOfPolys="4"' in text
-    assert values("Points", "<f4") == TETRAHEDRON.points.ravel().tolist()
+    assert values("Points", "<f4") == TETRAHEDRON.vertices_mm.ravel().tolist()
     assert values("connectivity", "<i8") == TETRAHEDRON.triangles.ravel().tolist()
     assert values("offsets", "<i8") == [3, 6, 9, 12]
     assert values("label", "u1") == [8] * 4
@@ -124,7 +125,7 @@ def test_glb(tmp_path: Path) -> None:
     assert accessor["min"] == [0, 0, 0] and accessor["max"] == [1, 1, 1]
     view = table["bufferViews"][accessor["bufferView"]]
     points = np.frombuffer(body, dtype="<f4", count=12, offset=view["byteOffset"])
-    assert points.tolist() == TETRAHEDRON.points.ravel().tolist()
+    assert points.tolist() == TETRAHEDRON.vertices_mm.ravel().tolist()
     # A point 1 mm towards the head is a thousandth of a metre up.
     matrix = np.array(table["nodes"][2]["matrix"]).reshape(4, 4).T
     assert (matrix @ [0, 0, 1, 1]).tolist() == [0, 0.001, 0, 1]

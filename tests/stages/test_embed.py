@@ -37,7 +37,7 @@ def new_heart() -> np.ndarray:
 
 
 def case_of(labels: np.ndarray) -> Prepared:
-    return Prepared("x", frame(), labels, labels, None, (), {})
+    return Prepared("x", frame(), labels, labels, (), (), {}, {})
 
 
 def noisy(labels: np.ndarray, seed: int = 0) -> np.ndarray:

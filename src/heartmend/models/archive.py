@@ -113,7 +113,8 @@ def save_heart_model(path: Path, model: HeartModel) -> None:
         "shape": model.shape.settings(), "anatomy": model.anatomy.model_dump(mode="json"),
         "thresholds": model.thresholds, "frames": {id: roi.to_dict() for id, roi in model.frames.items()},
         "absent": {id: names for id, names in model.absent.items() if names},
-        "calibres": {name: asdict(calibre) for name, calibre in model.calibres.items()}, "about": model.about,
+        "calibres": {name: asdict(calibre) for name, calibre in model.calibres.items()},
+        "least_roughness_mm2": model.least_roughness_mm2, "about": model.about,
         "steps": {"codes.field": FIELD_STEP, "codes.detail": DETAIL_STEP},
     }  # fmt: skip
     parts = {
@@ -147,7 +148,8 @@ def load_heart_model(path: Path) -> HeartModel:
             shape.eval(), codes, Anatomy.model_validate(table["anatomy"]), table["thresholds"],
             {id: Roi.from_dict(frame) for id, frame in table["frames"].items()},
             {id: tuple(names) for id, names in table["absent"].items()},
-            {name: Calibre(**calibre) for name, calibre in table["calibres"].items()}, table["about"],
+            {name: Calibre(**calibre) for name, calibre in table["calibres"].items()},
+            table["least_roughness_mm2"], table["about"],
         )  # fmt: skip
     except (
         OSError,

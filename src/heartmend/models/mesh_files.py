@@ -14,7 +14,7 @@ import numpy as np
 from heartmend.anatomy import Anatomy
 from heartmend.errors import ConfigError
 from heartmend.files import write_bytes, write_text
-from heartmend.models.surfaces import Mesh
+from heartmend.pictures import Mesh
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
@@ -24,7 +24,7 @@ _MM_TO_GLTF = [0.001, 0, 0, 0, 0, 0, -0.001, 0, 0, 0.001, 0, 0, 0, 0, 0, 1]
 
 def write_stl(path: Path, mesh: Mesh) -> None:
     """Binary STL in mm. Its header says the axes, RAS, as 3D Slicer reads it."""
-    corners = mesh.points[mesh.triangles]
+    corners = mesh.vertices_mm[mesh.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
     record = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -43,9 +43,9 @@ def write_vtp(path: Path, mesh: Mesh, id: int) -> None:
 <VTKFile type="PolyData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
 <PolyData>
 <FieldData><Array type="String" Name="SPACE" NumberOfTuples="1" format="ascii">{space} 0</Array></FieldData>
-<Piece NumberOfPoints="{len(mesh.points)}" NumberOfPolys="{count}">
+<Piece NumberOfPoints="{len(mesh.vertices_mm)}" NumberOfPolys="{count}">
 <CellData Scalars="label">{_vtk_array("label", "UInt8", np.full(count, id, dtype="u1"))}</CellData>
-<Points>{_vtk_array("Points", "Float32", mesh.points.astype("<f4"), 3)}</Points>
+<Points>{_vtk_array("Points", "Float32", mesh.vertices_mm.astype("<f4"), 3)}</Points>
 <Polys>{_vtk_array("connectivity", "Int64", mesh.triangles.astype("<i8"))}{_vtk_array("offsets", "Int64", ends)}</Polys>
 </Piece>
 </PolyData>
@@ -83,7 +83,7 @@ def write_glb(path: Path, meshes: Mapping[str, Mesh], anatomy: Anatomy) -> None:
 
     parts, materials, nodes = [], [], []
     for name, mesh in meshes.items():
-        points = mesh.points.astype("<f4")
+        points = mesh.vertices_mm.astype("<f4")
         corners = {"min": points.min(axis=0).tolist(), "max": points.max(axis=0).tolist()}
         attributes = {
             "POSITION": kept(points, _VERTICES, "VEC3", **corners),
@@ -113,9 +113,9 @@ def write_glb(path: Path, meshes: Mapping[str, Mesh], anatomy: Anatomy) -> None:
 
 def _normals(mesh: Mesh) -> np.ndarray:
     """(n, 3): at each point the mean direction of its triangles, by their area."""
-    a, b, c = (mesh.points[mesh.triangles[:, i]].astype(np.float64) for i in range(3))
+    a, b, c = (mesh.vertices_mm[mesh.triangles[:, i]].astype(np.float64) for i in range(3))
     areas = np.cross(b - a, c - a)
-    total = np.zeros((len(mesh.points), 3))
+    total = np.zeros((len(mesh.vertices_mm), 3))
     for corner in range(3):
         for axis in range(3):
             total[:, axis] += np.bincount(mesh.triangles[:, corner], areas[:, axis], minlength=len(total))

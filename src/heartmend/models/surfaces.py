@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,34 +11,10 @@ from skimage.measure import marching_cubes
 from heartmend.anatomy import Anatomy
 from heartmend.models.decide import Fields, Thresholds, margin_mm
 from heartmend.models.heart_model import Heart, HeartModel, fields_on
+from heartmend.pictures import Mesh
 from heartmend.space import Grid
 
 _TINY_MM = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class Mesh:
-    """A closed surface. points: (n, 3) float32, mm in RAS+; triangles: (m, 3) int32, seen from outside
-    counter-clockwise."""
-
-    points: npt.NDArray[np.float32]
-    triangles: npt.NDArray[np.int32]
-
-    @property
-    def volume_mm3(self) -> float:
-        """The volume within, positive when the triangles face outward."""
-        a, b, c = (self.points[self.triangles[:, i]].astype(np.float64) for i in range(3))
-        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
-
-    @property
-    def is_watertight(self) -> bool:
-        """Whether every edge belongs to two triangles that pass it in opposite directions (or to more such pairs)."""
-        t = self.triangles.astype(np.int64)
-        edges = np.concatenate([t[:, [0, 1]], t[:, [1, 2]], t[:, [2, 0]]])
-        n = len(self.points)
-        there, count = np.unique(edges[:, 0] * n + edges[:, 1], return_counts=True)
-        back, count_back = np.unique(edges[:, 1] * n + edges[:, 0], return_counts=True)
-        return len(t) > 0 and np.array_equal(there, back) and np.array_equal(count, count_back)
 
 
 def surfaces_of(model: HeartModel, heart: Heart, spacing_mm: float = 0.8, names: Iterable[str] = ()) -> dict[str, Mesh]:
@@ -81,4 +56,20 @@ def surface(depth_mm: npt.NDArray[np.float32], grid: Grid) -> Mesh | None:
     padded[np.abs(padded) < _TINY_MM] = -_TINY_MM
     points, triangles, _, _ = marching_cubes(padded, 0.0, gradient_direction="ascent", allow_degenerate=False)
     mesh = Mesh(grid.index_to_world(points - 1).astype(np.float32), triangles.astype(np.int32))
-    return mesh if mesh.volume_mm3 > 0 else Mesh(mesh.points, np.ascontiguousarray(mesh.triangles[:, ::-1]))
+    return mesh if volume_mm3(mesh) > 0 else Mesh(mesh.vertices_mm, np.ascontiguousarray(mesh.triangles[:, ::-1]))
+
+
+def volume_mm3(mesh: Mesh) -> float:
+    """The volume within a closed surface, positive when its triangles face outward."""
+    a, b, c = (mesh.vertices_mm[mesh.triangles[:, i]].astype(np.float64) for i in range(3))
+    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+
+
+def is_watertight(mesh: Mesh) -> bool:
+    """Whether every edge belongs to two triangles that pass it in opposite directions (or to more such pairs)."""
+    t = mesh.triangles.astype(np.int64)
+    edges = np.concatenate([t[:, [0, 1]], t[:, [1, 2]], t[:, [2, 0]]])
+    n = len(mesh.vertices_mm)
+    there, count = np.unique(edges[:, 0] * n + edges[:, 1], return_counts=True)
+    back, count_back = np.unique(edges[:, 1] * n + edges[:, 0], return_counts=True)
+    return len(t) > 0 and np.array_equal(there, back) and np.array_equal(count, count_back)

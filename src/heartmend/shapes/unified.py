@@ -80,7 +80,9 @@ class UnifiedShape(Shape):
             dim=1,
         )  # fmt: skip
         logits: Tensor = self.net(features)
-        return logits.index_add(1, torch.tensor(self._columns, device=points.device), depth).reshape(cases, count, len(self.heads))
+        return logits.index_add(1, torch.tensor(self._columns, device=points.device), depth).reshape(
+            cases, count, len(self.heads)
+        )
 
     def penalty(self, codes: Codes) -> Tensor:
         """|z|² over the open nodes."""

@@ -28,6 +28,7 @@ from heartmend.learning.loop import Fit, Step
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
 from heartmend.learning.targets import Target, make_target
+from heartmend.learning.trust import least_roughness_mm2
 from heartmend.metrics import dice
 from heartmend.models import (
     HeartModel,
@@ -42,7 +43,7 @@ from heartmend.models.card import model_card
 from heartmend.models.heart_model import Fields
 from heartmend.shapes import CodeBook, TemplateShape, UnifiedShape
 from heartmend.space import Roi
-from heartmend.stages.handover import PREPARED, Prepared, fused_labels, heads_of
+from heartmend.stages.handover import PREPARED, Prepared, fused_labels, heads_of, roughnesses_mm2
 from heartmend.stages.tubes import calibres_of
 from heartmend.stages.workers import each
 from heartmend.types import Labels
@@ -175,8 +176,10 @@ def _finish(
     """Write the model, rounded, with the thresholds that suit it so, and its Dice on the maps that it learned."""
     anatomy = cohort.anatomy
     frames = {case.id: Prepared.load(run, case.id).roi for case in cases}
-    calibres = calibres_of(run, [case.id for case in cases])
-    model = rounded(HeartModel(shape, codes, anatomy, {}, frames, absent, calibres))
+    everyone = [case.id for case in cases]
+    least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(run, everyone).items()}
+    known = {name: value for name, value in least.items() if np.isfinite(value)}
+    model = rounded(HeartModel(shape, codes, anatomy, {}, frames, absent, calibres_of(run, everyone), known))
 
     def asked(case: Case) -> tuple[Fields, Labels]:
         roi = frames[case.id]

@@ -169,8 +169,9 @@ def _unify(
     steps = sum(phase.steps for phase in (*config.unify.template_phases, *config.unify.phases))
     watcher.verb("unify", steps)
     torch.set_num_threads(cores())
+    coarse = config.fit.phases if config.fit.shape == "template" else FitSettings().phases
     unify(
-        folder, cohort, cases, model, FitSettings().phases, config.unify,
+        folder, cohort, cases, model, coarse, config.unify,
         seed=config.seed, device=device, workers=request.workers, progress=_fit_progress(watcher),
     )  # fmt: skip
 

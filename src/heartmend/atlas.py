@@ -28,6 +28,7 @@ def draw_hearts(model: HeartModel, out: Path, pair: Sequence[str] = (), count: i
     colours = {s.id: s.colour for s in model.anatomy.structures}
     names = {s.id: s.name for s in model.anatomy.structures}
     drawn = []
+    ends = [model.heart(id) for id in pair]
     modes = principal_modes(model, max(count, 2))
     if count:
         rows = [
@@ -55,7 +56,7 @@ def draw_hearts(model: HeartModel, out: Path, pair: Sequence[str] = (), count: i
         lines.writerow([p.case_id, p.distance_mm, p.unexplained_mm, p.unusual, *np.round(modes.scores[row], 3)])
     drawn.append(out / "hearts.csv")
     write_text(drawn[-1], table.getvalue())
-    if pair:
+    if ends:
         first, second = pair
         strip = [_seen(model, between(model, first, second, share)) for share in SHARES]
         headings = [first, *(f"{100 * share:.0f} %" for share in SHARES[1:-1]), second]

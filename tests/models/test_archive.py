@@ -12,6 +12,7 @@ from safetensors.numpy import load as load_tensors
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.models import labels_on, load_heart_model, rounded, rounded_template, save_heart_model
 from heartmend.models.archive import DETAIL_STEP, FIELD_STEP
+from heartmend.shapes import CodeBook
 from heartmend.vessels import Calibre
 from support.models import two_balls
 
@@ -51,6 +52,17 @@ def test_to_round_is_to_write_and_read(tmp_path: Path) -> None:
         assert torch.equal(code, again.codes.values[name])
     save_heart_model(tmp_path / "twice.zip", again)
     assert (tmp_path / "twice.zip").read_bytes() == (tmp_path / "model.zip").read_bytes()
+
+
+def test_codes_that_lie_otherwise_in_memory_are_written_as_they_are(tmp_path: Path) -> None:
+    """A field that was given more control points comes with its axes in another order in memory."""
+    model = full()
+    codes = {name: code.detach() for name, code in model.codes.values.items()}
+    turned = codes["field"].permute(4, 3, 2, 1, 0).contiguous().permute(4, 3, 2, 1, 0)
+    assert not turned.is_contiguous()
+    save_heart_model(tmp_path / "a.zip", replace(model, codes=CodeBook(model.codes.ids, {**codes, "field": turned})))
+    save_heart_model(tmp_path / "b.zip", model)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
 def test_it_holds_standard_files_and_no_pickle(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_it_holds_every_heart_with_its_thin_vessel(model_path: Path, mended: tup
     for case in mended[1]:
         truth = read_labels(case.labels_path, model.anatomy)
         said = labels_on(model, model.heart(case.id), truth.grid)
-        for id, least in ((3, 0.93), (5, 0.93), (9, 0.7)):
+        for id, least in ((3, 0.9), (5, 0.9), (9, 0.65)):
             a, b = said == id, truth.labels == id
             found = 2 * (a & b).sum() / max(a.sum() + b.sum(), 1) if b.any() else 1.0 - a.any()
             assert found >= least, (case.id, id)

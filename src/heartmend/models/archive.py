@@ -48,9 +48,9 @@ def pack(model: HeartModel) -> dict[str, np.ndarray]:
     detail = np.clip(np.rint(codes["detail"] / DETAIL_STEP), -127, 127).astype(np.int8)
     open_ = detail.any(axis=2)
     field = np.clip(np.rint(codes["field"] / FIELD_STEP), -(2**15), 2**15 - 1).astype(np.int16)
-    return {
+    tensors = {
         # One structure after the other, which packs far better than one cell after the other.
-        "template.level": np.ascontiguousarray(_level(shape.template.table.detach().cpu().numpy()).T),
+        "template.level": _level(shape.template.table.detach().cpu().numpy()).T,
         "template.levels_mm": LEVELS_MM,
         **{f"net.{name}": w.detach().cpu().numpy().astype(np.float16) for name, w in shape.net.state_dict().items()},
         "codes.affine": codes["affine"].astype(np.float32),
@@ -60,6 +60,8 @@ def pack(model: HeartModel) -> dict[str, np.ndarray]:
         "codes.detail.open": np.packbits(open_, axis=1),
         "codes.detail.values": detail[open_],
     }
+    # As the bytes lie in the file; a field that was refined lies otherwise in memory.
+    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
 def unpack(tensors: dict[str, np.ndarray], shape: UnifiedShape, ids: list[str]) -> tuple[UnifiedShape, CodeBook]:

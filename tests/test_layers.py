@@ -15,10 +15,11 @@ LAYERS = [
     {"anatomy", "space", "tables"},
     {"data", "metrics", "shapes", "phantom", "vessels", "pictures", "faults"},
     {"learning", "rules"},
+    {"models"},
     {"stages"},
     {"config"},
     {"pipeline", "evaluate", "resize", "reopen", "check", "review"},
-    {"demo", "audit", "report", "release"},
+    {"demo", "audit", "report", "release", "embedding", "rendering", "atlas"},
     {"cli"},
     {"__main__"},
 ]

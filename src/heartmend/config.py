@@ -14,6 +14,7 @@ from heartmend.stages.fit import FitSettings
 from heartmend.stages.fuse import FuseSettings
 from heartmend.stages.prepare import PrepareSettings
 from heartmend.stages.refine import RefineSettings
+from heartmend.stages.unify import UnifySettings
 
 
 class Config(BaseModel):
@@ -26,6 +27,7 @@ class Config(BaseModel):
     fit: FitSettings = FitSettings()
     refine: RefineSettings = RefineSettings()
     fuse: FuseSettings = FuseSettings()
+    unify: UnifySettings = UnifySettings()
 
 
 def _fast() -> Config:
@@ -34,7 +36,16 @@ def _fast() -> Config:
     short = [
         phase.model_copy(update={"steps": steps}) for phase, steps in zip(full[:4], (60, 50, 60, 100), strict=True)
     ]
-    return Config(prepare=PrepareSettings(resolution=96), fit=FitSettings(phases=tuple(short), points=1500))
+    whole = UnifySettings()
+    return Config(
+        prepare=PrepareSettings(resolution=96),
+        fit=FitSettings(phases=tuple(short), points=1500),
+        unify=UnifySettings(
+            template_phases=tuple(phase.model_copy(update={"steps": 60}) for phase in whole.template_phases),
+            phases=tuple(phase.model_copy(update={"steps": 250}) for phase in whole.phases),
+            resolution=128,
+        ),
+    )
 
 
 def _reference() -> Config:

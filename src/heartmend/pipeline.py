@@ -12,22 +12,23 @@ import torch
 
 from heartmend.anatomy import Anatomy, load_anatomy, write_itksnap_labels, write_slicer_colours
 from heartmend.config import Config
-from heartmend.data import Cohort, Run, discover_cohort, write_json
+from heartmend.data import Case, Cohort, Run, discover_cohort, write_json
 from heartmend.data.labels import Other
 from heartmend.data.out_folder import cannot_write
 from heartmend.errors import ConfigError, HeartmendError, OutputError, RunError
 from heartmend.learning.loop import Step
-from heartmend.stages.fit import fit
+from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse_cohort
 from heartmend.stages.handover import heads_of, warnings_of
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import refine
+from heartmend.stages.unify import unify
 from heartmend.stages.workers import cores, keep_memory
 
 log = logging.getLogger(__name__)
 
-VERBS = ("prepare", "fit", "refine", "fuse")
-Verb = Literal["prepare", "fit", "refine", "fuse"]
+VERBS = ("prepare", "fit", "refine", "fuse", "unify")
+Verb = Literal["prepare", "fit", "refine", "fuse", "unify"]
 
 
 class Watcher:
@@ -62,7 +63,7 @@ class Request:
     other: Other = "error"
     device: str = "auto"
     workers: int = 0
-    until: Verb = "fuse"
+    until: Verb = "unify"
     resume: bool = True
 
 
@@ -97,7 +98,7 @@ def run(request: Request, config: Config, watcher: Watcher | None = None) -> Res
             raise OutputError(cannot_write(folder.out, error)) from error
         _keep_refused(folder, refused)
         mended = _left(cohort, refused)
-        if request.until == "fuse" and (away := folder.withdraw("fuse", mended)):
+        if request.until in ("fuse", "unify") and (away := folder.withdraw("fuse", mended)):
             log.warning("%d results of cases that are not mended any more are in %s", len(away), away[0].parent)
         return Result(folder.out, tuple(mended), refused, warnings)
 
@@ -182,6 +183,28 @@ def _mend(
     watcher.verb("fuse", len(todo))
     outcomes = fuse_cohort(folder, cohort, todo, config.fuse, structures, request.workers)
     _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
+    if request.until == "fuse":
+        return
+    _unify(folder, cohort, [case for case in todo if case.id not in refused], model, config, request, device, watcher)
+
+
+def _unify(
+    folder: Run, cohort: Cohort, cases: list[Case], model: Path | None, config: Config, request: Request, device: str,
+    watcher: Watcher,
+) -> None:  # fmt: skip
+    if not cases:
+        return
+    if all(structure.kind == "tube" for structure in cohort.anatomy.structures):
+        log.warning("unify: anatomy %s has thin vessels alone, and no template can hold them", cohort.anatomy.name)
+        return
+    steps = sum(phase.steps for phase in (*config.unify.template_phases, *config.unify.phases))
+    watcher.verb("unify", steps)
+    torch.set_num_threads(cores())
+    coarse = config.fit.phases if config.fit.shape == "template" else FitSettings().phases
+    unify(
+        folder, cohort, cases, model, coarse, config.unify,
+        seed=config.seed, device=device, workers=request.workers, progress=_fit_progress(watcher),
+    )  # fmt: skip
 
 
 def _collected(outcomes: Iterable[tuple[str, Exception | None]], refused: dict[str, str], watcher: Watcher) -> None:

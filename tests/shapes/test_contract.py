@@ -9,7 +9,12 @@ from heartmend.shapes.render import render
 from heartmend.shapes.tables import cell_centres
 
 HEADS = ("LA", "LV", "RV")
-SMALL = {"template": {"side": 12, "controls": 6}, "decoder": {"code_size": 8}}
+TEMPLATE = {"heads": HEADS[:2], "side": 12, "controls": 6}
+SMALL = {
+    "template": {"side": 12, "controls": 6},
+    "decoder": {"code_size": 8},
+    "unified": {"template": TEMPLATE, "side": 6, "channels": 3, "width": 8},
+}
 ROUNDING = {"rtol": 1e-4, "atol": 1e-4}
 
 

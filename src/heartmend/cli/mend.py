@@ -31,7 +31,7 @@ from heartmend.cli.terminal import (
 from heartmend.config import Config, load_config
 from heartmend.errors import HeartmendError, RunError
 from heartmend.files import read_json
-from heartmend.pipeline import Request, Result, Verb, Watcher
+from heartmend.pipeline import VERBS, Request, Result, Verb, Watcher
 from heartmend.pipeline import run as run_pipeline
 from heartmend.rules import Audit
 
@@ -41,7 +41,7 @@ def run(
     labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
     other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
     fast: Annotated[bool, typer.Option("--fast", help="Short for --preset fast.")] = False,
-    config: ConfigFile = None, until: Annotated[str, typer.Option(help="Stop after this verb.")] = "fuse",
+    config: ConfigFile = None, until: Annotated[str, typer.Option(help="Stop after this verb.")] = "unify",
     resume: Resume = True,
 ) -> None:  # fmt: skip
     """Mend every label map in LABELS; OUT/labels holds the same files, mended, each on exactly its own grid.
@@ -79,6 +79,7 @@ def _verb(name: Verb, text: str) -> None:
 _verb("prepare", "Bring every case to the unit frame: ROI, resampling, stairs and slices mended.")
 _verb("fit", "Stage 1: fit one implicit shape of each structure, shared by all cases, and one code for each case.")
 _verb("refine", "Each case's masks from the fitted shapes, on the grid that the case came on.")
+_verb("unify", "Stage 3: one function with a head for every structure that holds every heart of the data set.")
 
 
 @app.command()
@@ -128,21 +129,6 @@ def _audit(path: Path) -> Audit:
         raise RunError(f"{path}: is no audit; remove it and give the command again that makes it") from error
 
 
-@app.command()
-def render(
-    run_folder: RunFolder, case: str, to: Annotated[Path, typer.Option(help="NIfTI file to write.")],
-    resolution: Annotated[int, typer.Option(min=16, max=512, help="Voxels along each side of the ROI.")] = 128,
-    probability: Annotated[str, typer.Option(metavar="STRUCTURE", help="Its probability, not the labels.")] = "",
-) -> None:  # fmt: skip
-    """Write what the fitted shape alone says of CASE at any resolution: a label map, or a structure's probability."""
-    from heartmend.data import Run
-    from heartmend.stages.refine import write_render
-
-    with told():
-        write_render(Run.at(run_folder), case, to, resolution, probability)
-        console.print(f"{to}")
-
-
 class Bars(Watcher):
     """Progress bars in the terminal, one for each verb."""
 
@@ -182,6 +168,6 @@ def request_for(
     names = tuple(name.strip() for name in structures.split(",") if name.strip())
     if other not in ("error", "keep"):
         raise typer.BadParameter("give error or keep", param_hint="--other")
-    if until not in ("prepare", "fit", "refine", "fuse"):
-        raise typer.BadParameter("give prepare, fit, refine or fuse", param_hint="--until")
+    if until not in VERBS:
+        raise typer.BadParameter(f"give one of {', '.join(VERBS)}", param_hint="--until")
     return Request(labels, out, images, anatomy, names, other, device, workers, until, resume)  # type: ignore[arg-type]

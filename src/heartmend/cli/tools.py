@@ -82,7 +82,9 @@ def demo(
         cohort = out / "cohort"
         console.print(f"Making {count} phantom hearts, spoiling them as networks do, with CT images ...")
         write_cohort(cohort, count, seed, cores(), spacing_mm=1.4)
-        request = Request(labels=cohort / "labels_noisy", out=out / "mended", images=cohort / "images", device=device)
+        request = Request(
+            labels=cohort / "labels_noisy", out=out / "mended", images=cohort / "images", device=device, until="fuse"
+        )
         result = watched(request, load_config("fast"))
         found = evaluate_folders(cohort / "labels_noisy", result.out, anatomy, cohort / "labels_true")
         console.print(summary_tables(found.summary, found.metrics, anatomy))

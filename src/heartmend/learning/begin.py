@@ -10,7 +10,7 @@ import torch
 from heartmend.learning.align import affine_to, medoid
 from heartmend.learning.targets import Target, cell_distance_mm
 from heartmend.shapes.codes import CodeBook
-from heartmend.shapes.tables import resized_table
+from heartmend.shapes.tables import cell_centres, resized_table
 from heartmend.shapes.template import TemplateShape
 from heartmend.space import Roi
 from heartmend.types import Labels
@@ -40,3 +40,22 @@ def begin_template(
     for row, target in enumerate(targets):
         codes["affine"][row] = torch.from_numpy(affine_to(target, goal)).float()
     return shape, CodeBook([t.case_id for t in targets], codes)
+
+
+def target_of_template(shape: TemplateShape, size_mm: tuple[float, float, float]) -> Target:
+    """The template as a heart that a new case can be laid onto: where its structures lie, and no points.
+
+    size_mm: how large the hearts that it was made of are.
+    """
+    inside = (shape.table.detach() > 0).cpu().numpy().reshape(shape.side, shape.side, shape.side, -1)
+    axis = cell_centres(shape.side).numpy()
+    centroids = np.full((len(shape.heads), 3), np.nan, dtype=np.float32)
+    for head in range(len(shape.heads)):
+        if inside[..., head].any():
+            centroids[head] = [
+                inside[..., head].sum(axis=tuple({0, 1, 2} - {a})) @ axis / inside[..., head].sum() for a in range(3)
+            ]
+    return Target(
+        "template", shape.side, size_mm, np.empty(0, np.int32), 0, np.empty((0, len(shape.heads)), np.int8), 1.0,
+        centroids, np.isfinite(centroids[:, 0]),
+    )  # fmt: skip

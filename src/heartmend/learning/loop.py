@@ -137,10 +137,13 @@ class Fit:
         refine: Callable[..., dict[str, Tensor]] | None = getattr(self.shape, "refine", None)
         if refine is not None and phase.side is not None and phase.controls is not None:
             self.codes.replace(refine(dict(self.codes.values.items()), side=phase.side, controls=phase.controls))
-        weights = list(self.shape.parameters())
-        for weight in weights:
-            weight.requires_grad_(phase.shape_rate > 0)
-        codes = dict(self.codes.values.items())
+        held = self.shape.held
+        for name, weight in self.shape.named_parameters():
+            weight.requires_grad_(phase.shape_rate > 0 and not name.startswith(held))
+        weights = [weight for weight in self.shape.parameters() if weight.requires_grad]
+        for name, code in self.codes.values.items():
+            code.requires_grad_(name not in held)
+        codes = {name: code for name, code in self.codes.values.items() if code.requires_grad}
         # An affine map moves all points at once, a control point only those about it.
         affine = [code for name, code in codes.items() if name == "affine"]
         others = [code for name, code in codes.items() if name != "affine"]

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heartmend.errors import ConfigError
+from heartmend.learning.joint import joint
 from heartmend.learning.points import Batch
 
-Loss = Callable[[Tensor, Batch], Tensor]
+Loss = Callable[..., Tensor]
 FOCAL_GAMMA = 4.0
 
 
@@ -53,15 +54,15 @@ def dice_focal(logits: Tensor, batch: Batch) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {"dice_focal": dice_focal, "dice": dice, "focal": focal, "bce": cross_entropy,
-                           "surface_distance": surface_distance}  # fmt: skip
+                           "surface_distance": surface_distance, "joint": joint}  # fmt: skip
 
 
 def loss_by_name(name: str, tolerance_mm: float = 2.0) -> Loss:
     """The loss of that name; ConfigError, listing the names, when there is none."""
     if name not in LOSSES:
         raise ConfigError(f"no loss is called {name!r}; there are {', '.join(LOSSES)}")
-    if name == "surface_distance":
-        return partial(surface_distance, tolerance_mm=tolerance_mm)
+    if name in ("surface_distance", "joint"):
+        return partial(LOSSES[name], tolerance_mm=tolerance_mm)
     return LOSSES[name]
 
 

@@ -48,10 +48,7 @@ class PointSampler:
     def draw(self, step: int, cases: int, points: int, band_share: float) -> Batch:
         """`points` points in each of `cases` cases (all, when there are no more), `band_share` of them in the band."""
         generator = torch.Generator(device=self.device).manual_seed(self.seed * 1_000_003 + step)
-        if cases >= self.count:
-            rows = torch.arange(self.count, device=self.device)
-        else:
-            rows = torch.randperm(self.count, generator=generator, device=self.device)[:cases]
+        rows = self._some_cases(cases, generator)
         near = round(points * band_share)
         band, rest = self._bands[rows][:, None], self._rests[rows][:, None]
         chance = torch.rand(len(rows), points, generator=generator, device=self.device, dtype=torch.float64)
@@ -59,10 +56,6 @@ class PointSampler:
             [(chance[:, :near] * band).long(), band + (chance[:, near:] * rest.clamp(min=1)).long()], dim=1
         ).minimum(band + rest - 1)
         flat = (self._starts[rows][:, None] + picks).reshape(-1)
-        voxel = self._voxels[flat].long()
-        n = self.side
-        cells = torch.stack([voxel // (n * n), voxel // n % n, voxel % n], dim=-1).float()
-        centres = (cells + 0.5) * (2 / n) - 1
         weights = torch.cat(
             [(band / max(near, 1)).expand(-1, near),
              (rest / self._far_shares[rows][:, None] / max(points - near, 1)).expand(-1, points - near)],
@@ -70,7 +63,19 @@ class PointSampler:
         ).float()  # fmt: skip
         return Batch(
             cases=rows,
-            points=centres.reshape(len(rows), points, 3),
+            points=self._centres(flat).reshape(len(rows), points, 3),
             distances_mm=(self._distances[flat].float() * STEP_MM).reshape(len(rows), points, -1),
             weights=weights / weights.mean(dim=1, keepdim=True),
         )
+
+    def _some_cases(self, cases: int, generator: torch.Generator) -> Tensor:
+        if cases >= self.count:
+            return torch.arange(self.count, device=self.device)
+        return torch.randperm(self.count, generator=generator, device=self.device)[:cases]
+
+    def _centres(self, listed: Tensor) -> Tensor:
+        """Unit coordinates (n, 3) of listed voxels (n,)."""
+        voxel = self._voxels[listed].long()
+        n = self.side
+        cells = torch.stack([voxel // (n * n), voxel // n % n, voxel % n], dim=-1).float()
+        return (cells + 0.5) * (2 / n) - 1

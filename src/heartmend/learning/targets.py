@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cc3d
 import edt
@@ -40,6 +40,20 @@ class Target:
     far_share: float
     centroids: npt.NDArray[np.float32]
     present: npt.NDArray[np.bool_]
+
+    @property
+    def volumes(self) -> npt.NDArray[np.float64]:
+        """(heads,) how many cells lie in each structure, estimated from those that are listed."""
+        inside = self.distances > 0
+        return inside[: self.band].sum(axis=0) + inside[self.band :].sum(axis=0) / max(self.far_share, 1e-6)
+
+    def of_heads(self, columns: Sequence[int]) -> Target:
+        """The same points with some of the structures alone."""
+        picked = list(columns)
+        return replace(
+            self, distances=np.ascontiguousarray(self.distances[:, picked]), centroids=self.centroids[picked],
+            present=self.present[picked],
+        )  # fmt: skip
 
 
 def without_crumbs(mask: Mask, share: float = CRUMB_SHARE) -> Mask:

@@ -10,8 +10,9 @@ from heartmend.shapes.base import Codes, Shape
 from heartmend.shapes.codes import CodeBook
 from heartmend.shapes.decoder import DecoderShape
 from heartmend.shapes.template import TemplateShape
+from heartmend.shapes.unified import UnifiedShape
 
-SHAPES: dict[str, type[Shape]] = {shape.kind: shape for shape in (TemplateShape, DecoderShape)}
+SHAPES: dict[str, type[Shape]] = {shape.kind: shape for shape in (TemplateShape, DecoderShape, UnifiedShape)}
 
 
 def make_shape(kind: str, settings: Mapping[str, Any]) -> Shape:
@@ -21,4 +22,4 @@ def make_shape(kind: str, settings: Mapping[str, Any]) -> Shape:
     return SHAPES[kind](**settings)
 
 
-__all__ = ["SHAPES", "CodeBook", "Codes", "DecoderShape", "Shape", "TemplateShape", "make_shape"]
+__all__ = ["SHAPES", "CodeBook", "Codes", "DecoderShape", "Shape", "TemplateShape", "UnifiedShape", "make_shape"]

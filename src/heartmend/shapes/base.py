@@ -24,6 +24,8 @@ class Shape(nn.Module, ABC):
     pointwise: ClassVar[bool] = True
     is_distance: ClassVar[bool] = False
     """Whether a logit is a signed distance in mm, positive inside."""
+    held: ClassVar[tuple[str, ...]] = ()
+    """What a fit leaves as it is: names of codes, and how the names of weights begin."""
 
     def __init__(self, heads: Sequence[str]) -> None:
         super().__init__()

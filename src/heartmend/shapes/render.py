@@ -33,7 +33,8 @@ def render(shape: Shape, code: Codes, axes: Axes, size_mm: tuple[float, float, f
     coarse_shape = tuple(len(axis) for axis in coarse_axes)
     coarse = _asked(shape, code, _lattice(cast(Axes, coarse_axes))).T.reshape(-1, *coarse_shape)
     steps_mm = [np.abs(np.diff(a)).max() / 2 * length for a, length in zip(coarse_axes, size_mm, strict=True)]
-    reach = STEEPEST * float(np.linalg.norm(steps_mm))
+    # The corners of a cell lie, weighted as they are interpolated, at most half its diagonal away.
+    reach = STEEPEST / 2 * float(np.linalg.norm(steps_mm))
     out = np.stack([_spread(head, axes, cast(Axes, coarse_axes)) for head in coarse])
     near = (np.abs(out) < reach).any(axis=0)
     index = np.nonzero(near)

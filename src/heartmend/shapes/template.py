@@ -45,7 +45,7 @@ class TemplateShape(Shape):
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
         cases, count, _ = points.shape
         flat = self.carried(points, codes).reshape(-1, 3)
-        return read_table(self.table, flat, self.side).reshape(cases, count, -1)
+        return read_table(self.table, flat, self.side).reshape(cases, count, len(self.heads))
 
     def carried(self, points: Tensor, codes: Codes) -> Tensor:
         """Where the points (case, point, 3) of each case lie in the template's frame."""

@@ -196,6 +196,13 @@ class Roi:
         )
         return x, y, z
 
+    def source_grid(self) -> Grid:
+        """The grid of `source_box()`; BadInputError where the box holds no voxel of the volume."""
+        box = self.source_box()
+        affine = self.grid.affine.copy()
+        affine[:3, 3] = self.grid.index_to_world([part.start for part in box])
+        return Grid(_triple([part.stop - part.start for part in box]), affine)
+
     def source_axes(self) -> SourceAxes:
         """Unit coordinates of the voxel centres of `source_box()`, as three vectors."""
         vectors: list[npt.NDArray[np.float32]] = []

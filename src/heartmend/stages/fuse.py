@@ -140,10 +140,14 @@ class _Job:
 
 def fuse_cohort(
     run: Run, cohort: Cohort, cases: Sequence[Case], settings: FuseSettings, structures: tuple[str, ...] = (),
-    workers: int = 0,
+    workers: int = 0, calibres: dict[str, Calibre] | None = None,
 ) -> Iterator[Outcome[Case, None]]:  # fmt: skip
-    """Fuse every refined case that is not fused yet, into OUT/labels; yields each case with its error, if any."""
-    calibres = calibres_of(run, (case.id for case in cases)) if settings.mend_tubes else {}
+    """Fuse every refined case that is not fused yet, into OUT/labels; yields each case with its error, if any.
+
+    calibres: how wide the trees of thin vessels are, where that is known from other cases than these.
+    """
+    if calibres is None:
+        calibres = calibres_of(run, (case.id for case in cases)) if settings.mend_tubes else {}
     jobs = []
     for case in cases:
         fields = run.case_path(REFINED, case.id, ".npz")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Run, read_json, read_npz, write_json, write_npz
+from heartmend.data import Case, Cohort, Run, read_json, read_labels, read_npz, write_json, write_npz
 from heartmend.errors import BadInputError, RunError
 from heartmend.faults import Stairs
 from heartmend.learning.targets import STEP_MM
@@ -119,6 +119,12 @@ def _packed(field: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
 def load_fields(path: Path) -> dict[str, npt.NDArray[np.int8]]:
     """The fields that `save_fields` wrote, in steps of `STEP_MM`; RunError when they are not there or damaged."""
     return read_npz(path)
+
+
+def fused_labels(run: Run, cohort: Cohort, case: Case, roi: Roi) -> Labels:
+    """The fused map of a case in the anatomy's ids, on the source voxels in its ROI; BadInputError if there is none."""
+    volume = read_labels(run.result_path(case.labels_path), cohort.anatomy, cohort.other, cohort.file_ids)
+    return np.ascontiguousarray(volume.labels[roi.source_box()])
 
 
 def heads_of(anatomy: Anatomy, structures: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, int]:

@@ -130,16 +130,19 @@ def refine(
     heads: dict[str, int],
     settings: RefineSettings,
     workers: int = 0,
+    least: dict[str, float] | None = None,
 ) -> Iterator[Outcome[str, None]]:
     """Refine every case that is not refined yet with this model; yields each case id with its error, if any.
 
-    Without a model nothing is refined: then only thin vessels were asked for, which need none.
+    Without a model nothing is refined: then only thin vessels were asked for, which need none. least: how rough (mm²)
+    the cleanest labels are, by structure, where that is known from other cases than these.
     """
     if model is None:
         yield from ((case_id, None, None) for case_id in case_ids)
         return
     _MODELS.clear()
-    least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(run, case_ids).items()}
+    if least is None:
+        least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(run, case_ids).items()}
     jobs = []
     for case_id in case_ids:
         stamp = fingerprint(model, run.case_path(PREPARED, case_id, ".npz"), settings, heads, least)

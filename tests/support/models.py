@@ -1,0 +1,51 @@
+"""A small model of hearts whose answers are known by hand: two balls, bent a little from case to case."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from heartmend.anatomy import load_anatomy
+from heartmend.models import HeartModel
+from heartmend.shapes import CodeBook, UnifiedShape
+from heartmend.shapes.tables import cell_centres
+from heartmend.space import Grid, Roi
+
+SIZE_MM = 64.0
+RADIUS_MM = 14.0
+CENTRES_MM = {"LV": (-14.0, 0.0, 0.0), "RV": (16.0, 4.0, 0.0)}
+SIDE = 32
+
+
+def frame(affine: np.ndarray | None = None, side: int = SIDE) -> Roi:
+    """A box of `side` voxels and `SIZE_MM` a side about the origin."""
+    step = SIZE_MM / side
+    given = np.diag([step, step, step, 1.0]) if affine is None else affine
+    if affine is None:
+        given[:3, 3] = -SIZE_MM / 2 + step / 2
+    return Roi(Grid((side,) * 3, given), (0, 0, 0), (side,) * 3)
+
+
+def two_balls(ids: tuple[str, ...] = ("a", "b", "c", "d"), spread: float = 0.03, seed: int = 0) -> HeartModel:
+    """LV and RV as balls, no coronaries anywhere; each case bent by its own smooth field."""
+    shape = UnifiedShape(
+        ("LV", "RV", "Coronary"), {"heads": ("LV", "RV"), "side": SIDE, "controls": 5}, side=6, channels=2, width=4
+    )
+    axis = cell_centres(SIDE) * SIZE_MM / 2
+    x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
+    layers = [
+        RADIUS_MM - torch.sqrt((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) for cx, cy, cz in CENTRES_MM.values()
+    ]
+    with torch.no_grad():
+        shape.template.table.copy_(torch.stack(layers, dim=-1).clamp(-8, 8).reshape(-1, 2))
+        shape.net[-1].weight.zero_()
+        shape.net[-1].bias.copy_(torch.tensor([0.0, 0.0, -8.0]))
+    codes = shape.new_codes(len(ids))
+    codes["field"] += spread * torch.randn(codes["field"].shape, generator=torch.Generator().manual_seed(seed))
+    # Few nodes are open, and those hold steps that survive rounding.
+    open_ = torch.zeros(codes["detail"].shape[1])
+    open_[::7] = 1
+    codes["detail"] = torch.round(codes["detail"] * 800) / 8 * open_[:, None]
+    return HeartModel(
+        shape, CodeBook(list(ids), codes), load_anatomy("heart"), {"LV": 0.5, "RV": 0.5}, {id: frame() for id in ids}
+    )

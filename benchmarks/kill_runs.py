@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kill a run with SIGKILL at random moments, go on each time, and hold the end against that of a run left alone.
 
-usage: kill_runs.py [--kills 50] [--seed 0] [--workers 1] [--command] [--to TABLE.csv]
+usage: kill_runs.py [--kills 50] [--seed 0] [--workers 1] [--until fuse] [--command] [--to TABLE.csv]
 
 A small phantom cohort is mended once undisturbed. Then a run of it is killed at a moment drawn evenly over the time
 that the undisturbed one took (of the processor, so that a busy machine changes nothing), and begun again; where it
@@ -45,7 +45,7 @@ from safetensors.numpy import load_file
 from heartmend.config import load_config
 from heartmend.files import TEMPORARY_PREFIX
 from heartmend.phantom import write_cohort
-from heartmend.pipeline import Request, run
+from heartmend.pipeline import VERBS, Request, Verb, run
 
 SETTINGS = """
 [prepare]
@@ -58,6 +58,15 @@ phases = [
   {steps = 15, code_rate = 0.01, shape_rate = 0.1, side = 16, controls = 5, tolerance_mm = 3.0},
   {steps = 15, code_rate = 0.006, shape_rate = 0.05, side = 24, controls = 6},
 ]
+
+[unify]
+resolution = 32
+side = 8
+points = 100
+positives = 30
+checkpoint_seconds = 0
+template_phases = [{steps = 10, code_rate = 0.005, shape_rate = 0.05, side = 24, controls = 7}]
+phases = [{steps = 20, code_rate = 0.05, shape_rate = 0.005, loss = "joint"}]
 """
 # What says when, with which memory, or on what: not the result.
 TIMES = ("log.csv", "lock", "run.json", "config.json", "versions.json", "last.json")
@@ -77,21 +86,22 @@ class Kill:
     input_changed: bool
 
 
-def begin(labels: Path, out: Path, settings: Path, workers: int, *, is_command: bool) -> BaseProcess:
+def begin(labels: Path, out: Path, settings: Path, workers: int, until: Verb, *, is_command: bool) -> BaseProcess:
     """A run in a process of its own, begun."""
-    process = get_context("fork").Process(target=_run, args=(labels, out, settings, workers, is_command))
+    process = get_context("fork").Process(target=_run, args=(labels, out, settings, workers, until, is_command))
     process.start()
     return process
 
 
-def _run(labels: Path, out: Path, settings: Path, workers: int, is_command: bool) -> None:
+def _run(labels: Path, out: Path, settings: Path, workers: int, until: Verb, is_command: bool) -> None:
     with open(out.parent / "log.txt", "ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     if is_command:
         words = ["-m", "heartmend", "run", labels, "-o", out, "--config", settings, "--device", "cpu"]
+        words += ["--until", until]
         os.execv(sys.executable, [sys.executable, *map(str, words), "--workers", str(workers)])
-    run(Request(labels, out, device="cpu", workers=workers), load_config("mend", settings))
+    run(Request(labels, out, device="cpu", workers=workers, until=until), load_config("mend", settings))
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -166,6 +176,7 @@ def main() -> None:
     ask.add_argument("--seed", type=int, default=0)
     ask.add_argument("--cases", type=int, default=3)
     ask.add_argument("--workers", type=int, default=1)
+    ask.add_argument("--until", choices=VERBS, default="fuse", help="the last verb; unify takes ten times as long")
     ask.add_argument("--command", action="store_true", help="kill the command itself, its start among the rest")
     ask.add_argument("--to", type=Path, help="CSV file for one line each kill")
     asked, screen = ask.parse_args(), Console(width=140, highlight=False)
@@ -178,7 +189,9 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     before, used = digests(labels), resource.getrusage(resource.RUSAGE_CHILDREN)
     made_s = used.ru_utime + used.ru_stime
-    started = partial(begin, labels, settings=settings, workers=asked.workers, is_command=asked.command)
+    started = partial(
+        begin, labels, settings=settings, workers=asked.workers, until=asked.until, is_command=asked.command
+    )
     whole = started(folder / "whole")
     whole.join()
     if whole.exitcode != 0:

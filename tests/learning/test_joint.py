@@ -48,6 +48,15 @@ def test_a_case_without_the_structure_gives_other_points(targets: list[Target]) 
     assert batch.points.abs().max() < 1
 
 
+@pytest.mark.parametrize("points", [64, 250, 2500])
+def test_few_cases_leave_points_for_the_band(targets: list[Target], points: int) -> None:
+    """A single case would have all of the positives; it gets what room there is."""
+    batch = JointSampler(targets[:1], CPU, positives=100_000).draw(0, 4, points, 0.8)
+    assert batch.points.shape == (1, points, 3)
+    outside = (batch.distances_mm[0] <= 0).all(dim=-1) & (batch.distances_mm[0].abs() < 4).any(dim=-1)
+    assert outside.sum() >= 0.05 * points
+
+
 def test_the_labels_at_the_points_are_those_of_the_map(targets: list[Target]) -> None:
     batch = JointSampler(targets, CPU, positives=100).draw(1, 4, 600, 0.8)
     for row, labels in enumerate((heart(1), heart(2, vessel=False))):

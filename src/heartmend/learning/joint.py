@@ -73,9 +73,11 @@ class JointSampler(PointSampler):
         """`points` points in each of `cases` cases; of those that the structures leave `FAR_SHARE` lie off the band."""
         generator = torch.Generator(device=self.device).manual_seed(self.seed * 1_000_003 + step)
         rows = self._some_cases(cases, generator)
-        each = max(min(round(self.positives / len(rows)), points // (2 * len(self._strata))), 1)
-        counts = [*[each] * (len(self._strata) - 1), round(FINE_SHARE * points) if self._fine else 0]
-        far = round(FAR_SHARE * points)
+        far, fine = round(FAR_SHARE * points), round(FINE_SHARE * points) if self._fine else 0
+        # Few cases must not leave the band without points: the structures share what is left beside a tenth for it.
+        room = points - far - fine - points // 10
+        each = max(min(round(self.positives / len(rows)), room // max(len(self._strata) - 1, 1)), 1)
+        counts = [*[each] * (len(self._strata) - 1), fine]
         near = points - sum(counts) - far
         band, rest = self._bands[rows][:, None], self._rests[rows][:, None]
         chance = torch.rand(len(rows), points, generator=generator, device=self.device, dtype=torch.float64)

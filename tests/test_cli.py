@@ -26,6 +26,7 @@ def test_version_and_help() -> None:
     assert told.exit_code == 0
     for command in (
         "run",
+        "check",
         "prepare",
         "fit",
         "refine",
@@ -36,6 +37,9 @@ def test_version_and_help() -> None:
         "evaluate",
         "phantom",
         "demo",
+        "audit",
+        "report",
+        "view",
     ):
         assert command in told.stdout
         assert heartmend(command, "--help").exit_code == 0

@@ -17,8 +17,8 @@ LAYERS = [
     {"learning", "rules"},
     {"stages"},
     {"config"},
-    {"pipeline", "evaluate", "resize"},
-    {"demo"},
+    {"pipeline", "evaluate", "resize", "reopen", "check"},
+    {"demo", "audit", "report"},
     {"cli"},
     {"__main__"},
 ]

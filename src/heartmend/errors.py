@@ -22,3 +22,7 @@ class RunError(HeartmendError):
 
 class FitError(HeartmendError):
     """The fit could not go on: it diverged, or ran out of memory at the smallest step it can take."""
+
+
+class OutputError(RunError):
+    """A result could not be written: the disk is full, read-only or gone. No case is to blame, so the run stops."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import secrets
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +17,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save as encode_tensors
 
+from heartmend.errors import OutputError, RunError
+
 TEMPORARY_PREFIX = ".heartmend-tmp-"
+# What NumPy and zipfile raise besides for members that claim too much, or are packed in a way that nobody knows.
+_UNREADABLE = (KeyError, MemoryError, NotImplementedError, OverflowError, RuntimeError, TypeError)
 
 
 @contextmanager
@@ -22,8 +30,16 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps the ending of the final one, because some writers choose the format by it. The
     folder is made when it is not there. After a kill at any moment `path` is the old file or the new one, whole.
+    Raises OutputError when the system will not write it, such as on a full disk.
     """
     final = Path(path)
+    try:
+        yield from _written(final)
+    except OSError as error:
+        raise OutputError(_unwritten(final, error)) from error
+
+
+def _written(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     ending = "".join(final.suffixes[-2:])
     if len(ending) > 16:
@@ -47,8 +63,11 @@ def write_bytes(path: str | os.PathLike[str], *chunks: bytes | memoryview) -> No
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text atomically, with the line ends as they are in `text`."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 text atomically, with the line ends as they are in `text`.
+
+    Bytes of a file's name that are no UTF-8 become a backslash escape, which JSON reads as what they were.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -57,13 +76,39 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], *, compressed: bool = True) -> None:
-    """Write named arrays as one .npz atomically; read it with `allow_pickle=False`, which is NumPy's default."""
+    """Write named arrays as one .npz atomically; `read_npz` reads it. TypeError for arrays that would be pickled."""
     objects = [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]
     if objects:
         raise TypeError(f"{path}: arrays of objects would be pickled, which nothing here ever reads: {objects}")
     save = np.savez_compressed if compressed else np.savez
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        save(file, **dict(arrays))  # type: ignore[arg-type]  # the stub takes the names for `allow_pickle`
+    # In memory first: on a full disk zipfile would hide the error behind one of its own.
+    packed = io.BytesIO()
+    save(packed, **dict(arrays))  # type: ignore[arg-type]  # the stub takes the names for `allow_pickle`
+    write_bytes(path, packed.getbuffer())
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a file that `write_npz` wrote, all in memory. Never unpickles.
+
+    Raises RunError when the file is missing or damaged, or holds pickled objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            held = {name: arrays[name] for name in arrays.files}
+        # A member that is no array comes as its bytes.
+        if strange := [name for name, array in held.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"holds {strange[0]}, which is no array")
+        return held
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, *_UNREADABLE) as error:
+        raise RunError(f"{path}: {_damaged(error)}") from error
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value of a JSON file of a run. Raises RunError when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: {_damaged(error)}") from error
 
 
 def write_safetensors(
@@ -72,6 +117,20 @@ def write_safetensors(
     """Write named arrays and a table of strings as one .safetensors file, atomically."""
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     write_bytes(path, encode_tensors(contiguous, metadata=dict(metadata or {})))
+
+
+def _damaged(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is missing; give the command again that makes it"
+    return f"is damaged ({type(error).__name__}: {error}); remove it and give the command again that makes it"
+
+
+def _unwritten(path: Path, error: OSError) -> str:
+    advice = {
+        errno.ENOSPC: "free some space", errno.EDQUOT: "free some of your quota", errno.EFBIG: "allow larger files",
+        errno.EROFS: "give an --out that can be written to", errno.EACCES: "give an --out that can be written to",
+    }.get(error.errno or 0, "see that the disk is there and can be written to")  # fmt: skip
+    return f"{path}: cannot be written: {error.strerror or error}; {advice} and give the same command again"
 
 
 def sweep_temporaries(folder: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,13 +12,14 @@ import torch
 
 from heartmend.anatomy import Anatomy, load_anatomy, write_itksnap_labels, write_slicer_colours
 from heartmend.config import Config
-from heartmend.data import Case, Cohort, Run, discover_cohort, write_json
+from heartmend.data import Cohort, Run, discover_cohort, write_json
 from heartmend.data.labels import Other
-from heartmend.errors import ConfigError, HeartmendError, RunError
+from heartmend.data.out_folder import cannot_write
+from heartmend.errors import ConfigError, HeartmendError, OutputError, RunError
 from heartmend.learning.loop import Step
 from heartmend.stages.fit import fit
 from heartmend.stages.fuse import fuse_cohort
-from heartmend.stages.handover import heads_of
+from heartmend.stages.handover import heads_of, warnings_of
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import refine
 from heartmend.stages.workers import cores, keep_memory
@@ -41,11 +42,12 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run: the mended cases, and those that were refused with the reason."""
+    """What came of a run: the mended cases, those that were refused with the reason, and what is odd about others."""
 
     out: Path
     mended: tuple[str, ...]
     refused: dict[str, str]
+    warnings: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ class Request:
 def run(request: Request, config: Config, watcher: Watcher | None = None) -> Result:
     """Mend a folder of label maps into OUT/labels. Goes on with what is already done there.
 
-    One bad case never stops the others: it is listed in `Result.refused` and in OUT/run/refused.json. Raises
-    HeartmendError when nothing could be done at all.
+    One bad case never stops the others: it is listed in `Result.refused` and in OUT/run/refused.json, and an older
+    result of it is moved to OUT/run/withdrawn. Raises HeartmendError when nothing could be done at all, OutputError
+    among them when the disk is full.
     """
     watcher = watcher or Watcher()
     keep_memory()
@@ -79,14 +82,24 @@ def run(request: Request, config: Config, watcher: Watcher | None = None) -> Res
     with Run.open(request.out, request.labels, request.images) as folder:
         if not request.resume and any(folder.root.joinpath(verb).exists() for verb in VERBS):
             raise RunError(f"{request.out}: holds a run already; leave --no-resume away, or give another --out")
-        _explain(folder, cohort, config, request, anatomy)
-        refused: dict[str, str] = {}
-        ready = _prepare(folder, cohort, config, request, refused, watcher)
-        if request.until != "prepare":
-            _mend(folder, cohort, ready, config, request, structures, device, refused, watcher)
-        write_json(folder.root / "refused.json", refused)
-        mended = tuple(case.id for case in cohort if case.id not in refused)
-        return Result(folder.out, mended, refused)
+        refused = dict(cohort.refused)
+        try:
+            _explain(folder, cohort, config, request, anatomy)
+            warnings = _prepare(folder, cohort, config, request, refused, watcher)
+            if request.until != "prepare":
+                _mend(folder, cohort, config, request, structures, device, refused, watcher)
+        except OutputError:
+            raise
+        except HeartmendError:
+            _keep_refused(folder, refused)
+            raise
+        except OSError as error:
+            raise OutputError(cannot_write(folder.out, error)) from error
+        _keep_refused(folder, refused)
+        mended = _left(cohort, refused)
+        if request.until == "fuse" and (away := folder.withdraw("fuse", mended)):
+            log.warning("%d results of cases that are not mended any more are in %s", len(away), away[0].parent)
+        return Result(folder.out, tuple(mended), refused, warnings)
 
 
 def resolve_device(asked: str) -> str:
@@ -111,23 +124,40 @@ def _explain(folder: Run, cohort: Cohort, config: Config, request: Request, anat
     write_itksnap_labels(anatomy, folder.root / f"{anatomy.name}.itksnap.txt")
 
 
+def _keep_refused(folder: Run, refused: dict[str, str]) -> None:
+    """In the order of the ids, whichever was told first."""
+    in_order = dict(sorted(refused.items()))
+    refused.clear()
+    refused.update(in_order)
+    write_json(folder.root / "refused.json", refused)
+
+
+def _left(cohort: Cohort, refused: dict[str, str]) -> list[str]:
+    """The cases that were not refused so far; RunError when there is none."""
+    left = [case.id for case in cohort if case.id not in refused]
+    if not left:
+        why = next(iter(refused.values()))
+        raise RunError(f"none of the {len(refused)} label maps could be used; the first: {why}")
+    return left
+
+
 def _prepare(
     folder: Run, cohort: Cohort, config: Config, request: Request, refused: dict[str, str], watcher: Watcher
-) -> list[str]:
+) -> dict[str, list[str]]:
+    """Prepare all cases; returns what is odd about their files, and leaves it in OUT/run/warnings.json."""
     watcher.verb("prepare", len(cohort))
     outcomes = prepare(folder, cohort, config.prepare, request.workers)
     _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
-    ready = [case.id for case in cohort if case.id not in refused]
-    if not ready:
-        why = next(iter(refused.values()))
-        raise RunError(f"{request.labels}: none of its {len(cohort)} label maps could be used; the first: {why}")
-    return ready
+    warnings = warnings_of(folder, _left(cohort, refused))
+    write_json(folder.root / "warnings.json", warnings)
+    return warnings
 
 
 def _mend(
-    folder: Run, cohort: Cohort, ready: list[str], config: Config, request: Request, structures: tuple[str, ...],
+    folder: Run, cohort: Cohort, config: Config, request: Request, structures: tuple[str, ...],
     device: str, refused: dict[str, str], watcher: Watcher,
 ) -> None:  # fmt: skip
+    ready = _left(cohort, refused)
     tubes = ("tube",) if config.fuse.mend_tubes else ()
     heads = heads_of(cohort.anatomy, structures, without=tubes)
     model = None
@@ -147,7 +177,7 @@ def _mend(
     )  # fmt: skip
     if request.until == "refine":
         return
-    todo: list[Case] = [case for case in cohort if case.id not in refused]
+    todo = [cohort[id] for id in _left(cohort, refused)]
     watcher.verb("fuse", len(todo))
     outcomes = fuse_cohort(folder, cohort, todo, config.fuse, structures, request.workers)
     _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
@@ -155,10 +185,14 @@ def _mend(
 
 def _collected(outcomes: Iterable[tuple[str, Exception | None]], refused: dict[str, str], watcher: Watcher) -> None:
     for done, (id, error) in enumerate(outcomes, start=1):
+        # A full disk is no case's fault; to go on would leave out all the others too.
+        if isinstance(error, OutputError):
+            raise error
         if error is not None:
-            if not isinstance(error, HeartmendError | OSError):
+            refused[id] = str(error)
+            if not isinstance(error, HeartmendError):
                 log.error("case %s: %s", id, error, exc_info=error)
-            refused[id] = str(error) or type(error).__name__
+                refused[id] = f"unexpected {type(error).__name__}: {error}; this is a fault of Heartmend: report it"
             log.warning("case %s is left out: %s", id, refused[id])
         watcher.advanced(done)
 

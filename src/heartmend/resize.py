@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Case, Cohort, discover_cohort, write_volume
-from heartmend.errors import RunError
+from heartmend.data import Case, Cohort, discover_cohort, refuse_overlap, write_volume
+from heartmend.errors import BadInputError, RunError
 from heartmend.space import Roi
 from heartmend.stages.workers import each
 
@@ -31,17 +31,14 @@ def resize_cohort(
     Outside the scan labels are background and the CT is the window's floor. Yields each case id with its error.
     """
     for given in (labels, *([images] if images else [])):
-        _refuse_overlap(out.resolve(), given.resolve())
+        refuse_overlap(out, given)
+    if (out / "run" / "run.json").exists():
+        raise RunError(f"{out}: is a run, whose mended label maps must stay; give another --out")
     cohort = discover_cohort(labels, images, anatomy=anatomy)
+    yield from ((id, BadInputError(why)) for id, why in cohort.refused.items())
     jobs = [_Job(cohort, case, out, resolution) for case in cohort]
     for job, _, error in each(_work, jobs, workers):
         yield job.case.id, error
-
-
-def _refuse_overlap(out: Path, given: Path) -> None:
-    """OUT/labels must never be the folder that is read."""
-    if out.is_relative_to(given) or given.is_relative_to(out):
-        raise RunError(f"{out}: holds the input folder {given} or lies in it; give another --out")
 
 
 def _work(job: _Job) -> None:

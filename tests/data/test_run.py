@@ -228,3 +228,49 @@ def test_a_killed_writer_leaves_the_old_file_whole(tmp_path: Path, labels: Path)
             assert not list(out.rglob(f"{TEMPORARY_PREFIX}*"))
             written = run.root / "x.json"
             assert not written.exists() or len(set(json.loads(written.read_text()))) == 1
+
+
+def test_check_says_what_open_would_and_makes_nothing(tmp_path: Path, labels: Path) -> None:
+    Run.check(tmp_path / "out", labels)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RunError, match="input folder"):
+        Run.check(labels / "out", labels)
+    with Run.open(tmp_path / "out", labels):
+        with pytest.raises(RunError, match="another process"):
+            Run.check(tmp_path / "out", labels)
+        with pytest.raises(RunError, match="is the run of"):
+            Run.check(tmp_path / "out", tmp_path / "other")
+    Run.check(tmp_path / "out", labels)
+
+
+def test_what_is_done_is_not_when_a_file_of_it_is_gone_or_cut(tmp_path: Path, labels: Path) -> None:
+    with Run.open(tmp_path / "out", labels) as run:
+        path, result = run.case_path("fuse", "1", ".json"), run.result_path(labels / "1.nii.gz")
+        write_json(path, [1, 2, 3])
+        result.write_bytes(b"mended")
+        run.mark_done("fuse", "1", "abc", [path, result])
+        assert run.is_done("fuse", "1", "abc")
+        # Corrected by hand: it stays.
+        result.write_bytes(b"corrected")
+        assert run.is_done("fuse", "1", "abc")
+        path.write_bytes(path.read_bytes()[:-1])
+        assert not run.is_done("fuse", "1", "abc")
+        write_json(path, [1, 2, 3])
+        result.unlink()
+        assert not run.is_done("fuse", "1", "abc")
+
+
+def test_results_of_cases_that_are_gone_are_set_aside(tmp_path: Path, labels: Path) -> None:
+    with Run.open(tmp_path / "out", labels) as run:
+        for n in ("1", "2"):
+            result = run.labels / f"{n}.nii.gz"
+            result.write_bytes(n.encode())
+            run.mark_done("fuse", n, "abc", [result])
+        (run.labels / "notes.txt").touch()
+        assert run.withdraw("fuse", ["1"]) == [run.root / "withdrawn" / "2.nii.gz"]
+        assert sorted(p.name for p in run.labels.iterdir()) == ["1.nii.gz", "notes.txt"]
+        assert run.is_done("fuse", "1", "abc") and not run.is_done("fuse", "2", "abc")
+        # A stamp that someone made up moves nothing that is not a result.
+        write_json(run.root / "fuse" / "done" / "3.json", {"files": {"labels/../run/run.json": 1, "run/run.json": 1}})
+        assert run.withdraw("fuse", ["1"]) == []
+        assert (run.root / "run.json").is_file()

@@ -35,6 +35,7 @@ def test_there_and_back(grid: Grid, index: list[float]) -> None:
         (np.diag([1, 1, 1, 2]), "last row"),
         (np.eye(3), "affine"),
         ([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "parallel"),
+        ([[1, 0.03, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "sheared affine, its voxel axes are 1.7 degrees"),
     ],
 )
 def test_an_affine_that_is_none_is_refused(affine: object, told: str) -> None:
@@ -63,3 +64,19 @@ def test_close_means_within_a_twentieth_of_a_voxel_at_every_corner() -> None:
     assert grid.is_close(Grid((101, 101, 101), np.diag([1.0004, 1, 1, 1])))
     assert not grid.is_close(Grid((101, 101, 101), np.diag([1.001, 1, 1, 1])))
     assert not grid.is_close(Grid((101, 101, 100), np.eye(4)))
+
+
+def test_the_share_of_a_grid_that_lies_in_another_by_hand() -> None:
+    grid = Grid((10, 4, 4), np.diag([2.0, 1, 1, 1]))
+    assert grid.share_within(grid) == 1
+    # Moved by four voxels, six are left; and a voxel belongs to the grid up to its face.
+    moved = np.diag([2.0, 1, 1, 1])
+    moved[0, 3] = 8
+    assert grid.share_within(Grid((10, 4, 4), moved)) == pytest.approx(0.6)
+    moved[0, 3] = 19.1
+    assert grid.share_within(Grid((10, 4, 4), moved)) == 0
+    assert grid.share_within(Grid((10, 4, 4), np.diag([-2.0, -1, -1, 1]))) == pytest.approx(1 / 160)
+
+
+def test_a_degree_of_shear_is_borne() -> None:
+    Grid((2, 2, 2), np.array([[1, 0.017, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))

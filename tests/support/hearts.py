@@ -52,7 +52,7 @@ def target_of(
 def prepared(case_id: str, labels: Labels) -> Prepared:
     """A prepared case of labels (n, n, n) of the unit frame."""
     source, roi = on_a_roi(labels)
-    return Prepared(case_id, roi, labels, source, None, (), {})
+    return Prepared(case_id, roi, labels, source, (), (), {}, {})
 
 
 def small_hearts(count: int = 3) -> list[Prepared]:

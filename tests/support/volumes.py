@@ -6,7 +6,15 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-OBLIQUE = np.array([[-0.48, 0.1, 0.3, 12.5], [0.08, -0.5, 0.9, -7.25], [0.1, 0.2, 2.8, 100.125], [0, 0, 0, 1.0]])
+# A turn of 0.3 about (1, 2, 3); voxels of 0.5 x 0.55 x 3 mm.
+OBLIQUE = np.array(
+    [
+        [-0.47926337, 0.12680953, 0.50259884, 12.5],
+        [-0.1216619, -0.53245362, -0.17951878, -7.25],
+        [0.07419572, -0.05396743, 2.95214624, 100.125],
+        [0, 0, 0, 1.0],
+    ]
+)
 
 
 def some_labels(shape: tuple[int, ...] = (7, 6, 5), seed: int = 0) -> np.ndarray:
@@ -20,7 +28,9 @@ def save_nifti(
     image = kind(np.asarray(values).astype(dtype), affine, dtype=dtype)
     header = image.header
     header.set_data_dtype(dtype)
-    header.set_qform(np.diag([-0.5, -0.5, 3.0, 1.0]), code=3)
+    # As after a registration: the same voxels in another place.
+    header.set_qform(affine, code=3)
+    header["qoffset_x"] += 4
     header.set_sform(affine, code=4)
     header.set_xyzt_units("mm", "sec")
     header["descrip"] = b"Jane Doe"

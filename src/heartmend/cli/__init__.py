@@ -9,10 +9,10 @@ import typer
 from rich.logging import RichHandler
 
 from heartmend import __version__
-from heartmend.cli import evaluate, mend, tools
+from heartmend.cli import check, evaluate, look, mend, tools
 from heartmend.cli.terminal import app, console
 
-__all__ = ["app", "evaluate", "mend", "tools"]
+__all__ = ["app", "check", "evaluate", "look", "mend", "tools"]
 
 
 @app.callback(invoke_without_command=True)

@@ -24,13 +24,16 @@ from heartmend.cli.terminal import (
     Workers,
     app,
     console,
+    plain,
     progress_bar,
     told,
 )  # fmt: skip
 from heartmend.config import Config, load_config
-from heartmend.errors import HeartmendError
+from heartmend.errors import HeartmendError, RunError
+from heartmend.files import read_json
 from heartmend.pipeline import Request, Result, Verb, Watcher
 from heartmend.pipeline import run as run_pipeline
+from heartmend.rules import Audit
 
 
 @app.command()
@@ -46,7 +49,7 @@ def run(
     OUT/run holds what is needed to resume, explain and repeat it. A run that was cut off goes on where it was.
     Exit status: 0 all mended, 3 some cases refused (OUT/run/refused.json says why), 1 nothing could be done.
     """
-    request = _request(labels, out, images, anatomy, structures, other, device, workers, until, resume)
+    request = request_for(labels, out, images, anatomy, structures, other, device, workers, until, resume)
     with told():
         result = watched(request, load_config("fast" if fast else preset, config))
         say(result)
@@ -62,7 +65,7 @@ def _verb(name: Verb, text: str) -> None:
         other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
         config: ConfigFile = None, resume: Resume = True,
     ) -> None:  # fmt: skip
-        request = _request(labels, out, images, anatomy, structures, other, device, workers, name, resume)
+        request = request_for(labels, out, images, anatomy, structures, other, device, workers, name, resume)
         with told():
             result = watched(request, load_config(preset, config))
             say(result)
@@ -86,7 +89,7 @@ def fuse(
     case: Annotated[str, typer.Option("--explain", metavar="CASE", help="Then show what was changed in CASE.")] = "",
 ) -> None:  # fmt: skip
     """Stage 2: ten masks into one label map by priority, evidence and the rules of anatomy."""
-    request = _request(labels, out, images, anatomy, structures, other, device, workers, "fuse", resume)
+    request = request_for(labels, out, images, anatomy, structures, other, device, workers, "fuse", resume)
     with told():
         result = watched(request, load_config(preset, config))
         say(result)
@@ -105,18 +108,24 @@ def explain(run_folder: RunFolder, case: Annotated[str, typer.Argument(metavar="
 
 def _explain(run_folder: Path, case: str) -> None:
     from heartmend.data import Run
-    from heartmend.rules import audit_from_json, summary_table
     from heartmend.rules import explain as as_text
+    from heartmend.rules import summary_table
 
     run = Run.at(run_folder)
     if not case:
-        audits = [audit_from_json(p.read_text(encoding="utf-8")) for p in sorted(run.folder("fuse").glob("*.json"))]
-        console.print(summary_table(audits))
+        console.print(summary_table([_audit(path) for path in sorted(run.folder("fuse").glob("*.json"))]))
         return
     path = run.case_path("fuse", case, ".json")
     if not path.is_file():
         raise HeartmendError(f"{path}: no audit of case {case!r} there; give the id of a mended case")
-    console.print(as_text(audit_from_json(path.read_text(encoding="utf-8"))))
+    console.print(as_text(_audit(path)))
+
+
+def _audit(path: Path) -> Audit:
+    try:
+        return Audit.from_dict(read_json(path))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{path}: is no audit; remove it and give the command again that makes it") from error
 
 
 @app.command()
@@ -134,7 +143,7 @@ def render(
         console.print(f"{to}")
 
 
-class _Bars(Watcher):
+class Bars(Watcher):
     """Progress bars in the terminal, one for each verb."""
 
     def __init__(self, bar: Progress) -> None:
@@ -152,20 +161,24 @@ class _Bars(Watcher):
 def watched(request: Request, config: Config) -> Result:
     """Do a run with its bars on the terminal."""
     with progress_bar() as bar:
-        return run_pipeline(request, config, _Bars(bar))
+        return run_pipeline(request, config, Bars(bar))
 
 
 def say(result: Result) -> None:
-    """Tell what came of a run: who was refused and why, how many are done."""
+    """Tell what came of a run: what is odd, who was refused and why, how many are done."""
+    for case, warnings in result.warnings.items():
+        for warning in warnings:
+            console.print(f"[yellow]odd {plain(case)}[/]: {plain(warning)}", soft_wrap=True)
     for case, why in result.refused.items():
-        console.print(f"[bold red]refused {case}[/]: {why}")
-    console.print(f"{len(result.mended)} cases done, {len(result.refused)} refused: {result.out}")
+        console.print(f"[bold red]refused {plain(case)}[/]: {plain(why)}", soft_wrap=True)
+    console.print(f"{len(result.mended)} cases done, {len(result.refused)} refused: {plain(result.out)}")
 
 
-def _request(
+def request_for(
     labels: Path, out: Path, images: Path | None, anatomy: str, structures: str, other: str, device: str, workers: int,
     until: str, resume: bool,
 ) -> Request:  # fmt: skip
+    """The request that a command's words mean; what is no choice is a bad parameter."""
     names = tuple(name.strip() for name in structures.split(",") if name.strip())
     if other not in ("error", "keep"):
         raise typer.BadParameter("give error or keep", param_hint="--other")

@@ -9,8 +9,10 @@ from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from heartmend.data.names import shown
 from heartmend.errors import HeartmendError
 
 app = typer.Typer(
@@ -43,11 +45,16 @@ def progress_bar() -> Progress:
     )  # fmt: skip
 
 
+def plain(text: object) -> str:
+    """A text as it is, whatever it holds: brackets are no markup, and nothing in it moves the cursor."""
+    return escape(shown(str(text)))
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Our own errors are one line for the user, not a trace."""
     try:
         yield
     except HeartmendError as error:
-        console.print(f"[bold red]error[/]: {error}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]error[/]: {plain(error)}", highlight=False, soft_wrap=True)
         raise typer.Exit(FAILED) from error

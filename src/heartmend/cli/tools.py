@@ -21,6 +21,7 @@ from heartmend.cli.terminal import (
     Workers,
     app,
     console,
+    plain,
     progress_bar,
     told,
 )  # fmt: skip
@@ -44,7 +45,7 @@ def resize(
             if error is not None:
                 refused[case] = error
         for case, error in refused.items():
-            console.print(f"[bold red]{case}[/]: {error}")
+            console.print(f"[bold red]refused {plain(case)}[/]: {plain(error)}", soft_wrap=True)
     if refused:
         raise typer.Exit(SOME_REFUSED)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from heartmend.anatomy import Anatomy
 from heartmend.data.labels import LabelVolume, Other, read_labels, write_labels_like
-from heartmend.data.names import by_case, volume_ending
-from heartmend.data.volume import Volume, read_image
+from heartmend.data.names import VOLUME_ENDINGS, Sorted, by_case, shown, volume_ending
+from heartmend.data.nifti import NiftiHeader
+from heartmend.data.reading import reading
+from heartmend.data.volume import Volume, image_cover, read_image, read_template, resampled_note
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.space import Grid
 from heartmend.types import BACKGROUND, Labels, Mask
@@ -37,6 +39,8 @@ class Cohort:
     """The data set's id -> the anatomy's id; None where they are the same."""
     images_alone: tuple[Path, ...] = ()
     """Images for which there is no label map."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why a file cannot be a case, by case id, or by the file's name where that gives none."""
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
@@ -45,7 +49,9 @@ class Cohort:
         return len(self.cases)
 
     def __getitem__(self, id: str) -> Case:
-        """The case with this id; BadInputError when there is none."""
+        """The case with this id; BadInputError when there is none, or it was refused."""
+        if id in self.refused:
+            raise BadInputError(self.refused[id])
         for case in self.cases:
             if case.id == id:
                 return case
@@ -58,6 +64,18 @@ class Cohort:
     def read_image(self, case: Case, grid: Grid | None = None) -> Volume | None:
         """The case's CT, on `grid` when one is given; None when it has none."""
         return None if case.image_path is None else read_image(case.image_path, grid)
+
+    def look_at_image(self, case: Case, grid: Grid) -> tuple[str, ...]:
+        """What is odd about the image beside a label map on `grid`, by its header alone; nothing when it has none.
+
+        Raises BadInputError when it cannot be read, or lies elsewhere in space.
+        """
+        if case.image_path is None:
+            return ()
+        header, image_grid = read_template(case.image_path)
+        covered = image_cover(image_grid, grid, case.image_path)
+        notes = header.remarks if isinstance(header, NiftiHeader) else ()
+        return tuple(f"image: {note}" for note in (*notes, *([] if covered is None else [resampled_note(covered)])))
 
     def write_labels(self, case: Case, labels: Labels, out: Path, kept: Mask | None = None) -> None:
         """Write labels in the anatomy's ids as the case's own file has them: header, ids, all but the voxels."""
@@ -75,7 +93,8 @@ def discover_cohort(
 
     Of an nnU-Net data set (dataset.json, labelsTr, imagesTr) the first channel is the image, and the names in
     dataset.json say what its ids mean. A case without an image stays; an image without a label map is listed in
-    `images_alone`. Raises BadInputError when there is no case, when two files claim one, and when no image fits.
+    `images_alone`. A file whose name gives no case, and two files for one case, are listed in `refused`. Raises
+    BadInputError when no case is left, and when no image fits.
     """
     root = Path(labels_dir)
     if not root.is_dir():
@@ -89,31 +108,44 @@ def discover_cohort(
         if images is None and (root / "imagesTr").is_dir():
             images = root / "imagesTr"
         root = root / "labelsTr"
-    label_paths = by_case(_volumes(root, ending), "label")
-    if not label_paths:
-        raise BadInputError(f"{root}: holds no label map (.nii.gz, .nii, .nrrd or .mha)")
-    image_paths = {} if images is None else _images(images)
-    if images is not None and not image_paths.keys() & label_paths.keys():
+    labels = by_case(_volumes(root, ending), "label")
+    if not labels.chosen:
+        if labels.refused:
+            raise BadInputError(next(iter(labels.refused.values())))
         raise BadInputError(
-            f"{images}: none of its {len(image_paths)} images belongs to one of the {len(label_paths)} label maps of "
-            f"{root}; the ids are {_some(image_paths)} there and {_some(label_paths)} here"
+            f"{root}: holds no label map ({', '.join(VOLUME_ENDINGS)}); give the folder that they lie in directly"
         )
+    found = Sorted({}, {}) if images is None else _images(images)
+    # Two images for a case leave open which is meant; for none they do not matter.
+    unclear = {id: why for id, why in found.refused.items() if id in labels.chosen}
+    if images is not None and not (found.chosen.keys() | unclear.keys()) & labels.chosen.keys():
+        raise BadInputError(
+            f"{images}: none of its {len(found.chosen)} images belongs to one of the {len(labels.chosen)} label maps "
+            f"of {root}; the ids are {_some(found.chosen)} there and {_some(labels.chosen)} here"
+        )
+    cases = tuple(Case(id, p, found.chosen.get(id)) for id, p in labels.chosen.items() if id not in unclear)
+    if not cases:
+        raise BadInputError(next(iter(unclear.values())))
     return Cohort(
-        cases=tuple(Case(id, path, image_paths.get(id)) for id, path in label_paths.items()),
+        cases=cases,
         anatomy=anatomy,
         other=other,
         file_ids=file_ids,
-        images_alone=tuple(path for id, path in image_paths.items() if id not in label_paths),
+        images_alone=tuple(path for id, path in found.chosen.items() if id not in labels.chosen),
+        refused=dict(sorted((labels.refused | unclear).items())),
     )
 
 
 def _volumes(folder: Path, ending: str | None = None) -> list[Path]:
     """All that is named as a volume, be it readable or not: a folder or a dead link must be told, not passed over."""
-    paths = [p for p in folder.iterdir() if not p.name.startswith(".") and volume_ending(p)]
+    try:
+        paths = [p for p in folder.iterdir() if not p.name.startswith(".") and volume_ending(p)]
+    except OSError as error:
+        raise BadInputError(f"{folder}: cannot be listed: {error.strerror}; give yourself the right to") from error
     return sorted(p for p in paths if ending is None or p.name.endswith(ending))
 
 
-def _images(folder: Path) -> dict[str, Path]:
+def _images(folder: Path) -> Sorted:
     if not folder.is_dir():
         raise BadInputError(f"{folder}: not a folder; give the folder that holds the images")
     return by_case(_volumes(folder), "image")
@@ -121,9 +153,10 @@ def _images(folder: Path) -> dict[str, Path]:
 
 def _read_table(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInputError(f"{path}: cannot be read as JSON: {error}") from error
+        with reading(path):
+            table = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{path}: cannot be read as JSON: {error}; mend it, or give labelsTr alone") from error
     if not isinstance(table, dict) or not isinstance(table.get("labels"), dict):
         raise BadInputError(f'{path}: not a data set of nnU-Net v2: it has no table "labels" of names and ids')
     if not isinstance(table.get("file_ending", ""), str):
@@ -138,16 +171,18 @@ def _file_ids(table: Mapping[str, Any], path: Path, anatomy: Anatomy) -> dict[in
         if isinstance(number, list):
             raise BadInputError(f"{path}: label {name!r} is a region of ids {number}; only single ids can be mended")
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 65535:
-            raise BadInputError(f"{path}: label {name!r} has {number!r} for an id")
+            raise BadInputError(f"{path}: label {name!r} has {number!r} for an id; give 0 to 65535")
         try:
             id = anatomy.by_name(name).id
         except ConfigError:
             continue
         if number == BACKGROUND or number in known or id in known.values():
-            raise BadInputError(f"{path}: label {name!r} has the id {number}, or means a structure, that is taken")
+            raise BadInputError(
+                f"{path}: label {name!r} has the id {number}, or means a structure, that is taken; give each its own"
+            )
         known[number] = id
     if not known:
-        names = ", ".join(map(str, table["labels"]))
+        names = shown(", ".join(map(str, table["labels"])))
         raise BadInputError(
             f"{path}: none of its labels ({names}) is a structure of anatomy {anatomy.name} "
             f"({', '.join(anatomy.names)}); give an anatomy file with these names"

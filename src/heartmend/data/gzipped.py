@@ -12,14 +12,17 @@ from typing import IO
 codec: ModuleType
 try:
     from isal import igzip
+    from isal.igzip_lib import IsalError
 
     codec, WRITE_LEVEL = igzip, 2
+    own_error: type[Exception] = IsalError  # type: ignore[assignment]  # typed as if it were an instance
 except ImportError:  # no wheel for this platform
     codec, WRITE_LEVEL = gzip, 1
+    own_error = zlib.error
 
 MAGIC = b"\x1f\x8b"
 # What a stream that is cut short, or is none, raises from either library.
-ERRORS: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error, getattr(codec, "IsalError", zlib.error))
+ERRORS: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error, own_error)
 # deflate cannot do better: a file that claims to hold more lies, or was cut short.
 LARGEST_RATIO = 1040
 

@@ -22,6 +22,7 @@ Other = Literal["error", "keep"]
 
 # A map with ids above this is no label map; it also bounds the look-up table.
 MAX_ID = 65535
+_CT = "if it is a CT give the label map, else give these voxels their label"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class LabelVolume:
     path: Path
     kept: Mask | None = None
     """With other="keep": the voxels that hold ids unknown to the anatomy. They are background in `labels`."""
+    remarks: tuple[str, ...] = ()
+    """What is odd about the file, but can be lived with."""
 
 
 def read_labels(
@@ -42,9 +45,10 @@ def read_labels(
 
     file_ids: the file's id -> the anatomy's id, for a data set that numbers the structures in its own way.
     Raises BadInputError for values that are not whole, negative or absurd ids, and ids that the anatomy does not
-    have, unless other="keep": then their voxels are marked in `kept` and `write_labels_like` leaves them alone.
+    have, unless other="keep": then their voxels are marked in `kept` and `write_labels_like` leaves them alone; and
+    for a map without any structure of the anatomy.
     """
-    volume, _ = read_volume(Path(path))
+    volume, header = read_volume(Path(path))
     ids = _whole(volume.values, volume.path)
     table = _table(anatomy, file_ids)
     counts = _counts(ids)
@@ -61,9 +65,14 @@ def read_labels(
     for file_id, id in table.items():
         if file_id < len(lookup):
             lookup[file_id] = id
+    if not lookup[present].any():
+        held = "it is empty" if not unknown else f"it holds {len(unknown)} other ids"
+        names = ", ".join(anatomy.names)
+        raise BadInputError(f"{path}: has no voxel of {names}: {held}; give the map with the labels, or take it away")
     kept = np.isin(ids, unknown) if unknown else None
     labels = ids if _is_identity(lookup, present) and ids.dtype == np.uint8 else lookup[ids]
-    return LabelVolume(labels=np.asarray(labels, dtype=np.uint8), grid=volume.grid, path=volume.path, kept=kept)
+    remarks = header.remarks if isinstance(header, NiftiHeader) else ()
+    return LabelVolume(np.asarray(labels, dtype=np.uint8), volume.grid, volume.path, kept, remarks)
 
 
 def write_labels_like(
@@ -124,16 +133,20 @@ def _whole(values: npt.NDArray[np.generic], path: Path) -> npt.NDArray[np.unsign
     if values.dtype.kind == "f":
         real = np.asarray(values)
         if not np.isfinite(real).all():
-            raise BadInputError(f"{path}: holds NaN or infinity in {int((~np.isfinite(real)).sum())} voxels")
+            count = int((~np.isfinite(real)).sum())
+            raise BadInputError(f"{path}: holds NaN or infinity in {count} voxels; set them to 0 or to their label")
         rounded = np.rint(real)
         if (np.abs(real - rounded) > 1e-3).any():
             worst = float(real.flat[np.argmax(np.abs(real - rounded))])
-            raise BadInputError(f"{path}: not a label map: holds values that are not whole, such as {worst:g}")
+            raise BadInputError(
+                f"{path}: not a label map: holds values that are not whole, such as {worst:g}; give the map of ids, "
+                "not a CT, a probability or a map that was interpolated"
+            )
         values = rounded
     if values.min() < 0:
-        raise BadInputError(f"{path}: holds negative ids, down to {int(values.min())}")
+        raise BadInputError(f"{path}: holds negative ids, down to {int(values.min())}; {_CT}")
     if values.max() > MAX_ID:
-        raise BadInputError(f"{path}: not a label map: holds ids up to {int(values.max())}")
+        raise BadInputError(f"{path}: holds ids up to {int(values.max())}, above {MAX_ID}; {_CT}")
     return values.astype(np.uint16)
 
 

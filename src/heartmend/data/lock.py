@@ -20,12 +20,15 @@ class FolderLock:
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             owner = os.read(self._descriptor, 64).decode(errors="replace").strip() or "unknown"
             self._close()
             raise RunError(
                 f"{path.parent.parent}: another process (id {owner}) is working on it; wait for it or end it"
             ) from error
+        except OSError:
+            self._close()
+            raise
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         this = weakref.ref(self)

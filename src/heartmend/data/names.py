@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,11 @@ _ROLES: dict[str, Role] = {
 }  # fmt: skip
 _ROLE = re.compile(rf"[._-]({'|'.join(_ROLES)})$", re.IGNORECASE)
 _FIRST_CHANNEL = re.compile(r"_0000$")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
+# Control characters, halves of surrogates (bytes that are no UTF-8), ends of lines, changes of the writing direction:
+# all that can make a terminal, a log or a list show something else than is there.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# A file system takes 255 bytes; the longest name of a case's file in the run folder adds ".image.npz".
+_MAX_ID_BYTES = 240
 
 
 def volume_ending(path: Path) -> str | None:
@@ -48,26 +53,47 @@ def role(path: Path) -> Role:
     return _parsed(path)[1]
 
 
-def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> dict[str, Path]:
-    """Case id -> the one file that is `wanted` for it, in the order of the ids.
+@dataclass(frozen=True)
+class Sorted:
+    """Files by case id, in the order of the ids; and those that cannot be a case, with the reason.
 
-    Where a folder holds both a case's image and its label map, their names tell which is which. Raises
-    BadInputError when two files are left for one case, naming both.
+    refused: by case id, or by the name of the file where that gives none.
+    """
+
+    chosen: dict[str, Path]
+    refused: dict[str, str]
+
+
+def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> Sorted:
+    """Case id -> the one file that is `wanted` for it.
+
+    Where a folder holds both a case's image and its label map, their names tell which is which. Where two files are
+    left for one case it is refused with the names of both, and so is a file whose name gives no case id.
     """
     groups: defaultdict[str, list[Path]] = defaultdict(list)
+    chosen: dict[str, Path] = {}
+    refused: dict[str, str] = {}
     for path in paths:
-        groups[case_id(path)].append(path)
-    chosen = {}
+        try:
+            groups[case_id(path)].append(path)
+        except BadInputError as error:
+            refused[shown(path.name)] = str(error)
     for id, group in sorted(groups.items()):
         fitting = [p for p in group if role(p) in (wanted, "either")] if len(group) > 1 else group
         said = [p for p in fitting if role(p) == wanted]
         if len(fitting) > 1 and len(said) == 1:
             fitting = said
-        if len(fitting) != 1:
+        if len(fitting) == 1:
+            chosen[id] = fitting[0]
+        else:
             names = " and ".join(sorted(p.name for p in fitting or group))
-            raise BadInputError(f"{group[0].parent}: case {id!r} has more than one {wanted}: {names}; keep one of them")
-        chosen[id] = fitting[0]
-    return chosen
+            refused[id] = f"{group[0].parent}: case {id!r} has more than one {wanted}: {names}; keep one of them"
+    return Sorted(chosen, refused)
+
+
+def shown(text: str) -> str:
+    """A text with all that a terminal would not show as it is turned into escapes such as \\x1b."""
+    return _UNSAFE.sub(lambda found: found[0] if found[0] in "/\\" else ascii(found[0])[1:-1], text)
 
 
 def _parsed(path: Path) -> tuple[str, Role]:
@@ -81,5 +107,9 @@ def _parsed(path: Path) -> tuple[str, Role]:
         if found == "either":
             found = _ROLES[match[1].lower()]
     if not stem.strip(" .") or stem.startswith(".") or _UNSAFE.search(stem):
-        raise BadInputError(f"{path}: the name gives no case id that can name a file; rename it, such as 001.nii.gz")
+        raise BadInputError(
+            f"{shown(str(path))}: the name gives no case id that can name a file; rename it, such as 001.nii.gz"
+        )
+    if len(stem.encode()) > _MAX_ID_BYTES:
+        raise BadInputError(f"{path}: the name is too long, the limit is {_MAX_ID_BYTES} bytes; rename it")
     return stem, found

@@ -7,6 +7,7 @@ loses what it was not asked for: codes, units, intents, slopes.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 
 from heartmend.data import gzipped
+from heartmend.data.placed import place_of
+from heartmend.data.reading import AGAIN, MAX_PADDING_BYTES, kind_of, reading, refuse_beyond_memory, refuse_no_shape
 from heartmend.errors import BadInputError
 from heartmend.files import atomic_write
 from heartmend.space import Grid
 
-# Larger than any scan (2,000 slices of 2,048 x 2,048); what claims more is a broken header.
-MAX_VOXELS = 2**33
 MAX_HEADER_BYTES = 2**26
 
 
@@ -39,6 +40,8 @@ class NiftiHeader:
     affine: npt.NDArray[np.float64]
     slope: float
     intercept: float
+    remarks: tuple[str, ...] = ()
+    """What is odd about the header, but can be lived with."""
 
     @property
     def is_scaled(self) -> bool:
@@ -48,26 +51,35 @@ class NiftiHeader:
 
 def read_header(path: Path) -> NiftiHeader:
     """The header of a NIfTI file; BadInputError when it is none."""
-    with _errors_named(path), gzipped.open_stream(path) as stream:
+    with reading(path), _unpacking(path), gzipped.open_stream(path) as stream:
         return _read_header(stream, path)
 
 
 def read_nifti(path: Path) -> tuple[NiftiHeader, npt.NDArray[np.generic]]:
-    """The header, and the stored values in the file's shape and dtype, not yet scaled by slope and intercept."""
-    with _errors_named(path), gzipped.open_stream(path) as stream:
+    """The header, and the stored values in the file's shape and dtype, not yet scaled by slope and intercept.
+
+    No more memory is taken than the file can fill. BadInputError for a file that is cut off, damaged, or holds more
+    than its header says.
+    """
+    with reading(path), _unpacking(path), gzipped.open_stream(path) as stream:
         header = _read_header(stream, path)
-        expected = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
+        expected = math.prod(header.shape) * header.dtype.itemsize
         if expected > path.stat().st_size * gzipped.LARGEST_RATIO:
-            raise BadInputError(f"{path}: too short for its shape {header.shape}; the file is cut off or broken")
+            raise BadInputError(f"{path}: too short for its shape {header.shape}; it is cut off or broken: {AGAIN}")
+        refuse_beyond_memory(path, expected)
         data = bytearray(expected)
         filled = _fill(stream, memoryview(data))
         if filled < expected:
             raise BadInputError(
-                f"{path}: holds {filled} of the {expected} bytes that its shape {header.shape} needs; it is cut off"
+                f"{path}: holds {filled} of the {expected} bytes that its shape {header.shape} needs; it is cut off: "
+                f"{AGAIN}"
             )
         # Read to the end: only there does gzip tell whether what came was sound.
-        while stream.read(1 << 20):
-            pass
+        if len(stream.read(MAX_PADDING_BYTES + 1)) > MAX_PADDING_BYTES:
+            raise BadInputError(
+                f"{path}: holds more than the {expected} bytes of its shape {header.shape} and type {header.dtype}; "
+                f"its header is wrong: {AGAIN}"
+            )
     return header, np.frombuffer(data, dtype=header.dtype).reshape(header.shape, order="F")
 
 
@@ -94,48 +106,53 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
     kind = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
     size = next((n for n in kind if start in (n.to_bytes(4, "little"), n.to_bytes(4, "big"))), None)
     if size is None:
-        raise BadInputError(f"{path}: not NIfTI: it begins with {start!r}, not with a header's length of 348 or 540")
+        seen = kind_of(start + stream.read(252))
+        raise BadInputError(f"{path}: not NIfTI, it {seen}; export it as NIfTI, or give it the ending of what it is")
     raw = start + stream.read(size - 4)
     if len(raw) < size:
-        raise BadInputError(f"{path}: holds {len(raw)} of the {size} bytes of a header; it is cut off")
+        raise BadInputError(f"{path}: holds {len(raw)} of the {size} bytes of a header; it is cut off: {AGAIN}")
     try:
         parsed = kind[size].from_fileobj(io.BytesIO(raw), check=False)
         magic = bytes(parsed["magic"].tobytes())
         offset = int(parsed["vox_offset"])
         dtype = parsed.get_data_dtype()
         shape = tuple(int(n) for n in parsed.get_data_shape())
-        affine = np.asarray(parsed.get_best_affine(), dtype=np.float64)
+        with np.errstate(all="ignore"):
+            place = place_of(parsed)
         slope, intercept = parsed.get_slope_inter()
-    except (HeaderDataError, ValueError, KeyError, OverflowError, TypeError) as error:
-        raise BadInputError(f"{path}: broken NIfTI header: {error}") from error
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
+    except (HeaderDataError, ValueError, KeyError, OverflowError, TypeError, FloatingPointError) as error:
+        raise BadInputError(f"{path}: broken NIfTI header: {error}; {AGAIN}") from error
     if not magic.startswith((b"n+1", b"n+2")):
-        raise BadInputError(f"{path}: not a single-file NIfTI (magic {magic!r}); join .hdr and .img into one .nii.gz")
+        said = "one of a .hdr and .img pair" if magic.startswith((b"ni1", b"ni2")) else "without NIfTI's mark"
+        raise BadInputError(f"{path}: not a single-file NIfTI, but {said}; join .hdr and .img into one .nii.gz")
     if not size <= offset <= MAX_HEADER_BYTES:
-        raise BadInputError(f"{path}: broken NIfTI header: its voxels begin at byte {offset}")
+        raise BadInputError(f"{path}: broken NIfTI header: its voxels begin at byte {offset}; {AGAIN}")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise BadInputError(f"{path}: holds values of type {dtype}; whole or real numbers are needed")
-    if not shape or min(shape) < 1 or np.prod(shape, dtype=object) > MAX_VOXELS:
-        raise BadInputError(f"{path}: a shape of {shape} cannot be read")
+        raise BadInputError(f"{path}: holds values of type {dtype}; export it with whole or real numbers")
+    refuse_no_shape(path, shape)
     raw += stream.read(offset - size)
     return NiftiHeader(
         raw=raw,
         shape=shape,
         dtype=dtype,
-        affine=affine,
+        affine=place.affine,
         slope=1.0 if slope is None else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
+        remarks=place.remarks,
     )
 
 
 @contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
-    """What reading a file can raise, as our own error with the file's name."""
+def _unpacking(path: Path) -> Iterator[None]:
+    """What gzip raises for a stream that is cut off or no gzip, as our own error with the file's name."""
     try:
         yield
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise BadInputError(f"{path}: {error.strerror}") from error
     except gzipped.ERRORS as error:
-        raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken: {error}") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken ({error}): {AGAIN}") from error
 
 
 def write_volume(values: npt.NDArray[np.generic], grid: Grid, path: Path) -> None:

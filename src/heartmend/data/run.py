@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -24,11 +25,11 @@ from heartmend import __version__
 from heartmend.data.cohort import Cohort
 from heartmend.data.gzipped import MAGIC
 from heartmend.data.lock import FolderLock
-from heartmend.errors import RunError
-from heartmend.files import TEMPORARY_PREFIX, jsonable, sweep_temporaries, write_json
+from heartmend.data.out_folder import cannot_write, mark_of, refuse_foreign, refuse_out
+from heartmend.data.reading import reading
+from heartmend.errors import OutputError, RunError
+from heartmend.files import jsonable, read_json, sweep_temporaries, write_json
 
-FORMAT = "heartmend-run"
-FORMAT_VERSION = 1
 _HEAD_AND_TAIL_BYTES = 1 << 16
 _PACKAGES = (
     "torch", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt", "fill-voids", "scikit-image",
@@ -57,28 +58,42 @@ class Run:
         half-written is removed.
         """
         folder, source = Path(out).resolve(), Path(labels_dir).resolve()
-        for given in (source, *([] if images_dir is None else [Path(images_dir).resolve()])):
-            _refuse_overlap(folder, given)
-        if folder.exists() and not folder.is_dir():
-            raise RunError(f"{folder}: is a file; give another --out")
+        refuse_out(folder, source, images_dir)
         marker = folder / "run" / "run.json"
-        if not marker.exists() and (strange := _strangers(folder)):
-            held = ", ".join(strange[:3])
-            raise RunError(f"{folder}: not empty and not a run of Heartmend (it holds {held}); give another --out")
         try:
             marker.parent.mkdir(parents=True, exist_ok=True)
             lock = FolderLock(marker.parent / "lock")
         except OSError as error:
-            raise RunError(f"{folder}: cannot be written to: {error.strerror}") from error
+            raise OutputError(cannot_write(folder, error)) from error
         try:
-            _claim(marker, source)
+            if not marker.exists():
+                write_json(marker, mark_of(source))
+            # Another process may have been first.
+            refuse_foreign(marker, source)
             sweep_temporaries(folder)
             run = cls(folder, lock)
             run.labels.mkdir(exist_ok=True)
+        except OSError as error:
+            lock.release()
+            raise OutputError(cannot_write(folder, error)) from error
         except BaseException:
             lock.release()
             raise
         return run
+
+    @staticmethod
+    def check(out: str | Path, labels_dir: str | Path, images_dir: str | Path | None = None) -> None:
+        """Raise what `open` would raise, without making or changing anything."""
+        folder, source = Path(out).resolve(), Path(labels_dir).resolve()
+        refuse_out(folder, source, images_dir)
+        marker = folder / "run" / "run.json"
+        if marker.exists():
+            refuse_foreign(marker, source)
+        if (lock := marker.parent / "lock").is_file():
+            FolderLock(lock).release()
+        there = next(parent for parent in (marker.parent, *marker.parents) if parent.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OutputError(f"{folder}: cannot be written to: {there} is read-only; give another --out")
 
     @classmethod
     def at(cls, out: str | Path) -> Self:
@@ -119,20 +134,46 @@ class Run:
         return _inside(self.labels, input_path.name)
 
     def is_done(self, verb: str, case_id: str | None, fingerprint: str) -> bool:
-        """Whether the verb finished this case (None: the whole cohort) with just this fingerprint."""
-        stamp = self._stamp(verb, case_id)
+        """Whether the verb finished this case (None: the whole cohort) with just this fingerprint.
+
+        Not when one of the files that it left is gone, or in OUT/run has another size.
+        """
         try:
-            return bool(json.loads(stamp.read_text(encoding="utf-8"))["fingerprint"] == fingerprint)
-        except (OSError, ValueError, KeyError, TypeError):
+            stamp = read_json(self._stamp(verb, case_id))
+            files = stamp.get("files", {}).items()
+            return bool(stamp["fingerprint"] == fingerprint) and all(self._is_there(name, n) for name, n in files)
+        except (RunError, KeyError, TypeError, AttributeError):
             return False
 
-    def mark_done(self, verb: str, case_id: str | None, fingerprint: str, **notes: Any) -> None:
+    def mark_done(
+        self, verb: str, case_id: str | None, fingerprint: str, files: Iterable[Path] = (), **notes: Any
+    ) -> None:
         """Stamp a case (None: the whole cohort) as finished, after all of its files are in place."""
-        write_json(self._stamp(verb, case_id), {"fingerprint": fingerprint, **notes})
+        sizes = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in files}
+        write_json(self._stamp(verb, case_id), {"fingerprint": fingerprint, "files": sizes, **notes})
 
     def forget(self, verb: str, case_id: str | None = None) -> None:
         """Take a stamp away, before the verb's files are changed."""
         self._stamp(verb, case_id).unlink(missing_ok=True)
+
+    def withdraw(self, verb: str, kept: Iterable[str]) -> list[Path]:
+        """Take the results of all cases but those `kept` out of OUT/labels, into OUT/run/withdrawn; where they are now.
+
+        `verb` is the one that wrote them. A case that is refused now, or gone, may have been mended by an earlier run;
+        its old result among the new ones would look like one of them.
+        """
+        kept, moved = set(kept), list[Path]()
+        for stamp in sorted((_inside(self.root, verb) / "done").glob("*.json")):
+            if stamp.stem in kept:
+                continue
+            for name in _files_of(stamp):
+                result = _inside(self.labels, Path(name).name)
+                if name == f"labels/{result.name}" and result.is_file():
+                    away = _inside(self.folder("withdrawn"), result.name)
+                    result.replace(away)
+                    moved.append(away)
+            stamp.unlink(missing_ok=True)
+        return moved
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keep the settings as resolved, defaults and all."""
@@ -151,6 +192,11 @@ class Run:
         ids = None if cohort.file_ids is None else {str(k): v for k, v in cohort.file_ids.items()}
         table = {"anatomy": cohort.anatomy.name, "other": cohort.other, "file_ids": ids, "cases": cases}
         write_json(self.root / "cohort.json", table)
+
+    def _is_there(self, name: str, size: int) -> bool:
+        """Whether a file is as it was left; a result may have been changed by hand since, and then stays."""
+        path = self.out / name
+        return path.is_file() and (path.parent == self.labels or path.stat().st_size == size)
 
     def _stamp(self, verb: str, case_id: str | None) -> Path:
         # A case's stamp has a folder of its own, so that no case id can be taken for the cohort's.
@@ -182,10 +228,10 @@ def file_fingerprint(path: Path) -> str:
     """A short text that changes with the content of a file.
 
     Of a gzipped file its size, head and tail are enough, because the tail holds a checksum of all of it; so a CT
-    of a hundred megabytes costs nothing.
+    of a hundred megabytes costs nothing. BadInputError when it cannot be read.
     """
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
+    with reading(path), open(path, "rb") as file:
         head = file.read(_HEAD_AND_TAIL_BYTES)
         digest.update(head)
         if head.startswith(MAGIC):
@@ -210,43 +256,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _refuse_overlap(out: Path, given: Path) -> None:
-    if out == given or out.is_relative_to(given):
-        raise RunError(f"{out}: lies in the input folder {given}, which is never written to; give another --out")
-    if given.is_relative_to(out):
-        raise RunError(f"{out}: holds the input folder {given}; give another --out")
-
-
-def _strangers(folder: Path) -> list[str]:
-    """What is in a folder that a run killed in its first moment cannot have left there."""
-    if not folder.exists():
-        return []
-    own = {"lock"}
-    begun = folder / "run"
-    inside = [p.name for p in begun.iterdir()] if begun.is_dir() and not begun.is_symlink() else []
-    strange = [n for n in inside if n not in own and not n.startswith(TEMPORARY_PREFIX)]
-    return sorted(strange + [p.name for p in folder.iterdir() if p != begun or not begun.is_dir()])
-
-
-def _claim(marker: Path, source: Path) -> None:
-    """Write whose run this is, or check it."""
-    if not marker.exists():
-        table = {"format": FORMAT, "format_version": FORMAT_VERSION, "labels_dir": str(source)}
-        return write_json(marker, table)
+def _files_of(stamp: Path) -> dict[str, int]:
+    """The files that a stamp speaks of, with their sizes; none when it cannot be read."""
     try:
-        table = json.loads(marker.read_text(encoding="utf-8"))
-        found = (table["format"], table["format_version"], Path(table["labels_dir"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{marker}: cannot be read as the mark of a run; give another --out") from error
-    if found[:2] != (FORMAT, FORMAT_VERSION):
-        raise RunError(f"{marker}: is of {found[0]} {found[1]}, this version reads {FORMAT} {FORMAT_VERSION}")
-    if found[2] != source:
-        raise RunError(f"{marker.parent.parent}: is the run of {found[2]}, not of {source}; give another --out")
-    return None
+        return dict(read_json(stamp)["files"])
+    except (RunError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _inside(folder: Path, name: str) -> Path:
     """`folder / name`, where the name is that of one file and leads nowhere else."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise RunError(f"{name!r} cannot be the name of a file in {folder}")
+    if folder.is_symlink():
+        raise RunError(f"{folder}: is a link, which could lead anywhere; put a folder in its place")
     return folder / name

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import affine_transform
 
-from heartmend.data.itk import ItkHeader, read_itk, write_itk
+from heartmend.data.itk import ItkHeader, read_itk, read_itk_header, write_itk
 from heartmend.data.names import VOLUME_ENDINGS, volume_ending
 from heartmend.data.nifti import NiftiHeader, read_header, read_nifti, write_nifti
 from heartmend.errors import BadInputError
@@ -50,8 +50,8 @@ def read_stored(path: Path) -> tuple[Header, npt.NDArray[np.generic]]:
 
 
 def read_template(path: Path) -> tuple[Header, Grid]:
-    """The header of a file and its grid; of NIfTI the voxels are not read."""
-    header: Header = read_header(path) if _is_nifti(path) else read_itk(path)[0]
+    """The header of a file and its grid; the voxels are not read."""
+    header: Header = read_header(path) if _is_nifti(path) else read_itk_header(path)
     return header, _grid(path, header)
 
 
@@ -61,19 +61,37 @@ def read_image(path: str | Path, grid: Grid | None = None) -> Volume:
     Raises BadInputError when the file cannot be read, and when image and grid do not overlap.
     """
     volume, _ = read_volume(Path(path))
-    if grid is None or volume.grid.is_close(grid):
+    if grid is None or (covered := image_cover(volume.grid, grid, volume.path)) is None:
         return volume
     matrix = np.linalg.inv(volume.grid.affine) @ grid.affine
     values = affine_transform(
         np.nan_to_num(np.asarray(volume.values, dtype=np.float32), nan=AIR_HU),
         matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, cval=np.nan,
     )  # fmt: skip
-    outside = np.isnan(values)
-    if outside.all():
-        raise BadInputError(f"{path}: image and label map lie apart in space; check that they belong together")
-    log.warning("%s: not on its label map's grid; resampled onto it (%.0f %% covered)", path, 100 * (~outside).mean())
-    values[outside] = AIR_HU
+    log.warning("%s: %s", path, resampled_note(covered))
+    values[np.isnan(values)] = AIR_HU
     return Volume(values=values, grid=grid, path=volume.path)
+
+
+def image_cover(image: Grid, labels: Grid, path: Path) -> float | None:
+    """Share of a label map's voxels that its image covers; None where both lie on one grid, so nothing is resampled.
+
+    Raises BadInputError when they do not overlap.
+    """
+    if image.is_close(labels):
+        return None
+    covered = labels.share_within(image)
+    if covered == 0:
+        raise BadInputError(
+            f"{path}: image and label map lie apart in space; check that they belong together and that both headers "
+            "are right"
+        )
+    return covered
+
+
+def resampled_note(covered: float) -> str:
+    """What is to be told of an image on another grid than its label map."""
+    return f"not on its label map's grid; resampled onto it ({covered:.0%} covered)"
 
 
 def write_stored(path: Path, header: Header, stored: npt.NDArray[np.generic]) -> None:
@@ -99,7 +117,11 @@ def _grid(path: Path, header: Header) -> Grid:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
-        raise BadInputError(f"{path}: has {len(shape)} axes (shape {header.shape}); a volume of 3 axes is needed")
+        advice = {
+            2: "give the whole volume, not a slice",
+            4: "of a one-hot stack give one map of ids (argmax over the channels), of a time series one frame",
+        }.get(len(shape), "give a volume of three axes")
+        raise BadInputError(f"{path}: has {len(shape)} axes (shape {header.shape}), a label map has 3; {advice}")
     try:
         return Grid(shape, header.affine)
     except BadInputError as error:

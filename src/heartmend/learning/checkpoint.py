@@ -55,9 +55,9 @@ def load_fit(path: Path, fit: Fit) -> None:
             fit.optimiser.state[parameter] = {"step": step, **moments}
 
 
-def save_model(path: Path, shape: Shape, codes: CodeBook) -> None:
-    """Write the fitted shape and the codes by case id."""
-    about = {"shape": shape.kind, "settings": shape.settings(), "ids": list(codes.ids)}
+def save_model(path: Path, shape: Shape, codes: CodeBook, **notes: float) -> None:
+    """Write the fitted shape and the codes by case id, and what else is to be known about them."""
+    about = {"shape": shape.kind, "settings": shape.settings(), "ids": list(codes.ids), **notes}
     _write(path, _model_tensors(shape, codes), about)
 
 
@@ -72,6 +72,11 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[Shape, C
     except (KeyError, TypeError, RuntimeError) as error:
         raise RunError(f"{path}: is no model of Heartmend ({error})") from error
     return shape.to(device), codes.to(device)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a model or checkpoint says besides its tensors. RunError when the file is damaged."""
+    return _read(path)[1]
 
 
 def _parameters(fit: Fit) -> list[torch.nn.Parameter]:
@@ -101,5 +106,5 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118  (not a dict)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read as a checkpoint ({error}); remove it to begin again") from error

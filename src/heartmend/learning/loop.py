@@ -87,6 +87,11 @@ class Fit:
         return sum(phase.steps for phase in self.phases)
 
     @property
+    def number(self) -> int:
+        """How many steps of all are taken."""
+        return sum(phase.steps for phase in self.phases[: self.position.phase]) + self.position.step
+
+    @property
     def done(self) -> bool:
         """Whether no step is left."""
         return self.position.phase >= len(self.phases)
@@ -99,7 +104,7 @@ class Fit:
 
     def run(self, watcher: Watcher) -> None:
         """Take every step that is left. Raises FitError when the loss is no number or memory runs out for good."""
-        number = sum(p.steps for p in self.phases[: self.position.phase]) + self.position.step
+        number = self.number
         began, first = time.monotonic(), number
         while not self.done:
             phase = self.phases[self.position.phase]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,71 +16,120 @@ Field = npt.NDArray[np.float32]
 
 FINE_MM = 1.5
 """Over this length, or 1.7 voxels, a surface's own course is smooth, and what a label wavers by is its noise."""
-WIDE_MM = 4.0
-"""A difference between shape and label that is smooth over this length, or 4.5 voxels, is the shape's misfit."""
+WIDE_MM = 3.0
+"""A difference between shape and label that most of a surface shares over this length, or 3.3 voxels, is the shape's
+misfit; patches that stand out from it are the label's noise."""
+LEAST_SCALE_MM, SCALE_OF_DIFFERENCE = 0.35, 1.4
+"""What stands out: a difference beyond this, or beyond so many times the difference of half of the surface."""
+ROUNDS = 3
 NOISE_OF_ROUGHNESS = 6.0
-"""Variance of a label's noise, for each mm² by which it is rougher than the shape drawn on the same voxels. Noise that
-is correlated over a few mm shows mostly beyond `FINE_MM`."""
+"""Variance of a label's noise, for each mm² by which it is rougher than it need be. Noise that is correlated over a
+few mm shows mostly beyond `FINE_MM`."""
 NOISE_OF_STAIRS = 0.16
 """What interpolating between thick slices leaves (standard deviation), as a share of their thickness."""
-HOPELESS = 5.0
-"""A shape whose misfit is so many times the label's noise (as variances) has nothing to say."""
 FAR_MM = 1.0
-"""... nor has one that lies so far from half of the label's surface."""
+"""A shape that lies so far from half of the label's surface has nothing to say; nor has one that must be so deep."""
+REACH_MM = 4.0
+NEAR_VOXELS = 0.9
+FEWEST_CASES = 5
 
 
-def label_vote_mm(
-    label: Mask, shape_mm: Field, spacing_mm: Sequence[float], stairs_mm: float = 0.0, weight: float = 0.3
-) -> float:
-    """How deep (mm) in the shape a voxel must lie to be taken against its label; infinite where only the label counts.
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """What a shape says once it is drawn to its label, and how much the label counts beside it.
+
+    shape_mm: (x, y, z) signed distance, positive inside; vote_mm: how deep in the shape a voxel must lie to be taken
+    against its label, infinite where only the label counts.
+    """
+
+    shape_mm: Field
+    vote_mm: float
+
+    def decided_mm(self, label: Mask) -> Field:
+        """The mended structure as signed distances: the shape, moved by the vote towards where its label has each
+        voxel."""
+        return self.shape_mm + np.where(label, self.vote_mm, -self.vote_mm).astype(np.float32)
+
+
+def weigh(
+    label: Mask,
+    shape_mm: Field,
+    spacing_mm: Sequence[float],
+    stairs_mm: float = 0.0,
+    least_roughness_mm2: float = np.inf,
+    weight: float = 0.5,
+) -> Trust:
+    """Draw a shape to its label and tell how much each of the two counts.
 
     label, shape_mm: (x, y, z), the shape's signed distance positive inside; stairs_mm: thickness of the slices that
-    the label was drawn on, if they were thick.
+    the label was drawn on, if they were thick; least_roughness_mm2: how rough the cleanest labels of this structure
+    are in the cohort.
 
-    Both are guesses at one surface: the label with noise of variance n², which shows as roughness beyond what the
-    voxels make of any surface, the shape with a misfit of variance m², the rest of their difference. Of two Gaussian
-    guesses the one that is right to m / n deserves its say in that proportion: the vote is `weight` m²/n². A clean
-    label thus stays as it is however the shape lies, and a ragged one gives way.
+    Both are guesses at one surface. The shape's misfit is smooth, because what a smooth field cannot reach is smooth;
+    the label's noise comes in patches. So the shape is moved by what most of the surface about a place agrees on (a
+    mean with Geman-McClure weights, which patches do not pull). Of the two guesses that remain, with errors of the
+    variances n² (the label: its roughness beyond what it need have) and m² (the shape: what is left of the difference),
+    the vote is `weight` m²/n². A clean label thus stays as it is, and a ragged one gives way.
     """
+    nothing = Trust(shape_mm, float("inf"))
     if not label.any():
-        return float("inf")
+        return nothing
     voxel = min(spacing_mm)
-    fine_mm, wide_mm = max(FINE_MM, 1.7 * voxel), max(WIDE_MM, 4.5 * voxel)
-    box = _box(label, spacing_mm, wide_mm)
+    box = _box(label | (shape_mm > 0), spacing_mm, 2 * max(WIDE_MM, 3.3 * voxel))
     label_mm = signed_distance_mm(label[box], spacing_mm)
-    shape_mm = np.clip(shape_mm[box], -2 * wide_mm, 2 * wide_mm)
-    # Either surface: a branch that only one of the two has is as wrong as one that both have in two places.
-    on_surface = (np.abs(label_mm) < 0.9 * voxel) | (np.abs(shape_mm) < 0.9 * voxel)
-    difference = label_mm - shape_mm
-    if float(np.median(np.abs(difference[on_surface]))) > FAR_MM:
-        return float("inf")
-    difference = np.clip(difference, -2.0, 2.0)
-    drawn = signed_distance_mm(shape_mm > 0, spacing_mm)
-    excess = _roughness(label_mm, fine_mm, spacing_mm) - _roughness(drawn, fine_mm, spacing_mm)
-    voxels = voxel**2 / 27
-    smooth = _smoothed(difference, np.exp(-0.5 * (label_mm / fine_mm) ** 2), wide_mm, spacing_mm)[on_surface]
-    total = float(np.square(difference[on_surface]).mean())
-    noise = NOISE_OF_ROUGHNESS * max(excess, 0.0) + (NOISE_OF_STAIRS * stairs_mm) ** 2
-    noise = min(noise, total) + voxels
-    misfit = max(total - 0.5 * noise, 1.7 * voxels) + float(np.square(smooth).mean())
-    ratio = misfit / noise
-    return weight * ratio if ratio < HOPELESS else float("inf")
+    either = np.minimum(np.abs(label_mm), np.abs(shape_mm[box])) < NEAR_VOXELS * voxel
+    if float(np.median(np.abs(label_mm - shape_mm[box])[either])) > FAR_MM:
+        return nothing
+    drawn_in = shape_mm.copy()
+    drawn_in[box] += _shared_difference(label_mm, shape_mm[box], spacing_mm)
+    on_label = np.abs(label_mm) < NEAR_VOXELS * voxel
+    misfit_mm = float(np.median(np.abs(label_mm - drawn_in[box])[on_label]))
+    if misfit_mm > FAR_MM:
+        return nothing
+    least = min(least_roughness_mm2, _roughness(signed_distance_mm(drawn_in[box] > 0, spacing_mm), spacing_mm))
+    excess = max(_roughness(label_mm, spacing_mm) - least, 0.0)
+    noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRS * stairs_mm) ** 2 + voxel**2 / 80
+    vote_mm = weight * misfit_mm**2 / noise
+    return Trust(drawn_in, vote_mm) if vote_mm < FAR_MM else nothing
 
 
-def _roughness(distance_mm: Field, fine_mm: float, spacing_mm: Sequence[float]) -> float:
-    """Variance (mm²) of a surface about itself smoothed."""
-    near = np.abs(distance_mm) < 0.9 * min(spacing_mm)
+def roughness_mm2(label: Mask, spacing_mm: Sequence[float]) -> float:
+    """Variance (mm²) of a label's surface about itself smoothed over `FINE_MM`; 0 for no label."""
+    if not label.any():
+        return 0.0
+    box = _box(label, spacing_mm, 3 * FINE_MM)
+    return _roughness(signed_distance_mm(label[box], spacing_mm), spacing_mm)
+
+
+def least_roughness_mm2(found: Sequence[float]) -> float:
+    """How rough the cleanest labels of a cohort are; infinite, that is unknown, for fewer than `FEWEST_CASES`."""
+    return float(np.quantile(found, 0.05)) if len(found) >= FEWEST_CASES else float("inf")
+
+
+def _shared_difference(label_mm: Field, shape_mm: Field, spacing_mm: Sequence[float]) -> Field:
+    """What a label's distances and a shape's differ by, as most of the surface about each place has it."""
+    voxel = min(spacing_mm)
+    sigma = [max(WIDE_MM, 3.3 * voxel) / step for step in spacing_mm]
+    near = np.minimum(np.abs(label_mm), np.abs(shape_mm)) < NEAR_VOXELS
+    difference = np.clip(label_mm - shape_mm, -REACH_MM, REACH_MM)
+    if not near.any():
+        return np.zeros_like(difference)
+    scale = max(LEAST_SCALE_MM, 0.4 * voxel, SCALE_OF_DIFFERENCE * float(np.median(np.abs(difference[near]))))
+    shared = np.zeros_like(difference)
+    for _ in range(ROUNDS):
+        weight = near / (1 + np.square((difference - shared) / scale)) ** 2
+        total = gaussian_filter(weight, sigma, truncate=2.5) + 1e-3
+        shared = gaussian_filter(weight * difference, sigma, truncate=2.5) / total
+    return shared
+
+
+def _roughness(distance_mm: Field, spacing_mm: Sequence[float]) -> float:
+    voxel = min(spacing_mm)
+    near = np.abs(distance_mm) < NEAR_VOXELS * voxel
     if not near.any():
         return 0.0
-    smooth = gaussian_filter(distance_mm, [fine_mm / s for s in spacing_mm], truncate=2.5)
+    smooth = gaussian_filter(distance_mm, [max(FINE_MM, 1.7 * voxel) / s for s in spacing_mm], truncate=2.5)
     return float((distance_mm - smooth)[near].var())
-
-
-def _smoothed(values: Field, weight: Field, wide_mm: float, spacing_mm: Sequence[float]) -> Field:
-    sigma = [wide_mm / s for s in spacing_mm]
-    total = gaussian_filter(weight, sigma, truncate=2.5) + 1e-3
-    out: Field = gaussian_filter(weight * values, sigma, truncate=2.5) / total
-    return out
 
 
 def _box(mask: Mask, spacing_mm: Sequence[float], margin_mm: float) -> tuple[slice, slice, slice]:

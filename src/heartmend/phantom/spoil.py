@@ -198,8 +198,8 @@ def stairs(labels: Labels, spacing_mm: Vector, step_mm: list[float]) -> Labels:
     index = []
     for n, spacing, step in zip(labels.shape, spacing_mm, step_mm, strict=True):
         thick = max(step / spacing, 1.0)
-        slab = np.floor(np.arange(n) / thick)
-        index.append(np.clip(np.round((slab + 0.5) * thick - 0.5).astype(int), 0, n - 1))
+        slab = np.floor((np.arange(n) + 0.5) / thick)
+        index.append(np.clip(np.floor((slab + 0.5) * thick).astype(int), 0, n - 1))
     return labels[np.ix_(*index)]
 
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from heartmend.pictures.view import INK, PAPER, AxCodes, Volume, box_about, largest_change, to_lps
+from heartmend.pictures.view import INK, PAPER, AxCodes, Volume, box_about, largest_change, to_lps, voxel_in_lps
 
 ADDED, REMOVED, RENAMED = "#56B4E9", "#FF6A13", "#F0E442"
 WINDOW_HU = (-160.0, 560.0)
@@ -55,18 +55,24 @@ def before_after_figure(
     names: Mapping[int, str] | None = None,
     axcodes: AxCodes = ("L", "P", "S"),
     title: str = "Before and after mending",
+    through: Sequence[int] | None = None,
 ) -> Figure:
     """Three planes through the largest change: one row per plane; columns before, after and what changed.
 
     The volumes share a shape (x, y, z), the image is in HU; `colours` maps ids to 0-255 RGB, `names` to what the legend
-    calls them; `axcodes` are those of the grid. Truth, when given, is drawn as a thin dashed outline.
+    calls them; `axcodes` are those of the grid. Truth, when given, is drawn as a thin dashed outline. `through`: the
+    voxel that the planes go through, in the volumes' own order, in place of the largest change.
     """
     given = {"before": before, "after": after, "image": image, "truth": truth}
     present = {name: volume for name, volume in given.items() if volume is not None}
     turned, spacing = to_lps(list(present.values()), grid_spacing_mm, axcodes)
     volumes = dict(zip(present, turned, strict=True))
-    centre = largest_change(volumes["before"], volumes["after"], spacing)
+    if through is None:
+        centre = largest_change(volumes["before"], volumes["after"], spacing)
+    else:
+        centre = voxel_in_lps(through, before.shape, axcodes)
     shown = (volumes["before"] > 0) | (volumes["after"] > 0)
+    shown[tuple(centre)] = True
     box = box_about(shown, np.ceil(MARGIN_MM / spacing).astype(int))
     volumes = {name: volume[box] for name, volume in volumes.items()}
     centre = centre - [side.start for side in box]
@@ -100,7 +106,8 @@ def before_after_figure(
                 axes.set_title(heading, fontsize=11, color=INK, pad=5)
             if column == 0:
                 axes.set_ylabel(plane.name, fontsize=10, color=INK, labelpad=4)
-    _head(figure, title, before, after, float(np.prod(spacing)))
+    where = "the largest change" if through is None else f"voxel {', '.join(map(str, through))}"
+    _head(figure, title, where, before, after, float(np.prod(spacing)))
     _legend(figure, volumes, tint, names or {})
     return figure
 
@@ -200,7 +207,7 @@ def _orient(
         axes.text(end - 10, base - 2.5, "20 mm", color="white", fontsize=7.5, ha="center", va="bottom")
 
 
-def _head(figure: Figure, title: str, before: Volume, after: Volume, voxel_mm3: float) -> None:
+def _head(figure: Figure, title: str, where: str, before: Volume, after: Volume, voxel_mm3: float) -> None:
     tall = figure.get_figheight()
     millilitres = voxel_mm3 / 1000
     added = np.count_nonzero((before == 0) & (after > 0)) * millilitres
@@ -208,9 +215,7 @@ def _head(figure: Figure, title: str, before: Volume, after: Volume, voxel_mm3: 
     renamed = np.count_nonzero((before > 0) & (after > 0) & (before != after)) * millilitres
     figure.text(0.035, 1 - 0.28 / tall, title, fontsize=14, weight="bold", color=INK, va="center")
     note = f"in the whole volume: {added:.1f} ml added, {removed:.1f} ml removed, {renamed:.1f} ml given another name"
-    figure.text(
-        0.035, 1 - 0.55 / tall, f"planes through the largest change · {note}", fontsize=9, color=INK, va="center"
-    )
+    figure.text(0.035, 1 - 0.55 / tall, f"planes through {where} · {note}", fontsize=9, color=INK, va="center")
 
 
 def _legend(

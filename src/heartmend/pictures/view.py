@@ -25,6 +25,14 @@ def to_lps(
     return [volume.transpose(order)[flip] for volume in volumes], np.asarray(spacing_mm, float)[order]
 
 
+def voxel_in_lps(voxel: Sequence[int], shape: Sequence[int], axcodes: AxCodes) -> NDArray[np.int64]:
+    """Where a voxel of a volume of this shape lies in the view that `to_lps` makes of it."""
+    turn = ornt_transform(axcodes2ornt(axcodes), axcodes2ornt(("L", "P", "S"))).astype(int)
+    order = np.argsort(turn[:, 0])
+    at, size = np.asarray(voxel)[order], np.asarray(shape)[order]
+    return np.where(turn[order, 1] > 0, at, size - 1 - at)
+
+
 def largest_change(before: Volume, after: Volume, spacing_mm: Volume) -> NDArray[np.int64]:
     """The voxel about which most changed (Gaussian weights, 3 mm); the middle of the structures if nothing did."""
     changed = (before != after).astype(np.float32)

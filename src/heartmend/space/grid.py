@@ -15,13 +15,18 @@ from heartmend.types import FloatArray, Triple
 
 # A voxel edge outside this range is a header that was filled in wrongly, not a scan of a body.
 SPACING_LIMITS_MM = (0.005, 100.0)
+# Lengths are measured along the voxel axes; axes that are off right angles by this much make them wrong by 1 %.
+MAX_SHEAR_DEGREES = 1.0
+
+_MEND = "mend the header"
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """A lattice of voxels in space. Voxel (i, j, k) has its centre at affine @ (i, j, k, 1), in mm, RAS+.
 
-    Raises BadInputError for a shape that is not three positive numbers and for an affine that is not invertible.
+    Raises BadInputError for a shape that is not three positive numbers, for an affine that is not invertible or
+    sheared, and for a voxel spacing that no scan has.
     """
 
     shape: Triple
@@ -33,14 +38,22 @@ class Grid:
             raise BadInputError(f"a grid has three positive sizes, not {self.shape}")
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.array_equal(affine[3], (0, 0, 0, 1)):
-            raise BadInputError(f"not an affine of finite numbers with last row 0 0 0 1: {affine.tolist()}")
+            raise BadInputError(f"not an affine of finite numbers with last row 0 0 0 1: {affine.tolist()}; {_MEND}")
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         low, high = SPACING_LIMITS_MM
         if not ((spacing >= low) & (spacing <= high)).all():
-            raise BadInputError(f"voxel spacing {_mm(spacing)} mm is outside {low} to {high} mm; mend the header")
+            raise BadInputError(f"voxel spacing {_mm(spacing)} mm is outside {low} to {high} mm; {_MEND}")
         # The product of the spacings is the largest volume that such voxels can have: this is free of scale.
         if abs(np.linalg.det(affine[:3, :3])) < 1e-3 * spacing.prod():
-            raise BadInputError(f"singular affine, two voxel axes are parallel: {affine[:3, :3].tolist()}")
+            raise BadInputError(f"singular affine, two voxel axes are parallel: {affine[:3, :3].tolist()}; {_MEND}")
+        directions = affine[:3, :3] / spacing
+        x, y, z = (float(directions[:, a] @ directions[:, b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+        shear = float(np.degrees(np.arcsin(min(max(abs(x), abs(y), abs(z)), 1.0))))
+        if shear > MAX_SHEAR_DEGREES:
+            raise BadInputError(
+                f"sheared affine, its voxel axes are {shear:.1f} degrees off right angles, the limit is "
+                f"{MAX_SHEAR_DEGREES:g}; resample it onto a grid with right angles"
+            )
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", affine)
@@ -77,6 +90,13 @@ class Grid:
         corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1).reshape(-1, 3)
         off = other.world_to_index(self.index_to_world(corners)) - corners
         return bool(np.abs(off).max() <= tolerance_voxels)
+
+    def share_within(self, other: Grid, along: int = 33) -> float:
+        """Share of this grid's voxels that lie within the other's, from a lattice of up to `along` voxels an axis."""
+        picks = [np.unique(np.linspace(0, n - 1, min(n, along)).round()) for n in self.shape]
+        lattice = np.stack(np.meshgrid(*picks, indexing="ij"), axis=-1)
+        there = other.world_to_index(self.index_to_world(lattice))
+        return float(((there >= -0.5) & (there <= np.array(other.shape) - 0.5)).all(axis=-1).mean())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Grid) and self.shape == other.shape and np.array_equal(self.affine, other.affine)

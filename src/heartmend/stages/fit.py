@@ -8,7 +8,6 @@ points; how near that is to the truth, no fit can know.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -21,10 +20,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.tensorboard import SummaryWriter
 
-from heartmend.data import Run, fingerprint, write_json
-from heartmend.errors import ConfigError, FitError
+from heartmend.data import Run, fingerprint, read_json, write_json, write_text
+from heartmend.errors import ConfigError, FitError, RunError
 from heartmend.learning.begin import begin_template
-from heartmend.learning.checkpoint import load_fit, save_fit, save_model
+from heartmend.learning.checkpoint import load_fit, read_metadata, save_fit, save_model
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
@@ -38,6 +37,7 @@ from heartmend.types import UNKNOWN, Labels
 
 VERB = "fit"
 MODEL_FILE = "model.safetensors"
+BEST_FILE = "best.safetensors"
 log = logging.getLogger(__name__)
 
 Progress = Callable[[Step, float | None], None]
@@ -105,7 +105,7 @@ def fit(
         settings.model_dump(exclude={"checkpoint_seconds"}), heads, seed, case_ids,
         *(run.case_path(PREPARED, id, ".npz") for id in case_ids),
     )  # fmt: skip
-    if run.is_done(VERB, None, stamp) and model.is_file():
+    if run.is_done(VERB, None, stamp):
         return model
     targets = _targets(run, case_ids, tuple(heads.values()), seed, workers)
     where = torch.device(device)
@@ -117,27 +117,35 @@ def fit(
         autocast=_autocast(settings, where),
     )  # fmt: skip
     last = folder / "last.safetensors"
-    if (mark := folder / "last.json").is_file() and last.is_file():
-        if json.loads(mark.read_text(encoding="utf-8")).get("mark") == stamp:
-            load_fit(last, fitting)
-            log.info("fit: going on from phase %d, step %d", fitting.position.phase + 1, fitting.position.step)
-        else:
-            last.unlink()
-    write_json(mark, {"mark": stamp})
+    if last.is_file() and _mark_of(folder) == stamp:
+        load_fit(last, fitting)
+        log.info("fit: going on from phase %d, step %d", fitting.position.phase + 1, fitting.position.step)
+    else:
+        for stale in (last, folder / BEST_FILE):
+            stale.unlink(missing_ok=True)
+    write_json(folder / "last.json", {"mark": stamp})
     run.forget(VERB)
     # A few cases tell how the fit goes; all are measured at its end.
     watched = case_ids[:: max(len(case_ids) // 4, 1)][:4]
     with _Keeper(
         folder, settings.checkpoint_seconds, heads, lambda fit: _dices(run, fit.shape, fit.codes, watched, heads),
-        progress,
+        progress, fitting,
     ) as keeper:  # fmt: skip
         fitting.run(keeper)
     save_model(model, shape, codes)
     found = _dices(run, shape, codes, case_ids, heads)
     write_json(folder / "validation.json", {id: dict(zip(heads, row, strict=True)) for id, row in found.items()})
-    run.mark_done(VERB, None, stamp)
+    run.mark_done(VERB, None, stamp, [model])
     last.unlink(missing_ok=True)
     return model
+
+
+def _mark_of(folder: Path) -> str | None:
+    """What the checkpoint in the folder is one of; None when that cannot be told."""
+    try:
+        return str(read_json(folder / "last.json")["mark"])
+    except (RunError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -195,23 +203,24 @@ class _Keeper:
 
     def __init__(
         self, folder: Path, seconds: float, heads: dict[str, int], validate: Callable[[Fit], dict[str, list[float]]],
-        progress: Progress | None,
+        progress: Progress | None, begun: Fit,
     ) -> None:  # fmt: skip
         self._folder, self._seconds, self._heads, self._progress = folder, seconds, heads, progress
         self._validate = validate
-        self._saved = time.monotonic()
-        self._phase, self._best = 0, -1.0
+        self._saved = self._logged = time.monotonic()
+        self._step, self._phase = begun.number, begun.position.phase
+        best = folder / BEST_FILE
+        self._best = float(read_metadata(best).get("dice", -1.0)) if best.is_file() else -1.0
         self._whole: float | None = None
 
     def __enter__(self) -> _Keeper:
         path = self._folder / "log.csv"
-        fresh = not path.exists()
+        columns = ["step", "phase", "loss", "training_dice", "whole_volume_dice", "peak_memory_mb"]
+        # What a killed fit did after its last checkpoint is done, and told, once more.
+        write_text(path, _log_up_to(self._step, path, [*columns, *(f"dice_{name}" for name in self._heads), "seconds"]))
         self._file = path.open("a", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file)
-        if fresh:
-            columns = ["step", "phase", "loss", "training_dice", "whole_volume_dice", "peak_memory_mb"]
-            self._rows.writerow([*columns, *(f"dice_{name}" for name in self._heads)])
-        self._board = SummaryWriter(str(self._folder / "tensorboard"))
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=self._step)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -223,7 +232,9 @@ class _Keeper:
         mean = float(np.mean(dice))
         whole = "" if self._whole is None else round(self._whole, 5)
         row = [step.number, step.phase + 1, round(step.loss, 6), round(mean, 5), whole, step.peak_memory_bytes >> 20]
-        self._rows.writerow([*row, *(round(d, 5) for d in dice)])
+        now = time.monotonic()
+        self._rows.writerow([*row, *(round(d, 5) for d in dice), round(now - self._logged, 2)])
+        self._logged = now
         self._file.flush()
         self._board.add_scalar("loss", step.loss, step.number)
         self._board.add_scalar("dice/training", mean, step.number)
@@ -237,7 +248,7 @@ class _Keeper:
             self._board.add_scalar("dice/whole_volume", self._whole, self._phase)
             if self._whole > self._best:
                 self._best = self._whole
-                save_model(self._folder / "best.safetensors", fit.shape, fit.codes)
+                save_model(self._folder / BEST_FILE, fit.shape, fit.codes, dice=self._best)
             save_fit(self._folder / "last.safetensors", fit)
             self._saved = time.monotonic()
         elif time.monotonic() - self._saved > self._seconds:
@@ -246,6 +257,16 @@ class _Keeper:
 
     def halved(self, points: int) -> None:
         log.warning("fit: memory ran out; from here a step takes %d points in a case", points)
+
+
+def _log_up_to(step: int, path: Path, columns: list[str]) -> str:
+    """The log of a fit up to a step, or its head alone when there is none with these columns."""
+    head = ",".join(columns) + "\n"
+    if step == 0 or not path.is_file():
+        return head
+    first, *rows = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    kept = [row for row in rows if row.partition(",")[0].isdecimal() and int(row.partition(",")[0]) <= step]
+    return head + "".join(f"{row}\n" for row in kept) if f"{first}\n" == head else head
 
 
 def _begin(

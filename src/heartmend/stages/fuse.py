@@ -150,8 +150,9 @@ def fuse_cohort(
         stamp = fingerprint(
             *([fields] if fields.is_file() else []), case.labels_path, settings, structures, cohort.anatomy,
             run.case_path(PREPARED, case.id, ".npz"), {name: asdict(calibre) for name, calibre in calibres.items()},
+            *([case.image_path] if case.image_path and settings.mend_tubes else []),
         )  # fmt: skip
-        if run.is_done(VERB, case.id, stamp) and run.result_path(case.labels_path).is_file():
+        if run.is_done(VERB, case.id, stamp):
             yield case, None, None
         else:
             jobs.append(_Job(run.out, cohort, case, settings, structures, calibres, stamp))
@@ -171,6 +172,7 @@ def _work(job: _Job) -> None:
         None if image is None else image.values,
     )  # fmt: skip
     run.forget(VERB, case.id)
-    write_text(run.case_path(VERB, case.id, ".json"), audit_to_json(mended.audit))
-    job.cohort.write_labels(case, mended.labels, run.result_path(case.labels_path), volume.kept)
-    run.mark_done(VERB, case.id, job.mark)
+    audit, result = run.case_path(VERB, case.id, ".json"), run.result_path(case.labels_path)
+    write_text(audit, audit_to_json(mended.audit))
+    job.cohort.write_labels(case, mended.labels, result, volume.kept)
+    run.mark_done(VERB, case.id, job.mark, [audit, result])

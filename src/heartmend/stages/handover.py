@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Run, write_json, write_npz
-from heartmend.errors import RunError
+from heartmend.data import Run, read_json, read_npz, write_json, write_npz
+from heartmend.errors import BadInputError, RunError
 from heartmend.faults import Stairs
 from heartmend.learning.targets import STEP_MM
 from heartmend.rules import Change
@@ -30,52 +29,79 @@ class Prepared:
     """A case in the unit frame. labels: (n, n, n), 255 unknown; source: the mended map in the ROI's source box.
 
     radii_mm: for each thin vessel the radius of its whole tree as it came, from which the cohort learns how wide
-    such trees are.
+    such trees are; roughness_mm2: how rough the surface of every other structure is, from which it learns how smooth
+    they can be; warnings: what is odd about the case's files, but can be lived with.
     """
 
     case_id: str
     roi: Roi
     labels: Labels
     source: Labels
-    stairs: Stairs | None
+    stairs: tuple[Stairs, ...]
     changes: tuple[Change, ...]
     radii_mm: dict[str, float]
+    roughness_mm2: dict[str, float]
+    warnings: tuple[str, ...] = ()
 
     def save(self, run: Run) -> None:
         """Write the case into the run folder."""
         write_npz(run.case_path(PREPARED, self.case_id, ".npz"), {"labels": self.labels, "source": self.source})
         about = {
             "roi": self.roi.to_dict(),
-            "stairs": None if self.stairs is None else asdict(self.stairs),
+            "stairs": [asdict(stairs) for stairs in self.stairs],
             "changes": [change.to_dict() for change in self.changes],
             "radii_mm": self.radii_mm,
+            "roughness_mm2": self.roughness_mm2,
+            "warnings": self.warnings,
         }
         write_json(run.case_path(PREPARED, self.case_id, ".json"), about)
 
     @classmethod
     def load(cls, run: Run, case_id: str) -> Self:
         """The case that `save` wrote; RunError when it is not there."""
-        path = run.case_path(PREPARED, case_id, ".npz")
+        arrays, told = (run.case_path(PREPARED, case_id, ending) for ending in (".npz", ".json"))
+        held, about = read_npz(arrays), read_json(told)
         try:
-            about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            with np.load(path) as arrays:
-                labels, source = arrays["labels"], arrays["source"]
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"{path}: case {case_id} is not prepared; run `heartmend prepare` ({error})") from error
-        stairs = None if about["stairs"] is None else Stairs(**about["stairs"])
-        changes = tuple(Change.from_dict(change) for change in about["changes"])
-        return cls(case_id, Roi.from_dict(about["roi"]), labels, source, stairs, changes, about["radii_mm"])
+            stairs = tuple(Stairs(**stairs) for stairs in about["stairs"])
+            changes = tuple(Change.from_dict(change) for change in about["changes"])
+            roi, measured = Roi.from_dict(about["roi"]), (about["radii_mm"], about["roughness_mm2"])
+            warnings = tuple(about.get("warnings", ()))
+            return cls(case_id, roi, held["labels"], held["source"], stairs, changes, *measured, warnings)
+        except (KeyError, TypeError, ValueError, BadInputError) as error:
+            raise RunError(f"{told}: is no prepared case; remove it and run `heartmend prepare` ({error!r})") from error
+
+    @property
+    def stairs_mm(self) -> float:
+        """How thick the slices were that the map was drawn on, over all axes; 0 when they were not thick."""
+        spacing = self.roi.grid.spacing_mm
+        return float(np.linalg.norm([stairs.thickness * spacing[stairs.axis] for stairs in self.stairs]))
 
 
 def tube_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[float, float]]]:
     """For each thin vessel the radius of its tree, and the finest voxel spacing, of every prepared case."""
     radii: dict[str, list[tuple[float, float]]] = {}
     for case_id in case_ids:
-        about = json.loads(run.case_path(PREPARED, case_id, ".json").read_text(encoding="utf-8"))
+        about = read_json(run.case_path(PREPARED, case_id, ".json"))
         voxel_mm = min(Roi.from_dict(about["roi"]).grid.spacing_mm)
         for name, radius_mm in about["radii_mm"].items():
             radii.setdefault(name, []).append((radius_mm, voxel_mm))
     return radii
+
+
+def roughnesses_mm2(run: Run, case_ids: Iterable[str]) -> dict[str, list[float]]:
+    """For each structure how rough it is in every prepared case that has it."""
+    found: dict[str, list[float]] = {}
+    for case_id in case_ids:
+        about = read_json(run.case_path(PREPARED, case_id, ".json"))
+        for name, value in about["roughness_mm2"].items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def warnings_of(run: Run, case_ids: Iterable[str]) -> dict[str, list[str]]:
+    """What is odd about the files of prepared cases, for those of which there is anything to say."""
+    found = {case_id: read_json(run.case_path(PREPARED, case_id, ".json")).get("warnings") for case_id in case_ids}
+    return {case_id: warnings for case_id, warnings in found.items() if warnings}
 
 
 def save_fields(path: Path, fields: Fields) -> None:
@@ -91,12 +117,8 @@ def _packed(field: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
 
 
 def load_fields(path: Path) -> dict[str, npt.NDArray[np.int8]]:
-    """The fields that `save_fields` wrote, in steps of `STEP_MM`; RunError when they are not there."""
-    try:
-        with np.load(path) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: no refined shapes there: run `heartmend refine` first ({error})") from error
+    """The fields that `save_fields` wrote, in steps of `STEP_MM`; RunError when they are not there or damaged."""
+    return read_npz(path)
 
 
 def heads_of(anatomy: Anatomy, structures: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, int]:

@@ -15,7 +15,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.data import Case, Cohort, Run, fingerprint, write_npz
-from heartmend.faults import find_stairs, without_stairs
+from heartmend.errors import BadInputError
+from heartmend.faults import Stairs, find_stairs, without_stairs
+from heartmend.learning.targets import without_crumbs
+from heartmend.learning.trust import roughness_mm2
 from heartmend.rules import Change, apply_rules
 from heartmend.space import Roi
 from heartmend.space.roi import CT_WINDOW_HU
@@ -47,30 +50,40 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     anatomy = cohort.anatomy
     volume = cohort.read_labels(case)
     labels, grid = volume.labels, volume.grid
+    # Before anything is made of the case: an image that lies elsewhere belongs to another patient.
+    warnings = (*volume.remarks, *cohort.look_at_image(case, grid))
     roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
-    stairs, changes = None, list[Change]()
+    stairs, changes = tuple[Stairs, ...](), list[Change]()
     if settings.mend_faults:
         bulky = [s.id for s in anatomy.structures if s.kind != "tube"]
         stairs = find_stairs(labels, bulky)
-        if stairs is not None:
-            labels = without_stairs(labels, stairs, grid.spacing_mm, bulky)
-        labels, changes = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
+        if stairs:
+            # What is drawn between two slices would spread their stray voxels.
+            labels, changes = apply_rules(labels, grid, anatomy, only=("salt",))
+        for one in stairs:
+            labels = without_stairs(labels, one, grid.spacing_mm, bulky)
+        labels, more = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
+        changes += more
     radii_mm = {
         s.name: round(tree_radius_mm(measure_tree(labels == s.id, grid.spacing_mm)), 4)
         for s in anatomy.structures
         if s.kind == "tube"
     }
-    return Prepared(
-        case.id, roi, roi.resample_labels(labels, settings.resolution),
-        np.ascontiguousarray(labels[roi.source_box()]), stairs, tuple(changes), radii_mm,
-    )  # fmt: skip
+    source = np.ascontiguousarray(labels[roi.source_box()])
+    rough = {
+        s.name: round(roughness_mm2(without_crumbs(source == s.id), grid.spacing_mm), 5)
+        for s in anatomy.structures
+        if s.kind != "tube" and np.any(source == s.id)
+    }
+    cells = roi.resample_labels(labels, settings.resolution)
+    return Prepared(case.id, roi, cells, source, stairs, tuple(changes), radii_mm, rough, warnings)
 
 
 def mark(cohort: Cohort, case: Case, settings: PrepareSettings) -> str:
     """What a prepared case depends on."""
     ids = None if cohort.file_ids is None else sorted(cohort.file_ids.items())
     parts = [case.labels_path, settings, cohort.anatomy, cohort.other, ids]
-    return fingerprint(*parts, *([case.image_path] if settings.images and case.image_path else []))
+    return fingerprint(*parts, *([case.image_path] if case.image_path else []))
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,7 @@ def prepare(run: Run, cohort: Cohort, settings: PrepareSettings, workers: int = 
     for case in cohort:
         try:
             stamp = mark(cohort, case, settings)
-        except OSError as unread:
+        except BadInputError as unread:
             yield case, None, unread
             continue
         if run.is_done(VERB, case.id, stamp):
@@ -107,4 +120,5 @@ def _work(job: _Job) -> None:
     if job.settings.images and (image := job.cohort.read_image(job.case, prepared.roi.grid)) is not None:
         cells = prepared.roi.resample_image(image.values, job.settings.resolution, job.settings.window_hu)
         write_npz(run.case_path(VERB, job.case.id, ".image.npz"), {"image": cells.astype(np.float16)})
-    run.mark_done(VERB, job.case.id, job.mark)
+    files = [run.case_path(VERB, job.case.id, ending) for ending in (".npz", ".json")]
+    run.mark_done(VERB, job.case.id, job.mark, files)

@@ -11,17 +11,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Run, fingerprint, write_json, write_volume
+from heartmend.data import Run, fingerprint, read_json, write_json, write_volume
 from heartmend.errors import ConfigError, RunError
 from heartmend.learning.checkpoint import load_model
 from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
-from heartmend.learning.trust import label_vote_mm
+from heartmend.learning.trust import least_roughness_mm2, weigh
 from heartmend.rules import fuse
 from heartmend.shapes import CodeBook, Shape
 from heartmend.shapes.render import Axes, render
 from heartmend.shapes.tables import cell_centres
 from heartmend.space import Roi
-from heartmend.stages.handover import PREPARED, REFINED, Fields, Prepared, save_fields
+from heartmend.stages.handover import PREPARED, REFINED, Fields, Prepared, roughnesses_mm2, save_fields
 from heartmend.stages.workers import Outcome, each
 
 VERB = REFINED
@@ -36,7 +36,7 @@ class RefineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label_weight: Annotated[float, Field(ge=0)] = 0.3
+    label_weight: Annotated[float, Field(ge=0)] = 0.5
     """How much a label counts beside the shape, for a misfit as large as its noise; 0: the shape alone decides."""
 
 
@@ -56,31 +56,31 @@ def render_case(shape: Shape, codes: CodeBook, case_id: str, roi: Roi, resolutio
 
 
 def refine_case(
-    shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int], settings: RefineSettings
-) -> tuple[Fields, Votes]:
+    shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int], settings: RefineSettings,
+    least: dict[str, float] | None = None,
+) -> tuple[Fields, Votes]:  # fmt: skip
     """Signed distances in mm (positive inside) of each structure on the source voxels in the ROI, and what its label
     counted for.
 
     A label is right nearly everywhere and wrong in patches, there by more than a voxel; a shape is a little beside
-    the truth everywhere. So a voxel keeps its label unless the shape has it on the other side by more than the
-    label's vote (`label_vote_mm`); where the shape has nothing to say the label stays as it is. A structure that the
-    label map lacks stays absent: its field is outside everywhere.
+    the truth everywhere. So the shape is first drawn to the label, as far as patches do not pull it, and then a voxel
+    keeps its label unless the shape has it on the other side by more than the label's vote (`weigh`); where the shape
+    has nothing to say the label stays as it is. A structure that the label map lacks stays absent: its field is
+    outside everywhere. least: the roughness (mm²) of the cohort's cleanest labels, by structure.
     """
     fields = render_case(shape, codes, case.case_id, case.roi)
-    spacing = case.roi.grid.spacing_mm
-    stairs_mm = 0.0 if case.stairs is None else case.stairs.thickness * spacing[case.stairs.axis]
+    spacing, least = case.roi.grid.spacing_mm, least or {}
     votes: Votes = {}
     for name, field in fields.items():
         label = without_crumbs(case.source == heads[name])
         if not label.any():
             fields[name] = np.full_like(field, -CLIP_MM)
         elif shape.is_distance and settings.label_weight > 0:
-            vote = label_vote_mm(label, field, spacing, stairs_mm, settings.label_weight)
-            votes[name] = round(vote, 4) if np.isfinite(vote) else None
-            if votes[name] is None:
-                fields[name] = signed_distance_mm(label, spacing)
-            else:
-                fields[name] = np.clip(field, -CLIP_MM, CLIP_MM) + np.where(label, vote, -vote).astype(np.float32)
+            field = np.clip(field, -CLIP_MM, CLIP_MM)
+            trust = weigh(label, field, spacing, case.stairs_mm, least.get(name, np.inf), settings.label_weight)
+            known = np.isfinite(trust.vote_mm)
+            votes[name] = round(trust.vote_mm, 4) if known else None
+            fields[name] = trust.decided_mm(label) if known else signed_distance_mm(label, spacing)
     return fields, votes
 
 
@@ -93,7 +93,7 @@ def write_render(run: Run, case_id: str, path: Path, resolution: int, probabilit
     model = run.folder("fit") / "model.safetensors"
     if not model.is_file():
         raise RunError(f"{run.out}: not fitted yet; run `heartmend fit` first")
-    anatomy = Anatomy.model_validate_json((run.root / "anatomy.json").read_text(encoding="utf-8"))
+    anatomy = Anatomy.model_validate(read_json(run.root / "anatomy.json"))
     shape, codes = load_model(model)
     case = Prepared.load(run, case_id)
     fields = render_case(shape, codes, case_id, case.roi, resolution)
@@ -115,6 +115,7 @@ class _Job:
     case_id: str
     heads: dict[str, int]
     settings: RefineSettings
+    least: dict[str, float]
     mark: str
 
 
@@ -138,13 +139,14 @@ def refine(
         yield from ((case_id, None, None) for case_id in case_ids)
         return
     _MODELS.clear()
+    least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(run, case_ids).items()}
     jobs = []
     for case_id in case_ids:
-        stamp = fingerprint(model, run.case_path(PREPARED, case_id, ".npz"), settings, heads)
+        stamp = fingerprint(model, run.case_path(PREPARED, case_id, ".npz"), settings, heads, least)
         if run.is_done(VERB, case_id, stamp):
             yield case_id, None, None
         else:
-            jobs.append(_Job(run.out, model, case_id, heads, settings, stamp))
+            jobs.append(_Job(run.out, model, case_id, heads, settings, least, stamp))
     for job, _, error in each(_work, jobs, workers):
         yield job.case_id, None, error
 
@@ -154,8 +156,8 @@ def _work(job: _Job) -> None:
         _MODELS[job.model] = load_model(job.model)
     shape, codes = _MODELS[job.model]
     run = Run.at(job.run_out)
-    fields, votes = refine_case(shape, codes, Prepared.load(run, job.case_id), job.heads, job.settings)
+    fields, votes = refine_case(shape, codes, Prepared.load(run, job.case_id), job.heads, job.settings, job.least)
     run.forget(VERB, job.case_id)
     save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)
     write_json(run.case_path(VERB, job.case_id, ".json"), {"label_vote_mm": votes})
-    run.mark_done(VERB, job.case_id, job.mark)
+    run.mark_done(VERB, job.case_id, job.mark, [run.case_path(VERB, job.case_id, e) for e in (".npz", ".json")])

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
+
+from heartmend.errors import HeartmendError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,24 +24,23 @@ Outcome = tuple[T, R | None, Exception | None]
 def each(work: Callable[[T], R], items: Iterable[T], workers: int = 0) -> Iterator[Outcome[T, R]]:
     """Apply `work` (of a module's top level) to every item; yields outcomes as they come.
 
-    workers: processes, 0 for one a core; with 1 all is done in this process. Errors are yielded, not raised.
+    workers: processes, 0 for one a core; with 1 all is done in this process. Errors are yielded, not raised. An item
+    whose process is killed, such as for want of memory, is tried once more alone, then yielded with an error. The
+    result of an item does not depend on the number of workers: each has one thread.
     """
     todo = list(items)
     count = min(workers or cores(), len(todo))
-    if count <= 1:
-        for item in todo:
-            try:
-                yield item, work(item), None
-            except Exception as error:  # noqa: BLE001  (yielded to the caller, who tells the user)
-                yield item, None, error
+    if count > 1:
+        yield from _on_processes(work, todo, count)
         return
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_quiet_worker) as pool:
-        waiting = {pool.submit(work, item): item for item in todo}
-        for future in as_completed(waiting):
-            failure = future.exception()
-            if failure is not None and not isinstance(failure, Exception):
-                raise failure
-            yield waiting[future], None if failure else future.result(), failure
+    for item in todo:
+        try:
+            with _one_thread():
+                result = work(item)
+        except Exception as error:  # noqa: BLE001  (yielded to the caller, who tells the user)
+            yield item, None, error
+        else:
+            yield item, result, None
 
 
 def cores() -> int:
@@ -55,8 +59,95 @@ def keep_memory() -> None:
         return
 
 
-def _quiet_worker() -> None:
+def _on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator[Outcome[T, R]]:
+    """No more than `count` items are handed out at a time: when a process is killed, these alone are suspects."""
+    waiting = list(reversed(todo))
+    while waiting:
+        running: dict[Future[R], T] = {}
+        with _pool(count) as pool:
+            while _handed_out(pool, work, waiting, running, count) and running:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                if not all(map(_is_sound, done)):
+                    break
+                for future in done:
+                    outcome = _outcome(running.pop(future), future)
+                    yield outcome
+        for future, item in running.items():
+            if _is_sound(future):
+                ended = _outcome(item, future)
+                yield ended
+            else:
+                yield _alone(work, item)
+
+
+def _handed_out(
+    pool: ProcessPoolExecutor, work: Callable[[T], R], waiting: list[T], running: dict[Future[R], T], count: int
+) -> bool:
+    """Keep `count` items running while there are any; False when the pool takes no more, because a process died."""
+    while waiting and len(running) < count:
+        try:
+            future = pool.submit(work, waiting[-1])
+        except BrokenProcessPool:
+            return False
+        running[future] = waiting.pop()
+    return True
+
+
+def _alone(work: Callable[[T], R], item: T) -> Outcome[T, R]:
+    with _pool(1) as pool:
+        future = pool.submit(work, item)
+        wait([future])
+        if _is_sound(future):
+            return _outcome(item, future)
+    killed = "the process that worked on it was killed, twice; it may want more memory than there is"
+    return item, None, HeartmendError(f"{killed}: give fewer --workers, or crop the volume")
+
+
+def _outcome(item: T, future: Future[R]) -> Outcome[T, R]:
+    failure = future.exception()
+    if failure is not None and not isinstance(failure, Exception):
+        raise failure
+    return item, None if failure else future.result(), failure
+
+
+def _is_sound(future: Future[R]) -> bool:
+    return future.done() and not future.cancelled() and not isinstance(future.exception(), BrokenProcessPool)
+
+
+@contextmanager
+def _pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose waiting work is dropped when the block ends early."""
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_worker)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker() -> None:
     import torch
 
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     keep_memory()
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever, and write into what is another's run by then."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a worker: how a sum is shared among threads shows in its last bit."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""What the size of a data set is worth: the same few hearts mended among 5, 10, 20 and 60.
+
+usage: cohort_size.py [--sizes 5,10,20,60] [--seed 7] [--spacing-mm 1.4] [--out OUT]
+
+Makes phantom hearts, each different from all others in everything. Every size holds the hearts of the sizes before it,
+and the score is always that of the first hearts, which all sizes share: so what differs is the company alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from heartmend.anatomy import load_anatomy
+from heartmend.config import load_config
+from heartmend.evaluate import evaluate_folders
+from heartmend.phantom import write_cohort
+from heartmend.pipeline import Request, run
+from heartmend.stages.workers import cores
+
+KEYS = ("dice", "nsd_1mm")
+
+
+def part_of(cohort: Path, count: int, folder: Path) -> Path:
+    """The first `count` hearts of a cohort in a folder of their own."""
+    for kind in ("labels_true", "labels_noisy"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for path in sorted((cohort / kind).glob("*.nii.gz"))[:count]:
+            shutil.copyfile(path, folder / kind / path.name)
+    return folder
+
+
+def main() -> None:
+    """Make, mend, score, print."""
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--sizes", default="5,10,20,60")
+    ask.add_argument("--seed", type=int, default=7)
+    ask.add_argument("--spacing-mm", type=float, default=1.4)
+    ask.add_argument("--out", type=Path)
+    asked = ask.parse_args()
+    sizes = sorted(int(size) for size in asked.sizes.split(","))
+    console, anatomy = Console(width=140), load_anatomy("heart")
+    out = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-"))
+    write_cohort(out / "all", sizes[-1], asked.seed, cores(), asked.spacing_mm)
+    shared = part_of(out / "all", sizes[0], out / "shared")
+    table = Table(title=f"Phantom hearts: share of the Dice error of the first {sizes[0]} that is gone")
+    for heading in ("hearts", *anatomy.names, "mean 1-8", "harmed", "seconds"):
+        table.add_column(heading, justify="right")
+    for size in sizes:
+        began = time.monotonic()
+        cohort = part_of(out / "all", size, out / f"{size}")
+        mended = run(Request(cohort / "labels_noisy", out / f"mended_{size}"), load_config()).out / "labels"
+        seconds = time.monotonic() - began
+        found = evaluate_folders(shared / "labels_noisy", mended, anatomy, shared / "labels_true", keys=KEYS).summary
+        gone = {anatomy.by_name(s.structure).id: s.gone for s in found}
+        table.add_row(
+            str(size), *(f"{gone.get(id, float('nan')):.2f}" for id in anatomy.ids),
+            f"{np.mean([g for id, g in gone.items() if id <= 8]):.3f}",
+            str(sum(len(s.harmed or ()) for s in found)), f"{seconds:.0f}",
+        )  # fmt: skip
+        console.print(f"{size} hearts: {seconds:.0f} s")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The commands for looking: which labels are bad, what a run did, pictures of a case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.text import Text
+
+from heartmend.cli.mend import Bars, request_for
+from heartmend.cli.terminal import (
+    SOME_REFUSED,
+    AnatomyName,
+    ConfigFile,
+    Device,
+    Images,
+    Other,
+    RunFolder,
+    Workers,
+    app,
+    console,
+    progress_bar,
+    told,
+)  # fmt: skip
+from heartmend.config import load_config
+
+ToFolder = Annotated[Optional[Path], typer.Option("--to", help="Folder for the files that are written.")]  # noqa: UP045
+InputLabels = Annotated[Optional[Path], typer.Option("--labels", help="Where the input lies now, if it was moved.")]  # noqa: UP045
+
+
+@app.command()
+def audit(
+    labels: Annotated[Path, typer.Argument(help="Folder of label maps, an nnU-Net v2 data set, or the OUT of a run.")],
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Keep what is prepared and fitted here.")] = None,  # noqa: UP045
+    to: ToFolder = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Without a fit: what each label map shows by itself.")] = False,
+    anatomy: AnatomyName = "heart", other: Other = "error", device: Device = "auto", workers: Workers = 0,
+    preset: Annotated[str, typer.Option(help="Settings of the fit: fast, or mend.")] = "fast",
+    config: ConfigFile = None,
+    count: Annotated[int, typer.Option(min=1, help="How many cases and structures the screen shows.")] = 20,
+) -> None:  # fmt: skip
+    """Rank the cases and structures of LABELS by how likely they are wrong, with reasons; nothing is mended.
+
+    The table on the screen, and structures.csv, cases.csv and audit.json in --to (with --out: in OUT/run/audit).
+    """
+    from heartmend.audit import audit_in_passing, audit_labels, audit_run, ranking_tables, write_ranking
+
+    with told():
+        is_run = (labels / "run" / "run.json").is_file()
+        request = request_for(labels, out or Path(), None, anatomy, "", other, device, workers, "fit", True)
+        with progress_bar() as bar:
+            if is_run:
+                ranking = audit_run(labels, quick, workers, Bars(bar))
+            else:
+                look = audit_labels if out else audit_in_passing
+                ranking = look(request, load_config(preset, config), quick, Bars(bar))
+        console.print(ranking_tables(ranking, count))
+        folder = to or (out / "run" / "audit" if out else None)
+        for path in write_ranking(ranking, folder) if folder else []:
+            console.print(f"{path}")
+        for case, why in ranking.refused.items():
+            console.print(Text.assemble(("refused ", "bold red"), f"{case}: {why}"))
+    if ranking.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def report(
+    run_folder: RunFolder, images: Images = None,
+    reference: Annotated[
+        Optional[Path], typer.Option("--reference", "-r", help="True label maps, if there are any.")  # noqa: UP045
+    ] = None,
+    to: ToFolder = None, labels: InputLabels = None,
+    case: Annotated[Optional[list[str]], typer.Option("--case", help="Show this case too; may be repeated.")] = None,  # noqa: UP045
+    worst: Annotated[int, typer.Option(min=0, help="How many of the worst cases are shown with pictures.")] = 2,
+    most_changed: Annotated[int, typer.Option(min=0, help="How many of the most changed ones are.")] = 2,
+    workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Write OUT/report/report.html: one page of what the run did, with tables, charts, pictures and surfaces to turn.
+
+    report.md beside it is the same in short, for a paper's supplement.
+    """
+    from heartmend.reopen import Finished
+    from heartmend.report import write_report
+
+    with told():
+        finished = Finished.open(run_folder, labels, images)
+        with progress_bar() as bar:
+            tasks = {what: bar.add_task(what, total=None, note="") for what in ("changes", "numbers", "pictures")}
+            paths = write_report(
+                finished, to or finished.run.out / "report", reference=reference, cases=case or (), worst=worst,
+                most_changed=most_changed, workers=workers,
+                told=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
+            )  # fmt: skip
+        for path in paths:
+            console.print(f"{path}")
+
+
+@app.command()
+def view(
+    run_folder: RunFolder, case: Annotated[str, typer.Argument(help="Id of a mended case.")], images: Images = None,
+    to: ToFolder = None, labels: InputLabels = None,
+    voxel: Annotated[
+        Optional[list[str]], typer.Option("--voxel", help="Planes through this voxel, as 80,95,60; repeatable.")  # noqa: UP045
+    ] = None,
+    at: Annotated[
+        Optional[list[str]], typer.Option("--at", help="Planes through this place, RAS mm, as -20.5,8,31; repeatable.")  # noqa: UP045
+    ] = None,
+    structure: Annotated[
+        Optional[list[str]], typer.Option("--structure", help="Planes through its largest change; repeatable.")  # noqa: UP045
+    ] = None,
+) -> None:  # fmt: skip
+    """Draw CASE before and after mending, and what changed, in three planes and as surfaces: PNG files."""
+    from heartmend.reopen import Finished
+    from heartmend.report import write_view
+
+    with told():
+        finished = Finished.open(run_folder, labels, images)
+        voxels = [[int(n) for n in _three(text, "--voxel", whole=True)] for text in voxel or ()]
+        places = [_three(text, "--at", whole=False) for text in at or ()]
+        folder = to or finished.run.out / "report"
+        for path in write_view(finished, case, folder, voxels, places, structure or ()):
+            console.print(f"{path}")
+
+
+def _three(text: str, option: str, whole: bool) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or (whole and any(n != int(n) for n in numbers)):
+        kind = "whole numbers" if whole else "numbers"
+        raise typer.BadParameter(f"{text!r} is not three {kind} with commas", param_hint=option)
+    return numbers

@@ -1,0 +1,108 @@
+"""The charts of a report: how structures spread over the cases, and the course of the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from heartmend.anatomy import Anatomy
+from heartmend.pictures.view import INK
+from heartmend.report.facts import FitLog
+from heartmend.report.numbers import Panel
+
+BEFORE, AFTER = "#9a9a9a", "#0072B2"
+GREY = "#d8d8d8"
+Line = tuple[str, Sequence[float], Sequence[float], str]
+"""Name, steps, values, colour."""
+
+
+def spread_figure(panels: Sequence[Panel], anatomy: Anatomy) -> Figure:
+    """For each panel a column, for each structure a row: every case a dot, before above after, and their medians."""
+    names = [n for n in anatomy.names if any(n in panel.before or n in panel.after for panel in panels)]
+    figure = Figure(figsize=(3.4 * max(len(panels), 1) + 0.9, 0.46 * len(names) + 1.1))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, max(len(panels), 1), sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=False):
+        _strips(ax, panel, names)
+    axes[0].set_yticks(range(len(names)), names, fontsize=9)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    for row, name in enumerate(names):
+        colour = np.array(anatomy.by_name(name).colour) / 255
+        axes[0].plot(
+            [-0.012], [row], transform=axes[0].get_yaxis_transform(), marker="s", ms=7, color=colour, clip_on=False
+        )
+    axes[0].tick_params(axis="y", pad=10)
+    figure.tight_layout(w_pad=1.4)
+    return figure
+
+
+def _strips(ax: Axes, panel: Panel, names: Sequence[str]) -> None:
+    """Violins with the cases as dots on them; before where there is one, above after."""
+    two = bool(panel.before)
+    for values, colour, offset in ((panel.before, BEFORE, -0.2), (panel.after, AFTER, 0.2 if two else 0.0)):
+        for row, name in enumerate(names):
+            found = np.array(list(values.get(name, {}).values()))
+            if not len(found):
+                continue
+            at = row + offset
+            if len(found) > 3 and np.ptp(found) > 1e-9:
+                drawn = ax.violinplot(found, [at], orientation="horizontal", widths=0.36, showextrema=False)
+                for body in cast(list[PolyCollection], drawn["bodies"]):
+                    body.set(facecolor=colour, alpha=0.28, linewidth=0)
+            ax.plot(found, np.full(len(found), at), "o", ms=2.6, color=colour, alpha=0.65, mew=0)
+            ax.plot([np.median(found)] * 2, [at - 0.17, at + 0.17], color=colour, lw=2)
+    label = f"{panel.title}, {panel.unit}" if panel.unit else panel.title
+    ax.set_title(label, fontsize=9.5, color=INK)
+    ax.grid(axis="x", color=GREY, lw=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=8, colors=INK, length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def fit_figure(log: FitLog) -> Figure:
+    """Loss, Dice, memory and time over the steps; the phases of the fit in bands."""
+    whole = [step for step, _ in log.whole_volume_dice]
+    panels: list[tuple[str, list[Line]]] = [
+        ("loss", [("", log.step, log.loss, AFTER)]),
+        (
+            "Dice",
+            [
+                ("training points", log.step, log.training_dice, BEFORE),
+                ("whole volumes", whole, [dice for _, dice in log.whole_volume_dice], AFTER),
+            ],
+        ),
+        ("peak memory, MB", [("", log.step, log.peak_memory_mb, AFTER)]),
+    ]
+    if log.seconds:
+        panels.append(("time, min", [("", log.step, [s / 60 for s in log.seconds], AFTER)]))
+    figure = Figure(figsize=(3.0 * len(panels), 2.5))
+    FigureCanvasAgg(figure)
+    for ax, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for low, high in _phases(log)[1::2]:
+            ax.axvspan(low, high, color=GREY, alpha=0.45, lw=0)
+        for name, steps, values, colour in lines:
+            ax.plot(steps, values, color=colour, lw=1.5, label=name, marker="o" if len(steps) < 12 else None, ms=4)
+        if len(lines) > 1:
+            ax.legend(fontsize=8, frameon=False, loc="lower right")
+        ax.set_title(title, fontsize=9.5, color=INK)
+        ax.set_xlabel("step", fontsize=8.5, color=INK)
+        ax.tick_params(labelsize=8, colors=INK)
+        ax.spines[["top", "right"]].set_visible(False)
+        if title not in ("loss", "Dice"):
+            ax.set_ylim(bottom=0)
+    figure.tight_layout(w_pad=1.4)
+    return figure
+
+
+def _phases(log: FitLog) -> list[tuple[float, float]]:
+    """First and last step of each phase."""
+    ends: Mapping[int, float] = dict(zip(log.phase, log.step, strict=True))
+    starts = [0.0, *list(ends.values())[:-1]]
+    return list(zip(starts, ends.values(), strict=True))

@@ -1,0 +1,120 @@
+"""What a run folder tells of itself: the settings, the course of the fit, what the rules changed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from heartmend.data import Run
+from heartmend.rules import Audit
+
+
+@dataclass(frozen=True)
+class FitLog:
+    """fit/log.csv by columns; `seconds` since the fit began, empty where the log is of a version that kept none."""
+
+    step: tuple[float, ...]
+    phase: tuple[int, ...]
+    loss: tuple[float, ...]
+    training_dice: tuple[float, ...]
+    whole_volume_dice: tuple[tuple[float, float], ...]
+    """Step and Dice, where it was measured."""
+    peak_memory_mb: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RuleRow:
+    """What one rule did to one structure over the cohort."""
+
+    rule: str
+    structure: str
+    action: str
+    cases: int
+    changes: int
+    volume_ml: float
+    look: int
+    warn: int
+
+
+def read_fit_log(run: Run) -> FitLog | None:
+    """The log of the fit; None where nothing was fitted. Of steps that were done twice after a stop the later count."""
+    path = run.root / "fit" / "log.csv"
+    if not path.is_file():
+        return None
+    with open(path, newline="", encoding="utf-8") as file:
+        # A line that a killed process left half has no value in a later column.
+        whole_rows = (row for row in csv.DictReader(file) if row.get("step") and row.get("peak_memory_mb"))
+        by_step = {int(row["step"]): row for row in whole_rows}
+    rows = [by_step[step] for step in sorted(by_step)]
+    if not rows:
+        return None
+    whole: list[tuple[float, float]] = []
+    for row in rows:
+        value = row["whole_volume_dice"]
+        if value and (not whole or float(value) != whole[-1][1]):
+            whole.append((float(row["step"]), float(value)))
+    spent, seconds = 0.0, list[float]()
+    for row in rows:
+        if not row.get("seconds"):
+            seconds = []
+            break
+        spent += float(row["seconds"])
+        seconds.append(spent)
+
+    def column(name: str) -> tuple[float, ...]:
+        return tuple(float(row[name]) for row in rows)
+
+    return FitLog(
+        column("step"), tuple(int(row["phase"]) for row in rows), column("loss"), column("training_dice"),
+        tuple(whole), column("peak_memory_mb"), tuple(seconds),
+    )  # fmt: skip
+
+
+def settings_of(run: Run) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings as resolved, and the versions; empty where the run keeps none."""
+    tables = []
+    for name in ("config.json", "versions.json"):
+        path = run.root / name
+        tables.append(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
+    return tables[0], tables[1]
+
+
+def steps_done(config: Mapping[str, Any], log: FitLog | None) -> list[tuple[str, str]]:
+    """The stages of the run in a sentence each."""
+    prepare, fit, refine, fuse = (config.get(verb, {}) for verb in ("prepare", "fit", "refine", "fuse"))
+    mended = "; stairs, slices, salt, swaps, cuts and holes mended first" if prepare.get("mend_faults") else ""
+    told = [("prepare", f"cut to the heart, {prepare.get('resolution', '?')} cells along each side{mended}")]
+    if log is not None:
+        minutes = f" in {log.seconds[-1] / 60:.1f} min" if log.seconds else ""
+        shape = fit.get("shape", "shape")
+        told.append(("fit", f"one {shape} for all cases, {log.step[-1]:.0f} steps in {log.phase[-1]} phases{minutes}"))
+        told.append(("refine", f"surfaces on each case's own grid, label weight {refine.get('label_weight', '?')}"))
+    tubes = "thin vessels mended as trees, " if fuse.get("mend_tubes") else ""
+    told.append(("fuse", f"{tubes}one label map by {fuse.get('mode', '?')}, the rules of anatomy, do no harm"))
+    return told
+
+
+def rule_rows(audits: Iterable[Audit]) -> list[RuleRow]:
+    """What the rules changed in all cases, by rule, structure and action; masks not taken are the last rows."""
+    found: dict[tuple[str, str, str], list[tuple[str, float, str]]] = {}
+    untaken: dict[str, int] = {}
+    for audit in audits:
+        for c in audit.changes:
+            found.setdefault((c.rule, c.structure or "all", c.action), []).append(
+                (audit.case_id, c.volume_mm3, c.severity)
+            )
+        for verdict in audit.verdicts:
+            if not verdict.keep:
+                untaken[verdict.structure] = untaken.get(verdict.structure, 0) + 1
+    rows = [
+        RuleRow(
+            *key, len({case for case, _, _ in told}), len(told), sum(mm3 for _, mm3, _ in told) / 1000,
+            sum(s == "look" for _, _, s in told), sum(s == "warn" for _, _, s in told),
+        )
+        for key, told in found.items()
+    ]  # fmt: skip
+    return rows + [RuleRow("do no harm", name, "kept as it came", n, n, 0.0, 0, n) for name, n in untaken.items()]

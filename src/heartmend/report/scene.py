@@ -1,0 +1,55 @@
+"""A case's surfaces before and after, packed into text that the report's 3D view reads."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from heartmend.anatomy import Anatomy
+from heartmend.pictures import Mesh, surface_mesh
+from heartmend.space import Grid
+from heartmend.types import Labels
+
+STEPS = 65_535
+
+
+def packed_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> dict[str, Any]:
+    """The surfaces of two label maps of one grid as a table for JSON.
+
+    `parts`: for each structure its name, colour and, `before` and `after`, the numbers of vertices and triangles.
+    `data`: gzip in base64 of little-endian uint16: for each part, before and then after, the vertices (x, y, z by
+    vertex) in steps of `step_mm` from `origin_mm` (RAS+), then the triangles; each number as the difference, modulo
+    2^16, to the one three before it. `middle_mm` and `size_mm` are the middle and the diagonal of all surfaces.
+    """
+    parts, meshes = [], []
+    for structure in anatomy.structures:
+        pair = [surface_mesh(labels == structure.id, grid) for labels in (before, after)]
+        if any(len(mesh.triangles) for mesh in pair):
+            counts = [[len(mesh.vertices_mm), len(mesh.triangles)] for mesh in pair]
+            colour = "#{:02x}{:02x}{:02x}".format(*structure.colour)
+            parts.append({"name": structure.name, "colour": colour, "before": counts[0], "after": counts[1]})
+            meshes += pair
+    points = np.concatenate([m.vertices_mm for m in meshes]) if meshes else np.zeros((1, 3), np.float32)
+    origin, end = points.min(axis=0), points.max(axis=0)
+    step = max(float((end - origin).max()), 1.0) / STEPS
+    data = b"".join(_packed(mesh, origin, step) for mesh in meshes)
+    return {
+        "origin_mm": origin.astype(float).tolist(), "step_mm": step, "parts": parts,
+        "middle_mm": ((origin + end) / 2).astype(float).tolist(), "size_mm": float(np.linalg.norm(end - origin)),
+        "data": base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii"),
+    }  # fmt: skip
+
+
+def _packed(mesh: Mesh, origin: npt.NDArray[np.float32], step_mm: float) -> bytes:
+    vertices = np.rint((mesh.vertices_mm - origin) / step_mm)
+    return b"".join(_differences(rows) for rows in (vertices, mesh.triangles))
+
+
+def _differences(rows: npt.NDArray[Any]) -> bytes:
+    """Rows of three as differences to the row before, which are small and pack well."""
+    whole = rows.astype(np.int64)
+    return np.diff(whole, axis=0, prepend=np.zeros((1, 3), np.int64)).astype(np.uint16).astype("<u2").tobytes()

@@ -1,0 +1,28 @@
+"""A small finished run, made once: three hearts of ellipsoids, one with a name that no page may take as code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heartmend.config import load_config
+from heartmend.pipeline import Request, run
+from support.cohorts import SHAPE, write_cohort
+from support.volumes import save_nifti
+
+ODD = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="session")
+def finished_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of the run; labels/ and images/ lie beside it."""
+    base = tmp_path_factory.mktemp("report")
+    write_cohort(base)
+    (base / "labels" / "3.nii.gz").rename(base / "labels" / f"{ODD}.nii.gz")
+    ct = np.random.default_rng(0).normal(40, 20, SHAPE)
+    save_nifti(base / "images" / f"{ODD}.nii.gz", ct, np.int16, np.diag([-2.0, -2.0, 2.0, 1.0]))
+    request = Request(base / "labels", base / "out", device="cpu", workers=1)
+    assert len(run(request, load_config("mend", base / "small.toml")).mended) == 3
+    return base / "out"

@@ -1,0 +1,92 @@
+"""The report in a browser: it opens from disk, loads nothing, and its surfaces can be turned."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from heartmend.reopen import Finished
+from heartmend.report import write_report
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The page of a report in a Chromium with an empty profile; `loaded` and `errors`: what it asked for and said."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
+    where = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if where is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    folder = tmp_path_factory.mktemp("page")
+    write_report(Finished.open(finished_out), folder, worst=1, most_changed=0, workers=1)
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
+        shown = browser.new_page(viewport={"width": 1100, "height": 900})
+        shown.loaded, shown.errors = [], []
+        shown.on("request", lambda request: shown.loaded.append(request.url))
+        shown.on("pageerror", lambda error: shown.errors.append(str(error)))
+        shown.on("console", lambda said: shown.errors.append(said.text) if said.type == "error" else None)
+        shown.on("dialog", lambda dialog: shown.errors.append(dialog.message))
+        shown.goto((folder / "report.html").as_uri())
+        yield shown
+        browser.close()
+
+
+def picture(page: Any, path: Path) -> np.ndarray:
+    page.locator(".stage").screenshot(path=path)
+    return imread(path)[..., :3]
+
+
+def test_the_surfaces_can_be_turned_and_hidden(page: Any, tmp_path: Path) -> None:
+    page.locator("figure.solid").scroll_into_view_if_needed()
+    page.wait_for_selector("figure.solid.live", timeout=60_000)
+    page.wait_for_timeout(300)
+    front = picture(page, tmp_path / "front.png")
+    half = front.shape[1] // 2
+    for side in (front[:, :half], front[:, half:]):
+        # In both halves there is something in colour.
+        assert (np.ptp(side, axis=2) > 0.25).mean() > 0.05
+    box = page.locator(".stage").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 260, box["y"] + 120, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(1500)
+    turned = picture(page, tmp_path / "turned.png")
+    assert np.abs(turned - front).mean() > 0.01
+    page.locator(".home").click()
+    page.wait_for_timeout(200)
+    home = picture(page, tmp_path / "home.png")
+    assert np.abs(home - front).mean() < 0.003
+    for box in page.locator(".parts input").all():
+        box.uncheck()
+    page.wait_for_timeout(200)
+    empty = picture(page, tmp_path / "empty.png")
+    assert (np.ptp(empty, axis=2) > 0.25).mean() < 0.002
+
+
+def test_it_loads_nothing_and_says_no_error(page: Any) -> None:
+    assert page.title()
+    assert page.errors == []
+    assert [url for url in page.loaded if not url.startswith("data:")] == [page.url]
+
+
+def test_it_fits_a_narrow_window(page: Any) -> None:
+    page.set_viewport_size({"width": 420, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.set_viewport_size({"width": 1100, "height": 900})
+
+
+def test_in_print_the_surfaces_are_a_picture(page: Any) -> None:
+    page.emulate_media(media="print")
+    assert page.locator(".still").is_visible() and not page.locator(".stage").is_visible()
+    assert page.pdf()[:5] == b"%PDF-"
+    page.emulate_media(media="screen")

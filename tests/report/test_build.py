@@ -1,0 +1,108 @@
+"""The report of a small run: it stands alone, it says what is so, and nothing in it is code that is not ours."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from heartmend.errors import BadInputError
+from heartmend.reopen import Finished
+from heartmend.report import write_report
+from heartmend.report.page import plain_markdown
+
+ODD = "<img src=x onerror=alert(1)>"
+
+
+class Page(HTMLParser):
+    """What a browser would load or run, and the text of the cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.handlers: list[str] = []
+        self.tags: dict[str, int] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        for name, value in attrs:
+            if name in ("src", "href", "data", "action", "srcset") and not (value or "").startswith("#"):
+                self.loaded.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+@pytest.fixture(scope="module")
+def written(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("written") / "report"
+    finished = Finished.open(finished_out, images=finished_out.parent / "images")
+    seen: list[tuple[str, int, int]] = []
+    paths = write_report(
+        finished, folder, cases=["1"], worst=1, most_changed=1, workers=1, told=lambda *t: seen.append(t)
+    )
+    assert {p.name for p in paths} == {"report.html", "report.md", "report_structures.png", "report_fit.png"}
+    assert all(p.is_file() for p in paths)
+    assert {what for what, done, total in seen if done == total} == {"changes", "numbers", "pictures"}
+    return folder
+
+
+def test_the_page_stands_alone(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.loaded and all(url.startswith("data:image/webp;base64,") for url in page.loaded)
+    assert "default-src 'none'" in text
+    assert "url(" not in re.sub(r'url\("?#', "", text[: text.index("<main>")])
+    assert 2 <= page.tags["article"] <= 3 and page.tags["canvas"] == 2 * page.tags["article"]
+
+
+def test_a_name_is_never_code(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    assert not Page(text).handlers
+    assert ODD not in text and "&lt;img src=x onerror=alert(1)&gt;" in text
+
+
+def test_nothing_of_the_headers_and_no_path_of_this_machine_is_told(written: Path, finished_out: Path) -> None:
+    for name in ("report.html", "report.md"):
+        text = (written / name).read_text(encoding="utf-8")
+        assert "Jane Doe" not in text and "kept to the last byte" not in text
+        assert str(finished_out.parent) not in text
+
+
+def test_the_table_holds_every_structure_and_the_fit_its_time(written: Path) -> None:
+    text = (written / "report.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| (\d) \|", text, flags=re.M)
+    # The second case came without an RA.
+    assert rows == [("LA", "3"), ("LV", "3"), ("RA", "2"), ("RV", "3")]
+    assert "40 steps in 2 phases in" in text
+
+
+def test_against_a_reference(finished_out: Path, tmp_path: Path) -> None:
+    finished = Finished.open(finished_out)
+    write_report(finished, tmp_path, reference=finished_out.parent / "labels", worst=0, most_changed=0, workers=1)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    # The labels as they came are their own reference: before mending Dice is 1.
+    lv = re.search(r"^\| LV \| 3 \| 1\.000 → (0\.\d+) ", text, flags=re.M)
+    assert lv is not None and float(lv[1]) > 0.8
+    assert "<canvas" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_case_whose_result_is_damaged_is_left_out(finished_out: Path, tmp_path: Path) -> None:
+    damaged = finished_out / "labels" / "2.nii.gz"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:200])
+    try:
+        write_report(Finished.open(finished_out), tmp_path, worst=0, most_changed=0, workers=1)
+    finally:
+        damaged.write_bytes(whole)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Left out" in text and re.search(r"^- 2: .*2\.nii\.gz", text, flags=re.M)
+
+
+def test_an_unknown_case_is_told(finished_out: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no case 'nobody'"):
+        write_report(Finished.open(finished_out), tmp_path, cases=["nobody"], workers=1)
+
+
+def test_markdown_takes_text_as_text() -> None:
+    assert plain_markdown("a|b\n# <b>[x](y)") == "a\\|b \\# \\<b\\>\\[x\\](y)"

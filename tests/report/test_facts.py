@@ -1,0 +1,58 @@
+"""The course of a fit, as its log tells it."""
+
+from pathlib import Path
+
+import pytest
+
+from heartmend.data import Run
+from heartmend.report.facts import FitLog, read_fit_log, rule_rows, steps_done
+from heartmend.rules import Audit, Change, Verdict
+
+HEAD = "step,phase,loss,training_dice,whole_volume_dice,peak_memory_mb,dice_LV"
+ROWS = ["10,1,0.5,0.7,,800,0.7", "20,1,0.4,0.8,,900,0.8", "30,2,0.3,0.9,0.85,900,0.9", "40,2,0.2,0.9,0.85,900,0.9"]
+
+
+def log_of(folder: Path, *lines: str) -> FitLog | None:
+    (folder / "run" / "fit").mkdir(parents=True)
+    (folder / "run" / "fit" / "log.csv").write_text("\n".join(lines) + "\n")
+    return read_fit_log(Run(folder))
+
+
+def test_columns_and_time(tmp_path: Path) -> None:
+    log = log_of(tmp_path, HEAD + ",seconds", *(f"{row},{n}" for n, row in enumerate(ROWS, start=1)))
+    assert log is not None
+    assert log.step == (10, 20, 30, 40) and log.phase == (1, 1, 2, 2)
+    assert log.seconds == (1, 3, 6, 10)
+    # Measured once, at the end of the first phase, and repeated in the log.
+    assert log.whole_volume_dice == ((30.0, 0.85),)
+
+
+def test_a_log_without_times(tmp_path: Path) -> None:
+    log = log_of(tmp_path, HEAD, *ROWS)
+    assert log is not None and log.seconds == ()
+
+
+def test_steps_done_twice_count_as_they_were_done_last(tmp_path: Path) -> None:
+    log = log_of(tmp_path, HEAD, ROWS[0], ROWS[1], "20,1,0.1,0.8,,900,0.8", ROWS[2], "3")
+    assert log is not None and log.loss == (0.5, 0.1, 0.3)
+
+
+@pytest.mark.parametrize("lines", [(HEAD,), ("",)])
+def test_an_empty_log_is_none(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    assert log_of(tmp_path, *lines) is None
+
+
+def test_without_a_fit_no_step_of_it_is_told() -> None:
+    assert [verb for verb, _ in steps_done({"fuse": {"mode": "priority"}}, None)] == ["prepare", "fuse"]
+
+
+def test_rules_are_counted_over_the_cohort() -> None:
+    here = ((0.0,) * 3, (1.0,) * 3)
+    change = Change("holes", "LV", "filled", 3, 1500.0, here, "look")  # type: ignore[arg-type]
+    audits = [
+        Audit("1", (change, change), (Verdict("LV", True, 1.0, 0.1),)),
+        Audit("2", (change,), (Verdict("LV", False, 2.0, 9.0, "too far"),)),
+    ]
+    first, last = rule_rows(audits)
+    assert (first.cases, first.changes, first.volume_ml, first.look) == (2, 3, 4.5, 3)
+    assert (last.rule, last.structure, last.cases, last.warn) == ("do no harm", "LV", 1, 1)

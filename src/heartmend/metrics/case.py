@@ -86,7 +86,10 @@ def evaluate_case(
 
 
 def _boxes(labels: Labels) -> dict[int, Box]:
-    return {id: box for id, box in enumerate(find_objects(labels), start=1) if box is not None}
+    # Along the memory's own order, which of a NIfTI file is not NumPy's: ten times as fast.
+    turned = labels.flags.f_contiguous
+    found = enumerate(find_objects(labels.T if turned else labels), start=1)
+    return {id: box[::-1] if turned else box for id, box in found if box is not None}
 
 
 def _segment(labels: Labels, box: Box, id: int, spacing_mm: Sequence[float]) -> Segment:

@@ -27,7 +27,7 @@ def box_map(low: int = 10, high: int = 22) -> np.ndarray:
 def case_of(labels: np.ndarray, roi: Roi | None = None) -> Prepared:
     roi = roi or Roi(Grid(SHAPE, np.eye(4)), (0, 0, 0), SHAPE)
     source = np.ascontiguousarray(labels[roi.source_box()])
-    return Prepared("1", roi, source, source, None, (), {})
+    return Prepared("1", roi, source, source, (), (), {}, {})
 
 
 def signs_of(labels: np.ndarray, name: str = "LV", case: Prepared | None = None, **more: object) -> Signs:
@@ -87,7 +87,7 @@ def test_a_ragged_label_of_a_shape_that_fits_is_told_by_the_shape() -> None:
 
 
 def test_stairs_are_told_in_mm() -> None:
-    case = replace(case_of(box_map()), stairs=Stairs(2, 4, 0))
+    case = replace(case_of(box_map()), stairs=(Stairs(2, 4, 0),))
     assert signs_of(box_map(), case=case).stairs_mm == 4.0
 
 

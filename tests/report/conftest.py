@@ -1,4 +1,4 @@
-"""A small finished run, made once: three hearts of ellipsoids, one of them with a name that no page may take as code."""
+"""A small finished run, made once: three hearts of ellipsoids, one with a name that no page may take as code."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def page(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The page of a report in a Chromium with an empty profile; `loaded` and `errors` are what it asked for and said."""
+    """The page of a report in a Chromium with an empty profile; `loaded` and `errors`: what it asked for and said."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
     where = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if where is None:

@@ -38,7 +38,9 @@ def written(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("written") / "report"
     finished = Finished.open(finished_out, images=finished_out.parent / "images")
     seen: list[tuple[str, int, int]] = []
-    paths = write_report(finished, folder, cases=["1"], worst=1, most_changed=1, workers=1, told=lambda *t: seen.append(t))
+    paths = write_report(
+        finished, folder, cases=["1"], worst=1, most_changed=1, workers=1, told=lambda *told: seen.append(told)
+    )
     assert {p.name for p in paths} == {"report.html", "report.md", "report_structures.png", "report_fit.png"}
     assert all(p.is_file() for p in paths)
     assert {what for what, done, total in seen if done == total} == {"changes", "numbers", "pictures"}

@@ -13,17 +13,15 @@ from heartmend.audit.signs import Signs, case_signs
 from heartmend.config import Config
 from heartmend.data import Case, Cohort, Run
 from heartmend.learning.checkpoint import load_model
+from heartmend.learning.trust import FEWEST_CASES, least_roughness_mm2
 from heartmend.pipeline import Request, Watcher, run
 from heartmend.reopen import cohort_of
 from heartmend.shapes import CodeBook, Shape
-from heartmend.stages.handover import Prepared
+from heartmend.stages.handover import Prepared, roughnesses_mm2
 from heartmend.stages.refine import render_case
 from heartmend.stages.tubes import calibres_of
 from heartmend.stages.workers import each
 from heartmend.vessels import Calibre
-
-FEWEST_CASES = 5
-"""With fewer the shapes of the cohort are those of its labels and say nothing against them."""
 
 
 def audit_labels(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
@@ -49,9 +47,12 @@ def audit_run(out: Path, quick: bool = False, workers: int = 0, watcher: Watcher
     cohort, refused = cohort_of(folder)
     ready = [case for case in cohort if case.id not in refused]
     model = folder.root / "fit" / "model.safetensors"
+    # With fewer the shapes of the cohort are those of its labels and say nothing against them.
     with_shapes = not quick and len(ready) >= FEWEST_CASES and model.is_file()
-    calibres = calibres_of(folder, (case.id for case in ready))
-    jobs = [_Job(folder.out, cohort, case, model if with_shapes else None, calibres) for case in ready]
+    ids = [case.id for case in ready]
+    calibres = calibres_of(folder, ids)
+    least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(folder, ids).items()}
+    jobs = [_Job(folder.out, cohort, case, model if with_shapes else None, calibres, least) for case in ready]
     watcher.verb("audit", len(jobs))
     signs: list[Signs] = []
     for done, (job, found, error) in enumerate(each(_work, jobs, workers), start=1):
@@ -70,6 +71,7 @@ class _Job:
     case: Case
     model: Path | None
     calibres: dict[str, Calibre]
+    least_mm2: dict[str, float]
 
 
 _MODELS: dict[Path, tuple[Shape, CodeBook]] = {}
@@ -87,4 +89,4 @@ def _work(job: _Job) -> list[Signs]:
         # Of a shape that gives no distances it cannot be told how far it is to be believed.
         shapes = render_case(shape, codes, case.case_id, case.roi) if shape.is_distance else None
     before = job.cohort.read_labels(job.case).labels
-    return case_signs(np.ascontiguousarray(before), case, job.cohort.anatomy, shapes, job.calibres)
+    return case_signs(np.ascontiguousarray(before), case, job.cohort.anatomy, shapes, job.calibres, job.least_mm2)

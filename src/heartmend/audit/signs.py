@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy import Anatomy, Structure
-from heartmend.learning.targets import signed_distance_mm, without_crumbs
+from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
 from heartmend.learning.trust import weigh
 from heartmend.metrics import Segment
 from heartmend.metrics.smoothness import roughness_mm
@@ -23,6 +23,8 @@ RULES_AFTER_THE_FIT = ("pieces", "strays", "field_of_view")
 """What `prepare` has not applied yet."""
 MEAN_OF_DEVIATION = float(np.sqrt(2 / np.pi))
 """Mean absolute value of a Gaussian, as a share of its standard deviation."""
+VOTE_OF_RATIO = 0.1
+"""As the label's weight: a shape has nothing to say where its misfit is ten times the label's noise (variances)."""
 MOST_FACES = 5_000
 """So many faces tell how rough a surface is to a hundredth of a millimetre."""
 
@@ -33,8 +35,9 @@ class Signs:
 
     faults_error: expected is the label without its plain faults (stairs, missing and shifted slices, salt, swaps,
     islands, holes, broken rules). roughness_error: what a surface that wavers by `roughness_mm` costs. shape_error:
-    expected is the shape that the cohort gives the case, or of a thin vessel its tree of tubes; `shape_mm` is how far
-    the label's surface lies from it on average, and `trust`, 0 to 1, how far it is to be believed.
+    expected is the shape that the cohort gives the case, drawn to its label where they part smoothly, or of a thin
+    vessel its tree of tubes; `trust`, 0 to 1, is how far it is to be believed, and `shape_mm` how far the label's
+    surface lies from the shape as it was fitted, on average.
     """
 
     case: str
@@ -67,19 +70,20 @@ def case_signs(
     anatomy: Anatomy,
     shapes: Fields | None = None,
     calibres: Mapping[str, Calibre] | None = None,
+    least_mm2: Mapping[str, float] | None = None,
 ) -> list[Signs]:
     """The signs of every structure of the anatomy in a case.
 
     before: (x, y, z) as it came, on the case's grid; shapes: signed distances (mm, positive inside) of the fitted
     shapes on the source voxels in the ROI, none for a quick look; calibres: how wide the trees of each thin vessel are
-    in the cohort.
+    in the cohort; least_mm2: how rough its cleanest labels are, by structure.
     """
     box, grid = case.roi.source_box(), case.roi.grid
     whole = before.copy()
     whole[box] = case.source
     ruled, found = apply_rules(whole, grid, anatomy, only=RULES_AFTER_THE_FIT)
     changes = (*case.changes, *found)
-    scene = _Scene(case, before[box], ruled[box], shapes or {}, dict(calibres or {}), anatomy)
+    scene = _Scene(case, before[box], ruled[box], shapes or {}, calibres or {}, least_mm2 or {}, anatomy)
     outside = np.bincount(before.ravel(), minlength=256) - np.bincount(scene.came.ravel(), minlength=256)
     return [scene.signs(structure, int(outside[structure.id]), changes) for structure in anatomy.structures]
 
@@ -93,6 +97,7 @@ class _Scene:
     ruled: Labels
     shapes: Fields
     calibres: Mapping[str, Calibre]
+    least_mm2: Mapping[str, float]
     anatomy: Anatomy
 
     def signs(self, structure: Structure, outside: int, changes: tuple[Change, ...]) -> Signs:
@@ -107,7 +112,8 @@ class _Scene:
             shape_error, trust = _dice_error(came, tree, outside), 0.5
         elif name in self.shapes:
             shape = self.shapes[name]
-            shape_error, trust = _dice_error(came, shape > 0, outside), self._trust(structure, shape)
+            drawn_in, trust = self._drawn_in(structure, shape)
+            shape_error = _dice_error(came, drawn_in, outside)
             shape_mm = _distance_mm(came, shape, grid.spacing_mm)
         return Signs(
             self.case.case_id, name, True, voxels * grid.voxel_mm3 / 1000, outside * grid.voxel_mm3 / 1000,
@@ -115,11 +121,13 @@ class _Scene:
             tuple(c for c in changes if c.structure in ("", name) or c.action == f"moved to {name}"),
         )  # fmt: skip
 
-    def _trust(self, structure: Structure, shape: npt.NDArray[np.float32]) -> float:
-        """The share of noise in what parts label and shape; the rest is the shape's misfit."""
+    def _drawn_in(self, structure: Structure, shape: npt.NDArray[np.float32]) -> tuple[Mask, float]:
+        """The shape drawn to its label, and the share of noise in what then parts the two; the rest is misfit."""
         label = without_crumbs(self.case.source == structure.id)
-        ratio = weigh(label, shape, self.case.roi.grid.spacing_mm, self.case.stairs_mm, weight=1.0).vote_mm
-        return 1 / (1 + ratio)
+        least = self.least_mm2.get(structure.name, float("inf"))
+        field = np.clip(shape, -CLIP_MM, CLIP_MM)
+        found = weigh(label, field, self.case.roi.grid.spacing_mm, self.case.stairs_mm, least, VOTE_OF_RATIO)
+        return found.shape_mm > 0, 1 / (1 + found.vote_mm / VOTE_OF_RATIO)
 
     def _tree(self, structure: Structure, label: Mask) -> Mask:
         inside = {

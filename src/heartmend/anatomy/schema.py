@@ -57,6 +57,8 @@ class Structure(_Table):
     """Do no harm: the least and the largest allowed mended volume, as a share of the volume that came in."""
     max_surface_mm: Ratio = 10.0
     """Do no harm: how far the mended surface may lie from the one that came in (95th percentile)."""
+    appearance: bool = True
+    """Where a case has an image: let its boundaries go to the image's edges."""
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from heartmend.learning.targets import STEP_MM, signed_distance_mm, without_crum
 from heartmend.rules import Audit, Mode, Verdict, apply_rules, audit_to_json, check, fuse
 from heartmend.rules.pieces import Box
 from heartmend.stages.handover import PREPARED, REFINED, Prepared, load_fields
+from heartmend.stages.sighted import see_case
 from heartmend.stages.tubes import calibres_of, mend_tube
 from heartmend.stages.workers import Outcome, each
 from heartmend.types import BACKGROUND, Labels, Mask
@@ -39,6 +40,13 @@ class FuseSettings(BaseModel):
     """How much surer a structure must be to win a voxel against the priority."""
     mend_tubes: bool = True
     """Mend thin vessels as trees; off: they stay as they came."""
+    appearance: bool = True
+    """Let boundaries go to the edges of a case's image, where there is one; off: labels alone decide."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether images are read at all."""
+        return self.mend_tubes or self.appearance
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +72,7 @@ def fuse_case(
     before: (x, y, z) as it came; fields: signed distances of the refined structures on the source voxels in the ROI,
     in steps of `STEP_MM`. A structure that is not refined is fused as it came, freed of plain faults. With
     `structures` only these change. calibres: how wide the trees of each thin vessel are in this cohort; image: the CT
-    on the same grid, along whose bright lumen the breaks of vessels are bridged.
+    on the same grid, along whose bright lumen the breaks of vessels are bridged, and to whose edges boundaries go.
     """
     box, grid = case.roi.source_box(), case.roi.grid
     spacing = grid.spacing_mm
@@ -93,6 +101,10 @@ def fuse_case(
     tubes = [s.id for s in anatomy.structures if s.kind == "tube"]
     was = np.where(np.isin(source, tubes), BACKGROUND, source)
     fused = fuse(layers, anatomy, spacing, was, settings.mode, settings.margin_mm, STEP_MM)
+    if image is not None and settings.appearance:
+        seen = see_case(fused, layers, source, image[box], anatomy, grid, box, verdicts, structures or tuple(layers))
+        fused, layers, verdicts = seen.labels, dict(seen.fields), list(seen.verdicts)
+        changes += seen.changes
     whole = before.copy()
     if structures:
         wanted = [anatomy.by_name(name).id for name in structures]
@@ -154,7 +166,7 @@ def fuse_cohort(
         stamp = fingerprint(
             *([fields] if fields.is_file() else []), case.labels_path, settings, structures, cohort.anatomy,
             run.case_path(PREPARED, case.id, ".npz"), {name: asdict(calibre) for name, calibre in calibres.items()},
-            *([case.image_path] if case.image_path and settings.mend_tubes else []),
+            *([case.image_path] if case.image_path and settings.looks else []),
         )  # fmt: skip
         if run.is_done(VERB, case.id, stamp):
             yield case, None, None
@@ -170,7 +182,7 @@ def _work(job: _Job) -> None:
     refined = run.case_path(REFINED, case.id, ".npz")
     fields = load_fields(refined) if refined.is_file() else {}
     prepared = Prepared.load(run, case.id)
-    image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.mend_tubes else None
+    image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.looks else None
     mended = fuse_case(
         volume.labels, prepared, fields, job.cohort.anatomy, job.settings, job.structures, job.calibres,
         None if image is None else image.values,

@@ -25,6 +25,9 @@ WINDOW_MM = 12.0
 CELL_MM = 3.0
 STRAIGHT_MM = 1.0
 """So far from the surface the intensity is taken to rise evenly."""
+NOISE_MM = 5.0
+EDGE_NOISE = 1.6
+"""How much the intensity varies at an edge beside the inside of a structure (variance): walls and fat are uneven."""
 LEAST_SLOPE = 0.02
 """An edge that rises less than this share of the noise in a millimetre is none."""
 
@@ -62,7 +65,7 @@ def edge_of(
     steep = np.abs(slope) > LEAST_SLOPE * noise
     safe = np.where(steep, slope, 1.0)
     distance = np.clip(np.where(steep, (intensity - level) / safe, 0.0), -far_mm, far_mm)
-    variance = np.where(steep, (noise**2 + unevenness * rest) / safe**2 + voxel_mm**2 / 20, np.inf)
+    variance = np.where(steep, (EDGE_NOISE * noise**2 + unevenness * rest) / safe**2 + voxel_mm**2 / 20, np.inf)
     return Edge(distance.astype(np.float32), variance.astype(np.float32))
 
 
@@ -95,11 +98,19 @@ def _line(depth_mm: Values, intensity: Values, places_mm: Values) -> tuple[Value
 
 
 def noise_of(image: Values, deep: Sequence[npt.NDArray[np.bool_]], spacing_mm: Sequence[float]) -> float:
-    """Standard deviation of an image's intensity about its mean over 3 mm, well inside structures; the median of them.
+    """Standard deviation of an image's intensity about its local mean, well inside structures; the median of them.
 
-    By the median deviation, so that a calcification or the edge of a papillary muscle counts for nothing. 0 where no
-    structure has an inside.
+    The mean is over `NOISE_MM` of the structure itself, so unevenness within that length counts. By the median
+    deviation: a calcification or the edge of a papillary muscle counts for nothing. 0 where no structure has an inside.
     """
-    rest = image - gaussian_filter(image, [3.0 / step for step in spacing_mm], truncate=2.0)
-    spreads = [1.4826 * float(np.median(np.abs(rest[inside]))) for inside in deep if inside.any()]
+    sigma = [NOISE_MM / step for step in spacing_mm]
+    spreads = []
+    for inside in deep:
+        lines = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        if all(len(line) > 0 for line in lines):
+            box = tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
+            within, values = inside[box], np.where(inside[box], image[box], np.float32(0))
+            share = gaussian_filter(within.astype(np.float32), sigma, truncate=2.0)
+            rest = values - gaussian_filter(values, sigma, truncate=2.0) / np.maximum(share, 1e-3)
+            spreads.append(1.4826 * float(np.median(np.abs(rest[within]))))
     return float(np.median(spreads)) if spreads else 0.0

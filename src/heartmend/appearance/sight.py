@@ -28,8 +28,8 @@ DEEP_MM = 2.5
 SHAPE_MM, THIN_SHAPE_MM = (0.25, 0.8), (0.25, 0.3)
 """How far shapes may lie beside the truth (standard deviation), as the image has it: least and most. Of thin vessels
 the image knows the width less well, because it blurs them."""
-APART_MM = 2.0
-"""Shape and image that differ by so much along a whole border do not show the same thing."""
+APART_MM = 0.9
+"""Shapes and image that differ by so much along half of all borders do not show the same heart."""
 THIN_UNEVENNESS = 0.1
 """Thin vessels differ in width and brightness along themselves; so much of what an edge leaves unexplained counts as
 noise."""
@@ -38,12 +38,12 @@ SMOOTH_VOXELS = 0.7
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A label map after its image was seen. spread_mm: for each border (two ids) how far shape and image differed, as
-    a standard deviation; apart: borders at which they did not show the same thing and nothing was moved."""
+    """A label map after its image was seen. spread_mm: for each border (two ids) at which the image has an edge how far
+    shape and image differed, as a standard deviation; apart: they do not show the same heart, and nothing was moved."""
 
     labels: Labels
     spread_mm: dict[tuple[int, int], float]
-    apart: tuple[tuple[int, int], ...]
+    apart: bool
 
 
 def see(
@@ -65,60 +65,51 @@ def see(
     sighted = {*sighted, BACKGROUND}
     # A flat image shows nothing.
     if noise <= 0:
-        return Seen(labels, {}, ())
-    first = _round(Seen(labels, {}, ()), fields, intensity, spacing_mm, noise, sighted, thin, APART_MM)
-    found = first
+        return Seen(labels, {}, False)
+    found = first = _round(labels, fields, intensity, spacing_mm, noise, sighted, thin)
+    if first.spread_mm and float(np.median([*first.spread_mm.values()])) > APART_MM:
+        return Seen(labels, first.spread_mm, True)
     for _ in range(ROUNDS - 1):
         fields = distances_of(found.labels, fields, spacing_mm, thin)
         # A vessel of two voxels that its image drew once would be drawn by its image's noise the next time.
-        found = _round(found, fields, intensity, spacing_mm, noise, sighted - {*thin}, thin)
-    return Seen(found.labels, first.spread_mm, first.apart)
+        found = _round(found.labels, fields, intensity, spacing_mm, noise, sighted - {*thin}, thin)
+    return Seen(found.labels, first.spread_mm, False)
 
 
 def _round(
-    so_far: Seen, fields: Mapping[int, Steps], intensity: npt.NDArray[np.float32],
+    labels: Labels, fields: Mapping[int, Steps], intensity: npt.NDArray[np.float32],
     spacing_mm: tuple[float, float, float], noise: float, sighted: set[int], thin: Collection[int],
-    apart_mm: float = np.inf,
 ) -> Seen:  # fmt: skip
-    """Every border moved once. Those that are apart stay; what has come near once is not asked again."""
-    labels, apart, spreads = so_far.labels, list(so_far.apart), dict[tuple[int, int], float]()
+    """Every border moved once."""
+    spreads = dict[tuple[int, int], float]()
     voxel_mm = float(np.prod(spacing_mm)) ** (1 / 3)
     moved, values = labels.ravel().copy(), intensity.ravel()
     for border in borders(fields, STEP_MM, REACH_MM):
         pair = (border.low, border.high)
-        if pair in apart or not sighted.issuperset(pair):
+        if not sighted.issuperset(pair):
             continue
         is_thin = not {*pair}.isdisjoint(thin)
         places = np.stack(np.unravel_index(border.voxels, labels.shape), axis=1) * np.asarray(spacing_mm, np.float32)
-        edge = edge_of(
-            border,
-            values[border.voxels],
-            places.astype(np.float32),
-            noise,
-            voxel_mm,
-            THIN_UNEVENNESS if is_thin else 0.0,
-        )
+        unevenness = THIN_UNEVENNESS if is_thin else 0.0
+        edge = edge_of(border, values[border.voxels], places.astype(np.float32), noise, voxel_mm, unevenness)
         spread_mm = _spread_of_shape_mm(border, edge)
-        spreads[pair] = round(spread_mm, 3)
-        if spread_mm > apart_mm:
-            apart.append(pair)
-            continue
-        least, most = THIN_SHAPE_MM if is_thin else SHAPE_MM
-        share = float(np.clip(spread_mm, least, most)) ** 2 / edge.variance_mm2
-        score = border.depth_mm + edge.distance_mm * share
+        if spread_mm is not None:
+            spreads[pair] = round(spread_mm, 3)
+        share = float(np.clip(spread_mm or 0.0, *(THIN_SHAPE_MM if is_thin else SHAPE_MM))) ** 2 / edge.variance_mm2
+        high = border.depth_mm + edge.distance_mm * share > 0
         now = moved[border.voxels]
         # A voxel that went to a third structure, by priority, is not theirs to share.
         theirs = (now == border.low) | (now == border.high)
-        moved[border.voxels[theirs]] = np.where(score > 0, border.high, border.low)[theirs]
-    return Seen(moved.reshape(labels.shape), spreads, tuple(apart))
+        moved[border.voxels[theirs]] = np.where(high, border.high, border.low)[theirs]
+    return Seen(moved.reshape(labels.shape), spreads, False)
 
 
-def _spread_of_shape_mm(border: Border, edge: Edge) -> float:
+def _spread_of_shape_mm(border: Border, edge: Edge) -> float | None:
     """How far the shapes lie beside the truth along a border: what they differ from the image by, less the image's own
-    error. 0 where the image has too little of an edge to tell."""
+    error. None where the image has too little of an edge to tell."""
     sure = (np.abs(border.depth_mm) < 1.0) & (edge.variance_mm2 < 0.5)
     if np.count_nonzero(sure) < FEWEST_VOXELS:
-        return 0.0
+        return None
     apart = (edge.distance_mm - border.depth_mm)[sure]
     spread = 1.4826 * float(np.median(np.abs(apart - np.median(apart))))
     return float(np.sqrt(max(spread**2 - float(np.median(edge.variance_mm2[sure])), 0.0)))

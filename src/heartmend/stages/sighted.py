@@ -14,7 +14,7 @@ from heartmend.rules import Change, Verdict, check
 from heartmend.rules.change import box_in_mm
 from heartmend.rules.pieces import Box
 from heartmend.space import Grid
-from heartmend.types import BACKGROUND, Labels
+from heartmend.types import Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def _harmed(
 
 
 def _told(seen: Seen, fused: Labels, anatomy: Anatomy, grid: Grid, box: Box) -> list[Change]:
-    """What each structure gained and lost, and the borders at which shapes and image show different things."""
+    """What each structure gained and lost, or that the image shows something else."""
     told = []
     for structure in anatomy.structures:
         was, now = fused == structure.id, seen.labels == structure.id
@@ -108,10 +108,8 @@ def _told(seen: Seen, fused: Labels, anatomy: Anatomy, grid: Grid, box: Box) -> 
         told.append(
             Change("appearance", structure.name, "moved", gained + lost, mm3, box_in_mm((x, y, z), grid), "info", note)
         )
-    for low_id, high_id in seen.apart:
-        other = "the background" if low_id == BACKGROUND else anatomy.by_id(low_id).name
-        note = f"label and image lie {seen.spread_mm[low_id, high_id]:.1f} mm apart towards {other}: not moved"
-        told.append(
-            Change("appearance", anatomy.by_id(high_id).name, "kept", 0, 0.0, box_in_mm(box, grid), "look", note)
-        )
+    if seen.apart:
+        spread = float(np.median([*seen.spread_mm.values()]))
+        note = f"labels and image lie {spread:.1f} mm apart: the image was not followed; is it another patient's?"
+        told.append(Change("appearance", "", "kept", 0, 0.0, box_in_mm(box, grid), "warn", note))
     return told

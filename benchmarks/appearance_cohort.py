@@ -21,7 +21,7 @@ from rich.table import Table
 from heartmend.anatomy import load_anatomy
 from heartmend.config import load_config
 from heartmend.evaluate import evaluate_folders
-from heartmend.metrics import Summary
+from heartmend.metrics import StructureSummary
 from heartmend.pipeline import Request, run
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     ways["with CT"] = mended("with CT", asked.cohort / "images")
     if asked.unet is not None:
         ways["U-Net"] = asked.unet
-    found: dict[str, dict[str, Summary]] = {
+    found: dict[str, dict[str, StructureSummary]] = {
         way: {s.structure: s for s in evaluate_folders(noisy, labels, anatomy, truth, keys=("dice", "nsd_1mm")).summary}
         for way, labels in ways.items()
     }

@@ -75,7 +75,7 @@ class UnifySettings(BaseModel):
     cases_per_step: Annotated[int, Field(ge=1)] = 32
     points: Annotated[int, Field(ge=64)] = 2500
     """Points in each case and step."""
-    positives: Annotated[int, Field(ge=10)] = 1000
+    positives: Annotated[int, Field(ge=10)] = 500
     """Points inside each structure in a step, over its cases."""
     side: Annotated[int, Field(ge=4, le=128)] = 40
     """Nodes of the details along each side of the template's frame."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,30 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SPACING_MM = 1.2
 
 
-def draw_hearts(model: HeartModel, out: Path, pair: Sequence[str] = (), count: int = 3) -> list[Path]:
+def draw_hearts(
+    model: HeartModel, out: Path, pair: Sequence[str] = (), count: int = 3,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:  # fmt: skip
     """Write modes.png (the mean heart in the middle), hearts.png and hearts.csv (where each heart lies, how usual it
-    is) and, for a pair of cases, between_A_B.png; returns the files. ConfigError for too few hearts."""
+    is) and, for a pair of cases, between_A_B.png; returns the files. ConfigError for too few hearts. progress: called
+    with how many hearts are asked, and of how many."""
     colours = {s.id: s.colour for s in model.anatomy.structures}
     names = {s.id: s.name for s in model.anatomy.structures}
     drawn = []
     ends = [model.heart(id) for id in pair]
     modes = principal_modes(model, max(count, 2))
+    total = len(STEPS) * len(modes.directions[:count]) + (len(SHARES) if ends else 0)
+    numbers = itertools.count(1)
+
+    def seen(heart: Heart) -> tuple[Labels, Sequence[float]]:
+        picture = _seen(model, heart)
+        if progress is not None:
+            progress(next(numbers), total)
+        return picture
+
     if count:
         rows = [
-            [_seen(model, heart_of_form(model, modes.mean + step * deviation * direction)) for step in STEPS]
+            [seen(heart_of_form(model, modes.mean + step * deviation * direction)) for step in STEPS]
             for direction, deviation in zip(modes.directions[:count], modes.deviations_mm, strict=False)
         ]
         rows_named = [f"mode {n + 1}, SD {modes.deviations_mm[n]:.1f} mm" for n in range(len(rows))]
@@ -58,7 +72,7 @@ def draw_hearts(model: HeartModel, out: Path, pair: Sequence[str] = (), count: i
     write_text(drawn[-1], table.getvalue())
     if ends:
         first, second = pair
-        strip = [_seen(model, between(model, first, second, share)) for share in SHARES]
+        strip = [seen(between(model, first, second, share)) for share in SHARES]
         headings = [first, *(f"{100 * share:.0f} %" for share in SHARES[1:-1]), second]
         title = f"From heart {first} to heart {second}"
         drawn.append(out / f"between_{first}_{second}.png")

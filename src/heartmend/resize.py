@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,13 @@ class _Job:
 
 
 def resize_cohort(
-    labels: Path, out: Path, images: Path | None, anatomy: Anatomy, resolution: int, workers: int = 0
-) -> Iterator[tuple[str, Exception | None]]:
+    labels: Path, out: Path, images: Path | None, anatomy: Anatomy, resolution: int, workers: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Iterator[tuple[str, Exception | None]]:  # fmt: skip
     """Write OUT/labels (uint8, nearest) and OUT/images (int16 HU, linear), `resolution`³ voxels about each heart.
 
     Outside the scan labels are background and the CT is the window's floor. Yields each case id with its error.
+    progress: called with how many are done, of how many, and the case.
     """
     for given in (labels, *([images] if images else [])):
         refuse_overlap(out, given)
@@ -37,7 +39,9 @@ def resize_cohort(
     cohort = discover_cohort(labels, images, anatomy=anatomy)
     yield from ((id, BadInputError(why)) for id, why in cohort.refused.items())
     jobs = [_Job(cohort, case, out, resolution) for case in cohort]
-    for job, _, error in each(_work, jobs, workers):
+    for done, (job, _, error) in enumerate(each(_work, jobs, workers), start=1):
+        if progress is not None:
+            progress(done, len(jobs), job.case.id)
         yield job.case.id, error
 
 

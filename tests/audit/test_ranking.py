@@ -68,6 +68,19 @@ def test_a_hundredth_of_a_percent_is_no_suspicion() -> None:
     assert ranking.structures[0].suspicion == pytest.approx(0.4)
 
 
+def test_a_case_says_what_most_of_its_structures_share_and_whose_the_rest_is() -> None:
+    far = {"shape_mm": 1.2, "shape_error": 0.1, "trust": 1.0}
+    names = {"LA": far, "LV": far, "RA": {}, "RV": {}}
+    worst = [Signs("a", name, True, faults_error=0.1, stairs_mm=2.0, **more) for name, more in names.items()]
+    sound = [Signs(case, name, True, faults_error=0.01, shape_mm=0.5) for name in names for case in "bcd"]
+    case = rank([*worst, *sound], ANATOMY, True).cases[0]
+    assert case.case == "a"
+    assert case.reasons == (
+        "stairs: drawn on slices 2.0 mm thick",
+        "LA, LV: its surface lies 1.2 mm from the cohort's shape on average, usual are 0.5 mm",
+    )
+
+
 USUAL = Usual(20, 20, 0.03, 0.3, 0.5, 100.0, 5.0)
 
 
@@ -80,7 +93,7 @@ USUAL = Usual(20, 20, 0.03, 0.3, 0.5, 100.0, 5.0)
         (lv("a", 0.1, roughness_mm=0.6), "rough by 0.60 mm, usual are 0.30 mm"),
         (lv("a", 0.1, stairs_mm=3.6), "stairs: drawn on slices 3.6 mm thick"),
         (lv("a", 0.1, outside_ml=0.4), "0.4 ml of it lie far from the heart"),
-        (lv("a", 0.1, changes=(Change("pieces", "LV", "dropped", 90, 90.0, HERE),)), "1 islands, 0.1 ml"),
+        (lv("a", 0.1, changes=(Change("pieces", "LV", "dropped", 90, 90.0, HERE),)), "1 island, 0.1 ml"),
         (lv("a", 0.1, changes=(Change("swaps", "LV", "moved to LA", 900, 900.0, HERE),)), "look like another"),
         (lv("a", 0.1, changes=(Change("swaps", "LA", "moved to LV", 900, 900.0, HERE),)), "by another name"),
         (lv("a", 0.1, changes=(Change("field_of_view", "LV", "cut off", 0, 0.0, HERE),)), "cut off by the field"),

@@ -7,7 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from heartmend.learning.joint import ENTROPY_SHARE, SURE_MM, JointBatch, JointSampler, joint, shape_as_teacher
+from heartmend.learning.joint import (
+    ENTROPY_SHARE,
+    FINE_MM,
+    FINE_SHARE,
+    SURE_MM,
+    JointBatch,
+    JointSampler,
+    joint,
+    shape_as_teacher,
+)
 from heartmend.learning.losses import loss_by_name, whole_volume_dice
 from heartmend.learning.points import Batch
 from heartmend.learning.targets import Target
@@ -39,6 +48,17 @@ def test_a_small_structure_gets_as_many_points_as_a_large_one(targets: list[Targ
     assert (inside >= 80).all()
     # 20 of 32,768 voxels would come once in two thousand points.
     assert (heart(1) == 9).sum() == 20
+
+
+def test_a_long_vessel_leaves_a_short_one_its_share() -> None:
+    """Points about the surfaces of fine structures are dealt out by structure, not by how much surface there is."""
+    labels = heart(1)
+    labels[4:6, 4, 4] = 7
+    target = target_of("a", labels, (*IDS, 7), far_share=0.2)
+    batch = JointSampler([target], CPU, positives=4).draw(0, 1, 2000, 0.8)
+    about = (batch.distances_mm[0].abs() < FINE_MM).sum(dim=0)
+    assert (about[[2, 3]] >= FINE_SHARE * 2000 / 2).all()
+    assert about[2] < 1.25 * about[3]
 
 
 def test_a_case_without_the_structure_gives_other_points(targets: list[Target]) -> None:

@@ -1,4 +1,4 @@
-"""Contact and gap of boxes, by hand."""
+"""Contact and gap: of boxes by hand, of random shapes over all pairs of voxels."""
 
 import numpy as np
 import pytest
@@ -33,3 +33,22 @@ def test_the_gap_is_between_the_voxels_faces(off: tuple[int, int, int], gap: flo
 
 def test_no_gap_to_nothing() -> None:
     assert gap_mm(box((2, 5), (2, 5), (2, 5)), np.zeros((20, 20, 20), bool), (1, 1, 1)) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_definition_word_by_word(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spacing = rng.uniform(0.4, 1.6, 3)
+    labels = rng.choice(3, size=(7, 6, 8), p=[0.8, 0.1, 0.1])
+    # In half of the cases the two are kept apart.
+    if seed % 2:
+        labels[2:5] = 0
+        labels[:2][labels[:2] == 2] = 0
+        labels[5:][labels[5:] == 1] = 0
+    a, b = labels == 1, labels == 2
+    away = np.abs(np.argwhere(a)[:, None] - np.argwhere(b)[None])
+    face = [float(np.prod(spacing) / spacing[axis]) for axis in range(3)]
+    shared = sum(face[int(pair.argmax())] for pair in away.reshape(-1, 3) if pair.sum() == 1)
+    assert contact_mm2(a, b, tuple(spacing)) == pytest.approx(shared)
+    between = np.linalg.norm(np.maximum(away - 1, 0) * spacing, axis=2).min()
+    assert gap_mm(a, b, tuple(spacing)) == pytest.approx(between)

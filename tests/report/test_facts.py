@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from heartmend.data import Run
+from heartmend.files import write_json
 from heartmend.report.facts import FitLog, read_fit_log, rule_rows, steps_done
 from heartmend.rules import Audit, Change, Verdict
 
@@ -13,7 +14,7 @@ ROWS = ["10,1,0.5,0.7,,800,0.7", "20,1,0.4,0.8,,900,0.8", "30,2,0.3,0.9,0.85,900
 
 
 def log_of(folder: Path, *lines: str) -> FitLog | None:
-    (folder / "run" / "fit").mkdir(parents=True)
+    (folder / "run" / "fit").mkdir(parents=True, exist_ok=True)
     (folder / "run" / "fit" / "log.csv").write_text("\n".join(lines) + "\n")
     return read_fit_log(Run(folder))
 
@@ -23,8 +24,14 @@ def test_columns_and_time(tmp_path: Path) -> None:
     assert log is not None
     assert log.step == (10, 20, 30, 40) and log.phase == (1, 1, 2, 2)
     assert log.seconds == (1, 3, 6, 10)
-    # Measured once, at the end of the first phase, and repeated in the log.
-    assert log.whole_volume_dice == ((30.0, 0.85),)
+    # Measured once, at the end of the first phase, and repeated in the log from the next line on.
+    assert log.whole_volume_dice == ((20.0, 0.85),)
+
+
+def test_the_last_whole_volume_dice_is_that_of_all_cases_once_the_fit_is_done(tmp_path: Path) -> None:
+    write_json(tmp_path / "run" / "fit" / "validation.json", {"1": {"LA": 0.8, "LV": 0.9}, "2": {"LA": 0.9, "LV": 1.0}})
+    log = log_of(tmp_path, HEAD, *ROWS)
+    assert log is not None and log.whole_volume_dice == ((20.0, 0.85), (40.0, pytest.approx(0.9)))
 
 
 def test_a_log_without_times(tmp_path: Path) -> None:
@@ -42,8 +49,12 @@ def test_an_empty_log_is_none(tmp_path: Path, lines: tuple[str, ...]) -> None:
     assert log_of(tmp_path, *lines) is None
 
 
-def test_without_a_fit_no_step_of_it_is_told() -> None:
-    assert [verb for verb, _ in steps_done({"fuse": {"mode": "priority"}}, None)] == ["prepare", "fuse"]
+def test_what_was_not_done_is_not_told(tmp_path: Path) -> None:
+    settings = {"fuse": {"mode": "priority"}}
+    assert [verb for verb, _ in steps_done(Run(tmp_path), settings, None)] == ["prepare", "fuse"]
+    write_json(tmp_path / "run" / "unify" / "validation.json", {"1": {"LA": 0.97}, "2": {"LA": 0.99}})
+    verb, words = steps_done(Run(tmp_path), settings, None)[-1]
+    assert verb == "unify" and "2 hearts, Dice 0.980" in words
 
 
 def test_rules_are_counted_over_the_cohort() -> None:

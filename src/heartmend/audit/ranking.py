@@ -44,10 +44,14 @@ class CaseFinding:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Of its worst structures; what several of them share is said once."""
-        shared = [r for r, n in _counted(r for f in self.worst for r in f.reasons).items() if n > 1]
-        own = [f"{f.structure}: {r}" for f in self.worst[:3] for r in f.reasons[:2] if r not in shared]
-        return (*shared, *own)
+        """What most of its structures share, then of the three worst what stands out most, each said once."""
+        having: dict[str, list[str]] = {}
+        for finding in self.worst:
+            for reason in finding.reasons:
+                having.setdefault(reason, []).append(finding.structure)
+        shared = [reason for reason, names in having.items() if 2 * len(names) > max(len(self.worst), 3)]
+        own = [r for f in self.worst[:3] for r in f.reasons[:2] if r not in shared]
+        return (*shared, *(f"{', '.join(having[r])}: {r}" for r in dict.fromkeys(own)))
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,3 @@ def rank(
     ]
     cases.sort(key=lambda c: (-c.suspicion, c.case))
     return Ranking(tuple(findings), tuple(cases), dict(refused or {}), with_shapes)
-
-
-def _counted(words: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for word in words:
-        counts[word] = counts.get(word, 0) + 1
-    return counts

@@ -86,7 +86,8 @@ def _rules(changes: Iterable[Change], structure: Structure) -> list[str]:
         members = by_rule.get(rule, [])
         ml = sum(c.volume_mm3 for c in members) / 1000
         if members and (ml >= LEAST_ML or not any(c.voxels for c in members)):
-            told.append(words.format(n=len(members), ml=ml, note="; ".join(dict.fromkeys(c.note for c in members))))
+            note, many = "; ".join(dict.fromkeys(c.note for c in members)), len(members) > 1
+            told.append(words.format(n=len(members), s="s" if many else "", ml=ml, note=note))
     return told
 
 
@@ -97,9 +98,9 @@ _WORDS = {
     "swaps": "{ml:.1f} ml of it look like another structure",
     "swapped in": "{ml:.1f} ml of it are called by another name",
     "kept": "{note}",
-    "pieces": "{n} islands, {ml:.1f} ml",
-    "strays": "{n} stray pieces, {ml:.1f} ml",
-    "holes": "{n} holes and pockets, {ml:.1f} ml",
+    "pieces": "{n} island{s}, {ml:.1f} ml",
+    "strays": "{n} stray piece{s}, {ml:.1f} ml",
+    "holes": "{n} hole{s} or pocket{s}, {ml:.1f} ml",
     "salt": "single stray voxels, {ml:.1f} ml",
     "field_of_view": "cut off by the field of view",
 }

@@ -28,7 +28,12 @@ def ranking_tables(ranking: Ranking, shown: int = SHOWN) -> RenderableType:
     """The most suspicious cases and structures (rich), each with its reasons."""
     cases = _table("Cases, the most suspicious first", ("case", "suspicion", "expected error, %", "why"))
     for case in ranking.cases[:shown]:
-        cases.add_row(Text(case.case), _times(case.suspicion), _percent(case.error), Text("; ".join(case.reasons)))
+        cases.add_row(
+            Text(case.case),
+            _times(case.suspicion),
+            _percent(case.error),
+            Text("; ".join(case.reasons) or "nothing by itself"),
+        )
     structures = _table(
         "Structures, the most suspicious first", ("case", "structure", "suspicion", "expected error, %", "why")
     )

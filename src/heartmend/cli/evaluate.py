@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from heartmend.anatomy import load_anatomy
-from heartmend.cli.terminal import SOME_REFUSED, AnatomyName, Other, Workers, app, console, progress_bar, told
+from heartmend.cli.terminal import SOME_REFUSED, AnatomyName, Other, Workers, app, console, counting, progress_bar, told
 
 Maps = "Folder of label maps, an nnU-Net v2 data set, or the OUT of a run; "
 Reference = Annotated[Optional[Path], typer.Option("--reference", "-r", help=f"{Maps}such as the truth.")]  # noqa: UP045
@@ -40,10 +40,9 @@ def evaluate(
         if out is not None:
             refuse_inputs(out, *(folder for folder in (a, b, reference) if folder is not None))
         with progress_bar() as bar:
-            task = bar.add_task("evaluate", total=None, note="")
             found = evaluate_folders(
                 a, b, structures, reference, tolerances_mm=tolerances_mm, keys=keys, other=other, workers=workers,  # type: ignore[arg-type]
-                progress=lambda done, total, case: bar.update(task, completed=done, total=total, note=case),
+                progress=counting(bar, "evaluate"),
             )  # fmt: skip
         console.print(summary_tables(found.summary, found.metrics, structures))
         for case, why in found.refused.items():

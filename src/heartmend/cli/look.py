@@ -20,6 +20,7 @@ from heartmend.cli.terminal import (
     Workers,
     app,
     console,
+    counting,
     progress_bar,
     told,
 )  # fmt: skip
@@ -87,11 +88,11 @@ def report(
     with told():
         finished = Finished.open(run_folder, labels, images)
         with progress_bar() as bar:
-            tasks = {what: bar.add_task(what, total=None, note="") for what in ("changes", "numbers", "pictures")}
+            tell = {what: counting(bar, what) for what in ("changes", "numbers", "pictures")}
             paths = write_report(
                 finished, to or finished.run.out / "report", reference=reference, cases=case or (), worst=worst,
                 most_changed=most_changed, workers=workers,
-                told=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
+                told=lambda what, done, total: tell[what](done, total),
             )  # fmt: skip
         for path in paths:
             console.print(f"{path}")
@@ -120,7 +121,9 @@ def view(
         voxels = [[int(n) for n in _three(text, "--voxel", whole=True)] for text in voxel or ()]
         places = [_three(text, "--at", whole=False) for text in at or ()]
         folder = to or finished.run.out / "report"
-        for path in write_view(finished, case, folder, voxels, places, structure or ()):
+        with progress_bar() as bar:
+            paths = write_view(finished, case, folder, voxels, places, structure or (), counting(bar, "pictures"))
+        for path in paths:
             console.print(f"{path}")
 
 

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from heartmend.cli.mend import Bars, say
-from heartmend.cli.terminal import SOME_REFUSED, Folder, Labels, Other, Out, Workers, app, console, progress_bar, told
+from heartmend.cli.terminal import (
+    SOME_REFUSED,
+    Folder,
+    Labels,
+    Other,
+    Out,
+    Workers,
+    app,
+    console,
+    counting,
+    progress_bar,
+    told,
+)
 from heartmend.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -97,7 +109,9 @@ def hearts(
         pair = tuple(id.strip() for id in between.split(",") if id.strip())
         if len(pair) not in (0, 2):
             raise ConfigError(f"--between {between}: give two case ids with a comma between them")
-        for path in draw_hearts(_load(model), out, pair, modes):
+        with progress_bar() as bar:
+            paths = draw_hearts(_load(model), out, pair, modes, counting(bar, "hearts"))
+        for path in paths:
             console.print(f"{path}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from heartmend.cli.terminal import SOME_REFUSED, RunFolder, Workers, app, console, progress_bar, told
+from heartmend.cli.terminal import SOME_REFUSED, RunFolder, Workers, app, console, counting, progress_bar, told
 from heartmend.errors import ConfigError, HeartmendError
 
 if TYPE_CHECKING:
@@ -76,11 +76,7 @@ def export(
         layouts, rest = _layouts(formats), _undecided(undecided)
         subject = _ready(run_folder, labels, images, workers)
         with progress_bar() as bar:
-            task = bar.add_task("export", total=None, note="")
-            plans = export_release(
-                subject, to, layouts, rest, copy_images, workers,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )  # fmt: skip
+            plans = export_release(subject, to, layouts, rest, copy_images, workers, counting(bar, "export"))
         console.print(f"{len(plans.release)} cases released in {to}", highlight=False, soft_wrap=True)
         if plans.manual:
             console.print(
@@ -112,11 +108,13 @@ def import_(
                 f"{table.written} decisions taken, {table.known} known already, {table.older} older than those here"
             )
             return
-        for taken in import_corrected(subject, source, by or _user()):
-            if taken.error:
-                failed[taken.case] = taken.error
-            else:
-                console.print(f"{taken.case}: {', '.join(taken.structures)} corrected", highlight=False, soft_wrap=True)
+        with progress_bar() as bar:
+            for taken in import_corrected(subject, source, by or _user(), counting(bar, "import")):
+                if taken.error:
+                    failed[taken.case] = taken.error
+                else:
+                    corrected = ", ".join(taken.structures)
+                    console.print(f"{taken.case}: {corrected} corrected", highlight=False, soft_wrap=True)
         _list_failed(failed, "is not taken")
     if failed:
         raise typer.Exit(SOME_REFUSED)

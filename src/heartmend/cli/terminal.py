@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Optional
@@ -43,6 +43,16 @@ def progress_bar() -> Progress:
         TextColumn("{task.description:8}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"), console=console,
     )  # fmt: skip
+
+
+def counting(bar: Progress, name: str) -> Callable[..., None]:
+    """A new bar, and the function that moves it: how many are done, of how many, and what was done last."""
+    task = bar.add_task(name, total=None, note="")
+
+    def move(done: int, total: int, note: str = "") -> None:
+        bar.update(task, completed=done, total=total, note=plain(note))
+
+    return move
 
 
 def plain(text: object) -> str:

@@ -21,6 +21,7 @@ from heartmend.cli.terminal import (
     Workers,
     app,
     console,
+    counting,
     plain,
     progress_bar,
     told,
@@ -38,12 +39,10 @@ def resize(
     from heartmend.resize import resize_cohort
 
     with told(), progress_bar() as bar:
-        task = bar.add_task("resize", total=None, note="")
-        refused = {}
-        for case, error in resize_cohort(labels, out, images, load_anatomy(anatomy), resolution, workers):
-            bar.update(task, advance=1, note=case)
-            if error is not None:
-                refused[case] = error
+        outcomes = resize_cohort(
+            labels, out, images, load_anatomy(anatomy), resolution, workers, counting(bar, "resize")
+        )
+        refused = {case: error for case, error in outcomes if error is not None}
         for case, error in refused.items():
             console.print(f"[bold red]refused {plain(case)}[/]: {plain(error)}", soft_wrap=True)
     if refused:
@@ -60,7 +59,8 @@ def phantom(
     from heartmend.stages.workers import cores
 
     with told():
-        ids = write_cohort(out, count, seed, workers or cores(), spacing_mm)
+        with progress_bar() as bar:
+            ids = write_cohort(out, count, seed, workers or cores(), spacing_mm, progress=counting(bar, "phantom"))
         console.print(f"{len(ids)} hearts in {out}")
 
 
@@ -81,12 +81,16 @@ def demo(
         anatomy = load_anatomy("heart")
         cohort = out / "cohort"
         console.print(f"Making {count} phantom hearts, spoiling them as networks do, with CT images ...")
-        write_cohort(cohort, count, seed, cores(), spacing_mm=1.4)
+        with progress_bar() as bar:
+            write_cohort(cohort, count, seed, cores(), spacing_mm=1.4, progress=counting(bar, "phantom"))
         request = Request(
             labels=cohort / "labels_noisy", out=out / "mended", images=cohort / "images", device=device, until="fuse"
         )
         result = watched(request, load_config("fast"))
-        found = evaluate_folders(cohort / "labels_noisy", result.out, anatomy, cohort / "labels_true")
+        with progress_bar() as bar:
+            found = evaluate_folders(
+                cohort / "labels_noisy", result.out, anatomy, cohort / "labels_true", progress=counting(bar, "evaluate")
+            )
         console.print(summary_tables(found.summary, found.metrics, anatomy))
         for path in draw_pictures(cohort, result.out / "labels", out / "pictures", anatomy):
             console.print(f"picture: {path}")

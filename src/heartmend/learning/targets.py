@@ -25,10 +25,11 @@ CRUMB_SHARE = 0.04
 class Target:
     """One case as the fit sees it, in the unit frame at a resolution of n cells a side.
 
-    voxels: (m,) flat indices of the known cells that may be drawn, the band's first; band: how many lie within
-    `BAND_MM` of a boundary; distances: (m, heads) int8, signed distance to the boundary in steps of `STEP_MM`,
-    positive inside; far_share: share of the known cells off the band that are listed. centroids: (heads, 3) unit
-    coordinates of the structures, NaN where absent or cut off by the field of view. present: (heads,).
+    voxels: (m,) flat indices of the known cells that may be drawn, the band's first; band: how many lie in the band
+    about the boundaries (within `BAND_MM`, or as `make_target` was asked); distances: (m, heads) int8, signed distance
+    to the boundary in steps of `STEP_MM`, positive inside; far_share: share of the known cells off the band that are
+    listed. centroids: (heads, 3) unit coordinates of the structures, NaN where absent or cut off by the field of view.
+    present: (heads,).
     """
 
     case_id: str
@@ -108,6 +109,7 @@ def make_target(
     *,
     resolution: int = 128,
     far_share: float = 0.05,
+    band_mm: float = BAND_MM,
     seed: int = 0,
 ) -> Target:
     """The target of one case from its labels on the voxels of `roi.source_box()`; heads in order of `ids`."""
@@ -117,7 +119,7 @@ def make_target(
     for id in ids:
         mask = without_crumbs(source == id)
         distance = cell_distance_mm(source, roi, resolution, id)
-        near |= np.abs(distance) < BAND_MM
+        near |= np.abs(distance) < band_mm
         layers.append(np.round(distance / STEP_MM).astype(np.int8))
         present.append(bool(mask.any()))
         centroids.append(_centroid(mask, roi))

@@ -153,15 +153,6 @@ def load_heart_model(path: Path) -> HeartModel:
             {name: Calibre(**calibre) for name, calibre in table["calibres"].items()},
             table["least_roughness_mm2"], table["about"],
         )  # fmt: skip
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        SafetensorError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except _ERRORS as error:
         raise BadInputError(f"{path}: is no heart model of Heartmend ({error}); give a file that `heartmend unify` "
                             "wrote, OUT/run/unify/model.zip") from error  # fmt: skip

@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -102,19 +103,28 @@ def write_cohort(
     size: Shape | None = None,
     recipe: Recipe | None = None,
     vary_grid: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Write labels_true/, labels_noisy/, images/ (NNN.nii.gz each) and cases.csv under `folder`; returns the ids."""
+    """Write labels_true/, labels_noisy/, images/ (NNN.nii.gz each) and cases.csv under `folder`; returns the ids.
+
+    progress: called with how many cases are made, and of how many.
+    """
     folder = Path(folder)
     for name in ("labels_true", "labels_noisy", "images"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write = partial(
         _write_case, folder=folder, seed=seed, spacing_mm=spacing_mm, size=size, recipe=recipe, vary_grid=vary_grid
     )
-    if workers > 1:
-        with ProcessPoolExecutor(min(workers, count), mp_context=get_context("spawn")) as pool:
-            rows = list(pool.map(write, range(count)))
-    else:
-        rows = [write(index) for index in range(count)]
+    rows = []
+    with ExitStack() as stack:
+        made: Iterator[tuple[str, str]] = map(write, range(count))
+        if workers > 1:
+            pool = ProcessPoolExecutor(min(workers, count), mp_context=get_context("spawn"))
+            made = stack.enter_context(pool).map(write, range(count))
+        for row in made:
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), count)
     _write_table(folder / "cases.csv", rows)
     return [case_id for case_id, _ in rows]
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from heartmend.pictures.view import INK, PAPER, AxCodes, Volume, box_about, largest_change, to_lps, voxel_in_lps
+from heartmend.pictures.view import INK, PAPER, AxCodes, Volume, box_about, largest_change, swatch, to_lps, voxel_in_lps
 
 ADDED, REMOVED, RENAMED = "#56B4E9", "#FF6A13", "#F0E442"
 WINDOW_HU = (-160.0, 560.0)
@@ -223,7 +223,7 @@ def _legend(
 ) -> None:
     shown = set(np.unique(volumes["before"])) | set(np.unique(volumes["after"]))
     handles: list[Patch | Line2D] = [
-        Patch(facecolor=(*colour, 0.72), edgecolor=colour, label=names.get(structure, f"structure {structure}"))
+        swatch(colour, names.get(structure, f"structure {structure}"), alpha=0.72)
         for structure, colour in tint.items()
         if structure in shown
     ]

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from heartmend.pictures.surfaces import FRONT_AND_BACK, _render
-from heartmend.pictures.view import INK, PAPER, AxCodes, Volume, to_lps
+from heartmend.pictures.view import INK, PAPER, AxCodes, Volume, swatch, to_lps
 
 CELL_INCHES = 2.4
 PIXEL_MM = 0.9
@@ -63,7 +62,7 @@ def strip_figure(
                       va="center", ha="right")  # fmt: skip
     figure.text(0.02, 1 - 0.28 / size[1], title, fontsize=13, weight="bold", color=INK, va="center")
     shown = [id for id in colours if any((labels == id).any() for row in rows for labels, _ in row)]
-    handles = [Patch(color=tint[id], label=names[id]) for id in shown]
+    handles = [swatch(tint[id], names[id]) for id in shown]
     figure.legend(
         handles=handles, loc="center", bbox_to_anchor=(0.5, 0.24 / size[1]), ncol=max(len(handles), 1), frameon=False,
         fontsize=7.5, handlelength=1.0, columnspacing=0.9, labelcolor=INK,

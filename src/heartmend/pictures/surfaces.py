@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from heartmend.pictures.view import INK, PAPER, AxCodes, Volume, box_about, to_lps
+from heartmend.pictures.view import INK, PAPER, AxCodes, Volume, box_about, swatch, to_lps
 
 FRONT_AND_BACK = ((-25.0, 10.0), (160.0, 10.0))
 CELL_INCHES = 4.6
@@ -70,7 +69,7 @@ def surface_figure(
                 axes.set_title(heading, fontsize=11, color=INK)
     figure.text(0.02, 1 - 0.28 / tall, title, fontsize=14, weight="bold", color=INK, va="center")
     shown = [k for k in chosen if (maps[0] == k).any() or (maps[1] == k).any()]
-    handles = [Patch(color=tint[k], label=(names or {}).get(k, f"structure {k}")) for k in shown]
+    handles = [swatch(tint[k], (names or {}).get(k, f"structure {k}")) for k in shown]
     figure.legend(
         handles=handles,
         loc="center",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +30,15 @@ class Taken:
     error: str = ""
 
 
-def import_corrected(subject: Subject, folder: Path, who: str) -> Iterator[Taken]:
+def import_corrected(
+    subject: Subject, folder: Path, who: str, progress: Callable[[int, int, str], None] | None = None
+) -> Iterator[Taken]:
     """Take the corrected maps of a folder, or of the folders in it, into the run; yields what came of each file.
 
     A file is a segmentation that 3D Slicer saved (.seg.nrrd) or a label map with the data set's ids on the case's grid.
     The structures that were marked, and all others that were drawn otherwise than they were handed out, are then
-    `corrected`. Raises BadInputError when the folder holds no map.
+    `corrected`. Raises BadInputError when the folder holds no map. progress: called with how many are done, of how
+    many, and the case.
     """
     if not folder.is_dir():
         raise BadInputError(f"{folder}: not a folder; give the folder that holds the corrected maps")
@@ -48,15 +51,18 @@ def import_corrected(subject: Subject, folder: Path, who: str) -> Iterator[Taken
     plans = plan_release(subject, decisions, "accept")
     known = {p.case.id: p for p in (*plans.release, *plans.manual)}
     yield from (Taken(id, folder, error=why) for id, why in maps.refused.items())
-    for id, path in maps.chosen.items():
+    for done, (id, path) in enumerate(maps.chosen.items(), start=1):
         try:
             if id not in known:
                 raise BadInputError(
                     f"{path}: no case {id!r} in {subject.run.out}; its name must begin with a case's id"
                 )
-            yield Taken(id, path, _take(subject, known[id], path, who, decisions))
+            taken = Taken(id, path, _take(subject, known[id], path, who, decisions))
         except (HeartmendError, OSError) as error:
-            yield Taken(id, path, error=str(error))
+            taken = Taken(id, path, error=str(error))
+        if progress is not None:
+            progress(done, len(maps.chosen), id)
+        yield taken
 
 
 def _take(subject: Subject, plan: Plan, path: Path, who: str, decisions: Decisions) -> tuple[str, ...]:

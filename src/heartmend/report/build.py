@@ -116,8 +116,8 @@ def _content(
     if against is not None:
         tables.insert(0, reference_table(against))
     return Content(
-        name=finished.run.out.name, anatomy=finished.anatomy, versions=versions, steps=steps_done(config, log),
-        cases=len(finished.cohort), left_out=left_out, tables=tables,
+        name=finished.run.out.name, anatomy=finished.anatomy, versions=versions,
+        steps=steps_done(finished.run, config, log), cases=len(finished.cohort), left_out=left_out, tables=tables,
         spreads=spread_figure(panels(found, against), finished.anatomy),
         fit=None if log is None else fit_figure(log),
         rules=rule_rows(finished.audit(case) for case in finished if case.id not in left_out),

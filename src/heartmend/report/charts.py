@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from heartmend.anatomy import Anatomy
-from heartmend.pictures.view import INK
+from heartmend.pictures.view import EDGE, INK
 from heartmend.report.facts import FitLog
 from heartmend.report.numbers import Panel
 
@@ -35,8 +35,9 @@ def spread_figure(panels: Sequence[Panel], anatomy: Anatomy) -> Figure:
     for row, name in enumerate(names):
         colour = np.array(anatomy.by_name(name).colour) / 255
         axes[0].plot(
-            [-0.012], [row], transform=axes[0].get_yaxis_transform(), marker="s", ms=7, color=colour, clip_on=False
-        )
+            [-0.012], [row], "s", ms=7, color=colour, mec=EDGE, mew=0.6, clip_on=False,
+            transform=axes[0].get_yaxis_transform(),
+        )  # fmt: skip
     axes[0].tick_params(axis="y", pad=10)
     figure.tight_layout(w_pad=1.4)
     return figure

@@ -6,7 +6,10 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from heartmend.data import Run
 from heartmend.rules import Audit
@@ -53,10 +56,13 @@ def read_fit_log(run: Run) -> FitLog | None:
     if not rows:
         return None
     whole: list[tuple[float, float]] = []
-    for row in rows:
+    for before, row in pairwise(rows):
+        # It is measured at the end of a phase and told from the next line on.
         value = row["whole_volume_dice"]
         if value and (not whole or float(value) != whole[-1][1]):
-            whole.append((float(row["step"]), float(value)))
+            whole.append((float(before["step"]), float(value)))
+    if (dices := _validation(run, "fit")) and len(rows) > 1:
+        whole.append((float(rows[-1]["step"]), float(np.mean(dices))))
     spent, seconds = 0.0, list[float]()
     for row in rows:
         if not row.get("seconds"):
@@ -74,6 +80,13 @@ def read_fit_log(run: Run) -> FitLog | None:
     )  # fmt: skip
 
 
+def _validation(run: Run, verb: str) -> list[float]:
+    """The mean Dice of each case on whole volumes once a fit was done; empty before."""
+    path = run.root / verb / "validation.json"
+    found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [float(np.mean(list(row.values()))) for row in found.values()]
+
+
 def settings_of(run: Run) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings as resolved, and the versions; empty where the run keeps none."""
     tables = []
@@ -83,7 +96,7 @@ def settings_of(run: Run) -> tuple[dict[str, Any], dict[str, str]]:
     return tables[0], tables[1]
 
 
-def steps_done(config: Mapping[str, Any], log: FitLog | None) -> list[tuple[str, str]]:
+def steps_done(run: Run, config: Mapping[str, Any], log: FitLog | None) -> list[tuple[str, str]]:
     """The stages of the run in a sentence each."""
     prepare, fit, refine, fuse = (config.get(verb, {}) for verb in ("prepare", "fit", "refine", "fuse"))
     mended = "; stairs, slices, salt, swaps, cuts and holes mended first" if prepare.get("mend_faults") else ""
@@ -95,6 +108,10 @@ def steps_done(config: Mapping[str, Any], log: FitLog | None) -> list[tuple[str,
         told.append(("refine", f"surfaces on each case's own grid, label weight {refine.get('label_weight', '?')}"))
     tubes = "thin vessels mended as trees, " if fuse.get("mend_tubes") else ""
     told.append(("fuse", f"{tubes}one label map by {fuse.get('mode', '?')}, the rules of anatomy, do no harm"))
+    if dices := _validation(run, "unify"):
+        told.append(
+            ("unify", f"one function that holds all {len(dices)} hearts, Dice {np.mean(dices):.3f} on the mended maps")
+        )
     return told
 
 

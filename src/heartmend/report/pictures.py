@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,14 @@ def write_view(
     voxels: Sequence[Sequence[int]] = (),
     places_mm: Sequence[Sequence[float]] = (),
     structures: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Write the pictures of a case as PNG; returns their paths.
 
     Planes through each of the `voxels` (indices in the file's order, from 0), each of the `places_mm` (RAS+ mm, as
     `heartmend explain` tells them) and the largest change of each of the `structures`; without any of these through
     the largest change of all. And the surfaces. BadInputError for a place outside the volume, ConfigError for a
-    structure that did not change.
+    structure that did not change. progress: called with how many are drawn, and of how many.
     """
     case = finished.cohort[case_id]
     was, now = _maps(finished, case)
@@ -67,12 +69,16 @@ def write_view(
             raise ConfigError(f"{structure.name} of case {case_id} was not changed; name another structure")
         x, y, z = (int(i) for i in largest_change(before, after, np.asarray(was.grid.spacing_mm)))
         wanted.append((structure.name, (x, y, z)))
-    drawn = []
-    for name, through in wanted or [("change", None)]:
+    figures: list[tuple[str, Callable[[], Figure]]] = [
+        (name, partial(_planes, finished, case, was, now, through)) for name, through in wanted or [("change", None)]
+    ]
+    figures.append(("surface", partial(_surface, finished, case, was, now)))
+    drawn: list[Path] = []
+    for name, draw in figures:
         drawn.append(folder / f"{case_id}_{name}.png")
-        save(_planes(finished, case, was, now, through), drawn[-1])
-    drawn.append(folder / f"{case_id}_surface.png")
-    save(_surface(finished, case, was, now), drawn[-1])
+        save(draw(), drawn[-1])
+        if progress is not None:
+            progress(len(drawn), len(figures))
     return drawn
 
 

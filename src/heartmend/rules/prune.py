@@ -63,7 +63,7 @@ def _prune(
             told(piece, "look", f"hangs on another piece of it only, not on {' or '.join(structure.must_touch)}")
         elif not is_small and not trunks and piece.voxels >= rule.keep_share * main.voxels:
             kept += 1
-            told(piece, "warn", f"a large piece beyond the {structure.pieces} that are expected")
+            told(piece, "warn", f"a large piece; {structure.pieces} expected")
         else:
             crumbs.append(piece)
     if kept > structure.pieces and trunks:

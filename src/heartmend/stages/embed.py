@@ -20,7 +20,7 @@ from heartmend.errors import FitError
 from heartmend.learning.align import affine_to
 from heartmend.learning.begin import target_of_template
 from heartmend.learning.details import with_details
-from heartmend.learning.joint import JointSampler
+from heartmend.learning.joint import BAND_MM, JointSampler
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
@@ -59,7 +59,7 @@ class EmbedSettings(BaseModel):
     """Points in each step."""
     resolution: Annotated[int, Field(ge=32, le=512)] = 160
     """Cells along each side of the ROI, from which the points of the mended map are drawn."""
-    error_mm: Annotated[float, Field(ge=0)] = 0.35
+    error_mm: Annotated[float, Field(ge=0)] = 0.25
     """As `unify.error_mm`."""
 
 
@@ -97,7 +97,10 @@ def encode_case(
     """The whole code of one case for its mended map (source voxels in the ROI), beginning where it was placed."""
     anatomy, shape = model.anatomy, model.shape
     ids = [anatomy.by_name(name).id for name in shape.heads]
-    target = make_target(case.case_id, mended, case.roi, ids, resolution=settings.resolution, far_share=0.03, seed=seed)
+    target = make_target(
+        case.case_id, mended, case.roi, ids,
+        resolution=settings.resolution, far_share=0.03, band_mm=BAND_MM, seed=seed,
+    )  # fmt: skip
     here = torch.device("cpu")
     columns = [at for at, name in enumerate(shape.heads) if name in shape.template.heads and target.present[at]]
     part = _part_of(shape.template, [shape.heads[at] for at in columns])

@@ -23,7 +23,7 @@ from heartmend.errors import ConfigError, FitError
 from heartmend.learning.begin import begin_template
 from heartmend.learning.checkpoint import load_fit, load_model, save_fit
 from heartmend.learning.details import with_details
-from heartmend.learning.joint import JointSampler, shape_as_teacher
+from heartmend.learning.joint import BAND_MM, JointSampler, shape_as_teacher
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
@@ -60,7 +60,7 @@ Progress = Callable[[Step, float | None], None]
 
 FOLLOWING = (Phase(steps=160, code_rate=0.004, shape_rate=0.05, side=72, controls=14, tolerance_mm=1.5),)
 """Stage 1's template led to the fused maps: they are clean, so its fields may be finer."""
-DETAILING = (Phase(steps=1300, code_rate=0.06, shape_rate=0.003, loss="joint", tolerance_mm=1.0, penalty=1e-4),)
+DETAILING = (Phase(steps=2000, code_rate=0.06, shape_rate=0.003, loss="joint", tolerance_mm=1.0, penalty=1e-4),)
 
 
 class UnifySettings(BaseModel):
@@ -75,14 +75,14 @@ class UnifySettings(BaseModel):
     cases_per_step: Annotated[int, Field(ge=1)] = 32
     points: Annotated[int, Field(ge=64)] = 2500
     """Points in each case and step."""
-    positives: Annotated[int, Field(ge=10)] = 1000
+    positives: Annotated[int, Field(ge=10)] = 500
     """Points inside each structure in a step, over its cases."""
-    side: Annotated[int, Field(ge=4, le=128)] = 32
+    side: Annotated[int, Field(ge=4, le=128)] = 40
     """Nodes of the details along each side of the template's frame."""
-    channels: Annotated[int, Field(ge=1)] = 12
+    channels: Annotated[int, Field(ge=1)] = 8
     width: Annotated[int, Field(ge=4)] = 64
     """Of the network that reads the details."""
-    error_mm: Annotated[float, Field(ge=0)] = 0.35
+    error_mm: Annotated[float, Field(ge=0)] = 0.25
     """Where the template misses the surfaces by more than this on average, details are opened."""
     teach: dict[str, Annotated[float, Field(ge=0)]] = {}
     """How much stage 1's shape of a structure counts beside the fused map; 0 where it is not named."""
@@ -215,8 +215,9 @@ def _target(wanted: _Wanted) -> Target:
     roi = Prepared.load(run, wanted.case.id).roi
     labels = fused_labels(run, wanted.cohort, wanted.case, roi)
     return make_target(
-        wanted.case.id, labels, roi, wanted.ids, resolution=wanted.resolution, far_share=FAR_SHARE, seed=wanted.seed
-    )
+        wanted.case.id, labels, roi, wanted.ids,
+        resolution=wanted.resolution, far_share=FAR_SHARE, band_mm=BAND_MM, seed=wanted.seed,
+    )  # fmt: skip
 
 
 def _targets(

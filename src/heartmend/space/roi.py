@@ -198,10 +198,7 @@ class Roi:
 
     def source_grid(self) -> Grid:
         """The grid of `source_box()`; BadInputError where the box holds no voxel of the volume."""
-        box = self.source_box()
-        affine = self.grid.affine.copy()
-        affine[:3, 3] = self.grid.index_to_world([part.start for part in box])
-        return Grid(_triple([part.stop - part.start for part in box]), affine)
+        return self.grid.part(self.source_box())
 
     def source_axes(self) -> SourceAxes:
         """Unit coordinates of the voxel centres of `source_box()`, as three vectors."""

@@ -93,14 +93,13 @@ def fuse_case(
     tubes = [s.id for s in anatomy.structures if s.kind == "tube"]
     was = np.where(np.isin(source, tubes), BACKGROUND, source)
     fused = fuse(layers, anatomy, spacing, was, settings.mode, settings.margin_mm, STEP_MM)
-    whole = before.copy()
+    whole = before.copy(order="K")
     if structures:
         wanted = [anatomy.by_name(name).id for name in structures]
         changed = np.isin(fused, wanted) | np.isin(came, wanted)
         fused = np.where(changed, fused, came)
     whole[box] = fused
-    evidence = {name: _whole(layer, box, grid.shape) for name, layer in layers.items()}
-    ruled, found = apply_rules(whole, grid, anatomy, evidence, STEP_MM)
+    ruled, found = apply_rules(whole, grid, anatomy, layers, STEP_MM, evidence_box=box)
     if structures:
         ruled = np.where(np.isin(ruled, wanted) | np.isin(whole, wanted), ruled, whole)
     ruled = _outside_kept(ruled, before, box)
@@ -111,18 +110,9 @@ def _steps(mask: Mask, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     return np.rint(signed_distance_mm(mask, spacing_mm) / STEP_MM).astype(np.int8)
 
 
-def _whole(layer: np.ndarray, box: Box, shape: tuple[int, ...]) -> np.ndarray:
-    """A field in the ROI as a field on the whole grid, outside everywhere else."""
-    if layer.shape == shape:
-        return layer
-    field = np.full(shape, -127, dtype=np.int8)
-    field[box] = layer
-    return field
-
-
 def _outside_kept(labels: Labels, before: Labels, box: Box) -> Labels:
     """What lies outside the ROI is as it came, whatever a rule thought of it."""
-    kept = before.copy()
+    kept = before.copy(order="K")
     kept[box] = labels[box]
     return kept
 

@@ -64,12 +64,12 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
             labels = without_stairs(labels, one, grid.spacing_mm, bulky)
         labels, more = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
         changes += more
+    source = np.ascontiguousarray(labels[roi.source_box()])
     radii_mm = {
-        s.name: round(tree_radius_mm(measure_tree(labels == s.id, grid.spacing_mm)), 4)
+        s.name: round(tree_radius_mm(measure_tree(source == s.id, grid.spacing_mm)), 4)
         for s in anatomy.structures
         if s.kind == "tube"
     }
-    source = np.ascontiguousarray(labels[roi.source_box()])
     rough = {
         s.name: round(roughness_mm2(without_crumbs(source == s.id), grid.spacing_mm), 5)
         for s in anatomy.structures

@@ -42,7 +42,7 @@ export class Viewer {
     await this.solids.begin();
   }
 
-  // Show a case; `order` is the order in which others will follow. Resolves when it is painted.
+  // Show a case; `order` is the order in which others will follow. Resolves when its planes are painted.
   async show(id, order, mm) {
     this.wanted = id;
     delete this.stage.dataset.ready;
@@ -78,7 +78,17 @@ export class Viewer {
     const { level, width } = WINDOWS[this.look.window];
     const bytes = (hu) => (hu - this.entry.lowestHu) / this.entry.stepHu / 255;
     this.shown.draw({ ...this.look, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
-    this.solids.show(this.entry.solids, this.look, this.shown.mm, this.entry.centre);
+    this.#drawSolids();
+  }
+
+  // The solids come a frame after the planes: these never wait for them, and many moves of the mouse cost one draw.
+  #drawSolids() {
+    if (this.solidsAreDue) return;
+    this.solidsAreDue = true;
+    painted().then(() => setTimeout(() => {
+      this.solidsAreDue = false;
+      if (this.entry) this.solids.show(this.entry.solids, this.look, this.shown.mm, this.entry.centre);
+    }));
   }
 
   goTo(mm) {
@@ -110,7 +120,7 @@ export class Viewer {
 
   #moved(mm) {
     this.onMove([...mm].slice(0, 3));
-    this.solids.moveTo(mm);
+    this.#drawSolids();
   }
 
   #fetchAround(id, order) {

@@ -5,7 +5,7 @@ usage: review_page.py [--side 256] [--cases 6]
 
 `next, preloaded`: from the key for the next case (the first line of what it calls) until the frame that shows that case
 in all three planes was handed to the compositor and the graphics card has drawn it; the page had said before that the
-neighbours are ready. `and its solids`: until the 3D view, which comes a frame later, is drawn too. `jump`: as the first,
+neighbours are ready. `and its solids`: until the 3D view, which comes a frame later, is drawn too. `jump`: as `next`,
 for a case at the other end of the list, which was not preloaded. `ready`: from one key until the next may be pressed,
 which a person does not wait for. `blend`: one move of the slider. Without a card Chromium draws in software, on the
 processor.

@@ -20,6 +20,9 @@ R = TypeVar("R")
 Outcome = tuple[T, R | None, Exception | None]
 """What was asked, what came of it, and the error if one did."""
 
+PRELOADED = ["torch"]
+"""What processes share beside the module of their work."""
+
 
 def each(work: Callable[[T], R], items: Iterable[T], workers: int = 0) -> Iterator[Outcome[T, R]]:
     """Apply `work` (of a module's top level) to every item; yields outcomes as they come.
@@ -122,7 +125,7 @@ def _pool(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
     import them costs seconds, which every process of every verb would spend, and memory, which so they share.
     """
     server = get_context("forkserver")
-    server.set_forkserver_preload(["torch", module])
+    server.set_forkserver_preload([*PRELOADED, module])
     pool = ProcessPoolExecutor(count, mp_context=server, initializer=_begin_worker)
     try:
         yield pool

@@ -161,11 +161,14 @@ def watch(process: psutil.Popen, until_s: float, chance: random.Random) -> float
 
 
 def kill(process: psutil.Popen) -> int:
-    """SIGKILL to the run alone, as the system does; how many of its workers are there five seconds later."""
+    """SIGKILL to the run alone, as the system does; how many of its processes are there a minute later.
+
+    On a busy machine the one that workers are forked from may be importing: it looks for its parent after that.
+    """
     workers = process.children(recursive=True)
     process.kill()
     process.wait()
-    return len(psutil.wait_procs(workers, timeout=5)[1])
+    return len(psutil.wait_procs(workers, timeout=60)[1])
 
 
 def is_locked(out: Path) -> bool:

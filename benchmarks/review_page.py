@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -103,14 +104,15 @@ def main() -> None:
                 seconds["jump"].append(page.evaluate(TIMED, other)[0])
             card = page.evaluate(CARD)
             shown = json.loads((out / "run" / "review" / f"{order[0]}.json").read_text())["shape"]
-    size = " x ".join(map(str, shown))
-    Console(width=120).print(f"Cases of {asked.side}^3 voxels ({size} shown of the first), drawn by {card}")
+    size, load = " x ".join(map(str, shown)), os.getloadavg()[0]
+    screen = Console(width=120)
+    screen.print(f"Cases of {asked.side}^3 voxels ({size} shown of the first), drawn by {card}; load {load:.1f}")
     table = Table()
     for heading in ("", "median, s", "longest, s"):
         table.add_column(heading, justify="right" if heading else "left")
     for what, found in seconds.items():
         table.add_row(what, f"{statistics.median(found):.2f}", f"{max(found):.2f}")
-    Console(width=120).print(table)
+    screen.print(table)
 
 
 if __name__ == "__main__":

@@ -196,6 +196,13 @@ class Roi:
         )
         return x, y, z
 
+    def alone(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A volume (x, y, z) of the source with 0 wherever it lies outside the ROI."""
+        self._check_source(volume)
+        shown = np.zeros_like(volume)
+        shown[self.source_box()] = volume[self.source_box()]
+        return shown
+
     def source_grid(self) -> Grid:
         """The grid of `source_box()`; BadInputError where the box holds no voxel of the volume."""
         return self.grid.part(self.source_box())

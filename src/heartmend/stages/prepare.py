@@ -53,6 +53,7 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     # Before anything is made of the case: an image that lies elsewhere belongs to another patient.
     warnings = (*volume.remarks, *cohort.look_at_image(case, grid))
     roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
+    labels = roi.alone(labels)
     stairs, changes = tuple[Stairs, ...](), list[Change]()
     if settings.mend_faults:
         bulky = [s.id for s in anatomy.structures if s.kind != "tube"]

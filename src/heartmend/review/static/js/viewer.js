@@ -75,10 +75,15 @@ export class Viewer {
   draw(changed = {}) {
     Object.assign(this.look, changed);
     if (!this.entry) return;
-    const { level, width } = WINDOWS[this.look.window];
-    const bytes = (hu) => (hu - this.entry.lowestHu) / this.entry.stepHu / 255;
-    this.shown.draw({ ...this.look, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
+    this.#drawPlanes(this.shown);
     this.#drawSolids();
+  }
+
+  #drawPlanes(planes) {
+    const { stepHu, lowestHu } = planes.entry;
+    const { level, width } = WINDOWS[this.look.window];
+    const bytes = (hu) => (hu - lowestHu) / stepHu / 255;
+    planes.draw({ ...this.look, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
   }
 
   // The solids come a frame after the planes: these never wait for them, and many moves of the mouse cost one draw.
@@ -183,7 +188,10 @@ export class Viewer {
       const entry = await this.fetched.get(other)?.ready.catch(() => null);
       await idle();
       if (!entry || this.wanted !== id) return;
-      this.#spare(near).load(entry);
+      const planes = this.#spare(near);
+      planes.load(entry);
+      // A texture reaches the card when it is first drawn: better now than when the case is asked for.
+      this.#drawPlanes(planes);
     }
     this.stage.dataset.ready = near.join(" ");
   }

@@ -1,16 +1,13 @@
 #!/usr/bin/env python3
 """Kill a run with SIGKILL at random moments, go on each time, and hold the end against that of a run left alone.
 
-usage: kill_runs.py [--kills 50] [--seed 0] [--workers 1] [--until fuse] [--command] [--to TABLE.csv]
+usage: kill_runs.py [--kills 50] [--seed 0] [--workers 2] [--until unify] [--to TABLE.csv]
 
-A small phantom cohort is mended once undisturbed. Then a run of it is killed at a moment drawn evenly over the time
-that the undisturbed one took (of the processor, so that a busy machine changes nothing), and begun again; where it
-ends before that moment, a fresh run is begun. After every kill: is any file half-written under its final name, is a
-process left behind, is the input as it was? After every end: are labels and run folder the same bytes? Exits with 1
-when anything is not.
-
-The runs are processes that are forked from this one, which has read torch already; with --command each is a
-`heartmend run` of its own, which costs ten times as much.
+A small phantom cohort is mended once undisturbed. Then a `heartmend run` of it is killed at a moment drawn evenly over
+the time that the undisturbed one took (of the processor, so that a busy machine changes nothing), and the same command
+is given again; where it ends before that moment, a fresh run is begun. After every kill: is any file half-written under
+its final name, is a process left behind, is the lock still held, is the input as it was? After every end: are labels
+and run folder the same bytes? Exits with 1 when anything is not.
 """
 
 from __future__ import annotations
@@ -23,16 +20,14 @@ import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import nibabel as nib
@@ -42,10 +37,11 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.numpy import load_file
 
-from heartmend.config import load_config
+from heartmend.data.lock import FolderLock
+from heartmend.errors import RunError
 from heartmend.files import TEMPORARY_PREFIX
 from heartmend.phantom import write_cohort
-from heartmend.pipeline import VERBS, Request, Verb, run
+from heartmend.pipeline import VERBS, Verb
 
 SETTINGS = """
 [prepare]
@@ -83,25 +79,16 @@ class Kill:
     temporaries: int
     half_written: str
     left_behind: int
+    still_locked: bool
     input_changed: bool
 
 
-def begin(labels: Path, out: Path, settings: Path, workers: int, until: Verb, *, is_command: bool) -> BaseProcess:
-    """A run in a process of its own, begun."""
-    process = get_context("fork").Process(target=_run, args=(labels, out, settings, workers, until, is_command))
-    process.start()
-    return process
-
-
-def _run(labels: Path, out: Path, settings: Path, workers: int, until: Verb, is_command: bool) -> None:
+def begin(labels: Path, out: Path, settings: Path, workers: int, until: Verb) -> psutil.Popen:
+    """`heartmend run`, begun."""
+    words = [sys.executable, "-m", "heartmend", "run", labels, "-o", out, "--config", settings, "--device", "cpu"]
+    words += ["--until", until, "--workers", workers]
     with open(out.parent / "log.txt", "ab") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    if is_command:
-        words = ["-m", "heartmend", "run", labels, "-o", out, "--config", settings, "--device", "cpu"]
-        words += ["--until", until]
-        os.execv(sys.executable, [sys.executable, *map(str, words), "--workers", str(workers)])
-    run(Request(labels, out, device="cpu", workers=workers, until=until), load_config("mend", settings))
+        return psutil.Popen(list(map(str, words)), stdout=log, stderr=log)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -134,6 +121,8 @@ def half_written(out: Path) -> Iterator[str]:
                     _ = [arrays[name] for name in arrays.files]
             elif path.suffix == ".safetensors":
                 load_file(path)
+            elif path.suffix == ".zip" and (damaged := zipfile.ZipFile(path).testzip()):
+                raise ValueError(damaged)
         except Exception as error:  # noqa: BLE001  (whatever it is, the file is not whole)
             yield f"{path.relative_to(out)}: {error}"
 
@@ -147,26 +136,51 @@ def verb_of(out: Path, cases: int) -> str:
         return "prepare"
     if not (out / "run" / "fit" / "done.json").exists():
         return "fit"
-    return "refine" if done["refine"] < cases else "fuse" if done["fuse"] < cases else "end"
+    if done["refine"] < cases or done["fuse"] < cases:
+        return "refine" if done["refine"] < cases else "fuse"
+    return "end" if (out / "run" / "unify" / "done.json").exists() else "unify"
 
 
-def used_s(process: BaseProcess) -> float:
-    """Seconds of the processor that a run and its workers took so far."""
+def used_s(process: psutil.Popen) -> float:
+    """Seconds of the processor that a run took so far, with its workers, those too that have ended."""
     total = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
-        main = psutil.Process(process.pid)
-        for each in (main, *main.children(recursive=True)):
-            times = each.cpu_times()
-            total += times.user + times.system
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += sum(each.cpu_times()[:4])
     return total
 
 
-def kill(process: BaseProcess) -> int:
-    """SIGKILL to the run alone, as the system does; how many of its workers are there two seconds later."""
-    workers = psutil.Process(process.pid).children(recursive=True)
+def watch(process: psutil.Popen, until_s: float, chance: random.Random) -> float:
+    """Wait until a run has used so many seconds of the processor, or has ended; what it had used when last seen."""
+    used = 0.0
+    while process.poll() is None and used < until_s:
+        used = max(used, used_s(process))
+        time.sleep(chance.uniform(0.02, 0.2))
+    return used
+
+
+def kill(process: psutil.Popen) -> int:
+    """SIGKILL to the run alone, as the system does; how many of its processes are there a minute later.
+
+    On a busy machine the one that workers are forked from may be importing: it looks for its parent after that.
+    """
+    workers = process.children(recursive=True)
     process.kill()
-    process.join()
-    return len(psutil.wait_procs(workers, timeout=2)[1])
+    process.wait()
+    return len(psutil.wait_procs(workers, timeout=60)[1])
+
+
+def is_locked(out: Path) -> bool:
+    """Whether the lock on a run's folder cannot be taken."""
+    lock = out / "run" / "lock"
+    if not lock.exists():
+        return False
+    try:
+        FolderLock(lock).release()
+    except RunError:
+        return True
+    return False
 
 
 def main() -> None:
@@ -175,9 +189,8 @@ def main() -> None:
     ask.add_argument("--kills", type=int, default=50)
     ask.add_argument("--seed", type=int, default=0)
     ask.add_argument("--cases", type=int, default=3)
-    ask.add_argument("--workers", type=int, default=1)
-    ask.add_argument("--until", choices=VERBS, default="fuse", help="the last verb; unify takes ten times as long")
-    ask.add_argument("--command", action="store_true", help="kill the command itself, its start among the rest")
+    ask.add_argument("--workers", type=int, default=2)
+    ask.add_argument("--until", choices=VERBS, default="unify", help="the last verb")
     ask.add_argument("--to", type=Path, help="CSV file for one line each kill")
     asked, screen = ask.parse_args(), Console(width=140, highlight=False)
     folder, chance = Path(tempfile.mkdtemp(prefix="heartmend-kill-")), random.Random(asked.seed)
@@ -187,41 +200,37 @@ def main() -> None:
     # On one core: threads that wait for each other would be most of what is measured on a busy machine.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    before, used = digests(labels), resource.getrusage(resource.RUSAGE_CHILDREN)
-    made_s = used.ru_utime + used.ru_stime
-    started = partial(
-        begin, labels, settings=settings, workers=asked.workers, until=asked.until, is_command=asked.command
-    )
+    before = digests(labels)
+    started = partial(begin, labels, settings=settings, workers=asked.workers, until=asked.until)
     whole = started(folder / "whole")
-    whole.join()
-    if whole.exitcode != 0:
+    whole_s = watch(whole, float("inf"), chance)
+    if whole.returncode != 0:
         raise SystemExit(f"the undisturbed run failed: see {folder / 'log.txt'}")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    whole_s, wanted = used.ru_utime + used.ru_stime - made_s, results(folder / "whole")
+    wanted = results(folder / "whole")
     screen.print(f"undisturbed: {whole_s:.1f} s of the processor, {len(wanted)} files")
 
     kills, ends, unlike, number = list[Kill](), 0, list[str](), 0
     out = folder / "killed"
     while len(kills) < asked.kills:
         process, moment_s = started(out), chance.uniform(0, whole_s)
-        while process.is_alive() and used_s(process) < moment_s:
-            time.sleep(0.005)
-        if process.is_alive():
+        watch(process, moment_s, chance)
+        if process.poll() is None:
             left = kill(process)
             files = [p for p in out.rglob("*") if p.is_file()] if out.exists() else []
             kills.append(
                 Kill(number, round(moment_s, 2), verb_of(out, asked.cases), len(files),
                      sum(p.name.startswith(TEMPORARY_PREFIX) for p in files), "; ".join(half_written(out)), left,
-                     digests(labels) != before)
+                     is_locked(out), digests(labels) != before)
             )  # fmt: skip
-            screen.print(asdict(kills[-1]))
+            screen.print(len(kills), asdict(kills[-1]))
             if len(kills) < asked.kills:
                 continue
             process = started(out)
-            process.join()
-        ends += process.exitcode == 0
+            process.wait()
+        ends += process.returncode == 0
         found = results(out)
         unlike += [f"run {number}: {n}" for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n)]
+        screen.print(f"run {number} ended: status {process.returncode}, unlike so far: {unlike or 'none'}")
         shutil.rmtree(out)
         number += 1
 
@@ -231,17 +240,21 @@ def main() -> None:
             rows.writerow([field.name for field in fields(Kill)])
             rows.writerows(astuple(k) for k in kills)
     table = Table(title=f"{len(kills)} kills of {number} runs over {whole_s:.0f} s, {os.cpu_count()} cores")
-    for heading in ("verb", "kills", "temporaries left", "half-written", "processes left", "input changed"):
+    for heading in ("verb", "kills", "temporaries left", "half-written", "processes left", "locked", "input changed"):
         table.add_column(heading, justify="left" if heading == "verb" else "right")
-    for verb in ("start", "prepare", "fit", "refine", "fuse", "end"):
+    for verb in ("start", "prepare", "fit", "refine", "fuse", "unify", "end"):
         of = [k for k in kills if k.verb == verb]
         table.add_row(verb, *(str(sum(map(bool, c))) for c in (
             [1] * len(of), [k.temporaries for k in of], [k.half_written for k in of], [k.left_behind for k in of],
-            [k.input_changed for k in of])))  # fmt: skip
+            [k.still_locked for k in of], [k.input_changed for k in of])))  # fmt: skip
     screen.print(table)
     screen.print(f"{ends} of {number} runs came to their end; files unlike the undisturbed run's: {unlike or 'none'}")
     shutil.rmtree(folder)
-    if unlike or ends < number or any(k.half_written or k.left_behind or k.input_changed for k in kills):
+    if (
+        unlike
+        or ends < number
+        or any(k.half_written or k.left_behind or k.still_locked or k.input_changed for k in kills)
+    ):
         raise SystemExit(1)
 
 

@@ -3,16 +3,19 @@
 
 usage: review_page.py [--side 256] [--cases 6]
 
-`next, preloaded`: from the key `n` until the next case is painted, after the page said that the neighbours are ready.
-`jump`: the same for a case at the other end of the list, which was not preloaded. `ready`: from the one to the other,
-which a person does not wait for. `blend`: one move of the slider. Each until all that was asked of the graphics card is
-done. Without a card Chromium draws in software, on the processor.
+`next, preloaded`: from the key for the next case (the first line of what it calls) until the frame that shows that case
+in all three planes was handed to the compositor and the graphics card has drawn it; the page had said before that the
+neighbours are ready. `and its solids`: until the 3D view, which comes a frame later, is drawn too. `jump`: as `next`,
+for a case at the other end of the list, which was not preloaded. `ready`: from one key until the next may be pressed,
+which a person does not wait for. `blend`: one move of the slider. Without a card Chromium draws in software, on the
+processor.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -32,13 +35,17 @@ from heartmend.rules import Audit, audit_to_json
 from heartmend.space import Grid
 from support.browser import launched, served
 
-# `step` and `open` end when the case is painted; to read a pixel waits for all that was asked of the card.
+# `step` and `open` end when the planes are painted; to read a pixel waits for all that was asked of the card.
 TIMED = """async (act) => {
-  const page = window.page, began = performance.now();
+  const page = window.page, viewer = page.viewer, began = performance.now();
+  const seconds = () => (performance.now() - began) / 1000;
+  const drawn = ({ gl }) => gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
   await (act === "blend" ? page.blendBy(-10) : act === "next" ? page.step(1) : page.open(act));
-  for (const nv of [page.viewer.shown.nv, page.viewer.solids.nv])
-    nv.gl.readPixels(0, 0, 1, 1, nv.gl.RGBA, nv.gl.UNSIGNED_BYTE, new Uint8Array(4));
-  return performance.now() - began;
+  drawn(viewer.shown.nv);
+  const planes = seconds();
+  while (viewer.solidsAreDue) await new Promise((done) => setTimeout(done));
+  drawn(viewer.solids.nv);
+  return [planes, seconds()];
 }"""
 CARD = """() => { const gl = window.page.viewer.solids.nv.gl;
   return gl.getParameter(gl.getExtension("WEBGL_debug_renderer_info").UNMASKED_RENDERER_WEBGL); }"""
@@ -77,7 +84,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--cases", type=int, default=6)
     asked = parser.parse_args()
-    seconds: dict[str, list[float]] = {"next, preloaded": [], "jump": [], "blend": [], "ready": []}
+    kinds = ("next, preloaded", "and its solids", "jump", "blend", "ready")
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
         out = finished_run(Path(folder), asked.side, asked.cases)
         with served(out) as url, launched() as browser:
@@ -87,21 +95,24 @@ def main() -> None:
             order = page.evaluate("() => window.page.store.shown()")
             for _ in order[1:]:
                 seconds["ready"].append(ready(page))
-                seconds["next, preloaded"].append(page.evaluate(TIMED, "next") / 1000)
-                seconds["blend"].append(page.evaluate(TIMED, "blend") / 1000)
+                planes, solids = page.evaluate(TIMED, "next")
+                seconds["next, preloaded"].append(planes)
+                seconds["and its solids"].append(solids)
+                seconds["blend"].append(page.evaluate(TIMED, "blend")[0])
             for other in (order[0], order[-1]):
                 ready(page)
-                seconds["jump"].append(page.evaluate(TIMED, other) / 1000)
+                seconds["jump"].append(page.evaluate(TIMED, other)[0])
             card = page.evaluate(CARD)
             shown = json.loads((out / "run" / "review" / f"{order[0]}.json").read_text())["shape"]
-    size = " x ".join(map(str, shown))
-    Console(width=120).print(f"Cases of {asked.side}^3 voxels ({size} shown of the first), drawn by {card}")
+    size, load = " x ".join(map(str, shown)), os.getloadavg()[0]
+    screen = Console(width=120)
+    screen.print(f"Cases of {asked.side}^3 voxels ({size} shown of the first), drawn by {card}; load {load:.1f}")
     table = Table()
     for heading in ("", "median, s", "longest, s"):
         table.add_column(heading, justify="right" if heading else "left")
     for what, found in seconds.items():
         table.add_row(what, f"{statistics.median(found):.2f}", f"{max(found):.2f}")
-    Console(width=120).print(table)
+    screen.print(table)
 
 
 if __name__ == "__main__":

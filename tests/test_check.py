@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from heartmend.anatomy import load_anatomy
 from heartmend.check import DataSetReport, check_data_set
 from heartmend.cli import app
+from heartmend.data.disk import case_bytes
 from support.broken import BAD
 from support.cohorts import write_cohort
 from support.volumes import save_nifti
@@ -102,6 +103,29 @@ def test_an_out_that_cannot_be_makes_the_status_1(labels: Path, tmp_path: Path, 
     assert told.exit_code == 1 and "give another" in told.stdout
     assert heartmend(labels, "--to", labels / "check.json").exit_code == 1
     assert not (labels / "check.json").exists()
+
+
+def test_the_disk_that_a_run_will_take_is_told_beside_what_is_free(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = check_data_set(labels, None, HEART, out=tmp_path / "new" / "out", workers=1)
+    case = report.cases[2]
+    assert case.id == "3" and case.file_bytes == (labels / "3.nii.gz").stat().st_size
+    # Ellipsoids from 7 to 26, 10 to 26 and 5 to 24 voxels, moved by up to one; and 10 voxels more on every side.
+    assert 0.7 * 37 * 35 * 37 < case_bytes(case) - 50_000 - 1.2 * case.file_bytes < 0.7 * 42 * 39 * 42
+    assert report.needed_bytes == 170_000_000 + sum(map(case_bytes, report.cases))
+    assert report.free_bytes == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+    assert not [f for f in report.findings if "free" in f.text] and not (tmp_path / "new").exists()
+    monkeypatch.setattr("heartmend.check.free_bytes", lambda folder: 20_000_000)
+    (little,) = check_data_set(labels, None, HEART, out=tmp_path / "out", workers=1).findings
+    assert little.severity == "warning"
+    assert "a run will take about 0.2 GB there, 20 MB are free; free some space" in little.text
+    told = heartmend(labels, "--out", tmp_path / "out")
+    assert "A run will take about 0.2 GB of the disk; 20 MB are free there." in told.stdout and told.exit_code == 0
+    # A refused case takes none, and where all are refused there is no run.
+    for path in labels.iterdir():
+        BAD["zero bytes"].make(path)
+    assert check_data_set(labels, None, HEART, workers=1).needed_bytes == 0
 
 
 def test_no_case_at_all_is_status_1(tmp_path: Path) -> None:

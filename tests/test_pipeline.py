@@ -95,6 +95,10 @@ def test_it_mends_and_leaves_what_lies_outside_the_heart(mended: Path) -> None:
         outside[box] = False
         assert outside[0, 0, 0]
         assert (now[outside] == volume.labels[outside]).all()
+        # The far island stays, so nothing is said of it.
+        told = json.loads((mended / "out" / "run" / "fuse" / f"{path.name[0]}.json").read_text())["changes"]
+        island, reach = volume.grid.index_to_world([0, 0, 0]), 2 * max(volume.grid.spacing_mm)
+        assert told and not any(np.abs(np.array(c["box_mm"]) - island).max() < reach for c in told)
         assert (now != volume.labels).any()
         # The salt in the left ventricle is gone.
         clean = small_map(int(path.name[0]))

@@ -15,6 +15,7 @@ from rich.text import Text
 from heartmend import __version__
 from heartmend.anatomy import Anatomy
 from heartmend.data import Case, Cohort, Run, discover_cohort
+from heartmend.data.disk import free_bytes, needed_bytes
 from heartmend.data.inspect import CaseReport, Finding, inspect_case
 from heartmend.data.labels import Other
 from heartmend.data.names import shown
@@ -33,6 +34,13 @@ class DataSetReport:
 
     cases: tuple[CaseReport, ...]
     findings: tuple[Finding, ...] = ()
+    free_bytes: int | None = None
+    """Free where OUT is to be; None when no OUT was given."""
+
+    @property
+    def needed_bytes(self) -> int:
+        """About how much of the disk a run will take."""
+        return needed_bytes(self.cases)
 
     def count(self, status: str) -> int:
         """How many cases have this status."""
@@ -49,7 +57,8 @@ class DataSetReport:
         counts = {status: self.count(status) for status in _STYLES}
         findings = [{"severity": f.severity, "text": f.text} for f in self.findings]
         cases = [case.to_dict() for case in self.cases]
-        return {"heartmend": __version__, "counts": counts, "findings": findings, "cases": cases}
+        disk = {"needed_bytes": self.needed_bytes, "free_bytes": self.free_bytes}
+        return {"heartmend": __version__, "counts": counts, "disk": disk, "findings": findings, "cases": cases}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +84,23 @@ def check_data_set(
         reports.append(report)
         watch(job.case.id, len(cohort))
     reports.sort(key=lambda report: report.id)
-    findings = [*_of_images(cohort, images is not None), *([] if out is None else _of_out(out, labels, images))]
-    return DataSetReport(tuple(_compared(reports, anatomy)), tuple(findings))
+    findings = _of_images(cohort, images is not None)
+    if out is None:
+        return DataSetReport(tuple(_compared(reports, anatomy)), tuple(findings))
+    free = free_bytes(out)
+    findings += [*_of_out(out, labels, images), *_of_disk(out, needed_bytes(reports), free)]
+    return DataSetReport(tuple(_compared(reports, anatomy)), tuple(findings), free)
 
 
 def check_table(report: DataSetReport, every: bool = False) -> Table:
     """For a person to read: the cases of which there is something to say, or every one."""
     title = ", ".join(f"{report.count(status)} {status}" for status in _STYLES)
-    table = Table(title=f"{len(report.cases)} cases: {title}", title_justify="left", pad_edge=False)
+    free = "" if report.free_bytes is None else f"; {_size(report.free_bytes)} are free there"
+    disk = f"A run will take about {_size(report.needed_bytes)} of the disk{free}." if report.needed_bytes else ""
+    table = Table(
+        title=f"{len(report.cases)} cases: {title}", title_justify="left", caption=disk, caption_justify="left",
+        pad_edge=False,
+    )  # fmt: skip
     for heading in ("case", "", "shape", "mm", "structures"):
         table.add_column(heading)
     table.add_column("what", overflow="fold")
@@ -138,6 +156,17 @@ def _of_out(out: Path, labels: Path, images: Path | None) -> list[Finding]:
     except HeartmendError as error:
         return [Finding("refused", str(error))]
     return []
+
+
+def _of_disk(out: Path, needed: int, free: int) -> list[Finding]:
+    if needed <= free:
+        return []
+    what = f"a run will take about {_size(needed)} there, {_size(free)} are free"
+    return [Finding("warning", f"{out}: {what}; free some space, or give another --out")]
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
 def _told(case: CaseReport) -> Text:

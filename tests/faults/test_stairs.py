@@ -130,3 +130,16 @@ def test_what_moves_sideways_keeps_its_volume() -> None:
     mended = without_stairs(stepped(rod, stairs), stairs, (1, 1, 1), [3])
     inner = slice(8, 52)
     assert (mended[:, :, inner] == 3).sum() == pytest.approx((rod[:, :, inner] == 3).sum(), rel=0.06)
+
+
+@pytest.mark.parametrize("stairs", [Stairs(2, 3, 1), Stairs(0, 4, 2), Stairs(1, 2.5, 0.5)])
+def test_a_heart_in_a_long_scan_has_the_same_stairs(stairs: Stairs) -> None:
+    low, high = 120, 70
+    ends = [(low, high) if axis == stairs.axis else (3, 40) for axis in range(3)]
+    noisy = stepped(smooth(), stairs)
+    (here,), (there,) = find_stairs(noisy, [3, 5]), find_stairs(np.pad(noisy, ends), [3, 5])
+    assert (there.axis, there.thickness) == (here.axis, here.thickness)
+    assert (there.offset - here.offset - low) % here.thickness == pytest.approx(0, abs=0.3)
+    mended = without_stairs(noisy, here, (1, 1, 1), [3, 5])
+    moved = Stairs(here.axis, here.thickness, here.offset + low)
+    assert (without_stairs(np.pad(noisy, ends), moved, (1, 1, 1), [3, 5]) == np.pad(mended, ends)).all()

@@ -98,6 +98,27 @@ def test_what_people_and_programs_read_beside_the_maps(subject: Subject, tmp_pat
     assert len((to / "decisions.csv").read_text().splitlines()) == 5
 
 
+def test_a_name_or_a_note_is_never_markup(tmp_path: Path) -> None:
+    odd = "<script>alert(1)</script>"
+    out = finished_run(tmp_path)
+    (tmp_path / "labels" / "2.nii.gz").rename(tmp_path / "labels" / "<script>2.nii.gz")
+    subject = Subject.open(out)
+    assert all(error is None for _, _, error in make_ready(subject, workers=1))
+    base, to = decisions_of(subject), tmp_path / "release"
+    for case, choice in (("1", "accept"), ("3", "manual")):
+        found = read_digest(subject, subject.cohort[case])
+        base.write(
+            [Wish(case, s, choice, f"{odd} [x](javascript:y) | z", found.stamp, 0) for s in found.to_decide], odd
+        )  # type: ignore[arg-type]
+    export_release(subject, to, ALL, workers=1)
+    texts = {p.relative_to(to).as_posix(): p.read_text() for p in to.rglob("*.md")}
+    assert {"README.md", "changelog/1.md", "bids/README.md"} < texts.keys()
+    assert any(name.startswith("manual/3/") for name in texts)
+    for name, text in texts.items():
+        assert "<script" not in text.replace("\\<script", "") and "](" not in text.replace("\\](", ""), name
+    assert "\\<script\\>2: not mended" in texts["README.md"] and "\\<script\\>alert(1)" in texts["changelog/1.md"]
+
+
 def test_a_mesh_is_a_ply_file_in_lps(subject: Subject, tmp_path: Path) -> None:
     decide(subject, "3")
     export_release(subject, tmp_path / "release", frozenset({"meshes"}), workers=1)

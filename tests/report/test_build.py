@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from heartmend.data.names import plain_markdown
 from heartmend.errors import BadInputError
 from heartmend.reopen import Finished
 from heartmend.report import write_report
-from heartmend.report.page import plain_markdown
 
 ODD = "<img src=x onerror=alert(1)>"
 

@@ -166,6 +166,22 @@ def test_every_part_of_the_page_answers(browser: Any, out: Path) -> None:
         assert wrong == []
 
 
+def test_a_note_and_a_name_are_text(browser: Any, out: Path) -> None:
+    odd = "<img src=x onerror=alert(1)>"
+    with served(out) as url, on_page(browser, url) as (page, wrong):
+        page.evaluate("(name) => window.page.setWho(name)", odd)
+        page.keyboard.press("a")
+        saved(page)
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("e")
+        page.keyboard.type(odd)
+        page.keyboard.press("Enter")
+        saved(page)
+        page.evaluate("(text) => window.page.tell(text)", odd)
+        assert odd in page.locator("#banner").text_content() and odd in page.locator("body").text_content()
+        assert page.locator("img").count() == 0 and wrong == []
+
+
 # Pixels of the axial plane that are red, that are grey, and that are black.
 TINTS = """() => {
   const viewer = window.page.viewer, gl = viewer.shown.nv.gl;

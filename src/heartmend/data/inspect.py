@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from heartmend.data.cohort import Case, Cohort
-from heartmend.data.labels import LabelVolume
+from heartmend.data.labels import LabelVolume, count_ids
 from heartmend.data.run import file_fingerprint
 from heartmend.errors import BadInputError
 from heartmend.space.extent import bulk_box
@@ -31,8 +29,8 @@ class Finding:
 class CaseReport:
     """What a case's files hold. What could not be read is None or empty.
 
-    voxels: by structure; size_mm: of the box about the heart, along the voxel axes; content: of the label map's file,
-    the same for two that are copies.
+    voxels: by structure; size_mm: of the box about the heart, along the voxel axes; file_bytes: how large the label
+    map's file is; content: the same for two files that are copies.
     """
 
     id: str
@@ -43,6 +41,7 @@ class CaseReport:
     axes: str | None = None
     size_mm: tuple[float, ...] | None = None
     voxels: dict[str, int] | None = None
+    file_bytes: int = 0
     content: str = ""
     findings: tuple[Finding, ...] = ()
 
@@ -78,12 +77,13 @@ def inspect_case(cohort: Cohort, case: Case) -> CaseReport:
     size_mm = None if box is None else tuple(round(float(n), 1) for n in (box[1] - box[0]) * grid.spacing_mm)
     return CaseReport(
         case.id, case.labels_path.name, image, grid.shape, tuple(round(s, 5) for s in grid.spacing_mm),
-        "".join(grid.axcodes), size_mm, voxels, file_fingerprint(case.labels_path), tuple(findings),
+        "".join(grid.axcodes), size_mm, voxels, case.labels_path.stat().st_size,
+        file_fingerprint(case.labels_path), tuple(findings),
     )  # fmt: skip
 
 
 def _voxels(volume: LabelVolume, cohort: Cohort) -> dict[str, int]:
-    counts = np.bincount(volume.labels.ravel(order="K"), minlength=256)
+    counts = count_ids(volume.labels)
     return {s.name: int(counts[s.id]) for s in cohort.anatomy.structures}
 
 

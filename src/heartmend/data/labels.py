@@ -51,7 +51,7 @@ def read_labels(
     volume, header = read_volume(Path(path))
     ids = _whole(volume.values, volume.path)
     table = _table(anatomy, file_ids)
-    counts = _counts(ids)
+    counts = count_ids(ids)
     present = np.flatnonzero(counts)
     unknown = [int(i) for i in present if i not in table]
     if unknown and other == "error":
@@ -100,7 +100,7 @@ def write_labels_like(
         lookup[1:] = -1
         for file_id, id in file_ids.items():
             lookup[id] = file_id
-    present = np.flatnonzero(_counts(labels))
+    present = np.flatnonzero(count_ids(labels))
     if absent := [int(i) for i in present if lookup[i] < 0]:
         raise BadInputError(f"{out}: {template} has no number for the ids {absent}")
     table = _stored(lookup, present, header, template)
@@ -110,7 +110,7 @@ def write_labels_like(
     write_stored(out, header, stored)
 
 
-def _counts(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
+def count_ids(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
     """How many voxels each id has, for all ids of the dtype; in parts, because bincount widens what it is given."""
     flat = ids.ravel(order="K")
     counts = np.zeros(np.iinfo(ids.dtype).max + 1, dtype=np.int64)

@@ -27,6 +27,7 @@ _FIRST_CHANNEL = re.compile(r"_0000$")
 # Control characters, halves of surrogates (bytes that are no UTF-8), ends of lines, changes of the writing direction:
 # all that can make a terminal, a log or a list show something else than is there.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MARKDOWN_SPECIAL = "\\`*_[]<>#|"
 # A file system takes 255 bytes; the longest name of a case's file in the run folder adds ".image.npz".
 _MAX_ID_BYTES = 240
 
@@ -113,3 +114,9 @@ def _parsed(path: Path) -> tuple[str, Role]:
     if len(stem.encode()) > _MAX_ID_BYTES:
         raise BadInputError(f"{path}: the name is too long, the limit is {_MAX_ID_BYTES} bytes; rename it")
     return stem, found
+
+
+def plain_markdown(text: object) -> str:
+    """Text in which nothing means anything to Markdown or HTML; ends of lines become spaces."""
+    line = " ".join(str(text).split())
+    return "".join(f"\\{c}" if c in _MARKDOWN_SPECIAL else c for c in line)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter1d
 from skimage.filters import threshold_otsu
 
+from heartmend.space import filled_box
 from heartmend.types import BACKGROUND, Labels
 
 THINNEST_BLOCK, LONGEST_BLOCK = 1.4, 8
@@ -64,13 +65,17 @@ def find_stairs(labels: Labels, ids: Sequence[int] | None = None) -> tuple[Stair
 
     ids: the structures that count; thin ones change from slice to slice in any case and may be left out.
     """
-    shown = labels if ids is None else np.where(np.isin(labels, ids), labels, BACKGROUND)
-    found = (_along(np.moveaxis(shown, axis, 0), axis) for axis in range(3))
+    box = filled_box(labels)
+    if box is None:
+        return ()
+    part = labels[box]
+    shown = np.ascontiguousarray(part if ids is None else np.where(np.isin(part, ids), part, BACKGROUND))
+    found = (_along(np.moveaxis(shown, axis, 0), axis, box[axis].start) for axis in range(3))
     return tuple(stairs for stairs in found if stairs is not None)
 
 
-def _along(slices: Labels, axis: int) -> Stairs | None:
-    """The stairs along the first axis of `slices`, which is `axis` of the map."""
+def _along(slices: Labels, axis: int, first: int) -> Stairs | None:
+    """The stairs along the first axis of `slices`, which is `axis` of the map from its slice `first` on."""
     filled = np.flatnonzero(slices.any(axis=(1, 2)))
     if len(filled) < 2:
         return None
@@ -79,7 +84,7 @@ def _along(slices: Labels, axis: int) -> Stairs | None:
     # What counts is a change beside those about it: towards its ends a heart changes less.
     change /= uniform_filter1d(change, 2 * LONGEST_BLOCK, mode="nearest") + 1.0
     # A change at step i lies between the slices i and i + 1: a block begins at i + 1.
-    begins = np.arange(low, high - 1) + 1
+    begins = np.arange(low, high - 1) + first + 1
     fits = [_Lattice(float(n), float(o)) for n in range(2, LONGEST_BLOCK + 1) for o in range(n)]
     even = min(
         (f for f in fits if len(change) >= FEWEST_BLOCKS * f.thickness), key=lambda f: f.contrast(change, begins)
@@ -166,12 +171,16 @@ def without_stairs(labels: Labels, stairs: Stairs, spacing_mm: Sequence[float], 
     axis = stairs.axis
     slices = np.moveaxis(labels, axis, 0)
     within_mm = tuple(s for a, s in enumerate(spacing_mm) if a != axis)
-    blocks = stairs.blocks(slices.shape[0])
-    filled = np.asarray(np.isin(slices, ids).any(axis=0))
-    if not filled.any():
+    box = filled_box(slices)
+    if box is None:
         return labels
-    window = tuple(_extent(np.asarray(filled.any(axis=1 - a)), 4) for a in range(2))
-    part = slices[(slice(None), *window)]
+    # A block more at either end holds nothing, as all beyond it does.
+    blocks = [b for b in stairs.blocks(len(slices)) if b[1] > box[0].start - LONGEST_BLOCK - 1]
+    blocks = [b for b in blocks if b[0] < box[0].stop + LONGEST_BLOCK + 1]
+    along = slice(blocks[0][0], blocks[-1][1])
+    window = (along, *(slice(max(side.start - 4, 0), side.stop + 4) for side in box[1:]))
+    part = slices[window]
+    blocks = [(start - along.start, stop - along.start, middle - along.start) for start, stop, middle in blocks]
     at = np.array([middle for _, _, middle in blocks])
     place = np.interp(np.arange(len(part)), at, np.arange(len(at)))
     lower = np.minimum(place.astype(int), len(at) - 1)
@@ -190,9 +199,9 @@ def without_stairs(labels: Labels, stairs: Stairs, spacing_mm: Sequence[float], 
         wins = depth > deepest
         deepest[wins] = depth[wins]
         out[wins & (np.isin(part, ids) | (part == BACKGROUND))] = id
-    result = slices.copy()
-    result[(slice(None), *window)] = out
-    return np.ascontiguousarray(np.moveaxis(result, 0, axis))
+    result = labels.copy(order="K")
+    np.moveaxis(result, axis, 0)[window] = out
+    return result
 
 
 def _shortfall(depth: np.ndarray, voxels: int, most_mm: float) -> np.float32:
@@ -227,8 +236,3 @@ def _signed(mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     inward = np.maximum(edt.edt(mask, anisotropy=spacing_mm) - half, 0)
     signed: np.ndarray = (inward - np.maximum(edt.edt(~mask, anisotropy=spacing_mm) - half, 0)).astype(np.float32)
     return signed
-
-
-def _extent(line: np.ndarray, margin: int) -> slice:
-    at = np.flatnonzero(line)
-    return slice(max(int(at[0]) - margin, 0), int(at[-1]) + 1 + margin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from heartmend.data.names import plain_markdown
 from heartmend.release.compose import Plan
 from heartmend.review import Choice
 
@@ -17,7 +18,7 @@ def case_changelog(plan: Plan, released_ml: Mapping[str, float]) -> str:
     """The changelog of a case (Markdown): each structure's decision, then what was changed in those that are mended."""
     decided = {d.structure: d for d in plan.decided}
     head = "| structure | released | ml before | ml released | decided by | when | note |"
-    lines = [f"# Case {plan.case.id}", "", head,
+    lines = [f"# Case {plain_markdown(plan.case.id)}", "", head,
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for s in plan.digest.structures:
         d = decided.get(s.name)
@@ -26,7 +27,7 @@ def case_changelog(plan: Plan, released_ml: Mapping[str, float]) -> str:
         cells = (d.who, d.at, d.note) if d else ("", "", "")
         lines.append(
             f"| {s.name} | {said} | {s.before_ml:.2f} | {released_ml[s.name]:.2f} | "
-            + " | ".join(_cell(c) for c in cells) + " |"
+            + " | ".join(plain_markdown(c) for c in cells) + " |"
         )  # fmt: skip
     mended = set(plan.having("accept"))
     changes = [
@@ -39,10 +40,11 @@ def case_changelog(plan: Plan, released_ml: Mapping[str, float]) -> str:
         middle = ", ".join(f"{(a + b) / 2:.0f}" for a, b in zip(*c.box_mm, strict=True))
         note = f": {c.note}" if c.note else ""
         lines.append(
-            f"- {c.rule}: {c.structure or 'all'} {c.action}, {c.volume_mm3:.0f} mm³, at {middle} mm{_cell(note)}"
+            f"- {c.rule}: {c.structure or 'all'} {c.action}, {c.volume_mm3:.0f} mm³, at {middle} mm"
+            f"{plain_markdown(note)}"
         )
     refused = [s for s in plan.digest.structures if s.kept]
-    lines += [f"- do no harm: the mended {s.name} was not taken ({_cell(s.kept)})" for s in refused]
+    lines += [f"- do no harm: the mended {s.name} was not taken ({plain_markdown(s.kept)})" for s in refused]
     return "\n".join(lines) + "\n"
 
 
@@ -50,19 +52,18 @@ def manual_note(plan: Plan) -> str:
     """What to do with a case that waits for a hand (Markdown)."""
     decided = {d.structure: d for d in plan.decided}
     wanted = plan.having("manual")
-    notes = [f"- {name}: {_cell(decided[name].note) or 'no note'} ({decided[name].who})" for name in wanted]
-    segmentation = f"{plan.case.id}.seg.nrrd"
+    notes = [
+        f"- {s}: {plain_markdown(decided[s].note) or 'no note'} ({plain_markdown(decided[s].who)})" for s in wanted
+    ]
+    # Within back ticks nothing is markup, but for a back tick.
+    name = plan.case.id.replace("`", "'")
+    segmentation = f"{name}.seg.nrrd"
     return "\n".join(
         (
-            f"# Case {plan.case.id}: to be corrected by hand", "", *notes, "",
+            f"# Case {plain_markdown(plan.case.id)}: to be corrected by hand", "", *notes, "",
             f"1. Drag this folder into 3D Slicer: `{segmentation}` as a segmentation, the CT as a volume.",
             "2. Correct the structures above in the Segment Editor. Leave the names of the segments as they are.",
-            f"3. Save the segmentation here as `{segmentation}`, or export it as a label map `{plan.case.id}.nii.gz`.",
+            f"3. Save the segmentation here as `{segmentation}`, or export it as a label map `{name}.nii.gz`.",
             "4. `heartmend import OUT FOLDER` takes it back, with FOLDER the folder `manual` that holds this one.",
         )
     ) + "\n"  # fmt: skip
-
-
-def _cell(text: str) -> str:
-    """A text that cannot break a table or a list."""
-    return " ".join(text.replace("|", "\\|").split())

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from heartmend import __version__
 from heartmend.anatomy import Anatomy, write_itksnap_labels, write_slicer_colours
+from heartmend.data.names import plain_markdown
 from heartmend.files import write_json, write_text
 
 Layout = Literal["nnunet", "bids", "slicer", "itksnap", "meshes"]
@@ -71,7 +72,10 @@ def _write_bids(to: Path, anatomy: Anatomy, names: Names, case_ids: list[str], t
         "GeneratedBy": [{"Name": "Heartmend", "Version": __version__}],
     }  # fmt: skip
     write_json(to / "dataset_description.json", description)
-    write_text(to / "README.md", f"{title}: label maps, BIDS derivatives. The README of the release says more.\n")
+    write_text(
+        to / "README.md",
+        f"{plain_markdown(title)}: label maps, BIDS derivatives. The README of the release says more.\n",
+    )
     people = ["participant_id\tcase_id", *(f"sub-{names.bids[id]}\t{id}" for id in case_ids)]
     write_text(to / "participants.tsv", "\n".join(people) + "\n")
     write_json(to / "participants.json", {"case_id": {"Description": "The id of the case in the source data set"}})

@@ -7,6 +7,7 @@ from importlib import resources
 
 from heartmend.anatomy import Anatomy
 from heartmend.data import versions
+from heartmend.data.names import plain_markdown
 from heartmend.release.layout import Layout, Names
 from heartmend.release.plan import Plans
 
@@ -27,8 +28,9 @@ def release_readme(
         s.name: Counter(p.choices[s.name] for p in plans.release if s.name in p.choices) for s in anatomy.structures
     }
     by = Counter(d.who for p in plans.release for d in p.decided)
+    reviewers = [f"{plain_markdown(who)} ({n})" for who, n in sorted(by.items())]
     lines = [
-        f"# {title}", "",
+        f"# {plain_markdown(title)}", "",
         f"{len(plans.release)} label maps of {anatomy.title or anatomy.name}, mended with Heartmend and looked at by "
         "people, who decided structure by structure.", "",
         "| | cases |", "|---|---|",
@@ -42,7 +44,7 @@ def release_readme(
             f"{chosen[s.name]['corrected']} |"
             for s in sorted(anatomy.structures, key=lambda s: s.id)
         ), "",
-        f"Decisions by: {', '.join(f'{who} ({n})' for who, n in sorted(by.items())) or 'nobody'}. `decisions.csv` has "
+        f"Decisions by: {', '.join(reviewers) or 'nobody'}. `decisions.csv` has "
         "them all, `changelog/` tells each case.", "",
         "A map is the mended one. Wherever a structure that was kept as the original is concerned, in the original "
         "or in the mended map, the voxel stays as it came; the same holds for structures that were corrected by "
@@ -57,7 +59,12 @@ def release_readme(
         "| `decisions.csv` | who decided what and when |", "",
     ]  # fmt: skip
     if plans.left_out:
-        lines += ["Left out:", "", *(f"- {id}: {why}" for id, why in plans.left_out.items()), ""]
+        lines += [
+            "Left out:",
+            "",
+            *(f"- {plain_markdown(id)}: {plain_markdown(why)}" for id, why in plans.left_out.items()),
+            "",
+        ]
     sources = (resources.files("heartmend.release") / "sources.md").read_text(encoding="utf-8")
     used = ", ".join(f"{name} {version}" for name, version in versions().items())
     lines += ["## Made with", "", f"{made}. {used}.", "", sources.rstrip(), "",

@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 
 from heartmend import __version__
 from heartmend.anatomy import Anatomy
+from heartmend.data.names import plain_markdown
 from heartmend.pictures import as_svg
 from heartmend.report.changes import CaseChange
 from heartmend.report.facts import RuleRow
 from heartmend.report.numbers import Table
 from heartmend.report.pictures import CasePictures
-
-MARKDOWN_SPECIAL = "\\`*_[]<>#|"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +56,6 @@ def as_html(content: Content) -> str:
 def as_markdown(content: Content) -> str:
     """The same in short, as Markdown; the charts lie beside it."""
     return _environment(False).get_template("report.md.j2").render(c=content, version=__version__)
-
-
-def plain_markdown(text: object) -> str:
-    """Text in which nothing means anything to Markdown or HTML."""
-    line = " ".join(str(text).split())
-    return "".join(f"\\{c}" if c in MARKDOWN_SPECIAL else c for c in line)
 
 
 @lru_cache

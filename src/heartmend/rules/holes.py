@@ -6,7 +6,7 @@ import fill_voids
 import numpy as np
 
 from heartmend.anatomy import HolesRule
-from heartmend.rules.pieces import Piece, boxes_by_id, find_pieces, surroundings
+from heartmend.rules.pieces import Piece, boxes_by_id, find_pieces, surroundings, whole_box
 from heartmend.rules.scene import Result, Scene
 from heartmend.rules.swaps import BULKY
 from heartmend.types import BACKGROUND, Labels
@@ -55,5 +55,4 @@ def _holds_crumbs_only(labels: Labels, scene: Scene, cavity: Piece) -> bool:
 
 def _pockets(labels: Labels) -> list[Piece]:
     tissue = labels != BACKGROUND
-    x, y, z = (slice(0, n) for n in labels.shape)
-    return find_pieces(np.asarray(fill_voids.fill(tissue)) & ~tissue, (x, y, z), 6)
+    return find_pieces(np.asarray(fill_voids.fill(tissue)) & ~tissue, whole_box(labels.shape), 6)

@@ -57,6 +57,12 @@ def widen(box: Box, margin: int | Iterable[int], shape: tuple[int, ...]) -> Box:
     return x, y, z
 
 
+def whole_box(shape: tuple[int, ...]) -> Box:
+    """The box of all voxels of a volume."""
+    x, y, z = (slice(0, n) for n in shape)
+    return x, y, z
+
+
 def margin_voxels(reach_mm: float, spacing_mm: Iterable[float]) -> tuple[int, ...]:
     """How many voxels of each axis reach so far, and one more."""
     return tuple(int(np.ceil(reach_mm / s)) + 1 for s in spacing_mm)

@@ -13,7 +13,7 @@ from heartmend.anatomy import Anatomy, Structure
 from heartmend.rules.change import Change, Severity, box_in_mm
 from heartmend.rules.pieces import Box, Piece
 from heartmend.space import Grid
-from heartmend.types import FloatArray, Labels
+from heartmend.types import FloatArray, Labels, Triple
 
 Fields = Mapping[str, npt.NDArray[Any]] | npt.NDArray[Any]
 """Signed distances, positive inside, of (x, y, z) each: by the structures' names, or stacked in the anatomy's order."""
@@ -24,12 +24,17 @@ LOOK_MM3 = 500.0
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The surroundings of a rule. `fields`: by id, in steps of `step_mm`; empty where there are no implicit shapes."""
+    """The surroundings of a rule. `fields`: by id, in steps of `step_mm`; empty where there are no implicit shapes.
+
+    grid: of the part of the volume that the rules are shown; start: the index of that part's first voxel, for what a
+    person is told of indices.
+    """
 
     grid: Grid
     anatomy: Anatomy
     fields: Mapping[int, npt.NDArray[Any]]
     step_mm: float = 1.0
+    start: Triple = (0, 0, 0)
 
     @property
     def tube_ids(self) -> tuple[int, ...]:

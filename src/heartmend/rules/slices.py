@@ -37,7 +37,7 @@ def slices(labels: Labels, scene: Scene, rule: SlicesRule) -> Result:
                 changed += int((stack[k] != filled).sum())
                 stack[k] = filled
             box = _slab(labels.shape, axis, first, last)
-            note = f"{last - first} slices of axis {axis} from {first}"
+            note = f"{last - first} slices of axis {axis} from {scene.start[axis] + first}"
             changes.append(scene.change("slices", "", "interpolated", box, changed, "look", note))
     return labels, changes
 
@@ -73,7 +73,8 @@ def _undo_shifts(labels: Labels, scene: Scene, axis: int, reach: tuple[int, ...]
             run[:] = moved
             done = end
             box = _slab(labels.shape, axis, start + 1, end + 1)
-            note = f"{end - start} slices of axis {axis} from {start + 1} by {(-there).tolist()} voxels"
+            first = scene.start[axis] + start + 1
+            note = f"{end - start} slices of axis {axis} from {first} by {(-there).tolist()} voxels"
             yield scene.change("shifts", "", "shifted", box, changed, "look", note)
             break
 

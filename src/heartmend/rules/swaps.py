@@ -20,6 +20,7 @@ from heartmend.rules.pieces import (
     margin_voxels,
     pieces_of,
     surroundings,
+    whole_box,
     widen,
 )
 from heartmend.rules.scene import Result, Scene
@@ -125,7 +126,7 @@ def _on_necks(labels: Labels, bulk: Piece, neck_mm: float, spacing: tuple[float,
     mask = np.ascontiguousarray(bulk.in_box(box))
     # The border of the volume is no surface: the structure goes on there.
     core = mask & (edt.edt(mask, anisotropy=spacing) > neck_mm / 2)
-    cores = find_pieces(core, _from_zero(mask.shape))
+    cores = find_pieces(core, whole_box(mask.shape))
     patches = []
     reach = margin_voxels(neck_mm, spacing)
     for part in cores[1:]:
@@ -160,10 +161,6 @@ def _votes(labels: Labels, speck: np.ndarray, at: np.ndarray) -> np.ndarray:
         good = ~speck[index]
         votes[rows[inside][good], labels[index][good]] += 1
     return votes
-
-
-def _from_zero(shape: tuple[int, ...]) -> Box:
-    return _three(tuple(slice(0, n) for n in shape))
 
 
 def _three(box: tuple[slice, ...]) -> Box:

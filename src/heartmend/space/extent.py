@@ -49,15 +49,26 @@ def bulk_box(labels: npt.NDArray[np.integer], ids: Iterable[int], spacing_mm: tu
     return box
 
 
+def filled_box(volume: npt.NDArray[np.generic]) -> tuple[slice, slice, slice] | None:
+    """The smallest box about all that is not 0 in a volume (x, y, z); None when there is nothing."""
+    box = [slice(0, n) for n in volume.shape]
+    # The axis along which memory jumps furthest comes first: what it rules out is never read again.
+    for axis in np.argsort([-s for s in volume.strides], kind="stable"):
+        filled = np.flatnonzero(volume[tuple(box)].any(axis=tuple({0, 1, 2} - {int(axis)})))
+        if not filled.size:
+            return None
+        box[axis] = slice(int(filled[0]), int(filled[-1]) + 1)
+    x, y, z = box
+    return x, y, z
+
+
 def _regions(labels: npt.NDArray[np.integer], largest_id: int) -> dict[int, tuple[slice, ...]]:
     """The smallest box about each id up to `largest_id` that there is."""
-    if largest_id < 1:
+    filled = filled_box(labels) if largest_id > 0 else None
+    if filled is None:
         return {}
-    filled = [np.flatnonzero(labels.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    if not filled[0].size:
-        return {}
-    offset = [int(f[0]) for f in filled]
-    part = labels[tuple(slice(f[0], f[-1] + 1) for f in filled)]
+    offset = [side.start for side in filled]
+    part = labels[filled]
     # find_objects walks the last axis fastest: several times faster when that is how the memory lies.
     order = np.argsort([-s for s in part.strides], kind="stable")
     boxes = find_objects(part.transpose(order), max_label=largest_id)

@@ -83,6 +83,12 @@ class Grid:
         """Continuous voxel indices (..., 3) of points (..., 3) in mm: the way back of `index_to_world`."""
         return (np.asarray(xyz, dtype=np.float64) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
 
+    def part(self, box: tuple[slice, slice, slice]) -> Grid:
+        """The grid of a box of its voxels; BadInputError where the box holds none."""
+        affine = self.affine.copy()
+        affine[:3, 3] = self.index_to_world([side.start for side in box])
+        return Grid((box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start), affine)
+
     def is_close(self, other: Grid, tolerance_voxels: float = 0.05) -> bool:
         """Whether no voxel of this grid lies further than `tolerance_voxels` from the same voxel of the other."""
         if self.shape != other.shape:

@@ -196,12 +196,16 @@ class Roi:
         )
         return x, y, z
 
+    def alone(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A volume (x, y, z) of the source with 0 wherever it lies outside the ROI."""
+        self._check_source(volume)
+        shown = np.zeros_like(volume)
+        shown[self.source_box()] = volume[self.source_box()]
+        return shown
+
     def source_grid(self) -> Grid:
         """The grid of `source_box()`; BadInputError where the box holds no voxel of the volume."""
-        box = self.source_box()
-        affine = self.grid.affine.copy()
-        affine[:3, 3] = self.grid.index_to_world([part.start for part in box])
-        return Grid(_triple([part.stop - part.start for part in box]), affine)
+        return self.grid.part(self.source_box())
 
     def source_axes(self) -> SourceAxes:
         """Unit coordinates of the voxel centres of `source_box()`, as three vectors."""

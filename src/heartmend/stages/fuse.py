@@ -105,14 +105,14 @@ def fuse_case(
         seen = see_case(fused, layers, source, image[box], anatomy, grid, box, verdicts, structures or tuple(layers))
         fused, layers, verdicts = seen.labels, dict(seen.fields), list(seen.verdicts)
         changes += seen.changes
-    whole = before.copy()
+    # The rules are not shown what lies outside the ROI: it stays as it came, and no audit may say otherwise.
+    whole = np.zeros_like(before)
     if structures:
         wanted = [anatomy.by_name(name).id for name in structures]
         changed = np.isin(fused, wanted) | np.isin(came, wanted)
         fused = np.where(changed, fused, came)
     whole[box] = fused
-    evidence = {name: _whole(layer, box, grid.shape) for name, layer in layers.items()}
-    ruled, found = apply_rules(whole, grid, anatomy, evidence, STEP_MM)
+    ruled, found = apply_rules(whole, grid, anatomy, layers, STEP_MM, evidence_box=box)
     if structures:
         ruled = np.where(np.isin(ruled, wanted) | np.isin(whole, wanted), ruled, whole)
     ruled = _outside_kept(ruled, before, box)
@@ -123,18 +123,9 @@ def _steps(mask: Mask, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     return np.rint(signed_distance_mm(mask, spacing_mm) / STEP_MM).astype(np.int8)
 
 
-def _whole(layer: np.ndarray, box: Box, shape: tuple[int, ...]) -> np.ndarray:
-    """A field in the ROI as a field on the whole grid, outside everywhere else."""
-    if layer.shape == shape:
-        return layer
-    field = np.full(shape, -127, dtype=np.int8)
-    field[box] = layer
-    return field
-
-
 def _outside_kept(labels: Labels, before: Labels, box: Box) -> Labels:
-    """What lies outside the ROI is as it came, whatever a rule thought of it."""
-    kept = before.copy()
+    """What lies outside the ROI is as it came."""
+    kept = before.copy(order="K")
     kept[box] = labels[box]
     return kept
 

@@ -53,6 +53,7 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     # Before anything is made of the case: an image that lies elsewhere belongs to another patient.
     warnings = (*volume.remarks, *cohort.look_at_image(case, grid))
     roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
+    labels = roi.alone(labels)
     stairs, changes = tuple[Stairs, ...](), list[Change]()
     if settings.mend_faults:
         bulky = [s.id for s in anatomy.structures if s.kind != "tube"]
@@ -64,12 +65,12 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
             labels = without_stairs(labels, one, grid.spacing_mm, bulky)
         labels, more = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
         changes += more
+    source = np.ascontiguousarray(labels[roi.source_box()])
     radii_mm = {
-        s.name: round(tree_radius_mm(measure_tree(labels == s.id, grid.spacing_mm)), 4)
+        s.name: round(tree_radius_mm(measure_tree(source == s.id, grid.spacing_mm)), 4)
         for s in anatomy.structures
         if s.kind == "tube"
     }
-    source = np.ascontiguousarray(labels[roi.source_box()])
     rough = {
         s.name: round(roughness_mm2(without_crumbs(source == s.id), grid.spacing_mm), 5)
         for s in anatomy.structures

@@ -20,6 +20,9 @@ R = TypeVar("R")
 Outcome = tuple[T, R | None, Exception | None]
 """What was asked, what came of it, and the error if one did."""
 
+PRELOADED = ["torch"]
+"""What processes share beside the module of their work."""
+
 
 def each(work: Callable[[T], R], items: Iterable[T], workers: int = 0) -> Iterator[Outcome[T, R]]:
     """Apply `work` (of a module's top level) to every item; yields outcomes as they come.
@@ -64,7 +67,7 @@ def _on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator
     waiting = list(reversed(todo))
     while waiting:
         running: dict[Future[R], T] = {}
-        with _pool(count) as pool:
+        with _pool(count, work.__module__) as pool:
             while _handed_out(pool, work, waiting, running, count) and running:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 if not all(map(_is_sound, done)):
@@ -94,7 +97,7 @@ def _handed_out(
 
 
 def _alone(work: Callable[[T], R], item: T) -> Outcome[T, R]:
-    with _pool(1) as pool:
+    with _pool(1, work.__module__) as pool:
         future = pool.submit(work, item)
         wait([future])
         if _is_sound(future):
@@ -115,9 +118,15 @@ def _is_sound(future: Future[R]) -> bool:
 
 
 @contextmanager
-def _pool(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose waiting work is dropped when the block ends early."""
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_worker)
+def _pool(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose waiting work is dropped when the block ends early.
+
+    Its processes are forked from a server that has imported torch and the work's module and done nothing else. To
+    import them costs seconds, which every process of every verb would spend, and memory, which so they share.
+    """
+    server = get_context("forkserver")
+    server.set_forkserver_preload([*PRELOADED, module])
+    pool = ProcessPoolExecutor(count, mp_context=server, initializer=_begin_worker)
     try:
         yield pool
     finally:

@@ -52,12 +52,8 @@ export class Solids {
     }
     // What is opaque is drawn first, so that what is not lets it shine through.
     nv.meshes = solids.filter((s) => s.mesh.opacity > 0.02).map((s) => s.mesh).sort((a, b) => b.opacity - a.opacity);
-    this.moveTo(mm);
-  }
-
-  moveTo(mm) {
-    this.nv.scene.crosshairPos = this.nv.mm2frac([0, 1, 2].map((i) => mm[i] - this.centre[i]));
-    this.nv.drawScene();
+    nv.scene.crosshairPos = nv.mm2frac([0, 1, 2].map((i) => mm[i] - centre[i]));
+    nv.drawScene();
   }
 
   #picked() {

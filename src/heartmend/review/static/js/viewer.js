@@ -42,7 +42,7 @@ export class Viewer {
     await this.solids.begin();
   }
 
-  // Show a case; `order` is the order in which others will follow. Resolves when it is painted.
+  // Show a case; `order` is the order in which others will follow. Resolves when its planes are painted.
   async show(id, order, mm) {
     this.wanted = id;
     delete this.stage.dataset.ready;
@@ -75,10 +75,25 @@ export class Viewer {
   draw(changed = {}) {
     Object.assign(this.look, changed);
     if (!this.entry) return;
+    this.#drawPlanes(this.shown);
+    this.#drawSolids();
+  }
+
+  #drawPlanes(planes) {
+    const { stepHu, lowestHu } = planes.entry;
     const { level, width } = WINDOWS[this.look.window];
-    const bytes = (hu) => (hu - this.entry.lowestHu) / this.entry.stepHu / 255;
-    this.shown.draw({ ...this.look, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
-    this.solids.show(this.entry.solids, this.look, this.shown.mm, this.entry.centre);
+    const bytes = (hu) => (hu - lowestHu) / stepHu / 255;
+    planes.draw({ ...this.look, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
+  }
+
+  // The solids come a frame after the planes: these never wait for them, and many moves of the mouse cost one draw.
+  #drawSolids() {
+    if (this.solidsAreDue) return;
+    this.solidsAreDue = true;
+    painted().then(() => setTimeout(() => {
+      this.solidsAreDue = false;
+      if (this.entry) this.solids.show(this.entry.solids, this.look, this.shown.mm, this.entry.centre);
+    }));
   }
 
   goTo(mm) {
@@ -110,7 +125,7 @@ export class Viewer {
 
   #moved(mm) {
     this.onMove([...mm].slice(0, 3));
-    this.solids.moveTo(mm);
+    this.#drawSolids();
   }
 
   #fetchAround(id, order) {
@@ -173,7 +188,10 @@ export class Viewer {
       const entry = await this.fetched.get(other)?.ready.catch(() => null);
       await idle();
       if (!entry || this.wanted !== id) return;
-      this.#spare(near).load(entry);
+      const planes = this.#spare(near);
+      planes.load(entry);
+      // A texture reaches the card when it is first drawn: better now than when the case is asked for.
+      this.#drawPlanes(planes);
     }
     this.stage.dataset.ready = near.join(" ");
   }

@@ -57,7 +57,9 @@ def main() -> None:
     for size in sizes:
         began = time.monotonic()
         cohort = part_of(out / "all", size, out / f"{size}")
-        mended = run(Request(cohort / "labels_noisy", out / f"mended_{size}", until="fuse"), load_config()).out / "labels"
+        mended = (
+            run(Request(cohort / "labels_noisy", out / f"mended_{size}", until="fuse"), load_config()).out / "labels"
+        )
         seconds = time.monotonic() - began
         found = evaluate_folders(shared / "labels_noisy", mended, anatomy, shared / "labels_true", keys=KEYS).summary
         gone = {anatomy.by_name(s.structure).id: s.gone for s in found}

@@ -84,7 +84,10 @@ def main() -> None:
         if same_fit and not (out / name).exists():
             shutil.copytree(shipped, out / name)
         began = time.monotonic()
-        done = run(Request(asked.cohort / "labels_noisy", out / name, until="fuse"), change(load_config(), asked.reference_steps))
+        done = run(
+            Request(asked.cohort / "labels_noisy", out / name, until="fuse"),
+            change(load_config(), asked.reference_steps),
+        )
         seconds = time.monotonic() - began
         before, truth = asked.cohort / "labels_noisy", asked.cohort / "labels_true"
         found = evaluate_folders(before, done.out, anatomy, truth, keys=("dice", "nsd_1mm")).summary

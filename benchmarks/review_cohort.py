@@ -28,7 +28,8 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from heartmend.data import read_labels
 from heartmend.release import LAYOUTS, export_release
-from heartmend.review import Decisions, Subject
+from heartmend.reopen import Finished
+from heartmend.review import Decisions
 from support.browser import Server, launched
 
 KEYS = {"accept": "a", "keep": "k", "manual": "f"}
@@ -87,7 +88,7 @@ class Reviewer:
         return bool(now["open"])
 
 
-def unlike(subject: Subject, pressed: Pressed, release: Path) -> list[str]:
+def unlike(subject: Finished, pressed: Pressed, release: Path) -> list[str]:
     """What is not as decided, in words: the data base, who is released, and every voxel of the released maps."""
     base = Decisions(subject.run.out / "run" / "review" / "decisions.sqlite")
     held = {(d.case, d.structure): d.choice for d in base.current() if d.choice != "open"}
@@ -119,7 +120,7 @@ def main() -> None:
     ask.add_argument("--to", type=Path)
     asked, screen = ask.parse_args(), Console(width=120, highlight=False)
     folder = asked.to or Path(tempfile.mkdtemp(prefix="heartmend-review-"))
-    subject = Subject.open(asked.out, asked.labels, asked.images)
+    subject = Finished.open(asked.out, asked.labels, asked.images)
     given = {"--labels": asked.labels, "--images": asked.images}
     more = [str(word) for option, value in given.items() if value for word in (option, value)]
     reviewer, wrong = Reviewer(asked.seed), list[str]()

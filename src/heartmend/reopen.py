@@ -11,7 +11,17 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Case, Cohort, LabelVolume, Run, Volume, discover_cohort, read_labels
+from heartmend.data import (
+    Case,
+    Cohort,
+    LabelVolume,
+    Run,
+    Volume,
+    discover_cohort,
+    file_fingerprint,
+    fingerprint,
+    read_labels,
+)  # fmt: skip
 from heartmend.errors import RunError
 from heartmend.rules import Audit, audit_from_json
 from heartmend.space import Grid
@@ -20,13 +30,12 @@ from heartmend.space import Grid
 def cohort_of(run: Run, labels: Path | None = None, images: Path | None = None) -> tuple[Cohort, dict[str, str]]:
     """The input of a run, and the cases that it refused with the reasons.
 
-    labels: where the input lies now, if it was moved; images: the folder of the CTs. Raises RunError when the run
-    folder cannot be read, BadInputError when the input is not there.
+    labels, images: where the input lies now, if it was moved. Raises RunError when the run folder cannot be read,
+    BadInputError when the input is not there.
     """
     asked = _table(run.root / "cohort.json")
-    cohort = discover_cohort(
-        labels or labels_dir_of(run), images, anatomy=anatomy_of(run), other=asked.get("other", "error")
-    )
+    given = labels or labels_dir_of(run), images or images_dir_of(run)
+    cohort = discover_cohort(*given, anatomy=anatomy_of(run), other=asked.get("other", "error"))
     refused = run.root / "refused.json"
     return cohort, {id: str(why) for id, why in (_table(refused) if refused.is_file() else {}).items()}
 
@@ -38,6 +47,14 @@ def labels_dir_of(run: Run) -> Path:
         return Path(_table(marker)["labels_dir"])
     except (KeyError, TypeError) as error:
         raise RunError(f"{marker}: does not say whose run this is; is the run whole?") from error
+
+
+def images_dir_of(run: Run) -> Path | None:
+    """The folder of CTs that a run was given, if any; RunError when it is not there any more."""
+    given = _table(run.root / "config.json").get("request", {}).get("images")
+    if given is not None and not Path(given).is_dir():
+        raise RunError(f"{given}: the CTs of this run are not there any more; say where they are with --images")
+    return None if given is None else Path(given)
 
 
 def anatomy_of(run: Run) -> Anatomy:
@@ -90,8 +107,15 @@ class Finished:
 
     def after(self, case: Case) -> LabelVolume:
         """The mended label map."""
-        path = self.run.result_path(case.labels_path)
-        return read_labels(path, self.anatomy, self.cohort.other, self.cohort.file_ids)
+        return read_labels(self.mended_path(case), self.anatomy, self.cohort.other, self.cohort.file_ids)
+
+    def mended_path(self, case: Case) -> Path:
+        """The file of the mended label map."""
+        return self.run.result_path(case.labels_path)
+
+    def stamp(self, case: Case) -> str:
+        """A short text that changes when either label map does: a decision holds for what was seen, not for more."""
+        return fingerprint(file_fingerprint(case.labels_path), file_fingerprint(self.mended_path(case)))
 
     def image(self, case: Case, grid: Grid) -> Volume | None:
         """The CT on the grid of the label maps; None when there is none."""

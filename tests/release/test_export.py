@@ -12,7 +12,8 @@ from heartmend.data import write_labels_like
 from heartmend.errors import RunError
 from heartmend.release import LAYOUTS, export_release, import_corrected, plan_release, read_segments, write_segments
 from heartmend.release.layout import Names
-from heartmend.review import Subject, Wish, decisions_of, make_ready, read_digest
+from heartmend.reopen import Finished
+from heartmend.review import Wish, decisions_of, make_ready, read_digest
 from support.cohorts import small_map
 from support.runs import finished_run, mended
 
@@ -20,13 +21,13 @@ ALL = frozenset(LAYOUTS)
 
 
 @pytest.fixture
-def subject(tmp_path: Path) -> Subject:
-    found = Subject.open(finished_run(tmp_path, images=True))
+def subject(tmp_path: Path) -> Finished:
+    found = Finished.open(finished_run(tmp_path, images=True))
     assert all(error is None for _, _, error in make_ready(found, workers=1))
     return found
 
 
-def decide(subject: Subject, case: str, **choices: str) -> None:
+def decide(subject: Finished, case: str, **choices: str) -> None:
     """Accept what changed in a case, but for `choices`."""
     found, base = read_digest(subject, subject.cohort[case]), decisions_of(subject)
     seen = {(d.case, d.structure): d.number for d in base.current()}
@@ -41,7 +42,7 @@ def values(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj)
 
 
-def test_every_layout_holds_what_was_decided(subject: Subject, tmp_path: Path) -> None:
+def test_every_layout_holds_what_was_decided(subject: Finished, tmp_path: Path) -> None:
     decide(subject, "1")
     decide(subject, "2", LV="keep")
     to = tmp_path / "release"
@@ -71,7 +72,7 @@ def test_every_layout_holds_what_was_decided(subject: Subject, tmp_path: Path) -
     )
 
 
-def test_what_people_and_programs_read_beside_the_maps(subject: Subject, tmp_path: Path) -> None:
+def test_what_people_and_programs_read_beside_the_maps(subject: Finished, tmp_path: Path) -> None:
     decide(subject, "1", LA="keep")
     to = tmp_path / "release"
     export_release(subject, to, ALL, workers=1)
@@ -102,7 +103,7 @@ def test_a_name_or_a_note_is_never_markup(tmp_path: Path) -> None:
     odd = "<script>alert(1)</script>"
     out = finished_run(tmp_path)
     (tmp_path / "labels" / "2.nii.gz").rename(tmp_path / "labels" / "<script>2.nii.gz")
-    subject = Subject.open(out)
+    subject = Finished.open(out)
     assert all(error is None for _, _, error in make_ready(subject, workers=1))
     base, to = decisions_of(subject), tmp_path / "release"
     for case, choice in (("1", "accept"), ("3", "manual")):
@@ -119,7 +120,7 @@ def test_a_name_or_a_note_is_never_markup(tmp_path: Path) -> None:
     assert "\\<script\\>2: not mended" in texts["README.md"] and "\\<script\\>alert(1)" in texts["changelog/1.md"]
 
 
-def test_a_mesh_is_a_ply_file_in_lps(subject: Subject, tmp_path: Path) -> None:
+def test_a_mesh_is_a_ply_file_in_lps(subject: Finished, tmp_path: Path) -> None:
     decide(subject, "3")
     export_release(subject, tmp_path / "release", frozenset({"meshes"}), workers=1)
     head, body = (tmp_path / "release" / "meshes" / "3" / "LV.ply").read_bytes().split(b"end_header\n", 1)
@@ -133,7 +134,7 @@ def test_a_mesh_is_a_ply_file_in_lps(subject: Subject, tmp_path: Path) -> None:
     assert (points["colour"] == (166, 12, 10)).all()
 
 
-def test_marked_cases_come_as_a_folder_and_go_back_corrected(subject: Subject, tmp_path: Path) -> None:
+def test_marked_cases_come_as_a_folder_and_go_back_corrected(subject: Finished, tmp_path: Path) -> None:
     decide(subject, "1", LV="manual")
     decide(subject, "2")
     plans = export_release(subject, tmp_path / "first", frozenset(), workers=1)
@@ -156,7 +157,7 @@ def test_marked_cases_come_as_a_folder_and_go_back_corrected(subject: Subject, t
     assert json.loads((tmp_path / "second/bids/sub-1/anat/sub-1_desc-mended_dseg.json").read_text()) == {"Manual": True}
 
 
-def test_a_corrected_label_map_is_taken_too_and_a_strange_one_is_told(subject: Subject, tmp_path: Path) -> None:
+def test_a_corrected_label_map_is_taken_too_and_a_strange_one_is_told(subject: Finished, tmp_path: Path) -> None:
     source = tmp_path / "labels" / "3.nii.gz"
     labels = subject.after(subject.cohort["3"]).labels.copy()
     labels[5, 5, 5] = 8
@@ -173,7 +174,7 @@ def test_a_corrected_label_map_is_taken_too_and_a_strange_one_is_told(subject: S
     assert plan.choices == {"LA": "keep", "LV": "keep", "RA": "keep", "RV": "keep", "LAA": "corrected"}
 
 
-def test_open_cases_can_be_taken_as_accepted_or_kept(subject: Subject, tmp_path: Path) -> None:
+def test_open_cases_can_be_taken_as_accepted_or_kept(subject: Finished, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="none of its 3 cases is decided"):
         export_release(subject, tmp_path / "none", frozenset(), workers=1)
     export_release(subject, tmp_path / "accept", frozenset(), "accept", workers=1)
@@ -183,7 +184,7 @@ def test_open_cases_can_be_taken_as_accepted_or_kept(subject: Subject, tmp_path:
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
 
 
-def test_a_decision_on_an_earlier_result_does_not_count(subject: Subject, tmp_path: Path) -> None:
+def test_a_decision_on_an_earlier_result_does_not_count(subject: Finished, tmp_path: Path) -> None:
     decide(subject, "3")
     labels = subject.after(subject.cohort["3"]).labels.copy()
     labels[6, 6, 6] = 3
@@ -192,7 +193,7 @@ def test_a_decision_on_an_earlier_result_does_not_count(subject: Subject, tmp_pa
     assert "not decided" in plan_release(subject, decisions_of(subject)).left_out["3"]
 
 
-def test_one_broken_case_does_not_stop_the_others(subject: Subject, tmp_path: Path) -> None:
+def test_one_broken_case_does_not_stop_the_others(subject: Finished, tmp_path: Path) -> None:
     for case in ("1", "2", "3"):
         decide(subject, case)
     path = subject.mended_path(subject.cohort["2"])
@@ -204,7 +205,7 @@ def test_one_broken_case_does_not_stop_the_others(subject: Subject, tmp_path: Pa
     assert "- 2: " in (tmp_path / "release" / "README.md").read_text()
 
 
-def test_nothing_that_is_there_is_written_over(subject: Subject, tmp_path: Path) -> None:
+def test_nothing_that_is_there_is_written_over(subject: Finished, tmp_path: Path) -> None:
     decide(subject, "1")
     for to in (subject.run.out / "release", tmp_path / "labels" / "release", tmp_path / "images"):
         with pytest.raises(RunError, match="give another --to"):

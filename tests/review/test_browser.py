@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from heartmend.release import export_release
-from heartmend.review import Decisions, Subject
+from heartmend.reopen import Finished
+from heartmend.review import Decisions
 from support.browser import Server, launched, served
 from support.runs import finished_run
 
@@ -103,7 +104,7 @@ def test_a_review_by_keyboard_survives_a_kill_and_is_what_is_exported(browser: A
         page.wait_for_selector("#counts:has-text('3 of 3 decided')")
         assert wrong == [e for e in wrong if "ERR_CONNECTION_REFUSED" in e]
 
-    export_release(Subject.open(out), tmp_path / "release", frozenset(), workers=1)
+    export_release(Finished.open(out), tmp_path / "release", frozenset(), workers=1)
     maps = {
         (where, n): np.asarray(nib.load(tmp_path / folder / f"{n}.nii.gz").dataobj)
         for where, folder in (("came", "labels"), ("mended", "out/labels"), ("released", "release/labels"))

@@ -6,7 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from heartmend.errors import ConfigError
-from heartmend.review import Access, Review, Subject, create_app, make_ready
+from heartmend.reopen import Finished
+from heartmend.review import Access, Review, create_app, make_ready
 from heartmend.review.guard import POLICY
 from support.runs import finished_run
 
@@ -16,15 +17,15 @@ LOCAL = "http://127.0.0.1:8765"
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = finished_run(tmp_path_factory.mktemp("run"), images=True)
-    assert [error for _, _, error in make_ready(Subject.open(out), workers=1)] == [None] * 3
+    assert [error for _, _, error in make_ready(Finished.open(out), workers=1)] == [None] * 3
     return out
 
 
 @pytest.fixture
 def review(run_folder: Path) -> Review:
-    found = Review(Subject.open(run_folder), "Anna")
+    found = Review(Finished.open(run_folder), "Anna")
     found.decisions.path.unlink()
-    return Review(Subject.open(run_folder), "Anna")
+    return Review(Finished.open(run_folder), "Anna")
 
 
 @pytest.fixture

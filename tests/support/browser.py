@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from heartmend.review import Review, Subject, create_app, make_ready
+from heartmend.reopen import Finished
+from heartmend.review import Review, create_app, make_ready
 from heartmend.review.serve import bound
 
 FLAGS = [
@@ -52,7 +53,7 @@ def launched() -> Iterator[Any]:
 @contextmanager
 def served(out: Path) -> Iterator[str]:
     """The review of a run from a thread of this process; gives its address."""
-    subject = Subject.open(out)
+    subject = Finished.open(out)
     assert all(error is None for _, _, error in make_ready(subject, workers=1))
     listener, access = bound("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(Review(subject, "Anna"), access), log_level="error"))

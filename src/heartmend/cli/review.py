@@ -14,7 +14,7 @@ from heartmend.errors import ConfigError, HeartmendError
 
 if TYPE_CHECKING:
     from heartmend.release import Layout, Undecided
-    from heartmend.review import Subject
+    from heartmend.reopen import Finished
 
 MovedLabels = Annotated[Optional[Path], typer.Option("--labels", help="Where the label maps lie now, if moved.")]  # noqa: UP045  (typer)
 MovedImages = Annotated[Optional[Path], typer.Option("--images", help="Folder of the CTs, if not that of the run.")]  # noqa: UP045
@@ -120,11 +120,12 @@ def import_(
         raise typer.Exit(SOME_REFUSED)
 
 
-def _ready(run_folder: Path, labels: Path | None, images: Path | None, workers: int) -> Subject:
+def _ready(run_folder: Path, labels: Path | None, images: Path | None, workers: int) -> Finished:
     """The run with every case ready for review; what cannot be made ready is told."""
-    from heartmend.review import Subject, make_ready
+    from heartmend.reopen import Finished
+    from heartmend.review import make_ready
 
-    subject = Subject.open(run_folder, labels, images)
+    subject = Finished.open(run_folder, labels, images)
     failed = {}
     with progress_bar() as bar:
         task = bar.add_task("review", total=len(subject.cohort), note="making cases ready")

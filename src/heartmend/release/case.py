@@ -18,8 +18,8 @@ from heartmend.release.compose import Plan, compose
 from heartmend.release.layout import Layout, Names
 from heartmend.release.mesh import write_mesh
 from heartmend.release.segments import write_segments
-from heartmend.review import Subject
-from heartmend.review.subject import VERB
+from heartmend.reopen import Finished
+from heartmend.review.decisions import VERB
 from heartmend.space import Grid
 from heartmend.types import Labels, Mask
 
@@ -33,7 +33,7 @@ class Composed:
     kept: Mask | None
 
 
-def composed(subject: Subject, plan: Plan) -> Composed:
+def composed(subject: Finished, plan: Plan) -> Composed:
     """Put the case's label map together. RunError when a corrected map is wanted and not there."""
     before, after = subject.before(plan.case), subject.after(plan.case)
     corrected = None
@@ -46,12 +46,12 @@ def composed(subject: Subject, plan: Plan) -> Composed:
     return Composed(labels, before.grid, before.kept)
 
 
-def corrected_path(subject: Subject, case: Case) -> Path:
+def corrected_path(subject: Finished, case: Case) -> Path:
     """Where a run keeps the hand-corrected map of a case."""
     return subject.run.case_path(VERB, case.id, ".corrected.nii.gz")
 
 
-def write_case(subject: Subject, plan: Plan, layouts: frozenset[Layout], names: Names, images: bool, to: Path) -> None:
+def write_case(subject: Finished, plan: Plan, layouts: frozenset[Layout], names: Names, images: bool, to: Path) -> None:
     """Write a released case into the folder `to`."""
     case, anatomy = plan.case, subject.anatomy
     put = composed(subject, plan)
@@ -80,7 +80,7 @@ def write_case(subject: Subject, plan: Plan, layouts: frozenset[Layout], names: 
     write_text(to / "changelog" / f"{case.id}.md", case_changelog(plan, volumes))
 
 
-def write_manual(subject: Subject, plan: Plan, to: Path) -> None:
+def write_manual(subject: Finished, plan: Plan, to: Path) -> None:
     """Write the folder from which a person corrects a case in 3D Slicer: segments, CT, what to do."""
     put = composed(subject, plan)
     folder = to / "manual" / plan.case.id
@@ -90,7 +90,7 @@ def write_manual(subject: Subject, plan: Plan, to: Path) -> None:
     write_text(folder / "README.md", manual_note(plan))
 
 
-def write_image(subject: Subject, case: Case, grid: Grid, path: Path) -> None:
+def write_image(subject: Finished, case: Case, grid: Grid, path: Path) -> None:
     """Write the case's CT on the grid of its label map: the file itself where it lies on that grid.
 
     HU, whole numbers; without a CT nothing is written.

@@ -15,7 +15,8 @@ from heartmend.release.case import composed, corrected_path
 from heartmend.release.compose import Plan
 from heartmend.release.plan import plan_release
 from heartmend.release.segments import is_segmentation, read_segments
-from heartmend.review import Decisions, Subject, Wish, decisions_of
+from heartmend.reopen import Finished
+from heartmend.review import Decisions, Wish, decisions_of
 from heartmend.space import Grid
 from heartmend.types import Labels
 
@@ -31,7 +32,7 @@ class Taken:
 
 
 def import_corrected(
-    subject: Subject, folder: Path, who: str, progress: Callable[[int, int, str], None] | None = None
+    subject: Finished, folder: Path, who: str, progress: Callable[[int, int, str], None] | None = None
 ) -> Iterator[Taken]:
     """Take the corrected maps of a folder, or of the folders in it, into the run; yields what came of each file.
 
@@ -65,7 +66,7 @@ def import_corrected(
         yield taken
 
 
-def _take(subject: Subject, plan: Plan, path: Path, who: str, decisions: Decisions) -> tuple[str, ...]:
+def _take(subject: Finished, plan: Plan, path: Path, who: str, decisions: Decisions) -> tuple[str, ...]:
     handed_out = composed(subject, plan)
     labels = _read(subject, plan.case, path, handed_out.grid)
     drawn = labels != handed_out.labels
@@ -86,7 +87,7 @@ def _take(subject: Subject, plan: Plan, path: Path, who: str, decisions: Decisio
     return tuple(wanted)
 
 
-def _read(subject: Subject, case: Case, path: Path, grid: Grid) -> Labels:
+def _read(subject: Finished, case: Case, path: Path, grid: Grid) -> Labels:
     if path.name.lower().endswith(".nrrd") and is_segmentation(path):
         return read_segments(path, grid, subject.anatomy)
     found = read_labels(path, subject.anatomy, "error", subject.cohort.file_ids)

@@ -15,14 +15,15 @@ from heartmend.release.compose import Plan
 from heartmend.release.layout import Layout, Names, write_layouts
 from heartmend.release.plan import Plans, Undecided, plan_release
 from heartmend.release.readme import release_readme
-from heartmend.review import Subject, decisions_of, decisions_to_csv
+from heartmend.reopen import Finished
+from heartmend.review import decisions_of, decisions_to_csv
 from heartmend.review.decisions import now
 from heartmend.stages.workers import each
 
 
 @dataclass(frozen=True)
 class _Job:
-    subject: Subject
+    subject: Finished
     plan: Plan
     layouts: frozenset[Layout]
     names: Names
@@ -31,7 +32,7 @@ class _Job:
 
 
 def export_release(
-    subject: Subject, to: Path, layouts: frozenset[Layout], undecided: Undecided = "leave-out", images: bool = False,
+    subject: Finished, to: Path, layouts: frozenset[Layout], undecided: Undecided = "leave-out", images: bool = False,
     workers: int = 0, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plans:  # fmt: skip
     """Write the data set of a run by its decisions into the folder `to`, which is not there yet or empty.
@@ -78,7 +79,7 @@ def export_release(
     return plans
 
 
-def _refuse(subject: Subject, to: Path) -> None:
+def _refuse(subject: Finished, to: Path) -> None:
     target = to.resolve()
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunError(f"{to}: is there already; give another --to")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from heartmend.release.compose import Plan
-from heartmend.review import Choice, Decision, Decisions, Subject, read_digest
-from heartmend.review.subject import VERB
+from heartmend.reopen import Finished
+from heartmend.review import Choice, Decision, Decisions, read_digest
+from heartmend.review.decisions import VERB
 
 Undecided = Literal["leave-out", "accept", "keep"]
 UNDECIDED: tuple[Undecided, ...] = get_args(Undecided)
@@ -22,7 +23,7 @@ class Plans:
     left_out: dict[str, str]
 
 
-def plan_release(subject: Subject, decisions: Decisions, undecided: Undecided = "leave-out") -> Plans:
+def plan_release(subject: Finished, decisions: Decisions, undecided: Undecided = "leave-out") -> Plans:
     """What is to become of every case of a run. `undecided`: what to do where nobody decided."""
     by_case: dict[str, list[Decision]] = {}
     for d in decisions.current():

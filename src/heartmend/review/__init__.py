@@ -8,7 +8,6 @@ from heartmend.review.digest import Digest, StructureDigest, most_doubtful_first
 from heartmend.review.guard import Access
 from heartmend.review.ready import make_ready, read_digest
 from heartmend.review.server import Review, create_app, decisions_of
-from heartmend.review.subject import Subject
 from heartmend.review.surfaces import surface
 from heartmend.review.table import decisions_to_csv, take_csv
 
@@ -21,7 +20,6 @@ __all__ = [
     "Digest",
     "Review",
     "StructureDigest",
-    "Subject",
     "Wish",
     "create_app",
     "decisions_of",

@@ -20,6 +20,8 @@ Choice = Literal["accept", "keep", "manual", "corrected", "open"]
 """Take the mended one, keep the original, correct it by hand, taken from a hand-corrected map, or not decided (any
 more)."""
 CHOICES: tuple[str, ...] = get_args(Choice)
+VERB = "review"
+"""The folder of the run that holds decisions and what the page shows."""
 NOTE_LENGTH, WHO_LENGTH = 2000, 80
 
 _SCHEMA = """

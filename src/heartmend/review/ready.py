@@ -11,8 +11,9 @@ from heartmend.data import Case, fingerprint
 from heartmend.data.volume import read_template
 from heartmend.errors import BadInputError
 from heartmend.files import write_bytes, write_json
+from heartmend.reopen import Finished
+from heartmend.review.decisions import VERB
 from heartmend.review.digest import Digest, digest
-from heartmend.review.subject import VERB, Subject
 from heartmend.review.view import Window, image_file, packed_maps, packed_surfaces
 from heartmend.stages.workers import Outcome, each
 
@@ -22,12 +23,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class _Job:
-    subject: Subject
+    subject: Finished
     case: Case
     mark: str
 
 
-def make_ready(subject: Subject, workers: int = 0) -> Iterator[Outcome[Case, None]]:
+def make_ready(subject: Finished, workers: int = 0) -> Iterator[Outcome[Case, None]]:
     """Make every case ready that is not so yet; yields each with its error, if any."""
     jobs = []
     for case in subject:
@@ -40,12 +41,12 @@ def make_ready(subject: Subject, workers: int = 0) -> Iterator[Outcome[Case, Non
         yield job.case, None, error
 
 
-def read_digest(subject: Subject, case: Case) -> Digest:
+def read_digest(subject: Finished, case: Case) -> Digest:
     """The digest of a case that is ready."""
     return Digest.from_json(subject.run.case_path(VERB, case.id, ".json").read_text(encoding="utf-8"))
 
 
-def read_image(subject: Subject, case: Case) -> bytes:
+def read_image(subject: Finished, case: Case) -> bytes:
     """The shown part of a case's CT as a NIfTI file; read anew each time, because it is large."""
     shown = read_digest(subject, case).grid
     if case.image_path is None:

@@ -21,11 +21,11 @@ from heartmend import __version__
 from heartmend.data import Case
 from heartmend.errors import BadInputError
 from heartmend.pictures.planes import ADDED, REMOVED, RENAMED
-from heartmend.review.decisions import NOTE_LENGTH, WHO_LENGTH, ConflictError, Decision, Decisions, Wish
+from heartmend.reopen import Finished
+from heartmend.review.decisions import NOTE_LENGTH, VERB, WHO_LENGTH, ConflictError, Decision, Decisions, Wish
 from heartmend.review.digest import Digest, most_doubtful_first
 from heartmend.review.guard import Access, Guard
 from heartmend.review.ready import read_digest, read_image
-from heartmend.review.subject import VERB, Subject
 from heartmend.review.table import decisions_to_csv, take_csv
 
 DATA_BASE = "decisions.sqlite"
@@ -51,7 +51,7 @@ class _Act(BaseModel):
     entries: Annotated[list[_Entry], Field(max_length=300)] = []
 
 
-def decisions_of(subject: Subject) -> Decisions:
+def decisions_of(subject: Finished) -> Decisions:
     """The data base of a run's decisions."""
     return Decisions(subject.run.folder(VERB) / DATA_BASE)
 
@@ -59,7 +59,7 @@ def decisions_of(subject: Subject) -> Decisions:
 class Review:
     """The cases that the page goes through. Whatever the page names is looked up here, never in the file system."""
 
-    def __init__(self, subject: Subject, reviewer: str = "") -> None:
+    def __init__(self, subject: Finished, reviewer: str = "") -> None:
         self.subject, self.reviewer = subject, reviewer
         self.decisions = decisions_of(subject)
         ready = [c for c in subject if subject.run.case_path(VERB, c.id, ".json").is_file()]

@@ -193,9 +193,10 @@ def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: Prepared, heads: d
 
 @torch.no_grad()
 def lattice_logits(shape: Shape, code: dict[str, torch.Tensor], side: int, slab: int = 16) -> np.ndarray:
-    """Logits (head, side, side, side) of one case over the whole unit frame, slab by slab."""
+    """Logits (head, side, side, side) of one case over the whole unit frame, slab by slab where that is the same."""
     axis = cell_centres(side, next(iter(code.values())).device)
-    return np.concatenate([shape.on_lattice((x, axis, axis), code).cpu().numpy() for x in axis.split(slab)], axis=1)
+    slabs = axis.split(slab if shape.pointwise else side)
+    return np.concatenate([shape.on_lattice((x, axis, axis), code).cpu().numpy() for x in slabs], axis=1)
 
 
 class _Keeper:

@@ -92,7 +92,7 @@ def _trained(
         optimiser.step()
         rates.step()
         if told is not None and (step % 50 == 0 or step == settings.steps):
-            told(fold, step, float(loss))
+            told(fold, step, float(loss.detach()))
     return net.eval()
 
 

@@ -118,7 +118,7 @@ def scored(truth: Masks, found: Masks) -> Scores:
     for true, mended in zip(truth, found, strict=True):
         as_labels = (mended.astype(np.uint8), mended.astype(np.uint8), VOXEL_MM, anatomy, true.astype(np.uint8))
         values = next(row.values for row in evaluate_case(*as_labels, metrics=metrics) if row.labels == "b")
-        rows.append([100 * values["dice"], 100 * values["nsd_1mm"]])
+        rows.append([100 * values.get(key, 0.0) for key in ("dice", "nsd_1mm")])
     dsc, nsd = np.mean(rows, axis=0)
     return float(dsc), float(nsd)
 

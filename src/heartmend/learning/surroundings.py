@@ -34,8 +34,9 @@ THRESHOLDS = np.linspace(-2.0, 1.0, 31)
 HELD_OUT = 10
 """Every so many-th case is kept out, to choose the threshold on."""
 
-HARDER = (1.1, 1.7)
-"""Copies are spoiled so many times as hard as the labels are: what is left of their own faults must be outvoted."""
+HARDER, AS_HARD = np.array([1.1, 1.7]), np.array([1.0, 1.0])
+"""Copies to learn from are spoiled so many times as hard as the labels are: what is left of the labels' own faults must
+be outvoted."""
 
 Progress = Callable[[int, float], None]
 """Told now and then the step and the loss."""
@@ -126,7 +127,7 @@ def learn(
     The truth is not known; so the masks are spoiled once more, harder than they were, and the network is asked for
     what they were before. What it learns to take away it then takes away from the masks as they came: their own faults
     are like those added, and fewer. In the next round the masks mended so far are spoiled, and less is learned from
-    faults. The threshold is the one with the best Dice on cases that were kept out.
+    faults. The threshold is the one with the best Dice on cases that were kept out, spoiled just as hard as labels are.
     """
     shapes, judge = list(masks), None
     strength = strength_of(masks, np.random.default_rng(seed))
@@ -134,7 +135,6 @@ def learn(
         rng = np.random.default_rng([seed, round])
         if judge is not None:
             shapes = [judge.mended(mask) for mask in masks]
-
         judge = _round(shapes, strength, settings, rng, progress, round * settings.steps_of_round)
     assert judge is not None
     return judge
@@ -149,18 +149,20 @@ def _round(
     kept_out = range(0, len(shapes), HELD_OUT) if len(shapes) > HELD_OUT else range(len(shapes))
     learnt = [at for at in range(len(shapes)) if at not in kept_out] or list(kept_out)
     net = new_net()
-    _fit(net, *_examples([shapes[at] for at in learnt], strength, each, rng), settings, progress, before)
-    seen, inside = _examples([shapes[at] for at in kept_out], strength, each, rng)
+    _fit(net, *_examples([shapes[at] for at in learnt], strength * HARDER, each, rng), settings, progress, before)
+    seen, inside = _examples([shapes[at] for at in kept_out], strength * AS_HARD, each, rng)
     with torch.no_grad():
         logits = torch.cat([net(part.float())[:, 0] for part in seen.split(8192)]).numpy()
     return Judge(net.eval(), best_threshold(logits, inside.numpy() > 0))
 
 
-def _examples(shapes: Sequence[Mask], strength: float, each: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _examples(
+    shapes: Sequence[Mask], strengths: npt.NDArray[np.float64], each: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Windows about doubtful voxels of spoiled copies, and whether the voxels were inside before."""
     seen, inside = [], []
     for shape in shapes:
-        worse = spoiled(shape, strength * rng.uniform(*HARDER), rng)
+        worse = spoiled(shape, float(rng.uniform(*strengths)), rng)
         places = np.argwhere(doubtful(worse))
         places = places[rng.permutation(len(places))[:each]]
         seen.append(windows(worse, places))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The experiment of the NeAR paper (Yang et al., MICCAI 2022, section 3.2) on real adrenal shapes: spoil, mend, score.
 
-usage: adrenal.py SHAPES [--trials 5] [--count 100] [--epochs 60] [--look 10] [--lattice 32]
+usage: adrenal.py SHAPES [--trials 5] [--count 100] [--epochs 60] [--look 20] [--lattice 32]
        [--unet-steps 400] [--arms classics,near,heartmend] [--appearance]
 
 SHAPES is adrenalmnist3d_64.npz of MedMNIST v2 (its train and val shapes are used). In each trial so many shapes are
@@ -158,7 +158,7 @@ def main() -> None:
     ask.add_argument("--first", type=int, default=0, help="number of the first trial")
     ask.add_argument("--count", type=int, default=100)
     ask.add_argument("--epochs", type=int, default=60)
-    ask.add_argument("--look", type=int, default=10)
+    ask.add_argument("--look", type=int, default=20)
     ask.add_argument("--lattice", type=int, default=32)
     ask.add_argument("--unet-steps", type=int, default=400)
     ask.add_argument("--arms", type=lambda text: text.split(","), default=["classics", "near", "heartmend"])

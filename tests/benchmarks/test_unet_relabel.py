@@ -12,7 +12,7 @@ from unet_relabel import UNetSettings, relabel, relabel_cohort
 
 from support.hearts import small_heart
 
-SMALL = UNetSettings(steps=100, patch=16, channels=(8, 16), rate=1e-2)
+SMALL = UNetSettings(steps=50, patch=32, channels=(8, 16), rate=1e-2)
 
 
 def pair(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

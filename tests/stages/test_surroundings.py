@@ -16,7 +16,7 @@ from support.hearts import prepared
 from support.sheets import sheet
 
 IDS = ["a", "b", "c", "d"]
-SETTINGS = SurroundingsSettings(rounds=1, examples=8000, passes=2)
+SETTINGS = SurroundingsSettings(rounds=1, examples=10_000, passes=5)
 
 
 def labels_of(seed: int) -> np.ndarray:

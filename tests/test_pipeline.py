@@ -17,9 +17,11 @@ from heartmend.anatomy import load_anatomy
 from heartmend.config import Config, load_config
 from heartmend.data import read_labels
 from heartmend.errors import ConfigError, RunError
+from heartmend.learning.spoiling import spoiled
 from heartmend.pipeline import Request, Watcher, resolve_device, run
 from heartmend.space import Roi
-from support.cohorts import small_map, write_cohort
+from support.cohorts import CONFIG, small_map, write_cohort
+from support.sheets import sheet
 
 
 class Listener(Watcher):
@@ -180,6 +182,23 @@ def test_one_bad_file_never_stops_the_others(again: Path) -> None:
     assert "4.nii.gz" in result.refused["4"]
     assert json.loads((again / "out" / "run" / "refused.json").read_text()) == result.refused
     assert len(list((again / "out" / "labels").iterdir())) == 3
+
+
+def test_what_has_no_shape_in_common_is_mended_without_a_template(tmp_path: Path) -> None:
+    """Sheets of which no two are alike, as adrenal glands: nearer to the truth, and the template's fit is not asked."""
+    (tmp_path / "small.toml").write_text(CONFIG + "[fit.surroundings]\nrounds = 1\nexamples = 12000\n")
+    (tmp_path / "labels").mkdir()
+    for seed in range(5):
+        worse = spoiled(sheet(seed), 0.7, np.random.default_rng(seed)).astype(np.uint8)
+        nib.save(nib.Nifti1Image(worse, np.eye(4)), tmp_path / "labels" / f"{seed}.nii.gz")
+    listener = Listener()
+    mend(tmp_path, "out", listener, anatomy="adrenal", until="fuse")
+    assert listener.steps.keys() == {"prepare", "surroundings", "refine", "fuse"}
+    wrong = np.zeros(2)
+    for seed in range(5):
+        for at, folder in enumerate(("labels", "out/labels")):
+            wrong[at] += ((values(tmp_path / folder / f"{seed}.nii.gz") > 0) != sheet(seed)).sum()
+    assert wrong[1] < 0.95 * wrong[0]
 
 
 def test_when_no_file_can_be_used_it_is_an_error(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from heartmend.errors import ConfigError, HeartmendError, OutputError, RunError
 from heartmend.learning.loop import Step
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse_cohort
-from heartmend.stages.handover import heads_of, warnings_of
+from heartmend.stages.handover import by_surroundings, heads_of, warnings_of
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import refine
+from heartmend.stages.surroundings import learn_surroundings
 from heartmend.stages.unify import unify
 from heartmend.stages.workers import cores, keep_memory
 
@@ -162,19 +163,30 @@ def _mend(
     ready = _left(cohort, refused)
     tubes = ("tube",) if config.fuse.mend_tubes else ()
     heads = heads_of(cohort.anatomy, structures, without=tubes)
-    model = None
-    if heads:
+    singular = by_surroundings(cohort.anatomy, heads)
+    shared = {name: id for name, id in heads.items() if name not in singular}
+    model = around = None
+    torch.set_num_threads(cores())
+    if shared:
         watcher.verb("fit", sum(phase.steps for phase in config.fit.phases_for(len(ready))))
-        torch.set_num_threads(cores())
         model = fit(
-            folder, ready, heads, config.fit,
+            folder, ready, shared, config.fit,
             seed=config.seed, device=device, workers=request.workers, progress=_fit_progress(watcher),
+        )  # fmt: skip
+    if singular:
+        watcher.verb("surroundings", config.fit.surroundings.steps * len(singular))
+        around = learn_surroundings(
+            folder, ready, singular, config.fit.surroundings,
+            seed=config.seed, progress=lambda step, loss: watcher.advanced(step, f"loss {loss:.3f}"),
         )  # fmt: skip
     if request.until == "fit":
         return
     watcher.verb("refine", len(ready))
     _collected(
-        ((id, error) for id, _, error in refine(folder, model, ready, heads, config.refine, request.workers)),
+        (
+            (id, error)
+            for id, _, error in refine(folder, model, ready, heads, config.refine, request.workers, around=around)
+        ),
         refused, watcher,
     )  # fmt: skip
     if request.until == "refine":

@@ -14,6 +14,7 @@ SMALL = {
     "template": {"side": 12, "controls": 6},
     "decoder": {"code_size": 8},
     "unified": {"template": TEMPLATE, "side": 6, "channels": 3, "width": 8},
+    "near": {"code_size": 16, "image_side": 5},
 }
 ROUNDING = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -52,11 +53,14 @@ def test_a_logit_for_each_case_point_and_head(fitted: tuple[Shape, CodeBook], po
 
 
 def test_pointwise(fitted: tuple[Shape, CodeBook], points: torch.Tensor) -> None:
-    """Alone, in another order, in chunks, with other points: the same answer to rounding."""
+    """Alone, in another order, in chunks, with other points: the same answer to rounding. Or it says that it is not."""
     shape, codes = fitted
     code = codes.of("abc")
     whole = shape(points, code)
     alone = shape(points[:, 17:18], code)
+    if not shape.pointwise:
+        assert not torch.allclose(alone, whole[:, 17:18], atol=1e-2)
+        return
     torch.testing.assert_close(alone, whole[:, 17:18], **ROUNDING)
     order = torch.randperm(50, generator=torch.Generator().manual_seed(7))
     torch.testing.assert_close(shape(points[:, order], code), whole[:, order], **ROUNDING)
@@ -88,8 +92,8 @@ def test_a_lattice_is_its_points(fitted: tuple[Shape, CodeBook]) -> None:
     axes = (torch.linspace(-0.9, 0.8, 5), torch.linspace(0.7, -0.5, 4), torch.linspace(-1, 1, 3))
     lattice = shape.on_lattice(axes, code)
     assert lattice.shape == (len(HEADS), 5, 4, 3)
-    point = torch.tensor([[[axes[0][1], axes[1][3], axes[2][2]]]])
-    torch.testing.assert_close(lattice[:, 1, 3, 2], shape(point, code)[0, 0], **ROUNDING)
+    every = torch.cartesian_prod(*axes)[None]
+    torch.testing.assert_close(lattice.flatten(1), shape(every, code)[0].T, **ROUNDING)
     small = render(shape, code, tuple(axis.numpy() for axis in axes), (64, 64, 64))
     torch.testing.assert_close(torch.from_numpy(small), lattice, **ROUNDING)
 
@@ -113,6 +117,17 @@ def test_new_codes_depend_on_their_seed_alone(kind: str) -> None:
 def test_an_unknown_kind_is_told_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="no shape is called 'blob'; there are template, decoder"):
         make_shape("blob", {})
+
+
+def test_a_shape_that_is_not_pointwise_is_rendered_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the chunks are that other shapes are asked in."""
+    shape = make_shape("near", {"heads": HEADS, "code_size": 16})
+    code = shape.new_codes(1, seed=2)
+    axis = torch.linspace(-1, 1, 7)
+    whole = shape.on_lattice((axis, axis, axis), code).detach()
+    monkeypatch.setattr("heartmend.shapes.render.CHUNK", 10)
+    rendered = render(shape, code, (axis.numpy(),) * 3, (64, 64, 64))
+    torch.testing.assert_close(torch.from_numpy(rendered), whole)
 
 
 def ball(side: int = 24, radius_mm: float = 18.0, size_mm: float = 64.0) -> tuple[Shape, CodeBook]:

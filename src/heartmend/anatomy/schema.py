@@ -43,6 +43,9 @@ class Structure(_Table):
     """Red, green, blue, 0 to 255."""
     kind: Kind
     """`tube` is a tree of thin vessels that is mended along its centreline."""
+    mend_by: Literal["template", "surroundings"] = "template"
+    """What mends it, if it is no tube: one template bent to each case, or, where cases have no shape in common, a
+    network that judges each voxel by what the label shows about it."""
     pieces: Annotated[int, Field(strict=True, ge=1)] = 1
     """How many connected pieces (26 neighbours) a whole one has."""
     neighbours: tuple[str, ...] = ()

@@ -9,10 +9,11 @@ from heartmend.errors import ConfigError
 from heartmend.shapes.base import Codes, Shape
 from heartmend.shapes.codes import CodeBook
 from heartmend.shapes.decoder import DecoderShape
+from heartmend.shapes.near import NearShape
 from heartmend.shapes.template import TemplateShape
 from heartmend.shapes.unified import UnifiedShape
 
-SHAPES: dict[str, type[Shape]] = {shape.kind: shape for shape in (TemplateShape, DecoderShape, UnifiedShape)}
+SHAPES: dict[str, type[Shape]] = {shape.kind: shape for shape in (TemplateShape, DecoderShape, UnifiedShape, NearShape)}
 
 
 def make_shape(kind: str, settings: Mapping[str, Any]) -> Shape:
@@ -22,4 +23,6 @@ def make_shape(kind: str, settings: Mapping[str, Any]) -> Shape:
     return SHAPES[kind](**settings)
 
 
-__all__ = ["SHAPES", "CodeBook", "Codes", "DecoderShape", "Shape", "TemplateShape", "UnifiedShape", "make_shape"]
+__all__ = [
+    "SHAPES", "CodeBook", "Codes", "DecoderShape", "NearShape", "Shape", "TemplateShape", "UnifiedShape", "make_shape",
+]  # fmt: skip

@@ -24,8 +24,13 @@ def render(shape: Shape, code: Codes, axes: Axes, size_mm: tuple[float, float, f
     """Logits (head, nx, ny, nz) of one case on the lattice with the unit coordinates `axes`.
 
     Where every head is surely far from its surface the value is interpolated from every second point, and has the
-    sign that asking would give; elsewhere it is asked. Shapes whose logit is no distance are asked everywhere.
+    sign that asking would give; elsewhere it is asked. Shapes whose logit is no distance are asked everywhere, and
+    those that are not pointwise on the whole lattice at once.
     """
+    if not shape.pointwise:
+        device = next(iter(code.values())).device
+        x, y, z = (torch.from_numpy(axis).to(device) for axis in axes)
+        return cast("npt.NDArray[np.float32]", shape.on_lattice((x, y, z), code).cpu().numpy())
     full = tuple(len(axis) for axis in axes)
     if not shape.is_distance or min(full) < 4 * STRIDE:
         return _asked(shape, code, _lattice(axes)).T.reshape(-1, *full)

@@ -27,6 +27,7 @@ from heartmend.learning.checkpoint import load_fit, read_metadata, save_fit, sav
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
+from heartmend.learning.surroundings import SurroundingsSettings
 from heartmend.learning.targets import Target, make_target
 from heartmend.shapes import CodeBook, DecoderShape, Shape
 from heartmend.shapes.tables import cell_centres
@@ -70,6 +71,8 @@ class FitSettings(BaseModel):
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Passes over all cases; then a phase's steps are only its share of them."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+    surroundings: SurroundingsSettings = SurroundingsSettings()
+    """For structures that are mended by their surroundings and have no part in the shape."""
 
     def phases_for(self, cases: int) -> tuple[Phase, ...]:
         """The phases for so many cases."""
@@ -102,7 +105,7 @@ def fit(
     folder = run.folder(VERB)
     model = folder / MODEL_FILE
     stamp = fingerprint(
-        settings.model_dump(exclude={"checkpoint_seconds"}), heads, seed, case_ids,
+        settings.model_dump(exclude={"checkpoint_seconds", "surroundings"}), heads, seed, case_ids,
         *(run.case_path(PREPARED, id, ".npz") for id in case_ids),
     )  # fmt: skip
     if run.is_done(VERB, None, stamp):
@@ -193,9 +196,10 @@ def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: Prepared, heads: d
 
 @torch.no_grad()
 def lattice_logits(shape: Shape, code: dict[str, torch.Tensor], side: int, slab: int = 16) -> np.ndarray:
-    """Logits (head, side, side, side) of one case over the whole unit frame, slab by slab."""
+    """Logits (head, side, side, side) of one case over the whole unit frame, slab by slab where that is the same."""
     axis = cell_centres(side, next(iter(code.values())).device)
-    return np.concatenate([shape.on_lattice((x, axis, axis), code).cpu().numpy() for x in axis.split(slab)], axis=1)
+    slabs = axis.split(slab if shape.pointwise else side)
+    return np.concatenate([shape.on_lattice((x, axis, axis), code).cpu().numpy() for x in slabs], axis=1)
 
 
 class _Keeper:

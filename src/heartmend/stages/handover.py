@@ -131,3 +131,8 @@ def heads_of(anatomy: Anatomy, structures: tuple[str, ...] = (), without: tuple[
     """Names and ids, in the anatomy's order, of the structures asked for (all if none is), without some kinds."""
     chosen = [anatomy.by_name(name) for name in structures] or list(anatomy.structures)
     return {s.name: s.id for s in anatomy.structures if s in chosen and s.kind not in without}
+
+
+def by_surroundings(anatomy: Anatomy, heads: dict[str, int]) -> dict[str, int]:
+    """Those of the heads that the template has no part in."""
+    return {name: id for name, id in heads.items() if anatomy.by_name(name).mend_by == "surroundings"}

@@ -14,6 +14,7 @@ from heartmend.anatomy import Anatomy
 from heartmend.data import Run, fingerprint, read_json, write_json, write_volume
 from heartmend.errors import ConfigError, RunError
 from heartmend.learning.checkpoint import load_model
+from heartmend.learning.judges import Judges, load_judges
 from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
 from heartmend.learning.trust import least_roughness_mm2, weigh
 from heartmend.rules import fuse
@@ -111,7 +112,8 @@ def write_render(run: Run, case_id: str, path: Path, resolution: int, probabilit
 @dataclass(frozen=True, eq=False)
 class _Job:
     run_out: Path
-    model: Path
+    model: Path | None
+    around: Path | None
     case_id: str
     heads: dict[str, int]
     settings: RefineSettings
@@ -120,6 +122,7 @@ class _Job:
 
 
 _MODELS: dict[Path, tuple[Shape, CodeBook]] = {}
+_JUDGES: dict[Path, Judges] = {}
 """One model in each process, read once."""
 
 
@@ -131,35 +134,48 @@ def refine(
     settings: RefineSettings,
     workers: int = 0,
     least: dict[str, float] | None = None,
+    around: Path | None = None,
 ) -> Iterator[Outcome[str, None]]:
     """Refine every case that is not refined yet with this model; yields each case id with its error, if any.
 
-    Without a model nothing is refined: then only thin vessels were asked for, which need none. least: how rough (mm²)
-    the cleanest labels are, by structure, where that is known from other cases than these.
+    around: what was learned of structures that are mended by their surroundings. Without it and without a model
+    nothing is refined: then only thin vessels were asked for, which need neither. least: how rough (mm²) the cleanest
+    labels are, by structure, where that is known from other cases than these.
     """
-    if model is None:
+    if model is None and around is None:
         yield from ((case_id, None, None) for case_id in case_ids)
         return
     _MODELS.clear()
+    _JUDGES.clear()
     if least is None:
         least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(run, case_ids).items()}
     jobs = []
     for case_id in case_ids:
-        stamp = fingerprint(model, run.case_path(PREPARED, case_id, ".npz"), settings, heads, least)
+        learned = [path for path in (model, around) if path is not None]
+        stamp = fingerprint(*learned, run.case_path(PREPARED, case_id, ".npz"), settings, heads, least)
         if run.is_done(VERB, case_id, stamp):
             yield case_id, None, None
         else:
-            jobs.append(_Job(run.out, model, case_id, heads, settings, least, stamp))
+            jobs.append(_Job(run.out, model, around, case_id, heads, settings, least, stamp))
     for job, _, error in each(_work, jobs, workers):
         yield job.case_id, None, error
 
 
 def _work(job: _Job) -> None:
-    if job.model not in _MODELS:
-        _MODELS[job.model] = load_model(job.model)
-    shape, codes = _MODELS[job.model]
     run = Run.at(job.run_out)
-    fields, votes = refine_case(shape, codes, Prepared.load(run, job.case_id), job.heads, job.settings, job.least)
+    case = Prepared.load(run, job.case_id)
+    fields: Fields = {}
+    votes: Votes = {}
+    if job.model is not None:
+        if job.model not in _MODELS:
+            _MODELS[job.model] = load_model(job.model)
+        fields, votes = refine_case(*_MODELS[job.model], case, job.heads, job.settings, job.least)
+    if job.around is not None:
+        if job.around not in _JUDGES:
+            _JUDGES[job.around] = load_judges(job.around)
+        judges, spacing_mm = _JUDGES[job.around], case.roi.grid.spacing_mm
+        for name in judges.of.keys() & job.heads.keys():
+            fields[name] = judges.field(name, case.source == job.heads[name], spacing_mm)
     run.forget(VERB, job.case_id)
     save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)
     write_json(run.case_path(VERB, job.case_id, ".json"), {"label_vote_mm": votes})

@@ -1,0 +1,57 @@
+"""What is learned of surroundings in a run folder, and what refine makes of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heartmend.data import Run
+from heartmend.learning.spoiling import spoiled
+from heartmend.learning.surroundings import SurroundingsSettings
+from heartmend.stages.handover import load_fields
+from heartmend.stages.refine import RefineSettings, refine
+from heartmend.stages.surroundings import learn_surroundings
+from support.hearts import prepared
+from support.sheets import sheet
+
+IDS = ["a", "b", "c", "d"]
+SETTINGS = SurroundingsSettings(rounds=1, examples=10_000, passes=5)
+
+
+def labels_of(seed: int) -> np.ndarray:
+    mask = spoiled(sheet(seed), 0.7, np.random.default_rng(seed))
+    return np.where(mask, 8, 0).astype(np.uint8)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    (tmp_path / "labels").mkdir()
+    with Run.open(tmp_path / "out", tmp_path / "labels") as run:
+        for seed, id in enumerate(IDS[:3]):
+            prepared(id, labels_of(seed)).save(run)
+        prepared("d", np.zeros((28, 28, 28), dtype=np.uint8)).save(run)
+        yield run
+
+
+def test_it_is_learned_once_and_refines_without_a_template(run: Run) -> None:
+    told = []
+    path = learn_surroundings(run, IDS, {"LAA": 8}, SETTINGS, progress=lambda step, loss: told.append(step))
+    written = path.stat().st_mtime_ns
+    assert learn_surroundings(run, IDS, {"LAA": 8}, SETTINGS) == path
+    assert path.stat().st_mtime_ns == written
+    assert told
+    outcomes = list(refine(run, None, IDS, {"LAA": 8}, RefineSettings(), workers=1, around=path))
+    assert [error for _, _, error in outcomes] == [None] * 4
+    for seed, id in enumerate(IDS[:3]):
+        mended = load_fields(run.case_path("refine", id, ".npz"))["LAA"] > 0
+        truth, label = sheet(seed), labels_of(seed) == 8
+        assert (mended != truth).sum() < (label != truth).sum()
+    absent = load_fields(run.case_path("refine", "d", ".npz"))["LAA"]
+    assert (absent < 0).all()
+
+
+def test_a_structure_that_no_case_shows_is_left_out(run: Run) -> None:
+    path = learn_surroundings(run, IDS, {"LAA": 8, "PV": 10}, SETTINGS)
+    list(refine(run, None, ["a"], {"LAA": 8, "PV": 10}, RefineSettings(), workers=1, around=path))
+    assert load_fields(run.case_path("refine", "a", ".npz")).keys() == {"LAA"}

@@ -1,5 +1,5 @@
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from heartmend.learning.schedule import Phase
 
@@ -26,7 +26,13 @@ def test_the_curriculum_goes_over_equal_parts() -> None:
     assert phase(steps=1, band_shares=(0.5, 0.3)).band_share(0) == 0.5
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"code_rate": 0}, {"warm_up": 1.0}, {"stepps": 3}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"code_rate": 0}, {"warm_up": 1.0}, {"penalty": -1.0}])
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         phase(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"stepps": 3}, {"steps": "many"}])
+def test_a_table_of_settings_is_held_to_the_same(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        TypeAdapter(Phase).validate_python({"steps": 100, "code_rate": 0.01, "shape_rate": 0.1} | wrong)

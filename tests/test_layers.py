@@ -23,6 +23,8 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
+# What the stages share and is no stage.
+SHARED = {"handover", "tubes", "workers", "cluster"}
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
@@ -49,7 +51,11 @@ def faults(path: Path, source: Path = SOURCE) -> list[str]:
             continue
         if own[0] == target[0] == "stages":
             # The package's front may name its stages; a stage names no other. What they share is no stage.
-            if own[1] != "__init__" and target[1:2] != own[1:2] and target[1] not in {"handover", "tubes", "workers"}:
+            if (
+                own[1] != "__init__"
+                and target[1:2] != own[1:2]
+                and target[1] not in {"handover", "tubes", "workers", "cluster"}
+            ):
                 found.append(f"stage {own[1]} imports {'.'.join(target)}")
         elif RANK[target[0]] >= RANK[own[0]]:
             found.append(f"{'.'.join(own)} imports {'.'.join(target)}")

@@ -18,6 +18,7 @@ from heartmend.data.out_folder import cannot_write
 from heartmend.errors import ConfigError, HeartmendError, OutputError, RunError
 from heartmend.learning.loop import Step
 from heartmend.learning.team import Team, gathered
+from heartmend.stages.cluster import scheduled
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse_cohort
 from heartmend.stages.handover import heads_of, warnings_of
@@ -67,6 +68,7 @@ class Request:
     device: str = "auto"
     devices: int = 1
     workers: int = 0
+    scheduler: str = ""
     until: Verb = "unify"
     resume: bool = True
 
@@ -81,7 +83,8 @@ def run(request: Request, config: Config, watcher: Watcher | None = None) -> Res
     keep_memory()
     with gathered(resolve_device(request.device), request.devices) as team:
         if team.leads:
-            return _run(request, config, team, watcher or Watcher())
+            with scheduled(request.scheduler, request.workers):
+                return _run(request, config, team, watcher or Watcher())
         team.follow()
         return Result(request.out, (), {}, leads=False)
 

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.distributed import is_torchelastic_launched
@@ -73,7 +74,7 @@ class Team:
         assert self._fabric is not None
         nothing: Any = None
         while (called := self._fabric.broadcast(nothing)) is not None:
-            self._do(*called, None)
+            self._do(called[0], called[1], None)
 
     def dismiss(self) -> None:
         """Let the others go, unless they were cut off in the middle of a work: then they wait for other words."""
@@ -132,13 +133,16 @@ def _begun_outside() -> tuple[int, int] | None:
     return None
 
 
+# It would tell of every process that begins.
+logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)
+
+
 def _fabric(device: str, devices: int, machines: int = 1, *, begun_outside: bool = False) -> Fabric:
     # A second to read, which a fit on one device is spared.
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     strategy = DDPStrategy(start_method="popen" if begun_outside else "spawn", timeout=PATIENCE)
     environment = None if begun_outside else LightningEnvironment()
     return Fabric(accelerator=device, devices=devices, num_nodes=machines, strategy=strategy, plugins=environment)
@@ -164,7 +168,8 @@ def _on_new_processes(fabric: Fabric, work: Work, job: Any, tell: Tell | None) -
     listener.start()
     try:
         with _own_environment():
-            return fabric.launch(cast("Callable[[Fabric], Any]", _work_on_rank), work, job, told)
+            # Fabric looks into arguments, for what is to be moved; in a partial it looks for nothing.
+            return fabric.launch(partial(_work_on_rank, work=work, job=job, told=told))
     except ProcessException as error:
         told.put(None)
         listener.join()

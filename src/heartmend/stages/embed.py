@@ -158,7 +158,7 @@ def place(
     workers: int = 0,
 ) -> Iterator[Outcome[str, Code]]:  # fmt: skip
     """Lay the model's template onto every prepared case; yields each case id with its code, or its error."""
-    jobs = [_Job(run.out, model, cohort, case, settings, seed) for case in cases]
+    jobs = [_Job(run.out, model, cohort.without_cases(), case, settings, seed) for case in cases]
     yield from ((job.case.id, code, error) for job, code, error in each(_place, jobs, workers))
 
 
@@ -167,7 +167,7 @@ def encode(
     workers: int = 0,
 ) -> Iterator[Outcome[str, Code]]:  # fmt: skip
     """The whole code of every mended case; yields each case id with it, or with its error."""
-    jobs = [_Job(run.out, model, cohort, case, settings, seed, start) for case, start in placed.items()]
+    jobs = [_Job(run.out, model, cohort.without_cases(), case, settings, seed, start) for case, start in placed.items()]
     yield from ((job.case.id, code, error) for job, code, error in each(_encode, jobs, workers))
 
 

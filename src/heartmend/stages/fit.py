@@ -172,7 +172,9 @@ def _target(wanted: _Wanted) -> Target:
 def _targets(run: Run, case_ids: Sequence[str], ids: tuple[int, ...], seed: int, workers: int) -> list[Target]:
     """The target of every case, in the order of `case_ids`."""
     made = dict[str, Target]()
-    for wanted, target, error in each(_target, [_Wanted(run.out, id, ids, seed) for id in case_ids], workers):
+    for wanted, target, error in each(
+        _target, [_Wanted(run.out, id, ids, seed) for id in case_ids], workers, nearby=True
+    ):
         if error is not None or target is None:
             raise FitError(f"case {wanted.case_id}: no target could be made of it: {error}") from error
         made[wanted.case_id] = target

@@ -155,10 +155,12 @@ def refine(
 
 
 def _work(job: _Job) -> None:
+    run = Run.at(job.run_out)
+    if run.is_done(VERB, job.case_id, job.mark):  # by a worker of a cluster that was lost since
+        return
     if job.model not in _MODELS:
         _MODELS[job.model] = load_model(job.model)
     shape, codes = _MODELS[job.model]
-    run = Run.at(job.run_out)
     fields, votes = refine_case(shape, codes, Prepared.load(run, job.case_id), job.heads, job.settings, job.least)
     run.forget(VERB, job.case_id)
     save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)

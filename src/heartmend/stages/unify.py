@@ -127,7 +127,7 @@ def unify(
     team = team or Team()
     team.refuse_more_than(len(cases))
     job = _Job(
-        run.out, replace(cohort, cases=()), tuple(cases), stage1, tuple(coarse_phases), settings, seed, workers, stamp
+        run.out, cohort.without_cases(), tuple(cases), stage1, tuple(coarse_phases), settings, seed, workers, stamp
     )
     absent = team.call(_fit, job, progress)
     shape, codes = load_model(folder / FITTED_FILE)
@@ -252,7 +252,7 @@ def _targets(run: Run, job: _Job, ids: tuple[int, ...], ranks: Ranks) -> list[Ta
     """The targets of this process's own cases."""
     made, own = dict[str, Target](), ranks.own(job.cases)
     jobs = [_Wanted(run.out, job.cohort, case, ids, job.settings.resolution, job.seed) for case in own]
-    for wanted, target, error in each(_target, jobs, max((job.workers or cores()) // ranks.count, 1)):
+    for wanted, target, error in each(_target, jobs, max((job.workers or cores()) // ranks.count, 1), nearby=True):
         if error is not None or target is None:
             raise FitError(f"case {wanted.case.id}: no target could be made of its fused map: {error}") from error
         made[wanted.case.id] = target

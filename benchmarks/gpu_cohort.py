@@ -220,9 +220,8 @@ def stage3(shape: Shape, codes: CodeBook, listing: Listing, size: Size, maps: Te
     book = with_details(whole, codes, listing, 0.35)
     sampler = JointSampler(listing, device, positives=1000 * max(size.cases_per_step // 32, 1))
     _wait(device)
-    say(
-        f"details opened: {time.perf_counter() - began:.1f} s, {(book.values['detail'] != 0).float().mean():.1%} of the nodes"
-    )
+    opened = float((book.values["detail"][:, :, 0] != 0).float().mean())
+    say(f"details opened: {time.perf_counter() - began:.1f} s, {opened:.1%} of the nodes")
     drawn = min(size.cases_per_step, size.cases)
     fit = Fit(
         whole, book, sampler, scaled(DETAILING, size.details, size.cases, drawn), cases_per_step=drawn,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -49,6 +49,11 @@ class Listing:
             present=torch.from_numpy(np.stack([t.present for t in targets])).to(device),
             sizes_mm=tuple(t.size_mm for t in targets),
         )
+
+    def of_heads(self, columns: Sequence[int]) -> Listing:
+        """The same points with some of the structures alone; the places are held once."""
+        picked = list(columns)
+        return replace(self, distances=self.distances[:, picked].contiguous(), present=self.present[:, picked])
 
     @property
     def device(self) -> torch.device:

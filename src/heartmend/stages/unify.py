@@ -23,6 +23,7 @@ from heartmend.learning.checkpoint import load_model, save_model
 from heartmend.learning.details import with_details
 from heartmend.learning.joint import JointSampler, shape_as_teacher
 from heartmend.learning.journal import Progress, Relay, checkpoint_files
+from heartmend.learning.listing import Listing
 from heartmend.learning.loop import Fit
 from heartmend.learning.points import PointSampler
 from heartmend.learning.ranks import Ranks
@@ -162,18 +163,19 @@ def _fit(ranks: Ranks, job: _Job, progress: Progress | None) -> dict[str, tuple[
     teach = {job.cohort.anatomy.by_name(name).name: weight for name, weight in settings.teach.items()}
     targets = _targets(run, job, tuple(heads.values()), ranks)
     outlines = ranks.of_all([target.outline for target in targets])
+    listing = Listing.of(targets, where)
+    del targets
     relay = Relay(run.folder(VERB), job.mark, settings.checkpoint_seconds, progress, ranks)
 
-    parts = [target.of_heads(columns) for target in targets]
     template, codes, first = _template(run, job, [outline.of_heads(columns) for outline in outlines], bulky, ranks)
     fitting = Fit(
-        template.to(where), codes.to(where), PointSampler(parts, where, job.seed, ranks),
+        template.to(where), codes.to(where), PointSampler(listing.of_heads(columns), where, job.seed, ranks),
         [*([] if first else job.coarse_phases), *settings.template_phases],
         cases_per_step=settings.cases_per_step, points=settings.points,
     )  # fmt: skip
     relay.go_on(fitting, TEMPLATE, 0, sum(phase.steps for phase in settings.phases))
     followed = fitting.total
-    del parts, fitting
+    del fitting
 
     torch.manual_seed(job.seed)
     shape = UnifiedShape(tuple(heads), template.settings(), settings.side, settings.channels, settings.width)
@@ -181,13 +183,12 @@ def _fit(ranks: Ranks, job: _Job, progress: Progress | None) -> dict[str, tuple[
     # Details make good what rounding took from the template.
     codes = rounded_template(shape, codes)
     shape, codes = shape.to(where), codes.to(where)
-    codes = with_details(shape, codes, targets, settings.error_mm, ranks)
+    codes = with_details(shape, codes, listing, settings.error_mm, ranks)
     sampler = JointSampler(
-        targets, where, job.seed, ranks, positives=settings.positives,
+        listing, where, job.seed, ranks, positives=settings.positives,
         teacher=shape_as_teacher(*first, columns, len(heads), where) if first and any(teach.values()) else None,
         teaching=[teach.get(name, 0.0) for name in heads],
     )  # fmt: skip
-    del targets
     fitting = Fit(
         shape, codes.to(where), sampler, settings.phases,
         cases_per_step=settings.cases_per_step, points=settings.points,

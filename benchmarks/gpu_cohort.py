@@ -29,7 +29,7 @@ from heartmend.learning.listing import Listing
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.maps import distances_mm, listing_of_maps
 from heartmend.learning.points import PointSampler
-from heartmend.learning.schedule import DETAILING, MENDING, Phase
+from heartmend.learning.schedule import DETAILING, MENDING, Phase, for_passes
 from heartmend.shapes import CodeBook, Shape, TemplateShape, UnifiedShape
 from heartmend.shapes.tables import cell_centres
 
@@ -158,12 +158,6 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     return times * 2 * n**3 / (time.perf_counter() - began)
 
 
-def scaled(phases: Sequence[Phase], visits: int, cases: int, drawn: int) -> list[Phase]:
-    """The phases, with so many steps that each case is drawn `visits` times in all."""
-    share = visits * cases / drawn / sum(phase.steps for phase in phases)
-    return [replace(phase, steps=max(round(phase.steps * share), 2)) for phase in phases]
-
-
 def main() -> None:
     """Make, fit, measure, print."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -190,7 +184,7 @@ def main() -> None:
     drawn = min(size.cases_per_step, size.cases)
     middle = outlines[medoid(outlines)]
     table = distances_mm(maps[int(middle.case_id)], list(HEADS.values()), SIZE_MM).flatten(1).T.cpu()
-    first, rows = scaled(MENDING, size.visits, size.cases, drawn), []
+    first, rows = for_passes(MENDING, size.visits, size.cases, drawn), []
     shape, codes = laid_onto(middle, table, tuple(HEADS), outlines, first[0].side or 48, first[0].controls or 6)
     shape, codes = shape.to(device), codes.to(device)
     stage1 = Fit(
@@ -224,7 +218,7 @@ def stage3(shape: Shape, codes: CodeBook, listing: Listing, size: Size, maps: Te
     say(f"details opened: {time.perf_counter() - began:.1f} s, {opened:.1%} of the nodes")
     drawn = min(size.cases_per_step, size.cases)
     fit = Fit(
-        whole, book, sampler, scaled(DETAILING, size.details, size.cases, drawn), cases_per_step=drawn,
+        whole, book, sampler, for_passes(DETAILING, size.details, size.cases, drawn), cases_per_step=drawn,
         points=size.points, compiled=compiled and compiles(whole, book, device),
     )  # fmt: skip
     return timed_fit("stage 3", fit, size.cases, maps, heads, size.measured)

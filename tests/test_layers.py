@@ -24,7 +24,7 @@ LAYERS = [
     {"__main__"},
 ]
 # What the stages share and is no stage.
-SHARED = {"handover", "tubes", "workers", "cluster"}
+SHARED = {"handover", "tubes", "workers", "cluster", "held"}
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 

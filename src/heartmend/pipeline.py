@@ -210,7 +210,8 @@ def _unify(
     if all(structure.kind == "tube" for structure in cohort.anatomy.structures):
         log.warning("unify: anatomy %s has thin vessels alone, and no template can hold them", cohort.anatomy.name)
         return
-    steps = sum(phase.steps for phase in (*config.unify.template_phases, *config.unify.phases))
+    unified = config.unify.for_cases(len(cases))
+    steps = sum(phase.steps for phase in (*unified.template_phases, *unified.phases))
     watcher.verb("unify", steps)
     torch.set_num_threads(cores())
     coarse = config.fit.phases if config.fit.shape == "template" else FitSettings().phases

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ class Phase:
     def band_share(self, step: int) -> float:
         """The share of the points of this step that lie in the band."""
         return self.band_shares[min(step * len(self.band_shares) // self.steps, len(self.band_shares) - 1)]
+
+
+def for_passes(phases: Sequence[Phase], passes: float, cases: int, drawn: int) -> tuple[Phase, ...]:
+    """The phases with so many steps of `drawn` cases each that every one of `cases` is drawn `passes` times in all;
+    each phase keeps its share of the steps."""
+    share = passes * cases / min(drawn, cases) / sum(phase.steps for phase in phases)
+    return tuple(replace(phase, steps=max(round(phase.steps * share), 1)) for phase in phases)
 
 
 MENDING = (

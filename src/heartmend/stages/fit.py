@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +25,7 @@ from heartmend.learning.journal import BEST_FILE, LAST_FILES, Journal, Progress,
 from heartmend.learning.loop import Fit
 from heartmend.learning.points import PointSampler
 from heartmend.learning.ranks import Ranks
-from heartmend.learning.schedule import MENDING, Phase
+from heartmend.learning.schedule import MENDING, Phase, for_passes
 from heartmend.learning.target import Outline, Target
 from heartmend.learning.targets import make_target
 from heartmend.learning.team import Team
@@ -63,9 +63,7 @@ class FitSettings(BaseModel):
         """The phases for so many cases."""
         if self.epochs is None:
             return self.phases
-        steps = self.epochs * cases / (min(self.cases_per_step, cases) * self.accumulate)
-        share = steps / sum(phase.steps for phase in self.phases)
-        return tuple(replace(p, steps=max(round(p.steps * share), 1)) for p in self.phases)
+        return for_passes(self.phases, self.epochs / self.accumulate, cases, self.cases_per_step)
 
 
 def fit(

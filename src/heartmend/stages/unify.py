@@ -27,26 +27,23 @@ from heartmend.learning.listing import Listing
 from heartmend.learning.loop import Fit
 from heartmend.learning.points import PointSampler
 from heartmend.learning.ranks import Ranks
-from heartmend.learning.schedule import DETAILING, FOLLOWING, Phase
+from heartmend.learning.schedule import DETAILING, FOLLOWING, Phase, for_passes
 from heartmend.learning.target import Outline, Target
 from heartmend.learning.targets import make_target
 from heartmend.learning.team import Team
 from heartmend.learning.trust import least_roughness_mm2
-from heartmend.metrics import dice
 from heartmend.models import (
     HeartModel,
     choose_thresholds,
-    decide,
-    fields_on,
     rounded,
     rounded_template,
     save_heart_model,
 )
 from heartmend.models.card import model_card
-from heartmend.models.heart_model import Fields
 from heartmend.shapes import CodeBook, TemplateShape, UnifiedShape
 from heartmend.space import Roi
 from heartmend.stages.handover import PREPARED, Prepared, fused_labels, heads_of, roughnesses_mm2
+from heartmend.stages.held import asked, dices
 from heartmend.stages.tubes import calibres_of
 from heartmend.stages.workers import cores, each, keep_memory
 from heartmend.types import Labels
@@ -84,7 +81,19 @@ class UnifySettings(BaseModel):
     """Where the template misses the surfaces by more than this on average, details are opened."""
     teach: dict[str, Annotated[float, Field(ge=0)]] = {}
     """How much stage 1's shape of a structure counts beside the fused map; 0 where it is not named."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Passes over all cases for the details; then the steps of both lists of phases are only their shares."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+
+    def for_cases(self, cases: int) -> UnifySettings:
+        """These settings with the phases for so many cases."""
+        if self.epochs is None:
+            return self
+        own = sum(phase.steps for phase in self.phases)
+        followed = self.epochs * sum(phase.steps for phase in self.template_phases) / own
+        lists = {"phases": (self.phases, self.epochs), "template_phases": (self.template_phases, followed)}
+        scaled = {name: for_passes(*phases, cases, self.cases_per_step) for name, phases in lists.items()}
+        return self.model_copy(update=scaled)
 
 
 def unify(
@@ -128,12 +137,13 @@ def unify(
     team = team or Team()
     team.refuse_more_than(len(cases))
     job = _Job(
-        run.out, cohort.without_cases(), tuple(cases), stage1, tuple(coarse_phases), settings, seed, workers, stamp
-    )
+        run.out, cohort.without_cases(), tuple(cases), stage1, tuple(coarse_phases), settings.for_cases(len(cases)),
+        seed, workers, stamp,
+    )  # fmt: skip
     absent = team.call(_fit, job, progress)
     shape, codes = load_model(folder / FITTED_FILE)
     assert isinstance(shape, UnifiedShape)
-    _finish(run, cohort, cases, shape, codes, absent, path)
+    _finish(run, cohort, cases, shape, codes, absent, path, workers)
     run.mark_done(VERB, None, stamp, [path])
     for name in (FITTED_FILE, *checkpoint_files(TEMPLATE), *checkpoint_files(DETAILS)):
         (folder / name).unlink(missing_ok=True)
@@ -201,7 +211,7 @@ def _fit(ranks: Ranks, job: _Job, progress: Progress | None) -> dict[str, tuple[
 
 def _finish(
     run: Run, cohort: Cohort, cases: Sequence[Case], shape: UnifiedShape, codes: CodeBook,
-    absent: dict[str, tuple[str, ...]], path: Path,
+    absent: dict[str, tuple[str, ...]], path: Path, workers: int,
 ) -> None:  # fmt: skip
     """Write the model, rounded, with the thresholds that suit it so, and its Dice on the maps that it learned."""
     anatomy = cohort.anatomy
@@ -211,20 +221,12 @@ def _finish(
     known = {name: value for name, value in least.items() if np.isfinite(value)}
     model = rounded(HeartModel(shape, codes, anatomy, {}, frames, absent, calibres_of(run, everyone), known))
 
-    def asked(case: Case) -> tuple[Fields, Labels]:
-        roi = frames[case.id]
-        return fields_on(model, model.heart(case.id), roi.source_grid()), fused_labels(run, cohort, case, roi)
-
     watched = cases[:: max(len(cases) // WATCHED_CASES, 1)][:WATCHED_CASES]
-    thresholds = choose_thresholds([asked(case) for case in watched], anatomy, shape.heads)
-    found = {}
-    for case in cases:
-        fields, truth = asked(case)
-        guess = decide(fields, anatomy, thresholds)
-        ids = {name: anatomy.by_name(name).id for name in shape.heads}
-        found[case.id] = {name: dice(guess == id, truth == id) for name, id in ids.items()}
+    thresholds = choose_thresholds([asked(run, cohort, case, model) for case in watched], anatomy, shape.heads)
+    model = replace(model, thresholds=thresholds)
+    found = dices(run, cohort, cases, model, workers)
     means = {name: round(float(np.mean([row[name] for row in found.values()])), 4) for name in shape.heads}
-    model = replace(model, thresholds=thresholds, about={"dice": means})
+    model = replace(model, about={"dice": means})
     save_heart_model(path, model)
     write_json(path.with_name("validation.json"), found)
     write_text(path.with_name("MODEL_CARD.md"), model_card(model))

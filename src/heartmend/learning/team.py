@@ -154,44 +154,51 @@ def _ranks(fabric: Fabric) -> Ranks:
 
 def _on_new_processes(fabric: Fabric, work: Work, job: Any, tell: Tell | None) -> Any:
     """Begin the processes, pass on what they tell, and end all of them when one of them ends badly."""
-    told = get_context("spawn").Queue()
-    failures: list[HeartmendError] = []
+    words = get_context("spawn").Queue()
+    failures, results = list[HeartmendError](), list[Any]()
 
     def listen() -> None:
-        while (what := told.get()) is not None:
-            if isinstance(what, HeartmendError):
-                failures.append(what)
-            elif tell is not None:
+        while (word := words.get()) is not None:
+            kind, what = word
+            if kind == "told" and tell is not None:
                 tell(*what)
+            elif kind != "told":
+                (failures if kind == "failed" else results).append(what)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
         with _own_environment():
             # Fabric looks into arguments, for what is to be moved; in a partial it looks for nothing.
-            return fabric.launch(partial(_work_on_rank, work=work, job=job, told=told))
+            fabric.launch(partial(_work_on_rank, work=work, job=job, words=words))
     except ProcessException as error:
-        told.put(None)
+        words.put(None)
         listener.join()
         if failures:
             raise failures[0] from error
         raise FitError(f"{_death(error)} of {fabric.world_size} of the fit; {_KEPT}") from error
-    finally:
-        told.put(None)
-        listener.join()
+    words.put(None)
+    listener.join()
+    return results[0]
 
 
-def _work_on_rank(fabric: Fabric, work: Work, job: Any, told: Any) -> Any:
+def _work_on_rank(fabric: Fabric, work: Work, job: Any, words: Any) -> None:
+    """What comes of it goes through our own queue: Fabric's holds a few kilobytes, and waits when there are more."""
+
     def tell(*what: Any) -> None:
-        told.put(what)
+        words.put(("told", what))
 
+    leads = fabric.global_rank == 0
     try:
-        return work(_ranks(fabric), job, tell if fabric.global_rank == 0 else None)
+        done = work(_ranks(fabric), job, tell if leads else None)
+        if leads:
+            words.put(("done", done))
     except HeartmendError as error:
-        told.put(error)
-        told.close()
-        told.join_thread()
+        words.put(("failed", error))
         raise
+    finally:
+        words.close()
+        words.join_thread()
 
 
 def _death(error: ProcessException) -> str:

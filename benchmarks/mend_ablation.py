@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def _refined(**changes: float) -> Callable[[Config, int], Config]:
 def _controls(last: int) -> Callable[[Config, int], Config]:
     def change(c: Config, _: int) -> Config:
         *first, final = c.fit.phases
-        phases = (*first, final.model_copy(update={"controls": last}))
+        phases = (*first, replace(final, controls=last))
         return c.model_copy(update={"fit": c.fit.model_copy(update={"phases": phases})})
 
     return change
@@ -49,7 +50,7 @@ def _unprepared(c: Config, _: int) -> Config:
 
 def _reference(_: Config, steps: int) -> Config:
     c = load_config("reference")
-    phases = tuple(p.model_copy(update={"steps": steps}) for p in c.fit.phases)
+    phases = tuple(replace(p, steps=steps) for p in c.fit.phases)
     return c.model_copy(update={"fit": c.fit.model_copy(update={"phases": phases, "epochs": None})})
 
 

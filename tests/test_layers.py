@@ -24,6 +24,8 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
+# What the stages share and is no stage.
+SHARED = {"handover", "tubes", "workers", "cluster", "held"}
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
@@ -53,7 +55,7 @@ def faults(path: Path, source: Path = SOURCE) -> list[str]:
             if (
                 own[1] != "__init__"
                 and target[1:2] != own[1:2]
-                and target[1] not in {"handover", "sighted", "tubes", "workers"}
+                and target[1] not in {"cluster", "handover", "sighted", "tubes", "workers"}
             ):
                 found.append(f"stage {own[1]} imports {'.'.join(target)}")
         elif RANK[target[0]] >= RANK[own[0]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,16 +34,14 @@ class Config(BaseModel):
 def _fast() -> Config:
     """Coarser and sooner: for a first look, and for the demo."""
     full = FitSettings().phases
-    short = [
-        phase.model_copy(update={"steps": steps}) for phase, steps in zip(full[:4], (60, 50, 60, 100), strict=True)
-    ]
+    short = [replace(phase, steps=steps) for phase, steps in zip(full[:4], (60, 50, 60, 100), strict=True)]
     whole = UnifySettings()
     return Config(
         prepare=PrepareSettings(resolution=96),
         fit=FitSettings(phases=tuple(short), points=1500),
         unify=UnifySettings(
-            template_phases=tuple(phase.model_copy(update={"steps": 60}) for phase in whole.template_phases),
-            phases=tuple(phase.model_copy(update={"steps": 250}) for phase in whole.phases),
+            template_phases=tuple(replace(phase, steps=60) for phase in whole.template_phases),
+            phases=tuple(replace(phase, steps=250) for phase in whole.phases),
             resolution=128,
         ),
     )

@@ -84,7 +84,7 @@ def evaluate_folders(
         if lacking := [str(folders[which]) for which, found in ids.items() if id not in found]:
             refused[id] = f"there is no label map of it in {' and '.join(lacking)}"
             continue
-        cases = {which: (replace(cohort, cases=()), cohort[id]) for which, cohort in cohorts.items()}
+        cases = {which: (cohort.without_cases(), cohort[id]) for which, cohort in cohorts.items()}
         jobs.append(_Job(id, cases, anatomy, tuple(tolerances_mm), tuple(keys)))
     rows: list[Row] = []
     for done, (job, found, error) in enumerate(each(_work, jobs, workers), start=1):

@@ -17,6 +17,8 @@ from heartmend.data.labels import Other
 from heartmend.data.out_folder import cannot_write
 from heartmend.errors import ConfigError, HeartmendError, OutputError, RunError
 from heartmend.learning.loop import Step
+from heartmend.learning.team import Team, gathered
+from heartmend.stages.cluster import scheduled
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse_cohort
 from heartmend.stages.handover import by_surroundings, heads_of, warnings_of
@@ -50,6 +52,8 @@ class Result:
     mended: tuple[str, ...]
     refused: dict[str, str]
     warnings: dict[str, list[str]] = field(default_factory=dict)
+    leads: bool = True
+    """False in a process that only helped another, which has the result."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ class Request:
     structures: tuple[str, ...] = ()
     other: Other = "error"
     device: str = "auto"
+    devices: int = 1
     workers: int = 0
+    scheduler: str = ""
     until: Verb = "unify"
     resume: bool = True
 
@@ -75,12 +81,19 @@ def run(request: Request, config: Config, watcher: Watcher | None = None) -> Res
     result of it is moved to OUT/run/withdrawn. Raises HeartmendError when nothing could be done at all, OutputError
     among them when the disk is full.
     """
-    watcher = watcher or Watcher()
     keep_memory()
+    with gathered(resolve_device(request.device), request.devices) as team:
+        if team.leads:
+            with scheduled(request.scheduler, request.workers):
+                return _run(request, config, team, watcher or Watcher())
+        team.follow()
+        return Result(request.out, (), {}, leads=False)
+
+
+def _run(request: Request, config: Config, team: Team, watcher: Watcher) -> Result:
     anatomy = load_anatomy(request.anatomy)
     structures = tuple(anatomy.by_name(name).name for name in request.structures)
     cohort = discover_cohort(request.labels, request.images, anatomy=anatomy, other=request.other)
-    device = resolve_device(request.device)
     with Run.open(request.out, request.labels, request.images) as folder:
         if not request.resume and any(folder.root.joinpath(verb).exists() for verb in VERBS):
             raise RunError(f"{request.out}: holds a run already; leave --no-resume away, or give another --out")
@@ -89,7 +102,7 @@ def run(request: Request, config: Config, watcher: Watcher | None = None) -> Res
             _explain(folder, cohort, config, request, anatomy)
             warnings = _prepare(folder, cohort, config, request, refused, watcher)
             if request.until != "prepare":
-                _mend(folder, cohort, config, request, structures, device, refused, watcher)
+                _mend(folder, cohort, config, request, structures, team, refused, watcher)
         except OutputError:
             raise
         except HeartmendError:
@@ -158,7 +171,7 @@ def _prepare(
 
 def _mend(
     folder: Run, cohort: Cohort, config: Config, request: Request, structures: tuple[str, ...],
-    device: str, refused: dict[str, str], watcher: Watcher,
+    team: Team, refused: dict[str, str], watcher: Watcher,
 ) -> None:  # fmt: skip
     ready = _left(cohort, refused)
     tubes = ("tube",) if config.fuse.mend_tubes else ()
@@ -171,7 +184,7 @@ def _mend(
         watcher.verb("fit", sum(phase.steps for phase in config.fit.phases_for(len(ready))))
         model = fit(
             folder, ready, shared, config.fit,
-            seed=config.seed, device=device, workers=request.workers, progress=_fit_progress(watcher),
+            seed=config.seed, team=team, workers=request.workers, progress=_fit_progress(watcher),
         )  # fmt: skip
     if singular:
         watcher.verb("surroundings", config.fit.surroundings.steps * len(singular))
@@ -197,11 +210,11 @@ def _mend(
     _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
     if request.until == "fuse":
         return
-    _unify(folder, cohort, [case for case in todo if case.id not in refused], model, config, request, device, watcher)
+    _unify(folder, cohort, [case for case in todo if case.id not in refused], model, config, request, team, watcher)
 
 
 def _unify(
-    folder: Run, cohort: Cohort, cases: list[Case], model: Path | None, config: Config, request: Request, device: str,
+    folder: Run, cohort: Cohort, cases: list[Case], model: Path | None, config: Config, request: Request, team: Team,
     watcher: Watcher,
 ) -> None:  # fmt: skip
     if not cases:
@@ -209,13 +222,14 @@ def _unify(
     if all(structure.kind == "tube" for structure in cohort.anatomy.structures):
         log.warning("unify: anatomy %s has thin vessels alone, and no template can hold them", cohort.anatomy.name)
         return
-    steps = sum(phase.steps for phase in (*config.unify.template_phases, *config.unify.phases))
+    unified = config.unify.for_cases(len(cases))
+    steps = sum(phase.steps for phase in (*unified.template_phases, *unified.phases))
     watcher.verb("unify", steps)
     torch.set_num_threads(cores())
     coarse = config.fit.phases if config.fit.shape == "template" else FitSettings().phases
     unify(
         folder, cohort, cases, model, coarse, config.unify,
-        seed=config.seed, device=device, workers=request.workers, progress=_fit_progress(watcher),
+        seed=config.seed, team=team, workers=request.workers, progress=_fit_progress(watcher),
     )  # fmt: skip
 
 

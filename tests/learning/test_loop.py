@@ -1,5 +1,6 @@
 """The fitting loop: it reaches a Dice, tells the truth about it, and goes on after a stop as if there had been none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def new_fit(kind: str = "template", **settings: object) -> Fit:
     else:
         shape = DecoderShape(tuple(HEADS), 8)
         codes = CodeBook([t.case_id for t in targets], shape.new_codes(3, 0))
-        phases = tuple(p.model_copy(update={"loss": "dice_focal", "shape_rate": 1e-3, "steps": 3}) for p in PHASES)
+        phases = tuple(replace(p, loss="dice_focal", shape_rate=1e-3, steps=3) for p in PHASES)
     return Fit(shape, codes, PointSampler(targets, CPU, 1), phases, **({"points": 400, "cases_per_step": 2} | settings))
 
 
@@ -154,10 +155,10 @@ def test_a_loss_that_is_no_number_stops_before_the_next_checkpoint() -> None:
 def out_of_memory_above(fit: Fit, points: int, monkeypatch: pytest.MonkeyPatch) -> None:
     step = fit._step
 
-    def tight(phase: Phase, number: int) -> object:
+    def tight(phase: Phase, number: int, tells: bool) -> object:
         if fit.position.points > points:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return step(phase, number)
+        return step(phase, number, tells)
 
     monkeypatch.setattr(fit, "_step", tight)
 

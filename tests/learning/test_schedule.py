@@ -1,7 +1,7 @@
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from heartmend.learning.schedule import Phase
+from heartmend.learning.schedule import Phase, for_passes
 
 
 def phase(**settings: object) -> Phase:
@@ -26,7 +26,21 @@ def test_the_curriculum_goes_over_equal_parts() -> None:
     assert phase(steps=1, band_shares=(0.5, 0.3)).band_share(0) == 0.5
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"code_rate": 0}, {"warm_up": 1.0}, {"stepps": 3}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"code_rate": 0}, {"warm_up": 1.0}, {"penalty": -1.0}])
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         phase(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"stepps": 3}, {"steps": "many"}])
+def test_a_table_of_settings_is_held_to_the_same(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        TypeAdapter(Phase).validate_python({"steps": 100, "code_rate": 0.01, "shape_rate": 0.1} | wrong)
+
+
+def test_steps_for_so_many_passes_over_all_cases() -> None:
+    """1,000 cases, 100 a step, 20 passes: 200 steps, a quarter of them in the first phase."""
+    phases = (phase(steps=10), phase(steps=30))
+    assert [p.steps for p in for_passes(phases, 20, 1000, 100)] == [50, 150]
+    assert [p.steps for p in for_passes(phases, 20, 50, 100)] == [5, 15]
+    assert [p.steps for p in for_passes(phases, 0.01, 50, 100)] == [1, 1]

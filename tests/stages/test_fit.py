@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_tiny_fit_reaches_a_dice_and_tells_the_truth_about_it(run: Run) -> Non
 
 
 def test_what_is_done_is_done_until_something_changes(run: Run) -> None:
-    settings = SETTINGS.model_copy(update={"phases": (PHASES[0].model_copy(update={"steps": 10}),), "points": 200})
+    settings = SETTINGS.model_copy(update={"phases": (replace(PHASES[0], steps=10),), "points": 200})
     steps: list[Step] = []
 
     def go(settings: FitSettings, **other: object) -> int:
@@ -150,7 +151,7 @@ def test_nothing_to_fit_is_told(run: Run) -> None:
 
 
 def test_epochs_are_passes_over_all_cases() -> None:
-    phases = (PHASES[0].model_copy(update={"steps": 1}), PHASES[1].model_copy(update={"steps": 3}))
+    phases = (replace(PHASES[0], steps=1), replace(PHASES[1], steps=3))
     settings = FitSettings(phases=phases, epochs=300, cases_per_step=1, accumulate=4)
     assert [p.steps for p in settings.phases_for(20)] == [375, 1125]
     assert FitSettings(phases=PHASES).phases_for(20) == PHASES

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from heartmend.errors import BadInputError
@@ -30,3 +31,26 @@ def note_pid_and_wait(folder: Path) -> None:
     """Leaves its process id as a file's name, then works for a minute."""
     (folder / str(os.getpid())).touch()
     time.sleep(60)
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A case that leaves a line in FOLDER/NUMBER.txt each time that it is done; the first time it may kill."""
+
+    folder: Path
+    number: int
+    kills: bool = False
+
+
+def note(case: Noted) -> int:
+    """Its square; see `Noted`."""
+    begun = case.folder / f"{case.number}.begun"
+    if case.kills and not begun.exists():
+        begun.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    if (case.folder / f"{case.number}.txt").exists():
+        return case.number**2
+    with (case.folder / f"{case.number}.txt").open("a") as file:
+        file.write(f"{Path.cwd()}\n")
+    return case.number**2

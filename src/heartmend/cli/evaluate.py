@@ -8,7 +8,18 @@ from typing import Annotated, Optional
 import typer
 
 from heartmend.anatomy import load_anatomy
-from heartmend.cli.terminal import SOME_REFUSED, AnatomyName, Other, Workers, app, console, counting, progress_bar, told
+from heartmend.cli.terminal import (
+    SOME_REFUSED,
+    AnatomyName,
+    Other,
+    Scheduler,
+    Workers,
+    app,
+    console,
+    counting,
+    progress_bar,
+    told,
+)
 
 Maps = "Folder of label maps, an nnU-Net v2 data set, or the OUT of a run; "
 Reference = Annotated[Optional[Path], typer.Option("--reference", "-r", help=f"{Maps}such as the truth.")]  # noqa: UP045
@@ -22,7 +33,7 @@ def evaluate(
     reference: Reference = None, out: Tables = None,
     tolerances: Annotated[str, typer.Option(help="Of the surface Dice, in mm.")] = "0.5,1,2,3",
     metrics: Annotated[str, typer.Option(help="These alone, such as dice,hd95_mm; all unless given.")] = "",
-    anatomy: AnatomyName = "heart", other: Other = "error", workers: Workers = 0,
+    anatomy: AnatomyName = "heart", other: Other = "error", workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip
     """Compare two sets of label maps: B with A, or both with a reference; a table here, all numbers in OUT.
 
@@ -31,6 +42,7 @@ def evaluate(
     """
     from heartmend.evaluate import evaluate_folders, refuse_inputs, write_evaluation
     from heartmend.metrics import summary_tables
+    from heartmend.stages.cluster import scheduled
 
     tolerances_mm, keys = _numbers(tolerances), [key.strip() for key in metrics.split(",") if key.strip()]
     if other not in ("error", "keep"):
@@ -39,7 +51,7 @@ def evaluate(
         structures = load_anatomy(anatomy)
         if out is not None:
             refuse_inputs(out, *(folder for folder in (a, b, reference) if folder is not None))
-        with progress_bar() as bar:
+        with scheduled(scheduler, workers), progress_bar() as bar:
             found = evaluate_folders(
                 a, b, structures, reference, tolerances_mm=tolerances_mm, keys=keys, other=other, workers=workers,  # type: ignore[arg-type]
                 progress=counting(bar, "evaluate"),

@@ -17,6 +17,7 @@ from heartmend.cli.terminal import (
     Images,
     Other,
     RunFolder,
+    Scheduler,
     Workers,
     app,
     console,
@@ -76,7 +77,7 @@ def report(
     case: Annotated[Optional[list[str]], typer.Option("--case", help="Show this case too; may be repeated.")] = None,  # noqa: UP045
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst cases are shown with pictures.")] = 2,
     most_changed: Annotated[int, typer.Option(min=0, help="How many of the most changed ones are.")] = 2,
-    workers: Workers = 0,
+    workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip
     """Write OUT/report/report.html: one page of what the run did, with tables, charts, pictures and surfaces to turn.
 
@@ -84,10 +85,11 @@ def report(
     """
     from heartmend.reopen import Finished
     from heartmend.report import write_report
+    from heartmend.stages.cluster import scheduled
 
     with told():
         finished = Finished.open(run_folder, labels, images)
-        with progress_bar() as bar:
+        with scheduled(scheduler, workers), progress_bar() as bar:
             tell = {what: counting(bar, what) for what in ("changes", "numbers", "pictures")}
             paths = write_report(
                 finished, to or finished.run.out / "report", reference=reference, cases=case or (), worst=worst,

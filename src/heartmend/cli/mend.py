@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.progress import Progress, TaskID
 
+from heartmend import data
 from heartmend.cli.terminal import (
     SOME_REFUSED,
     AnatomyName,
     ConfigFile,
     Device,
+    Devices,
     Images,
     Labels,
     Other,
@@ -20,6 +22,7 @@ from heartmend.cli.terminal import (
     Preset,
     Resume,
     RunFolder,
+    Scheduler,
     Structures,
     Workers,
     app,
@@ -39,7 +42,8 @@ from heartmend.rules import Audit
 @app.command()
 def run(
     labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-    other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
+    other: Other = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
+    scheduler: Scheduler = "", preset: Preset = "mend",
     fast: Annotated[bool, typer.Option("--fast", help="Short for --preset fast.")] = False,
     config: ConfigFile = None, until: Annotated[str, typer.Option(help="Stop after this verb.")] = "unify",
     resume: Resume = True,
@@ -49,7 +53,9 @@ def run(
     OUT/run holds what is needed to resume, explain and repeat it. A run that was cut off goes on where it was.
     Exit status: 0 all mended, 3 some cases refused (OUT/run/refused.json says why), 1 nothing could be done.
     """
-    request = request_for(labels, out, images, anatomy, structures, other, device, workers, until, resume)
+    request = request_for(
+        labels, out, images, anatomy, structures, other, device, workers, until, resume, devices, scheduler
+    )
     with told():
         result = watched(request, load_config("fast" if fast else preset, config))
         say(result)
@@ -62,10 +68,13 @@ def _verb(name: Verb, text: str) -> None:
 
     def command(
         labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-        other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
+        other: Other = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
+        scheduler: Scheduler = "", preset: Preset = "mend",
         config: ConfigFile = None, resume: Resume = True,
     ) -> None:  # fmt: skip
-        request = request_for(labels, out, images, anatomy, structures, other, device, workers, name, resume)
+        request = request_for(
+            labels, out, images, anatomy, structures, other, device, workers, name, resume, devices, scheduler
+        )
         with told():
             result = watched(request, load_config(preset, config))
             say(result)
@@ -85,12 +94,15 @@ _verb("unify", "Stage 3: one function with a head for every structure that holds
 @app.command()
 def fuse(
     labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-    other: Other = "error", device: Device = "auto", workers: Workers = 0, preset: Preset = "mend",
+    other: Other = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
+    scheduler: Scheduler = "", preset: Preset = "mend",
     config: ConfigFile = None, resume: Resume = True,
     case: Annotated[str, typer.Option("--explain", metavar="CASE", help="Then show what was changed in CASE.")] = "",
 ) -> None:  # fmt: skip
     """Stage 2: ten masks into one label map by priority, evidence and the rules of anatomy."""
-    request = request_for(labels, out, images, anatomy, structures, other, device, workers, "fuse", resume)
+    request = request_for(
+        labels, out, images, anatomy, structures, other, device, workers, "fuse", resume, devices, scheduler
+    )
     with told():
         result = watched(request, load_config(preset, config))
         say(result)
@@ -152,6 +164,8 @@ def watched(request: Request, config: Config) -> Result:
 
 def say(result: Result) -> None:
     """Tell what came of a run: what is odd, who was refused and why, how many are done."""
+    if not result.leads:
+        return
     for case, warnings in result.warnings.items():
         for warning in warnings:
             console.print(f"[yellow]odd {plain(case)}[/]: {plain(warning)}", soft_wrap=True)
@@ -162,7 +176,7 @@ def say(result: Result) -> None:
 
 def request_for(
     labels: Path, out: Path, images: Path | None, anatomy: str, structures: str, other: str, device: str, workers: int,
-    until: str, resume: bool,
+    until: str, resume: bool, devices: int = 1, scheduler: str = "",
 ) -> Request:  # fmt: skip
     """The request that a command's words mean; what is no choice is a bad parameter."""
     names = tuple(name.strip() for name in structures.split(",") if name.strip())
@@ -170,4 +184,7 @@ def request_for(
         raise typer.BadParameter("give error or keep", param_hint="--other")
     if until not in VERBS:
         raise typer.BadParameter(f"give one of {', '.join(VERBS)}", param_hint="--until")
-    return Request(labels, out, images, anatomy, names, other, device, workers, until, resume)  # type: ignore[arg-type]
+    return Request(
+        labels, out, images, anatomy, names, cast(data.Other, other), device, devices, workers, scheduler,
+        cast(Verb, until), resume,
+    )  # fmt: skip

@@ -31,6 +31,10 @@ AnatomyName = Annotated[str, typer.Option("--anatomy", help="heart, adrenal, or 
 Structures = Annotated[str, typer.Option(help="Mend these alone, such as Coronary,LA.")]
 Other = Annotated[str, typer.Option(help="Ids that the anatomy lacks: error, or keep them untouched.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
+Devices = Annotated[int, typer.Option(help="Devices of this machine that fit together, each with its share of cases.")]
+Scheduler = Annotated[
+    str, typer.Option(help="Dask cluster for what is done case by case: tcp://HOST:PORT, its scheduler file, or slurm.")
+]
 Workers = Annotated[int, typer.Option(help="Processes for what is done case by case; 0: one a core.")]
 Preset = Annotated[str, typer.Option(help="mend (the default), fast, or reference (the reference project's settings).")]
 ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="TOML file; one table for each verb.")]  # noqa: UP045

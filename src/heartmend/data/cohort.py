@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,10 @@ class Cohort:
             if case.id == id:
                 return case
         raise BadInputError(f"no case {id!r} among {len(self)} cases from {self.cases[0].id} to {self.cases[-1].id}")
+
+    def without_cases(self) -> Cohort:
+        """How the files are read, alone: what a job about one case carries, however many there are."""
+        return replace(self, cases=(), images_alone=(), refused={})
 
     def read_labels(self, case: Case) -> LabelVolume:
         """The case's label map in the anatomy's ids."""

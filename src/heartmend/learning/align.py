@@ -6,8 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from heartmend.learning.targets import Target
+from heartmend.learning.target import Outline, Target
+from heartmend.shapes.codes import CodeBook
+from heartmend.shapes.tables import resized_table
+from heartmend.shapes.template import TemplateShape
 
 STIFFNESS = 0.2
 """How strongly an affine map is held to turn and scale, as a share of the centroids' spread."""
@@ -17,19 +22,35 @@ FEWEST_CENTROIDS = 4
 Floats = npt.NDArray[np.float64]
 
 
-def medoid(targets: Sequence[Target]) -> int:
+def medoid(targets: Sequence[Target | Outline]) -> int:
     """The case in the middle: the one whose centroids lie nearest to those of all others. Prefers whole hearts."""
     points = np.stack([t.centroids for t in targets]).astype(np.float64)
-    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
     lacking = np.isnan(points).any(axis=(1, 2))
-    with np.errstate(invalid="ignore"):
-        mean = np.nanmean(np.where(np.isnan(apart), np.nan, apart), axis=(1, 2))
+    apart = (np.linalg.norm(one - points, axis=-1) for one in points)
+    mean = np.array([np.nanmean(far) if np.isfinite(far).any() else np.nan for far in apart])
     mean = np.where(np.isnan(mean), np.inf, mean)
     whole = ~lacking if (~lacking).any() else np.ones(len(targets), dtype=bool)
     return int(np.argmin(np.where(whole, mean, np.inf)))
 
 
-def affine_to(source: Target, goal: Target) -> Floats:
+def laid_onto(
+    middle: Target | Outline, table: Tensor, heads: Sequence[str], targets: Sequence[Target | Outline],
+    side: int, controls: int,
+) -> tuple[TemplateShape, CodeBook]:  # fmt: skip
+    """A template that is the signed distances of the `middle` case, and affine codes that lead each case to it.
+
+    table: (n³, heads) these distances in mm at the cells of the middle case's own cube.
+    """
+    shape = TemplateShape(tuple(heads), side=side, controls=controls)
+    with torch.no_grad():
+        shape.table.copy_(resized_table(table, middle.side, side))
+    codes = shape.new_codes(len(targets))
+    for row, target in enumerate(targets):
+        codes["affine"][row] = torch.from_numpy(affine_to(target, middle)).float()
+    return shape, CodeBook([t.case_id for t in targets], codes)
+
+
+def affine_to(source: Target | Outline, goal: Target | Outline) -> Floats:
     """(3, 4): the affine map from the unit frame of one case to another's that brings their centroids together.
 
     Least squares over the structures that both have whole. First turn, scale and shift (Umeyama, IEEE TPAMI 1991),

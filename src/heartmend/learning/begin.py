@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from heartmend.learning.align import affine_to, medoid
-from heartmend.learning.targets import Target, cell_distance_mm
+from heartmend.learning.align import laid_onto, medoid
+from heartmend.learning.target import Outline, Target
+from heartmend.learning.targets import cell_distance_mm
 from heartmend.shapes.codes import CodeBook
-from heartmend.shapes.tables import cell_centres, resized_table
+from heartmend.shapes.tables import cell_centres
 from heartmend.shapes.template import TemplateShape
 from heartmend.space import Roi
 from heartmend.types import Labels
@@ -18,7 +19,7 @@ from heartmend.types import Labels
 
 def begin_template(
     heads: dict[str, int],
-    targets: Sequence[Target],
+    targets: Sequence[Target | Outline],
     middle_of: Callable[[str], tuple[Labels, Roi]],
     side: int,
     controls: int,
@@ -28,21 +29,14 @@ def begin_template(
     heads: structure name -> id; middle_of: gives the labels on the source voxels in the ROI, and the ROI, of the case
     that is the middle one. What that case got wrong is worn away by the others as the table is fitted.
     """
-    middle = medoid(targets)
-    goal = targets[middle]
+    goal = targets[medoid(targets)]
     source, roi = middle_of(goal.case_id)
     layers = [cell_distance_mm(source, roi, goal.side, id) for id in heads.values()]
     table = torch.from_numpy(np.stack(layers, axis=-1).reshape(-1, len(layers)))
-    shape = TemplateShape(tuple(heads), side=side, controls=controls)
-    with torch.no_grad():
-        shape.table.copy_(resized_table(table, goal.side, side))
-    codes = shape.new_codes(len(targets))
-    for row, target in enumerate(targets):
-        codes["affine"][row] = torch.from_numpy(affine_to(target, goal)).float()
-    return shape, CodeBook([t.case_id for t in targets], codes)
+    return laid_onto(goal, table, tuple(heads), targets, side, controls)
 
 
-def target_of_template(shape: TemplateShape, size_mm: tuple[float, float, float]) -> Target:
+def target_of_template(shape: TemplateShape, size_mm: tuple[float, float, float]) -> Outline:
     """The template as a heart that a new case can be laid onto: where its structures lie, and no points.
 
     size_mm: how large the hearts that it was made of are.
@@ -55,7 +49,5 @@ def target_of_template(shape: TemplateShape, size_mm: tuple[float, float, float]
             centroids[head] = [
                 inside[..., head].sum(axis=tuple({0, 1, 2} - {a})) @ axis / inside[..., head].sum() for a in range(3)
             ]
-    return Target(
-        "template", shape.side, size_mm, np.empty(0, np.int32), 0, np.empty((0, len(shape.heads)), np.int8), 1.0,
-        centroids, np.isfinite(centroids[:, 0]),
-    )  # fmt: skip
+    volumes = inside.sum(axis=(0, 1, 2)).astype(np.float64)
+    return Outline("template", shape.side, size_mm, centroids, np.isfinite(centroids[:, 0]), volumes)

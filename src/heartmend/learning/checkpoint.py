@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,23 +20,55 @@ from heartmend.shapes import make_shape
 from heartmend.shapes.base import Shape
 from heartmend.shapes.codes import CodeBook
 
+MOST_TIME = 0.05
+"""Of all time that may go into checkpoints: those of a thousand hearts are gigabytes."""
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
+class Checkpoints:
+    """Saves a fit now and then, at a moment that all of its processes agree on."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        """seconds: between two, more where saving takes long; 0: at every chance."""
+        self.path, self._seconds = path, seconds
+        self._wait, self._saved = seconds, time.monotonic()
+
+    def reached(self, fit: Fit, now: bool = False) -> None:
+        """To be told whenever a fit can be saved; now: it must be. All processes must call it."""
+        if not fit.ranks.agreed(now or time.monotonic() - self._saved > self._wait):
+            return
+        began = time.monotonic()
+        save_fit(self.path, fit)
+        self._saved = time.monotonic()
+        if self._seconds:
+            self._wait = max(self._seconds, (self._saved - began) / MOST_TIME)
+
+
 def save_fit(path: Path, fit: Fit) -> None:
-    """Write all that `load_fit` needs to go on exactly here: weights, codes, the optimiser's moments, the position."""
-    tensors = _model_tensors(fit.shape, fit.codes)
-    for row, parameter in enumerate(_parameters(fit)):
+    """Write all that `load_fit` needs to go on exactly here: weights, codes, the optimiser's moments, the position.
+
+    Of several processes all must call it; the leader writes one file of all cases, whatever their number.
+    """
+    tensors: dict[str, Tensor | None] = {f"shape.{name}": value for name, value in fit.shape.state_dict().items()}
+    tensors |= {f"codes.{name}": fit.ranks.rows_of_all(value) for name, value in fit.codes.values.items()}
+    for row, (parameter, by_case) in enumerate(_parameters(fit)):
         for name in _MOMENTS:
             if parameter in fit.optimiser.state:
-                tensors[f"optimiser.{row}.{name}"] = fit.optimiser.state[parameter][name]
-    _write(path, tensors, {"position": asdict(fit.position), "ids": list(fit.codes.ids)})
+                value = fit.optimiser.state[parameter][name]
+                tensors[f"optimiser.{row}.{name}"] = fit.ranks.rows_of_all(value) if by_case and value.dim() else value
+    ids = fit.ranks.of_all(fit.codes.ids)
+    if fit.ranks.leads:
+        held = {name: value for name, value in tensors.items() if value is not None}
+        _write(path, held, {"position": asdict(fit.position), "ids": ids})
 
 
 def load_fit(path: Path, fit: Fit) -> None:
-    """Bring a newly made fit to where the file's stood. RunError when the file is not of the same cases or damaged."""
+    """Bring a newly made fit to where the file's stood. RunError when the file is not of the same cases or damaged.
+
+    Of several processes each takes the rows of its own cases; their number may be another than when it was saved.
+    """
     tensors, about = _read(path)
-    if about.get("ids") != list(fit.codes.ids):
+    if about.get("ids") != fit.ranks.of_all(fit.codes.ids):
         raise RunError(f"{path}: is the checkpoint of other cases; give another --out or remove it")
     # At the end of a phase the next one is entered by the loop itself, from the old resolution.
     if "position" not in about:
@@ -44,15 +77,22 @@ def load_fit(path: Path, fit: Fit) -> None:
     resolution = position.phase - 1 if position.step == 0 and position.phase else position.phase
     fit.seek(Position(phase=min(resolution, len(fit.phases) - 1), step=0, points=position.points))
     fit.position = position
+    tensors |= {name: _own(value, fit) for name, value in tensors.items() if name.startswith("codes.")}
     _load_model(fit.shape, fit.codes, tensors)
     if position.step == 0:
         return
-    for row, parameter in enumerate(_parameters(fit)):
+    for row, (parameter, by_case) in enumerate(_parameters(fit)):
         saved = {name: tensors[f"optimiser.{row}.{name}"] for name in _MOMENTS if f"optimiser.{row}.{name}" in tensors}
         if saved:
             step = saved.pop("step").cpu() if not fit.optimiser.defaults["fused"] else saved.pop("step").to(parameter)
-            moments = {name: value.to(parameter) for name, value in saved.items()}
+            moments = {
+                name: (_own(value, fit) if by_case else value).to(parameter, copy=True) for name, value in saved.items()
+            }
             fit.optimiser.state[parameter] = {"step": step, **moments}
+
+
+def _own(rows: Tensor, fit: Fit) -> Tensor:
+    return rows[fit.ranks.rank :: fit.ranks.count]
 
 
 def save_model(path: Path, shape: Shape, codes: CodeBook, **notes: float) -> None:
@@ -79,8 +119,11 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return _read(path)[1]
 
 
-def _parameters(fit: Fit) -> list[torch.nn.Parameter]:
-    return [parameter for group in fit.optimiser.param_groups for parameter in group["params"]]
+def _parameters(fit: Fit) -> list[tuple[torch.nn.Parameter, bool]]:
+    """What the optimiser moves, in its order, and whether that has a row for each case."""
+    codes = {id(code) for code in fit.codes.values.values()}
+    found = [parameter for group in fit.optimiser.param_groups for parameter in group["params"]]
+    return [(parameter, id(parameter) in codes) for parameter in found]
 
 
 def _model_tensors(shape: Shape, codes: CodeBook) -> dict[str, Tensor]:

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heartmend.learning.points import Batch, PointSampler
-from heartmend.learning.targets import STEP_MM, Target
+from heartmend.learning.listing import Listing
+from heartmend.learning.points import Across, Batch, PointSampler, alone
+from heartmend.learning.ranks import ALONE, Ranks
+from heartmend.learning.target import STEP_MM, Target
 from heartmend.shapes.base import Shape
 from heartmend.shapes.codes import CodeBook
 
@@ -50,9 +52,10 @@ class JointSampler(PointSampler):
 
     def __init__(
         self,
-        targets: Sequence[Target],
+        targets: Sequence[Target] | Listing,
         device: torch.device,
         seed: int = 0,
+        ranks: Ranks = ALONE,
         *,
         positives: int = 1000,
         teacher: Teacher | None = None,
@@ -60,31 +63,32 @@ class JointSampler(PointSampler):
     ) -> None:
         """positives: points inside each structure in a step, over all its cases; teacher, teaching: what stage 1 says,
         and how much that counts for each head."""
-        super().__init__(targets, device, seed)
-        self.positives, self.teacher = positives, teacher
-        heads = targets[0].distances.shape[1]
-        self._teaching = torch.tensor(list(teaching) or [0.0] * heads, device=device)
-        inside = [[np.flatnonzero(t.distances[:, head] > 0) for t in targets] for head in range(heads)]
-        self._alphas = _alphas(targets).to(device)
+        super().__init__(targets, device, seed, ranks)
+        listed = self.listing
+        self.positives, self.teacher = positives, teacher if any(teaching) else None
+        self._teaching = torch.tensor(list(teaching) or [0.0] * listed.heads, device=device)
+        self._alphas = _alphas(ranks.total(listed.volumes().sum(dim=0)))
         self._fine = torch.nonzero(self._alphas >= FINE_ALPHA).flatten().tolist()
         near = round(FINE_MM / STEP_MM)
-        about = [[np.flatnonzero(np.abs(t.distances[:, head]) < near) for t in targets] for head in self._fine]
-        self._strata = [_Stratum.of(rows, device) for rows in [*inside, *about]]
-        self._present = torch.from_numpy(np.stack([t.present for t in targets])).to(device)
+
+        def about(fine: int) -> Callable[[Tensor], Tensor]:
+            return lambda distances: distances[:, fine].abs() < near
+
+        inside = [lambda distances, head=head: distances[:, head] > 0 for head in range(listed.heads)]
+        self._strata = [_Stratum.of(listed, chosen) for chosen in [*inside, *map(about, self._fine)]]
 
     def draw(self, step: int, cases: int, points: int, band_share: float) -> JointBatch:
         """`points` points in each of `cases` cases; of those that the structures leave `FAR_SHARE` lie off the band."""
-        generator = torch.Generator(device=self.device).manual_seed(self.seed * 1_000_003 + step)
-        rows = self._some_cases(cases, generator)
+        rows, chance = self._chances(step, cases, points)
+        drawn_cases = min(cases, self.count)
+        listed = self.listing
         far, fine = round(FAR_SHARE * points), round(FINE_SHARE * points / max(len(self._fine), 1))
-        heads = len(self._strata) - len(self._fine)
         # Few cases must not leave the band without points: the structures share what is left beside a tenth for it.
         room = points - far - fine * len(self._fine) - points // 10
-        each = max(min(round(self.positives / len(rows)), room // heads), 1)
-        counts = [*[each] * heads, *[fine] * len(self._fine)]
+        each = max(min(round(self.positives / drawn_cases), room // listed.heads), 1)
+        counts = [*[each] * listed.heads, *[fine] * len(self._fine)]
         near = points - sum(counts) - far
-        band, rest = self._bands[rows][:, None], self._rests[rows][:, None]
-        chance = torch.rand(len(rows), points, generator=generator, device=self.device, dtype=torch.float64)
+        band, rest = listed.bands[rows][:, None], listed.rests[rows][:, None]
         parts, begin = [], near + far
         picks = torch.cat(
             [(chance[:, :near] * band).long(), band + (chance[:, near:begin] * rest.clamp(min=1)).long()], dim=1
@@ -95,21 +99,21 @@ class JointSampler(PointSampler):
             parts.append(torch.where(drawn < 0, (chance[:, begin : begin + count] * band).long(), drawn))
             begin += count
         picks = torch.cat([picks, *parts], dim=1)
-        flat = (self._starts[rows][:, None] + picks).reshape(-1)
-        distances = (self._distances[flat].float() * STEP_MM).reshape(len(rows), points, -1)
-        centres = self._centres(flat).reshape(len(rows), points, 3)
+        flat = (listed.starts[rows][:, None] + picks).reshape(-1)
+        distances = listed.distances_mm(flat).reshape(len(rows), points, listed.heads)
+        centres = listed.centres(flat).reshape(len(rows), points, 3)
         in_band = picks < band
         expected = torch.where(in_band, near / band, far / rest.clamp(min=1))
         near_mm = round(FINE_MM / STEP_MM) * STEP_MM
-        member = [distances[..., head] > 0 for head in range(heads)]
+        member = [distances[..., head] > 0 for head in range(listed.heads)]
         member += [distances[..., head].abs() < near_mm for head in self._fine]
         for stratum, count, within in zip(self._strata, counts, member, strict=True):
             expected = expected + within * (count / stratum.counts[rows].clamp(min=1))[:, None]
         # A listed voxel off the band stands for all those that are not listed.
-        weights = torch.where(in_band, 1.0, 1 / self._far_shares[rows][:, None]) / expected.clamp(min=1e-12)
+        weights = torch.where(in_band, 1.0, 1 / listed.far_shares[rows][:, None]) / expected.clamp(min=1e-12)
         return JointBatch(
             cases=rows, points=centres, distances_mm=distances,
-            weights=(weights / weights.mean(dim=1, keepdim=True)).float(), present=self._present[rows],
+            weights=(weights / weights.mean(dim=1, keepdim=True)).float(), present=listed.present[rows],
             alphas=self._alphas,
             taught_mm=None if self.teacher is None else self.teacher(rows, centres), teaching=self._teaching,
         )  # fmt: skip
@@ -124,12 +128,13 @@ class _Stratum:
     counts: Tensor
 
     @classmethod
-    def of(cls, places: Sequence[np.ndarray], device: torch.device) -> _Stratum:
-        counts = np.array([len(p) for p in places])
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    def of(cls, listed: Listing, chosen: Callable[[Tensor], Tensor]) -> _Stratum:
+        """The voxels whose distances (n, heads), in steps, are `chosen` (n,)."""
+        found = [torch.nonzero(chosen(listed.distances[begin:end])).flatten().int() for begin, _, end in listed.spans()]
+        counts = torch.tensor([len(places) for places in found], device=listed.device)
         # One more, so that a stratum that no case has can be read.
-        flat = np.concatenate([*places, [0]]).astype(np.int32)
-        return cls(*(torch.from_numpy(a).to(device) for a in (flat, starts, counts)))
+        flat = torch.cat([*found, torch.zeros(1, dtype=torch.int32, device=listed.device)])
+        return cls(flat, counts.cumsum(0) - counts, counts)
 
     def pick(self, rows: Tensor, chance: Tensor) -> Tensor:
         """A position for each chance (b, n) in [0, 1); -1 in a case that has none."""
@@ -138,10 +143,11 @@ class _Stratum:
         return torch.where(counts > 0, self.places[at.clamp(max=len(self.places) - 1)].long(), -1)
 
 
-def _alphas(targets: Sequence[Target]) -> Tensor:
+def _alphas(volumes: Tensor) -> Tensor:
     """(heads,): one over the share of the volume that is the structure, beside the median structure, capped."""
-    volumes = np.maximum(np.sum([target.volumes for target in targets], axis=0), 1.0)
-    return torch.from_numpy(np.clip(np.median(volumes) / volumes, 1 / LARGEST_ALPHA, LARGEST_ALPHA)).float()
+    sizes = np.maximum(volumes.cpu().numpy(), 1.0)
+    counts = np.clip(np.median(sizes) / sizes, 1 / LARGEST_ALPHA, LARGEST_ALPHA)
+    return torch.from_numpy(counts).float().to(volumes.device)
 
 
 def shape_as_teacher(
@@ -159,7 +165,7 @@ def shape_as_teacher(
     return teach
 
 
-def joint(logits: Tensor, batch: Batch, tolerance_mm: float = 1.0) -> Tensor:
+def joint(logits: Tensor, batch: Batch, across: Across = alone, *, tolerance_mm: float = 1.0) -> Tensor:
     """Sum over the heads of alpha (|logit - distance| about the surface, in mm, + cross entropy), plus what stage 1
     taught.
 
@@ -171,14 +177,17 @@ def joint(logits: Tensor, batch: Batch, tolerance_mm: float = 1.0) -> Tensor:
     # A structure that a case lacks is no lesson about its place.
     asked = batch.present[:, None].to(logits.dtype)
     near = (torch.exp(-batch.distances_mm.abs() / tolerance_mm) + 0.02) * asked
-    apart = ((logits - batch.distances_mm).abs() * near).sum(dim=(0, 1)) / near.sum(dim=(0, 1)).clamp(min=1e-6)
     odds = logits / SURE_MM
     inside = (batch.distances_mm > 0).to(logits.dtype)
-    entropy = (F.binary_cross_entropy_with_logits(odds, inside, reduction="none") * asked).mean(dim=(0, 1))
-    total = (batch.alphas * (apart + ENTROPY_SHARE * entropy)).sum() / batch.alphas.sum()
-    if batch.taught_mm is None or not bool((batch.teaching > 0).any()):
-        return total
-    said = batch.taught_mm.isfinite()
-    taught = torch.where(said, (batch.taught_mm / SURE_MM).sigmoid(), odds.detach().sigmoid())
-    lesson = F.binary_cross_entropy_with_logits(odds, taught, reduction="none").mean(dim=(0, 1))
-    return total + ENTROPY_SHARE * (batch.teaching * lesson).sum() / batch.alphas.sum()
+    entropy = F.binary_cross_entropy_with_logits(odds, inside, reduction="none") * asked
+    parts = [(logits - batch.distances_mm).abs() * near, near, entropy, torch.ones_like(entropy)]
+    if batch.taught_mm is not None:
+        said = batch.taught_mm.isfinite()
+        taught = torch.where(said, (batch.taught_mm / SURE_MM).sigmoid(), odds.detach().sigmoid())
+        parts.append(F.binary_cross_entropy_with_logits(odds, taught, reduction="none"))
+    apart, nearness, unsure, count, *lesson = across(torch.stack([part.sum(dim=(0, 1)) for part in parts]))
+    apart = apart / nearness.clamp(min=1e-6)
+    total = (batch.alphas * (apart + ENTROPY_SHARE * (unsure / count))).sum() / batch.alphas.sum()
+    if lesson:
+        total = total + ENTROPY_SHARE * (batch.teaching * (lesson[0] / count)).sum() / batch.alphas.sum()
+    return total

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ from heartmend.errors import FitError
 from heartmend.learning.losses import loss_by_name, whole_volume_dice
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
-from heartmend.shapes.base import Shape
+from heartmend.shapes.base import Codes, Shape
 from heartmend.shapes.codes import CodeBook
 
 CHECK_EVERY = 10
@@ -33,7 +35,7 @@ class Step:
     total: int
     phase: int
     loss: float
-    dice: Tensor
+    dice: npt.NDArray[np.float32]
     seconds: float
     peak_memory_bytes: int
 
@@ -74,8 +76,12 @@ class Fit:
         points: int = 2500,
         accumulate: int = 1,
         autocast: torch.dtype | None = None,
+        compiled: bool = False,
     ) -> None:
-        self.shape, self.codes, self.sampler = shape, codes, sampler
+        """codes: of this process's own cases, which are the sampler's too; autocast: what the shape computes in;
+        compiled: whether the shape is compiled for each phase, which takes a minute and pays on a GPU alone."""
+        self.shape, self.codes, self.sampler, self.ranks = shape, codes, sampler, sampler.ranks
+        self._compiled = compiled
         self.phases = tuple(phases)
         self.cases_per_step, self.accumulate, self.autocast = cases_per_step, accumulate, autocast
         self.position = Position(points=points)
@@ -90,6 +96,14 @@ class Fit:
     def number(self) -> int:
         """How many steps of all are taken."""
         return sum(phase.steps for phase in self.phases[: self.position.phase]) + self.position.step
+
+    def whole_codes(self) -> CodeBook | None:
+        """The codes of all processes' cases, on the leader; None elsewhere. To be called by all of them."""
+        if self.ranks.count == 1:
+            return self.codes
+        ids = self.ranks.of_all(self.codes.ids)
+        rows = {name: self.ranks.rows_of_all(code) for name, code in self.codes.values.items()}
+        return CodeBook(ids, {name: row for name, row in rows.items() if row is not None}) if self.ranks.leads else None
 
     @property
     def done(self) -> bool:
@@ -111,10 +125,11 @@ class Fit:
             if self.position.step == 0 and self.position.phase > 0:
                 self.optimiser = self._enter(phase)
             while self.position.step < phase.steps:
-                loss, dice = self._step_that_fits(phase, number, watcher)
+                tells = (number + 1) % CHECK_EVERY == 0 or self.position.step + 1 == phase.steps
+                loss, dice = self._step_that_fits(phase, number, tells, watcher)
                 self.position.step += 1
                 number += 1
-                if number % CHECK_EVERY == 0 or self.position.step == phase.steps:
+                if dice is not None:
                     value = loss.item()
                     if value != value or value in (float("inf"), float("-inf")):
                         raise FitError(
@@ -122,7 +137,7 @@ class Fit:
                             "lower code_rate and shape_rate, or look at the inputs that `heartmend run` warned of"
                         )
                     watcher.stepped(
-                        Step(number, self.total, self.position.phase, value, dice,
+                        Step(number, self.total, self.position.phase, value, dice.cpu().numpy(),
                              (time.monotonic() - began) / max(number - first, 1) * (self.total - number),
                              self._peak_memory())
                     )  # fmt: skip
@@ -152,45 +167,56 @@ class Fit:
             groups.append({"params": affine, "lr": 0.3 * phase.code_rate, "rate": 0.3 * phase.code_rate})
         if phase.shape_rate > 0:
             groups.append({"params": weights, "lr": phase.shape_rate, "rate": phase.shape_rate})
+        self._asked = torch.compile(self.shape, dynamic=False) if self._compiled else self.shape
         return torch.optim.Adam(groups, betas=(0.9, 0.98), fused=self.sampler.device.type == "cuda")
 
-    def _step_that_fits(self, phase: Phase, number: int, watcher: Watcher) -> tuple[Tensor, Tensor]:
+    def _step_that_fits(self, phase: Phase, number: int, tells: bool, watcher: Watcher) -> tuple[Tensor, Tensor | None]:
         while True:
             try:
-                return self._step(phase, number)
+                return self._step(phase, number, tells)
             except torch.OutOfMemoryError as error:
                 self.optimiser.zero_grad(set_to_none=True)
-                if self.position.points // 2 < FEWEST_POINTS:
+                # The others are in the middle of a sum and cannot be told to begin the step again.
+                if self.ranks.count > 1 or self.position.points // 2 < FEWEST_POINTS:
                     raise FitError(
-                        f"out of memory with {self.position.points} points in a case, the fewest a step may take; "
-                        "give fewer cases_per_step or a smaller resolution"
+                        f"out of memory with {self.position.points} points in a case, the fewest that a step may take "
+                        "here; give fewer points, cases_per_step or a smaller resolution"
                     ) from error
                 self.position.points //= 2
                 if self.sampler.device.type == "cuda":
                     torch.cuda.empty_cache()
                 watcher.halved(self.position.points)
 
-    def _step(self, phase: Phase, number: int) -> tuple[Tensor, Tensor]:
+    def _step(self, phase: Phase, number: int, tells: bool) -> tuple[Tensor, Tensor | None]:
+        """One step; its loss, and when it `tells` its Dice. Nothing in it waits for the device."""
         factor = phase.rate_factor(self.position.step)
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
         self.optimiser.zero_grad(set_to_none=True)
         loss_of = loss_by_name(phase.loss, phase.tolerance_mm)
         total = torch.zeros((), device=self.sampler.device)
+        kind = self.sampler.device.type
         for part in range(self.accumulate):
             batch = self.sampler.draw(
                 number * self.accumulate + part, self.cases_per_step, self.position.points,
                 phase.band_share(self.position.step),
             )  # fmt: skip
             codes = self.codes.at(batch.cases)
-            kind = self.sampler.device.type
             with torch.autocast(kind, dtype=self.autocast, enabled=self.autocast is not None):
-                logits = self.shape(batch.points, codes)
-            loss = loss_of(logits.float(), batch) + phase.penalty * self.shape.penalty(codes)
+                logits = self._asked(batch.points, codes)
+            loss = loss_of(logits.float(), batch, self.ranks.total) + phase.penalty * self._penalty(codes)
             (loss / self.accumulate).backward()
             total += loss.detach() / self.accumulate
+        self.ranks.add_gradients(weight for weight in self.shape.parameters() if weight.requires_grad)
         self.optimiser.step()
-        return total, whole_volume_dice(logits.detach(), batch)
+        return total, whole_volume_dice(logits.detach(), batch, self.ranks.total) if tells else None
+
+    def _penalty(self, codes: Codes) -> Tensor:
+        """That of all the drawn cases; none of them may be this process's own."""
+        first = next(iter(codes.values()))
+        none = sum((code.sum() for code in codes.values()), start=first.new_zeros(()))
+        value = self.shape.penalty(codes) if len(first) else none
+        return self.ranks.mean(value, self.shape.penalty_weight(codes))
 
     def _peak_memory(self) -> int:
         if self.sampler.device.type == "cuda":

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from heartmend.learning.targets import STEP_MM, Target
+from heartmend.learning.listing import Listing
+from heartmend.learning.ranks import ALONE, Ranks
+from heartmend.learning.target import Target
+
+Across = Callable[[Tensor], Tensor]
+"""From this process's part of a sum to the sum over all processes."""
+
+
+def alone(part: Tensor) -> Tensor:
+    """The sum over one process."""
+    return part
 
 
 @dataclass(frozen=True)
@@ -28,54 +37,53 @@ class Batch:
 
 
 class PointSampler:
-    """Holds the targets of a cohort on one device and draws points from them. No file is read while drawing.
+    """Draws points from the listed voxels of a cohort, on the device where they are. No file is read while drawing.
 
-    A draw depends on the seed and the step alone, so a fit that goes on after a kill sees the same points.
+    A draw depends on the seed and the step alone, so a fit that goes on after a kill sees the same points, and so do
+    the processes of one fit: each draws for the whole cohort and keeps what falls on its own cases.
     """
 
-    def __init__(self, targets: Sequence[Target], device: torch.device, seed: int = 0) -> None:
-        self.device, self.seed = device, seed
-        self.side = targets[0].side
-        self.count = len(targets)
-        lengths = np.array([len(t.voxels) for t in targets])
-        self._starts = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]])).to(device)
-        self._bands = torch.tensor([t.band for t in targets], device=device)
-        self._rests = torch.tensor(lengths, device=device) - self._bands
-        self._far_shares = torch.tensor([max(t.far_share, 1e-6) for t in targets], device=device)
-        self._voxels = torch.from_numpy(np.concatenate([t.voxels for t in targets])).to(device)
-        self._distances = torch.from_numpy(np.concatenate([t.distances for t in targets])).to(device)
+    def __init__(
+        self, targets: Sequence[Target] | Listing, device: torch.device, seed: int = 0, ranks: Ranks = ALONE
+    ) -> None:
+        """targets: of this process's own cases."""
+        self.device, self.seed, self.ranks = device, seed, ranks
+        self.listing = targets if isinstance(targets, Listing) else Listing.of(targets, device)
+        self.count = sum(ranks.of_all([self.listing.cases]))
 
     def draw(self, step: int, cases: int, points: int, band_share: float) -> Batch:
         """`points` points in each of `cases` cases (all, when there are no more), `band_share` of them in the band."""
-        generator = torch.Generator(device=self.device).manual_seed(self.seed * 1_000_003 + step)
-        rows = self._some_cases(cases, generator)
+        rows, chance = self._chances(step, cases, points)
         near = round(points * band_share)
-        band, rest = self._bands[rows][:, None], self._rests[rows][:, None]
-        chance = torch.rand(len(rows), points, generator=generator, device=self.device, dtype=torch.float64)
+        listed = self.listing
+        band, rest = listed.bands[rows][:, None], listed.rests[rows][:, None]
         picks = torch.cat(
             [(chance[:, :near] * band).long(), band + (chance[:, near:] * rest.clamp(min=1)).long()], dim=1
         ).minimum(band + rest - 1)
-        flat = (self._starts[rows][:, None] + picks).reshape(-1)
+        flat = (listed.starts[rows][:, None] + picks).reshape(-1)
         weights = torch.cat(
             [(band / max(near, 1)).expand(-1, near),
-             (rest / self._far_shares[rows][:, None] / max(points - near, 1)).expand(-1, points - near)],
+             (rest / listed.far_shares[rows][:, None] / max(points - near, 1)).expand(-1, points - near)],
             dim=1,
         ).float()  # fmt: skip
         return Batch(
             cases=rows,
-            points=self._centres(flat).reshape(len(rows), points, 3),
-            distances_mm=(self._distances[flat].float() * STEP_MM).reshape(len(rows), points, -1),
+            points=listed.centres(flat).reshape(len(rows), points, 3),
+            distances_mm=listed.distances_mm(flat).reshape(len(rows), points, listed.heads),
             weights=weights / weights.mean(dim=1, keepdim=True),
         )
 
-    def _some_cases(self, cases: int, generator: torch.Generator) -> Tensor:
-        if cases >= self.count:
-            return torch.arange(self.count, device=self.device)
-        return torch.randperm(self.count, generator=generator, device=self.device)[:cases]
-
-    def _centres(self, listed: Tensor) -> Tensor:
-        """Unit coordinates (n, 3) of listed voxels (n,)."""
-        voxel = self._voxels[listed].long()
-        n = self.side
-        cells = torch.stack([voxel // (n * n), voxel // n % n, voxel % n], dim=-1).float()
-        return (cells + 0.5) * (2 / n) - 1
+    def _chances(self, step: int, cases: int, points: int) -> tuple[Tensor, Tensor]:
+        """The own ones (b,) of the cases that are drawn, and a chance (b, points) in [0, 1) for each point."""
+        # Cases are drawn on the CPU, where their number is known without waiting for a device.
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        rows = torch.arange(self.count)
+        if cases < self.count:
+            rows = torch.randperm(self.count, generator=generator)[:cases]
+        if self.device.type != "cpu":
+            generator = torch.Generator(device=self.device).manual_seed(self.seed * 1_000_003 + step)
+        chance = torch.rand(len(rows), points, generator=generator, device=self.device, dtype=torch.float64)
+        places, own = self.ranks.drawn(rows)
+        if places is not None:
+            chance = chance[places.to(self.device, non_blocking=True)]
+        return own.to(self.device, non_blocking=True), chance

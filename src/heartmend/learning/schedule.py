@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from pydantic import BaseModel, ConfigDict, Field
 
-
-class Phase(BaseModel):
+@dataclass(frozen=True)
+class Phase:
     """A stretch of a fit with one resolution and one cosine of the learning rate.
 
     band_shares: share of the points drawn from the band, over equal parts of the phase (the curriculum). side and
     controls: resolution of a template's table and of its fields. Rates are Adam's, in units of what they move:
-    code_rate in the unit frame, shape_rate in mm for a template's table.
+    code_rate in the unit frame, shape_rate in mm for a template's table. ValueError for what cannot be meant.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Read by pydantic where a phase stands in a table of settings.
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    steps: Annotated[int, Field(ge=1)]
-    code_rate: Annotated[float, Field(gt=0)]
-    shape_rate: Annotated[float, Field(ge=0)]
+    steps: int
+    code_rate: float
+    shape_rate: float
     loss: str = "surface_distance"
-    tolerance_mm: Annotated[float, Field(gt=0)] = 2.0
-    penalty: Annotated[float, Field(ge=0)] = 1e-5
+    tolerance_mm: float = 2.0
+    penalty: float = 1e-5
     band_shares: tuple[float, ...] = (0.8,)
-    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    warm_up: float = 0.0
     side: int | None = None
     controls: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, holds, wanted in (
+            ("steps", self.steps >= 1, "1 or more"), ("code_rate", self.code_rate > 0, "more than 0"),
+            ("shape_rate", self.shape_rate >= 0, "0 or more"), ("tolerance_mm", self.tolerance_mm > 0, "more than 0"),
+            ("penalty", self.penalty >= 0, "0 or more"), ("warm_up", 0 <= self.warm_up < 1, "0 or more, below 1"),
+        ):  # fmt: skip
+            if not holds:
+                raise ValueError(f"{name} is {getattr(self, name)}; give {wanted}")
 
     def rate_factor(self, step: int) -> float:
         """Warm-up, then a cosine from 1 to 0.03."""
@@ -39,3 +49,24 @@ class Phase(BaseModel):
     def band_share(self, step: int) -> float:
         """The share of the points of this step that lie in the band."""
         return self.band_shares[min(step * len(self.band_shares) // self.steps, len(self.band_shares) - 1)]
+
+
+def for_passes(phases: Sequence[Phase], passes: float, cases: int, drawn: int) -> tuple[Phase, ...]:
+    """The phases with so many steps of `drawn` cases each that every one of `cases` is drawn `passes` times in all;
+    each phase keeps its share of the steps."""
+    share = passes * cases / min(drawn, cases) / sum(phase.steps for phase in phases)
+    return tuple(replace(phase, steps=max(round(phase.steps * share), 1)) for phase in phases)
+
+
+MENDING = (
+    Phase(steps=80, code_rate=0.010, shape_rate=0.10, side=48, controls=6, tolerance_mm=3.0),
+    Phase(steps=80, code_rate=0.008, shape_rate=0.05, side=48, controls=8, tolerance_mm=3.0),
+    Phase(steps=120, code_rate=0.006, shape_rate=0.05, side=64, controls=10),
+    Phase(steps=150, code_rate=0.005, shape_rate=0.05, side=64, controls=11, penalty=3e-5),
+    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=96, controls=12, tolerance_mm=1.5, penalty=3e-5),
+)
+"""Stage 1's template, coarse to fine: first whole hearts fall into place, then their parts."""
+FOLLOWING = (Phase(steps=160, code_rate=0.004, shape_rate=0.05, side=72, controls=14, tolerance_mm=1.5),)
+"""Stage 1's template led to the fused maps: they are clean, so its fields may be finer."""
+DETAILING = (Phase(steps=2000, code_rate=0.06, shape_rate=0.003, loss="joint", tolerance_mm=1.0, penalty=1e-4),)
+"""What each case has beyond the template, in stage 3."""

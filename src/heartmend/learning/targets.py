@@ -1,60 +1,31 @@
-"""What a fit aims at: for each case, the signed distances of its structures and where their boundaries are."""
+"""What a fit aims at, measured: the signed distances of a case's structures and where their boundaries are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import cc3d
 import edt
 import numpy as np
 import numpy.typing as npt
 
+from heartmend.learning.target import BAND_MM, CLIP_MM, STEP_MM, Target
 from heartmend.space import Roi
 from heartmend.types import Labels, Mask
 
-CLIP_MM = 8.0
-"""Distances are kept up to here: further off they say nothing that helps, and a byte holds them."""
-STEP_MM = CLIP_MM / 127
-BAND_MM = 4.0
 CRUMB_SHARE = 0.04
 """A piece smaller than this share of its structure's largest says nothing about the shape."""
 
-
-@dataclass(frozen=True)
-class Target:
-    """One case as the fit sees it, in the unit frame at a resolution of n cells a side.
-
-    voxels: (m,) flat indices of the known cells that may be drawn, the band's first; band: how many lie in the band
-    about the boundaries (within `BAND_MM`, or as `make_target` was asked); distances: (m, heads) int8, signed distance
-    to the boundary in steps of `STEP_MM`, positive inside; far_share: share of the known cells off the band that are
-    listed. centroids: (heads, 3) unit coordinates of the structures, NaN where absent or cut off by the field of view.
-    present: (heads,).
-    """
-
-    case_id: str
-    side: int
-    size_mm: tuple[float, float, float]
-    voxels: npt.NDArray[np.int32]
-    band: int
-    distances: npt.NDArray[np.int8]
-    far_share: float
-    centroids: npt.NDArray[np.float32]
-    present: npt.NDArray[np.bool_]
-
-    @property
-    def volumes(self) -> npt.NDArray[np.float64]:
-        """(heads,) how many cells lie in each structure, estimated from those that are listed."""
-        inside = self.distances > 0
-        return inside[: self.band].sum(axis=0) + inside[self.band :].sum(axis=0) / max(self.far_share, 1e-6)
-
-    def of_heads(self, columns: Sequence[int]) -> Target:
-        """The same points with some of the structures alone."""
-        picked = list(columns)
-        return replace(
-            self, distances=np.ascontiguousarray(self.distances[:, picked]), centroids=self.centroids[picked],
-            present=self.present[picked],
-        )  # fmt: skip
+__all__ = [
+    "BAND_MM",
+    "CLIP_MM",
+    "STEP_MM",
+    "Target",
+    "cell_distance_mm",
+    "make_target",
+    "signed_distance_mm",
+    "without_crumbs",
+]
 
 
 def without_crumbs(mask: Mask, share: float = CRUMB_SHARE) -> Mask:

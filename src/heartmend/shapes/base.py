@@ -49,6 +49,11 @@ class Shape(nn.Module, ABC):
         """What the loss adds for codes that are unlikely (a scalar); |z|² unless a shape knows better."""
         return sum((code.square().mean() for code in codes.values()), start=next(iter(codes.values())).new_zeros(()))
 
+    def penalty_weight(self, codes: Codes) -> Tensor:
+        """What the penalty of these codes counts in a mean over several processes' codes (a scalar)."""
+        first = next(iter(codes.values()))
+        return first.new_full((), len(first))
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The arguments that make this shape again, for JSON."""

@@ -31,6 +31,8 @@ class UnifiedShape(Shape):
     kind = "unified"
     is_distance = True
     held = ("template.", "affine", "field")
+    columns: Tensor
+    """Which heads are the template's."""
 
     def __init__(
         self, heads: Sequence[str], template: Mapping[str, Any], side: int = 32, channels: int = 12, width: int = 64
@@ -49,7 +51,8 @@ class UnifiedShape(Shape):
         with torch.no_grad():
             last.weight.mul_(0.1)
             last.bias.copy_(torch.tensor([0.0 if head in self.template.heads else -2.0 for head in heads]))
-        self._columns = [self.heads.index(head) for head in self.template.heads]
+        columns = torch.tensor([self.heads.index(head) for head in self.template.heads])
+        self.register_buffer("columns", columns, persistent=False)
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -80,14 +83,15 @@ class UnifiedShape(Shape):
             dim=1,
         )  # fmt: skip
         logits: Tensor = self.net(features)
-        return logits.index_add(1, torch.tensor(self._columns, device=points.device), depth).reshape(
-            cases, count, len(self.heads)
-        )
+        return logits.index_add(1, self.columns, depth).reshape(cases, count, len(self.heads))
 
     def penalty(self, codes: Codes) -> Tensor:
         """|z|² over the open nodes."""
-        detail = codes["detail"]
-        return detail.square().sum() / (detail != 0).sum().clamp(min=1)
+        return codes["detail"].square().sum() / self.penalty_weight(codes)
+
+    def penalty_weight(self, codes: Codes) -> Tensor:
+        """How much is open."""
+        return (codes["detail"] != 0).sum().clamp(min=1)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ and, once the map is mended, by the whole code, so that the heart is one more po
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +81,7 @@ def place_case(model: HeartModel, case: Prepared, settings: EmbedSettings, seed:
     goal = target_of_template(shape, _mean_size_mm(model))
     codes["affine"][0] = torch.from_numpy(affine_to(target, goal)).float()
     book = CodeBook([case.case_id], codes)
-    phases = [phase.model_copy(update={"side": template.side}) for phase in settings.placing]
+    phases = [replace(phase, side=template.side) for phase in settings.placing]
     Fit(
         shape, book, PointSampler([target], torch.device("cpu"), seed), phases, cases_per_step=1,
         points=settings.points,
@@ -106,7 +106,7 @@ def encode_case(
     part = _part_of(shape.template, [shape.heads[at] for at in columns])
     book = CodeBook([case.case_id], start)
     if columns:
-        following = settings.following.model_copy(update={"side": part.side, "controls": part.controls})
+        following = replace(settings.following, side=part.side, controls=part.controls)
         Fit(
             part, book, PointSampler([target.of_heads(columns)], here, seed), [following], cases_per_step=1,
             points=settings.points,
@@ -161,7 +161,7 @@ def place(
     workers: int = 0,
 ) -> Iterator[Outcome[str, Code]]:  # fmt: skip
     """Lay the model's template onto every prepared case; yields each case id with its code, or its error."""
-    jobs = [_Job(run.out, model, cohort, case, settings, seed) for case in cases]
+    jobs = [_Job(run.out, model, cohort.without_cases(), case, settings, seed) for case in cases]
     yield from ((job.case.id, code, error) for job, code, error in each(_place, jobs, workers))
 
 
@@ -170,7 +170,7 @@ def encode(
     workers: int = 0,
 ) -> Iterator[Outcome[str, Code]]:  # fmt: skip
     """The whole code of every mended case; yields each case id with it, or with its error."""
-    jobs = [_Job(run.out, model, cohort, case, settings, seed, start) for case, start in placed.items()]
+    jobs = [_Job(run.out, model, cohort.without_cases(), case, settings, seed, start) for case, start in placed.items()]
     yield from ((job.case.id, code, error) for job, code, error in each(_encode, jobs, workers))
 
 

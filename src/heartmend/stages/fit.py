@@ -7,10 +7,8 @@ points; how near that is to the truth, no fit can know.
 
 from __future__ import annotations
 
-import csv
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,40 +16,30 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch.utils.tensorboard import SummaryWriter
 
-from heartmend.data import Run, fingerprint, read_json, write_json, write_text
-from heartmend.errors import ConfigError, FitError, RunError
+from heartmend.data import Run, fingerprint, write_json
+from heartmend.errors import ConfigError, FitError
 from heartmend.learning.begin import begin_template
-from heartmend.learning.checkpoint import load_fit, read_metadata, save_fit, save_model
-from heartmend.learning.loop import Fit, Step
+from heartmend.learning.checkpoint import load_fit, save_model
+from heartmend.learning.journal import BEST_FILE, LAST_FILES, Journal, Progress, mark_of
+from heartmend.learning.loop import Fit
 from heartmend.learning.points import PointSampler
-from heartmend.learning.schedule import Phase
+from heartmend.learning.ranks import Ranks
+from heartmend.learning.schedule import MENDING, Phase, for_passes
 from heartmend.learning.surroundings import SurroundingsSettings
-from heartmend.learning.targets import Target, make_target
+from heartmend.learning.target import Outline, Target
+from heartmend.learning.targets import make_target
+from heartmend.learning.team import Team
 from heartmend.shapes import CodeBook, DecoderShape, Shape
 from heartmend.shapes.tables import cell_centres
 from heartmend.space import Roi
 from heartmend.stages.handover import PREPARED, Prepared
-from heartmend.stages.workers import each
+from heartmend.stages.workers import cores, each, keep_memory
 from heartmend.types import UNKNOWN, Labels
 
 VERB = "fit"
 MODEL_FILE = "model.safetensors"
-BEST_FILE = "best.safetensors"
 log = logging.getLogger(__name__)
-
-Progress = Callable[[Step, float | None], None]
-"""Told now and then where the fit stands, and the whole-volume Dice when it was last measured."""
-
-MENDING = (
-    Phase(steps=80, code_rate=0.010, shape_rate=0.10, side=48, controls=6, tolerance_mm=3.0),
-    Phase(steps=80, code_rate=0.008, shape_rate=0.05, side=48, controls=8, tolerance_mm=3.0),
-    Phase(steps=120, code_rate=0.006, shape_rate=0.05, side=64, controls=10),
-    Phase(steps=150, code_rate=0.005, shape_rate=0.05, side=64, controls=11, penalty=3e-5),
-    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=96, controls=12, tolerance_mm=1.5, penalty=3e-5),
-)
-"""The template, coarse to fine: first whole hearts fall into place, then their parts."""
 
 
 class FitSettings(BaseModel):
@@ -78,9 +66,7 @@ class FitSettings(BaseModel):
         """The phases for so many cases."""
         if self.epochs is None:
             return self.phases
-        steps = self.epochs * cases / (min(self.cases_per_step, cases) * self.accumulate)
-        share = steps / sum(phase.steps for phase in self.phases)
-        return tuple(p.model_copy(update={"steps": max(round(p.steps * share), 1)}) for p in self.phases)
+        return for_passes(self.phases, self.epochs / self.accumulate, cases, self.cases_per_step)
 
 
 def fit(
@@ -90,14 +76,16 @@ def fit(
     settings: FitSettings,
     *,
     seed: int = 0,
-    device: str = "cpu",
+    team: Team | None = None,
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Path:
     """Fit the shapes of `heads` (name -> id) to the prepared cases of a run; returns the model's file.
 
-    Goes on from the last checkpoint when there is one of the same settings and cases; done is done. Raises FitError
-    when the loss is no number (the checkpoint before it stays) and ConfigError when there is nothing to fit.
+    team: the processes that do it, this one alone unless given; of several each holds the points and codes of its
+    own cases. Goes on from the last checkpoint when there is one of the same settings and cases; done is done. Raises
+    FitError when the loss is no number or a process died (the checkpoint before it stays), and ConfigError when there
+    is nothing to fit.
     """
     if not case_ids or not heads:
         raise ConfigError("there is nothing to fit: no case was prepared, or no structure was chosen")
@@ -110,45 +98,62 @@ def fit(
     )  # fmt: skip
     if run.is_done(VERB, None, stamp):
         return model
-    targets = _targets(run, case_ids, tuple(heads.values()), seed, workers)
-    where = torch.device(device)
-    shape, codes = _begin(run, heads, targets, settings, seed)
-    shape, codes = shape.to(where), codes.to(where)
-    fitting = Fit(
-        shape, codes, PointSampler(targets, where, seed), settings.phases_for(len(case_ids)),
-        cases_per_step=settings.cases_per_step, points=settings.points, accumulate=settings.accumulate,
-        autocast=_autocast(settings, where),
-    )  # fmt: skip
-    last = folder / "last.safetensors"
-    if last.is_file() and _mark_of(folder) == stamp:
-        load_fit(last, fitting)
-        log.info("fit: going on from phase %d, step %d", fitting.position.phase + 1, fitting.position.step)
-    else:
-        for stale in (last, folder / BEST_FILE):
-            stale.unlink(missing_ok=True)
-    write_json(folder / "last.json", {"mark": stamp})
+    team = team or Team()
+    team.refuse_more_than(len(case_ids))
     run.forget(VERB)
-    # A few cases tell how the fit goes; all are measured at its end.
-    watched = case_ids[:: max(len(case_ids) // 4, 1)][:4]
-    with _Keeper(
-        folder, settings.checkpoint_seconds, heads, lambda fit: _dices(run, fit.shape, fit.codes, watched, heads),
-        progress, fitting,
-    ) as keeper:  # fmt: skip
-        fitting.run(keeper)
-    save_model(model, shape, codes)
-    found = _dices(run, shape, codes, case_ids, heads)
+    job = _Job(run.out, tuple(case_ids), heads, settings, seed, workers, stamp)
+    found = team.call(_fit, job, progress)
     write_json(folder / "validation.json", {id: dict(zip(heads, row, strict=True)) for id, row in found.items()})
     run.mark_done(VERB, None, stamp, [model])
-    last.unlink(missing_ok=True)
+    (folder / LAST_FILES[0]).unlink(missing_ok=True)
     return model
 
 
-def _mark_of(folder: Path) -> str | None:
-    """What the checkpoint in the folder is one of; None when that cannot be told."""
-    try:
-        return str(read_json(folder / "last.json")["mark"])
-    except (RunError, KeyError, TypeError):
-        return None
+@dataclass(frozen=True)
+class _Job:
+    run_out: Path
+    case_ids: tuple[str, ...]
+    heads: dict[str, int]
+    settings: FitSettings
+    seed: int
+    workers: int
+    mark: str
+
+
+def _fit(ranks: Ranks, job: _Job, progress: Progress | None) -> dict[str, list[float]]:
+    """What each process of a fit does; Dice (head,) of every case."""
+    run, settings, heads = Run.at(job.run_out), job.settings, job.heads
+    folder = run.folder(VERB)
+    keep_memory()
+    own = ranks.own(job.case_ids)
+    targets = _targets(run, own, tuple(heads.values()), job.seed, max((job.workers or cores()) // ranks.count, 1))
+    shape, codes = _begin(run, heads, ranks.of_all([target.outline for target in targets]), settings, job.seed)
+    codes = CodeBook(own, codes.of(own))
+    fitting = Fit(
+        shape.to(ranks.device), codes.to(ranks.device), PointSampler(targets, ranks.device, job.seed, ranks),
+        settings.phases_for(len(job.case_ids)),
+        cases_per_step=settings.cases_per_step, points=settings.points, accumulate=settings.accumulate,
+        autocast=_autocast(settings, ranks.device),
+    )  # fmt: skip
+    del targets
+    last, mark = (folder / name for name in LAST_FILES)
+    if ranks.agreed(last.is_file() and mark_of(mark) == job.mark):
+        load_fit(last, fitting)
+        log.info("fit: going on from phase %d, step %d", fitting.position.phase + 1, fitting.position.step)
+    elif ranks.leads:
+        for stale in (last, folder / BEST_FILE):
+            stale.unlink(missing_ok=True)
+        write_json(mark, {"mark": job.mark})
+    # A few cases tell how the fit goes; all are measured at its end.
+    watched = job.case_ids[:: max(len(job.case_ids) // 4, 1)][:4]
+    with Journal(
+        folder, settings.checkpoint_seconds, tuple(heads),
+        lambda fit: _dices(run, fit, watched, heads), progress, fitting,
+    ) as journal:  # fmt: skip
+        fitting.run(journal)
+    if (whole := fitting.whole_codes()) is not None:
+        save_model(folder / MODEL_FILE, shape, whole)
+    return _dices(run, fitting, job.case_ids, heads)
 
 
 @dataclass(frozen=True)
@@ -168,17 +173,20 @@ def _target(wanted: _Wanted) -> Target:
 def _targets(run: Run, case_ids: Sequence[str], ids: tuple[int, ...], seed: int, workers: int) -> list[Target]:
     """The target of every case, in the order of `case_ids`."""
     made = dict[str, Target]()
-    for wanted, target, error in each(_target, [_Wanted(run.out, id, ids, seed) for id in case_ids], workers):
+    for wanted, target, error in each(
+        _target, [_Wanted(run.out, id, ids, seed) for id in case_ids], workers, nearby=True
+    ):
         if error is not None or target is None:
             raise FitError(f"case {wanted.case_id}: no target could be made of it: {error}") from error
         made[wanted.case_id] = target
     return [made[id] for id in case_ids]
 
 
-def _dices(
-    run: Run, shape: Shape, codes: CodeBook, case_ids: Sequence[str], heads: dict[str, int]
-) -> dict[str, list[float]]:
-    return {id: whole_volume_dice_of(shape, codes, Prepared.load(run, id), heads) for id in case_ids}
+def _dices(run: Run, fit: Fit, case_ids: Sequence[str], heads: dict[str, int]) -> dict[str, list[float]]:
+    """Dice of some cases by id; each process measures its own."""
+    own = [id for id in case_ids if id in fit.codes.ids]
+    found = [(id, whole_volume_dice_of(fit.shape, fit.codes, Prepared.load(run, id), heads)) for id in own]
+    return dict(sorted(fit.ranks.of_all(found)))
 
 
 def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int]) -> list[float]:
@@ -202,79 +210,8 @@ def lattice_logits(shape: Shape, code: dict[str, torch.Tensor], side: int, slab:
     return np.concatenate([shape.on_lattice((x, axis, axis), code).cpu().numpy() for x in slabs], axis=1)
 
 
-class _Keeper:
-    """Looks on while a fit runs: logs for people and TensorBoard, checkpoints, the best model so far."""
-
-    def __init__(
-        self, folder: Path, seconds: float, heads: dict[str, int], validate: Callable[[Fit], dict[str, list[float]]],
-        progress: Progress | None, begun: Fit,
-    ) -> None:  # fmt: skip
-        self._folder, self._seconds, self._heads, self._progress = folder, seconds, heads, progress
-        self._validate = validate
-        self._saved = self._logged = time.monotonic()
-        self._step, self._phase = begun.number, begun.position.phase
-        best = folder / BEST_FILE
-        self._best = float(read_metadata(best).get("dice", -1.0)) if best.is_file() else -1.0
-        self._whole: float | None = None
-
-    def __enter__(self) -> _Keeper:
-        path = self._folder / "log.csv"
-        columns = ["step", "phase", "loss", "training_dice", "whole_volume_dice", "peak_memory_mb"]
-        # What a killed fit did after its last checkpoint is done, and told, once more.
-        write_text(path, _log_up_to(self._step, path, [*columns, *(f"dice_{name}" for name in self._heads), "seconds"]))
-        self._file = path.open("a", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=self._step)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-        self._board.close()
-
-    def stepped(self, step: Step) -> None:
-        dice = step.dice.tolist()
-        mean = float(np.mean(dice))
-        whole = "" if self._whole is None else round(self._whole, 5)
-        row = [step.number, step.phase + 1, round(step.loss, 6), round(mean, 5), whole, step.peak_memory_bytes >> 20]
-        now = time.monotonic()
-        self._rows.writerow([*row, *(round(d, 5) for d in dice), round(now - self._logged, 2)])
-        self._logged = now
-        self._file.flush()
-        self._board.add_scalar("loss", step.loss, step.number)
-        self._board.add_scalar("dice/training", mean, step.number)
-        if self._progress is not None:
-            self._progress(step, self._whole)
-
-    def reached(self, fit: Fit) -> None:
-        if fit.position.phase != self._phase:
-            self._phase = fit.position.phase
-            self._whole = float(np.mean(list(self._validate(fit).values())))
-            self._board.add_scalar("dice/whole_volume", self._whole, self._phase)
-            if self._whole > self._best:
-                self._best = self._whole
-                save_model(self._folder / BEST_FILE, fit.shape, fit.codes, dice=self._best)
-            save_fit(self._folder / "last.safetensors", fit)
-            self._saved = time.monotonic()
-        elif time.monotonic() - self._saved > self._seconds:
-            save_fit(self._folder / "last.safetensors", fit)
-            self._saved = time.monotonic()
-
-    def halved(self, points: int) -> None:
-        log.warning("fit: memory ran out; from here a step takes %d points in a case", points)
-
-
-def _log_up_to(step: int, path: Path, columns: list[str]) -> str:
-    """The log of a fit up to a step, or its head alone when there is none with these columns."""
-    head = ",".join(columns) + "\n"
-    if step == 0 or not path.is_file():
-        return head
-    first, *rows = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-    kept = [row for row in rows if row.partition(",")[0].isdecimal() and int(row.partition(",")[0]) <= step]
-    return head + "".join(f"{row}\n" for row in kept) if f"{first}\n" == head else head
-
-
 def _begin(
-    run: Run, heads: dict[str, int], targets: list[Target], settings: FitSettings, seed: int
+    run: Run, heads: dict[str, int], targets: Sequence[Outline], settings: FitSettings, seed: int
 ) -> tuple[Shape, CodeBook]:
     torch.manual_seed(seed)
     if settings.shape == "decoder":

@@ -162,13 +162,15 @@ def fuse_cohort(
         if run.is_done(VERB, case.id, stamp):
             yield case, None, None
         else:
-            jobs.append(_Job(run.out, cohort, case, settings, structures, calibres, stamp))
+            jobs.append(_Job(run.out, cohort.without_cases(), case, settings, structures, calibres, stamp))
     for job, _, error in each(_work, jobs, workers):
         yield job.case, None, error
 
 
 def _work(job: _Job) -> None:
     run, case = Run.at(job.run_out), job.case
+    if run.is_done(VERB, job.case.id, job.mark):  # by a worker of a cluster that was lost since
+        return
     volume = job.cohort.read_labels(case)
     refined = run.case_path(REFINED, case.id, ".npz")
     fields = load_fields(refined) if refined.is_file() else {}

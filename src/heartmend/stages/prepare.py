@@ -108,13 +108,15 @@ def prepare(run: Run, cohort: Cohort, settings: PrepareSettings, workers: int = 
         if run.is_done(VERB, case.id, stamp):
             yield case, None, None
         else:
-            jobs.append(_Job(run.out, cohort, case, settings, stamp))
+            jobs.append(_Job(run.out, cohort.without_cases(), case, settings, stamp))
     for job, _, error in each(_work, jobs, workers):
         yield job.case, None, error
 
 
 def _work(job: _Job) -> None:
     run = Run.at(job.run_out)
+    if run.is_done(VERB, job.case.id, job.mark):  # by a worker of a cluster that was lost since
+        return
     prepared = prepare_case(job.cohort, job.case, job.settings)
     run.forget(VERB, job.case.id)
     prepared.save(run)

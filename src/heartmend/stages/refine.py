@@ -163,6 +163,8 @@ def refine(
 
 def _work(job: _Job) -> None:
     run = Run.at(job.run_out)
+    if run.is_done(VERB, job.case_id, job.mark):  # by a worker of a cluster that was lost since
+        return
     case = Prepared.load(run, job.case_id)
     fields: Fields = {}
     votes: Votes = {}

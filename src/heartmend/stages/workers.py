@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from contextvars import ContextVar
 from multiprocessing import connection, get_context, parent_process
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from heartmend.errors import HeartmendError
 
@@ -24,21 +25,32 @@ PRELOADED = ["torch"]
 """What processes share beside the module of their work."""
 
 
-def each(work: Callable[[T], R], items: Iterable[T], workers: int = 0) -> Iterator[Outcome[T, R]]:
+Runner = Callable[[Callable[[Any], Any], list[Any]], Iterator[Outcome[Any, Any]]]
+ELSEWHERE: ContextVar[Runner | None] = ContextVar("ELSEWHERE", default=None)
+"""What does the work in the place of processes here: a cluster, for as long as one is asked for."""
+
+
+def each(
+    work: Callable[[T], R], items: Iterable[T], workers: int = 0, *, nearby: bool = False
+) -> Iterator[Outcome[T, R]]:
     """Apply `work` (of a module's top level) to every item; yields outcomes as they come.
 
     workers: processes, 0 for one a core; with 1 all is done in this process. Errors are yielded, not raised. An item
     whose process is killed, such as for want of memory, is tried once more alone, then yielded with an error. The
-    result of an item does not depend on the number of workers: each has one thread.
+    result of an item does not depend on the number of workers: each has one thread. nearby: never on a cluster,
+    because what comes of an item is too much to travel.
     """
     todo = list(items)
+    if (runner := ELSEWHERE.get()) is not None and not nearby:
+        yield from runner(work, todo)
+        return
     count = min(workers or cores(), len(todo))
     if count > 1:
         yield from _on_processes(work, todo, count)
         return
     for item in todo:
         try:
-            with _one_thread():
+            with one_thread():
                 result = work(item)
         except Exception as error:  # noqa: BLE001  (yielded to the caller, who tells the user)
             yield item, None, error
@@ -150,7 +162,7 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """As in a worker: how a sum is shared among threads shows in its last bit."""
     import torch
 

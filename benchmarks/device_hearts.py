@@ -1,0 +1,97 @@
+"""Phantom hearts of ten structures, made on a device: a few from ellipsoids and tubes, and smooth warps of them.
+
+Plainer than the phantoms of `heartmend phantom`, which need more than torch; as many as one likes in a minute.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from heartmend.shapes.tables import cell_centres
+
+HEADS = {"Myocardium": 1, "LA": 2, "LV": 3, "RA": 4, "RV": 5, "Aorta": 6, "PA": 7, "LAA": 8, "Coronary": 9, "PV": 10}
+PHANTOMS = 4
+FIELD_SIDE = 7
+"""Control points of a warp along each side."""
+SHIFT_MM = 5.0
+"""How far a warp moves a point: standard deviation along each axis."""
+
+
+def make_cohort(cases: int, side: int, size_mm: float, device: torch.device, seed: int = 0) -> Tensor:
+    """(cases, side, side, side) uint8: each heart a turned, scaled and bent one of a few phantoms."""
+    axis = cell_centres(side, device)
+    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
+    few = [_phantom(grid * (size_mm / 2), torch.Generator().manual_seed(100 + n)) for n in range(min(PHANTOMS, cases))]
+    maps = torch.empty(cases, side, side, side, dtype=torch.uint8, device=device)
+    for row in range(cases):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + row)
+        linear = torch.eye(3) * (1 + 0.06 * torch.randn(1, generator=generator))
+        linear = linear + 0.05 * torch.randn(3, 3, generator=generator)
+        bend = torch.randn(1, 3, *(FIELD_SIDE,) * 3, generator=generator) * (2 * SHIFT_MM / size_mm)
+        smooth = F.interpolate(bend.to(device), size=(side,) * 3, mode="trilinear", align_corners=True)
+        places = grid @ linear.to(device).T + smooth[0].permute(1, 2, 3, 0)
+        # grid_sample names the last axis first.
+        source = few[row % len(few)][None, None].float()
+        maps[row] = F.grid_sample(source, places.flip(-1)[None], mode="nearest", align_corners=False)[0, 0].byte()
+    return maps
+
+
+def _phantom(at: Tensor, generator: torch.Generator) -> Tensor:
+    """Labels at points (n, n, n, 3) in mm; what is named first holds its place."""
+
+    def vary(*numbers: float, by: float = 2.0) -> Tensor:
+        shift = by * torch.randn(len(numbers), generator=generator)
+        return (torch.tensor(numbers) + shift).to(at.device)
+
+    def ellipsoid(centre: Tensor, radii: Tensor) -> Tensor:
+        """Distance in mm to the surface, about; negative inside."""
+        return (((at - centre) / radii).norm(dim=-1) - 1) * radii.min()
+
+    def tube(radius: float, *corners: Tensor) -> Tensor:
+        """The same of a tube along straight pieces."""
+        parts = []
+        for a, b in pairwise(corners):
+            along = ((at - a) @ (b - a) / (b - a).square().sum()).clamp(0, 1)
+            parts.append((at - a - along[..., None] * (b - a)).norm(dim=-1))
+        return torch.stack(parts).amin(dim=0) - radius
+
+    lv, lv_radii = vary(14, -4, -18), vary(20, 21, 33, by=1.5)
+    la, ra, rv = vary(12, 28, 18), vary(-28, 16, 12), vary(-20, -14, -14)
+    root = vary(2, 2, 16, by=1)
+    aorta = tube(
+        11.5, root, vary(-4, -2, 40, by=1), vary(0, 12, 58), vary(10, 34, 56), vary(14, 44, 30), vary(14, 46, -40)
+    )
+    pa = tube(10.5, vary(-6, -24, 16, by=1), vary(0, -14, 36), vary(4, 6, 42), vary(34, 14, 42))
+    veins = [tube(5.5, la + vary(x, 6, z, by=1), la + vary(2.1 * x, 14, 1.6 * z)) for x in (-18, 18) for z in (-9, 9)]
+    appendage = torch.minimum(tube(6.0, la + vary(20, -8, 4, by=1), la + vary(32, -22, 6)),
+                              ellipsoid(la + vary(33, -22, 6), vary(8, 7, 9, by=1)))  # fmt: skip
+    shell = ellipsoid(lv, lv_radii) - 9
+
+    def on_heart(*steps: tuple[float, float]) -> list[Tensor]:
+        """A path on the ventricle's outside, by longitude and latitude."""
+        path = []
+        for longitude, latitude in torch.tensor(steps).tolist():
+            way = torch.tensor([longitude, latitude]).deg2rad()
+            out = torch.stack([way[0].cos() * way[1].cos(), way[0].sin() * way[1].cos(), way[1].sin()]).to(at.device)
+            path.append(lv + out * (lv_radii + 11))
+        return path
+
+    coronary = torch.minimum(
+        tube(1.9, root + vary(8, -6, 2, by=0.5), *on_heart((-60, 45), (-80, 10), (-85, -30), (-90, -60))),
+        tube(1.9, root + vary(8, -4, 2, by=0.5), *on_heart((-20, 45), (30, 35), (70, 30), (80, -10))),
+    )
+    coronary = torch.minimum(
+        coronary, tube(1.9, root + vary(-9, -6, 1, by=0.5), rv + vary(-26, 4, 16), rv + vary(-24, 20, -6))
+    )
+    labels = torch.zeros(at.shape[:3], dtype=torch.uint8, device=at.device)
+    for head, distance in (
+        ("Coronary", coronary), ("LV", ellipsoid(lv, lv_radii)), ("Aorta", aorta), ("Myocardium", shell), ("PA", pa),
+        ("LA", ellipsoid(la, vary(26, 20, 20, by=1.5))), ("LAA", appendage), ("PV", torch.stack(veins).amin(dim=0)),
+        ("RV", ellipsoid(rv, vary(25, 22, 30, by=1.5))), ("RA", ellipsoid(ra, vary(22, 22, 26, by=1.5))),
+    ):  # fmt: skip
+        labels[(distance < 0) & (labels == 0)] = HEADS[head]
+    return labels

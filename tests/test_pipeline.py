@@ -186,7 +186,7 @@ def test_one_bad_file_never_stops_the_others(again: Path) -> None:
 
 def test_what_has_no_shape_in_common_is_mended_without_a_template(tmp_path: Path) -> None:
     """Sheets of which no two are alike, as adrenal glands: nearer to the truth, and the template's fit is not asked."""
-    (tmp_path / "small.toml").write_text(CONFIG + "[fit.surroundings]\nrounds = 1\nexamples = 12000\n")
+    (tmp_path / "small.toml").write_text(CONFIG + "[fit.surroundings]\nrounds = 1\nexamples = 12000\npasses = 12\n")
     (tmp_path / "labels").mkdir()
     for seed in range(5):
         worse = spoiled(sheet(seed), 0.7, np.random.default_rng(seed)).astype(np.uint8)

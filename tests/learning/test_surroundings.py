@@ -70,13 +70,13 @@ def test_sheets_are_mended_without_the_truth() -> None:
     after = np.mean([dice(a, judge.mended(b)) for a, b in zip(truth, noisy, strict=True)])
     assert after - before > 0.1 * (1 - before)
     assert told[-1][0] <= SHORT.steps
-    assert told[-1][1] < told[0][1]
+    assert all(0 < loss < 0.7 for _, loss in told)
 
 
 def test_smooth_sheets_stay_as_they_are() -> None:
     truth = sheets(12)
     judge = learn(truth, SHORT, seed=1)
-    assert min(dice(mask, judge.mended(mask)) for mask in truth) > 0.95
+    assert all((judge.mended(mask) == mask).all() for mask in truth)
 
 
 def test_the_same_seed_learns_the_same() -> None:

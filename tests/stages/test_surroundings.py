@@ -15,8 +15,9 @@ from heartmend.stages.surroundings import learn_surroundings
 from support.hearts import prepared
 from support.sheets import sheet
 
-IDS = ["a", "b", "c", "d"]
-SETTINGS = SurroundingsSettings(rounds=1, examples=10_000, passes=5)
+IDS = ["a", "b", "c", "d", "e", "f", "none"]
+SHOWN = IDS[:-1]
+SETTINGS = SurroundingsSettings(rounds=1, examples=12_000, passes=12)
 
 
 def labels_of(seed: int) -> np.ndarray:
@@ -28,9 +29,9 @@ def labels_of(seed: int) -> np.ndarray:
 def run(tmp_path: Path) -> Iterator[Run]:
     (tmp_path / "labels").mkdir()
     with Run.open(tmp_path / "out", tmp_path / "labels") as run:
-        for seed, id in enumerate(IDS[:3]):
+        for seed, id in enumerate(SHOWN):
             prepared(id, labels_of(seed)).save(run)
-        prepared("d", np.zeros((28, 28, 28), dtype=np.uint8)).save(run)
+        prepared("none", np.zeros((28, 28, 28), dtype=np.uint8)).save(run)
         yield run
 
 
@@ -42,12 +43,14 @@ def test_it_is_learned_once_and_refines_without_a_template(run: Run) -> None:
     assert path.stat().st_mtime_ns == written
     assert told
     outcomes = list(refine(run, None, IDS, {"LAA": 8}, RefineSettings(), workers=1, around=path))
-    assert [error for _, _, error in outcomes] == [None] * 4
-    for seed, id in enumerate(IDS[:3]):
+    assert [error for _, _, error in outcomes] == [None] * 7
+    wrong = np.zeros(2)
+    for seed, id in enumerate(SHOWN):
         mended = load_fields(run.case_path("refine", id, ".npz"))["LAA"] > 0
         truth, label = sheet(seed), labels_of(seed) == 8
-        assert (mended != truth).sum() < (label != truth).sum()
-    absent = load_fields(run.case_path("refine", "d", ".npz"))["LAA"]
+        wrong += (label != truth).sum(), (mended != truth).sum()
+    assert wrong[1] < 0.95 * wrong[0]
+    absent = load_fields(run.case_path("refine", "none", ".npz"))["LAA"]
     assert (absent < 0).all()
 
 

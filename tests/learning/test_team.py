@@ -43,7 +43,10 @@ def test_two_processes_fit_as_one_does(tmp_path: Path, monkeypatch: pytest.Monke
     one, two = found[1], found[2]
     assert one.keys() == two.keys() and len(one) > 20
     for name, value in one.items():
-        assert np.abs(value - two[name]).max() < TOLERANCE, name
+        apart = np.abs(value - two[name])
+        # Where a detail's gradient is rounding alone, Adam makes a step of it all the same.
+        most = teams.DETAILS.code_rate if name == "unified detail" else TOLERANCE
+        assert bool(apart.max() < most and apart.mean() < TOLERANCE / 10), (name, apart.max(), apart.mean())
     assert len(told[1]) == len(told[2]) == 5
     for (step, loss, dice), (other_step, other_loss, other_dice) in zip(*told.values(), strict=True):
         assert step == other_step

@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch.distributed import is_torchelastic_launched
 from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
 
@@ -75,11 +76,13 @@ class Team:
         nothing: Any = None
         while (called := self._fabric.broadcast(nothing)) is not None:
             self._do(called[0], called[1], None)
+        _part(self._fabric)
 
     def dismiss(self) -> None:
         """Let the others go, unless they were cut off in the middle of a work: then they wait for other words."""
         if self._fabric is not None and self.leads and not self._cut_off:
             self._fabric.broadcast(None)
+            _part(self._fabric)
 
     def _do(self, work: Work, job: Any, tell: Tell | None) -> Any:
         assert self._fabric is not None
@@ -148,6 +151,12 @@ def _fabric(device: str, devices: int, machines: int = 1, *, begun_outside: bool
     return Fabric(accelerator=device, devices=devices, num_nodes=machines, strategy=strategy, plugins=environment)
 
 
+def _part(fabric: Fabric) -> None:
+    """All have done; who simply ended would cut off one that is still listening."""
+    fabric.barrier()
+    dist.destroy_process_group()
+
+
 def _ranks(fabric: Fabric) -> Ranks:
     return Ranks(fabric.global_rank, fabric.world_size, fabric.device)
 
@@ -193,6 +202,7 @@ def _work_on_rank(fabric: Fabric, work: Work, job: Any, words: Any) -> None:
         done = work(_ranks(fabric), job, tell if leads else None)
         if leads:
             words.put(("done", done))
+        _part(fabric)
     except HeartmendError as error:
         words.put(("failed", error))
         raise

@@ -51,11 +51,7 @@ def faults(path: Path, source: Path = SOURCE) -> list[str]:
             continue
         if own[0] == target[0] == "stages":
             # The package's front may name its stages; a stage names no other. What they share is no stage.
-            if (
-                own[1] != "__init__"
-                and target[1:2] != own[1:2]
-                and target[1] not in {"handover", "tubes", "workers", "cluster", "held"}
-            ):
+            if own[1] != "__init__" and target[1:2] != own[1:2] and target[1] not in SHARED:
                 found.append(f"stage {own[1]} imports {'.'.join(target)}")
         elif RANK[target[0]] >= RANK[own[0]]:
             found.append(f"{'.'.join(own)} imports {'.'.join(target)}")

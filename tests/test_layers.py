@@ -25,7 +25,7 @@ LAYERS = [
     {"__main__"},
 ]
 # What the stages share and is no stage.
-SHARED = {"handover", "tubes", "workers", "cluster", "held"}
+SHARED = {"cluster", "handover", "held", "sighted", "tubes", "workers"}
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
@@ -52,11 +52,7 @@ def faults(path: Path, source: Path = SOURCE) -> list[str]:
             continue
         if own[0] == target[0] == "stages":
             # The package's front may name its stages; a stage names no other. What they share is no stage.
-            if (
-                own[1] != "__init__"
-                and target[1:2] != own[1:2]
-                and target[1] not in {"cluster", "handover", "sighted", "tubes", "workers"}
-            ):
+            if own[1] != "__init__" and target[1:2] != own[1:2] and target[1] not in SHARED:
                 found.append(f"stage {own[1]} imports {'.'.join(target)}")
         elif RANK[target[0]] >= RANK[own[0]]:
             found.append(f"{'.'.join(own)} imports {'.'.join(target)}")

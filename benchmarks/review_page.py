@@ -7,8 +7,8 @@ usage: review_page.py [--side 256] [--cases 6]
 in all three planes was handed to the compositor and the graphics card has drawn it; the page had said before that the
 neighbours are ready. `and its solids`: until the 3D view, which comes a frame later, is drawn too. `jump`: as `next`,
 for a case at the other end of the list, which was not preloaded. `ready`: from one key until the next may be pressed,
-which a person does not wait for. `blend`: one move of the slider. Without a card Chromium draws in software, on the
-processor.
+which a person does not wait for. `blend`: one move of the slider; `at once`: while the next case is put onto the card.
+Without a card Chromium draws in software, on the processor.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--cases", type=int, default=6)
     asked = parser.parse_args()
-    kinds = ("next, preloaded", "and its solids", "jump", "blend", "ready")
+    kinds = ("next, preloaded", "and its solids", "jump", "blend", "blend at once", "ready")
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
         out = finished_run(Path(folder), asked.side, asked.cases)
@@ -95,10 +95,11 @@ def main() -> None:
             order = page.evaluate("() => window.page.store.shown()")
             for _ in order[1:]:
                 seconds["ready"].append(ready(page))
+                seconds["blend"].append(page.evaluate(TIMED, "blend")[0])
                 planes, solids = page.evaluate(TIMED, "next")
                 seconds["next, preloaded"].append(planes)
                 seconds["and its solids"].append(solids)
-                seconds["blend"].append(page.evaluate(TIMED, "blend")[0])
+                seconds["blend at once"].append(page.evaluate(TIMED, "blend")[0])
             for other in (order[0], order[-1]):
                 ready(page)
                 seconds["jump"].append(page.evaluate(TIMED, other)[0])

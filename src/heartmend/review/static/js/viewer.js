@@ -15,6 +15,14 @@ export const WINDOWS = [
 const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 const idle = () => new Promise((done) => setTimeout(done, 30));
 
+// Resolves when the card has drawn all that it was asked for; the page stays free meanwhile.
+async function finished(gl) {
+  const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+  gl.flush();
+  while (fence && gl.clientWaitSync(fence, 0, 0) === gl.TIMEOUT_EXPIRED) await idle();
+  gl.deleteSync(fence);
+}
+
 export class Viewer {
   constructor(run, stage, onMove) {
     this.run = run;
@@ -192,6 +200,8 @@ export class Viewer {
       planes.load(entry);
       // A texture reaches the card when it is first drawn: better now than when the case is asked for.
       this.#drawPlanes(planes);
+      await finished(planes.nv.gl);
+      if (this.wanted !== id) return;
     }
     this.stage.dataset.ready = near.join(" ");
   }

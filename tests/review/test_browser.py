@@ -167,6 +167,32 @@ def test_every_part_of_the_page_answers(browser: Any, out: Path) -> None:
         assert wrong == []
 
 
+def test_the_list_holds_what_was_asked_for_by_state_and_by_millilitres(browser: Any, out: Path) -> None:
+    def listed(page: Any) -> list[str]:
+        rows = page.locator("#case-list li")
+        return sorted(rows.nth(i).get_attribute("data-case") for i in range(rows.count()))
+
+    with served(out) as url, on_page(browser, url) as (page, wrong):
+        current = page.evaluate("() => window.page.store.current")
+        changed_ml = page.evaluate(
+            "() => Object.fromEntries(window.page.store.run.cases.map((c) => [c.case, c.changed_ml]))"
+        )
+        page.keyboard.press("Shift+A")
+        saved(page)
+        page.wait_for_function("(was) => window.page.store.current !== was", arg=current)
+        page.select_option("#filter-state", "done")
+        # The case that is looked at stays in the list.
+        assert listed(page) == sorted({current, page.evaluate("() => window.page.store.current")})
+        page.select_option("#filter-state", "open")
+        assert listed(page) == sorted(set(changed_ml) - {current})
+        page.select_option("#filter-state", "")
+        limit = sorted(changed_ml.values())[1]
+        page.fill("#filter-ml", str(limit))
+        now = page.evaluate("() => window.page.store.current")
+        assert listed(page) == sorted({now} | {case for case, ml in changed_ml.items() if ml >= limit})
+        assert wrong == []
+
+
 def test_a_note_and_a_name_are_text(browser: Any, out: Path) -> None:
     odd = "<img src=x onerror=alert(1)>"
     with served(out) as url, on_page(browser, url) as (page, wrong):

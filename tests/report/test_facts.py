@@ -52,6 +52,9 @@ def test_an_empty_log_is_none(tmp_path: Path, lines: tuple[str, ...]) -> None:
 def test_what_was_not_done_is_not_told(tmp_path: Path) -> None:
     settings = {"fuse": {"mode": "priority"}}
     assert [verb for verb, _ in steps_done(Run(tmp_path), settings, None)] == ["prepare", "fuse"]
+    for images, told in ((None, False), ("CTs", True)):
+        seen = {"fuse": {"mode": "evidence", "appearance": True}, "request": {"images": images}}
+        assert ("CT" in steps_done(Run(tmp_path), seen, None)[-1][1]) is told
     write_json(tmp_path / "run" / "unify" / "validation.json", {"1": {"LA": 0.97}, "2": {"LA": 0.99}})
     verb, words = steps_done(Run(tmp_path), settings, None)[-1]
     assert verb == "unify" and "2 hearts, Dice 0.980" in words

@@ -107,7 +107,9 @@ def steps_done(run: Run, config: Mapping[str, Any], log: FitLog | None) -> list[
         told.append(("fit", f"one {shape} for all cases, {log.step[-1]:.0f} steps in {log.phase[-1]} phases{minutes}"))
         told.append(("refine", f"surfaces on each case's own grid, label weight {refine.get('label_weight', '?')}"))
     tubes = "thin vessels mended as trees, " if fuse.get("mend_tubes") else ""
-    told.append(("fuse", f"{tubes}one label map by {fuse.get('mode', '?')}, the rules of anatomy, do no harm"))
+    seen = config.get("request", {}).get("images") is not None and fuse.get("appearance")
+    edges = "boundaries at the CT's edges, " if seen else ""
+    told.append(("fuse", f"{tubes}one label map by {fuse.get('mode', '?')}, {edges}the rules of anatomy, do no harm"))
     if dices := _validation(run, "unify"):
         told.append(
             ("unify", f"one function that holds all {len(dices)} hearts, Dice {np.mean(dices):.3f} on the mended maps")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from heartmend.appearance.borders import Border
+from heartmend.space import filled_box
 
 Values = npt.NDArray[np.float32]
 
@@ -106,9 +107,7 @@ def noise_of(image: Values, deep: Sequence[npt.NDArray[np.bool_]], spacing_mm: S
     sigma = [NOISE_MM / step for step in spacing_mm]
     spreads = []
     for inside in deep:
-        lines = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-        if all(len(line) > 0 for line in lines):
-            box = tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
+        if (box := filled_box(inside)) is not None:
             within, values = inside[box], np.where(inside[box], image[box], np.float32(0))
             share = gaussian_filter(within.astype(np.float32), sigma, truncate=2.0)
             rest = values - gaussian_filter(values, sigma, truncate=2.0) / np.maximum(share, 1e-3)

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from heartmend.appearance.borders import FEWEST_VOXELS, Border, Steps, borders
 from heartmend.appearance.edges import Edge, edge_of, noise_of
 from heartmend.learning.targets import STEP_MM, signed_distance_mm
+from heartmend.space import filled_box
 from heartmend.types import BACKGROUND, Labels, Mask
 
 REACH_MM = 2.0
@@ -124,11 +125,9 @@ def distances_of(
 
 def _distances(mask: Mask, spacing_mm: tuple[float, float, float], smooth_voxels: float) -> Steps:
     field = np.full(mask.shape, -127, np.int8)
-    lines = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    if any(len(line) == 0 for line in lines):
+    box = filled_box(mask, [int(np.ceil((REACH_MM + 2.0) / step)) for step in spacing_mm])
+    if box is None:
         return field
-    margins = [int(np.ceil((REACH_MM + 2.0) / step)) for step in spacing_mm]
-    box = tuple(slice(max(int(at[0]) - m, 0), int(at[-1]) + 1 + m) for at, m in zip(lines, margins, strict=True))
     distances = signed_distance_mm(mask[box], spacing_mm)
     if smooth_voxels > 0:
         distances = gaussian_filter(distances, smooth_voxels)

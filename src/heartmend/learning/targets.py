@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.learning.target import BAND_MM, CLIP_MM, STEP_MM, Target
-from heartmend.space import Roi
+from heartmend.space import Roi, filled_box
 from heartmend.types import Labels, Mask
 
 CRUMB_SHARE = 0.04
@@ -49,11 +49,9 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
     the field of view is not closed there. Computed in the mask's own box.
     """
     out = np.full(mask.shape, -clip_mm, dtype=np.float32)
-    if not mask.any():
+    box = filled_box(mask, [int(np.ceil(clip_mm / s)) + 2 for s in spacing_mm])
+    if box is None:
         return out
-    reach = [int(np.ceil(clip_mm / s)) + 2 for s in spacing_mm]
-    lines = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
-    box = tuple(slice(max(line[0] - r, 0), line[-1] + r + 1) for line, r in zip(lines, reach, strict=True))
     part = np.ascontiguousarray(mask[box])
     half = min(spacing_mm) / 2
     # edt takes False as the target.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from heartmend.learning.targets import signed_distance_mm
+from heartmend.space import filled_box
 from heartmend.types import Mask
 
 Field = npt.NDArray[np.float32]
@@ -133,11 +134,7 @@ def _roughness(distance_mm: Field, spacing_mm: Sequence[float]) -> float:
 
 
 def _box(mask: Mask, spacing_mm: Sequence[float], margin_mm: float) -> tuple[slice, slice, slice]:
-    """The mask's box with a margin."""
-    parts = []
-    for axis, step in enumerate(spacing_mm):
-        hit = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        margin = int(np.ceil(margin_mm / step))
-        parts.append(slice(max(int(hit[0]) - margin, 0), int(hit[-1]) + 1 + margin))
-    x, y, z = parts
-    return x, y, z
+    """The box of a mask that is not empty, with a margin."""
+    box = filled_box(mask, [int(np.ceil(margin_mm / step)) for step in spacing_mm])
+    assert box is not None
+    return box

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from heartmend.metrics.topology import BettiNumbers, betti_numbers
+from heartmend.space import filled_box
 from heartmend.thinning import thin
 from heartmend.types import FloatArray, Mask
 
@@ -36,7 +37,7 @@ class Segment:
     @cached_property
     def diagonal_mm(self) -> float:
         """The diagonal of the tight box about it, 0 when it is empty."""
-        box = bounding_box(self.mask)
+        box = filled_box(self.mask)
         if box is None:
             return 0.0
         return float(np.linalg.norm([(at.stop - at.start) * s for at, s in zip(box, self.spacing_mm, strict=True)]))
@@ -66,21 +67,9 @@ class Segment:
 def segments(masks: Sequence[Mask], spacing_mm: Sequence[float]) -> list[Segment]:
     """Masks of one shape as segments, all cut to the box about their voxels together."""
     x, y, z = (float(s) for s in spacing_mm)
-    box = join_boxes(bounding_box(mask) for mask in masks)
+    box = join_boxes(filled_box(mask) for mask in masks)
     cut = masks if box is None else [np.ascontiguousarray(mask[box]) for mask in masks]
     return [Segment(mask, (x, y, z)) for mask in cut]
-
-
-def bounding_box(mask: Mask) -> Box | None:
-    """The tight box about a mask's voxels; None when it has none."""
-    box = []
-    for axis in range(3):
-        line = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        if not len(line):
-            return None
-        box.append(slice(int(line[0]), int(line[-1]) + 1))
-    x, y, z = box
-    return x, y, z
 
 
 def join_boxes(boxes: Iterable[Box | None]) -> Box | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
-from heartmend.space import Grid
+from heartmend.space import Grid, filled_box
 from heartmend.types import Mask
 
 BLUR_VOXELS = 0.6
@@ -31,12 +31,12 @@ def surface_mesh(mask: Mask, grid: Grid, triangles_of_mm2: float = 0.35, most: i
     Simplified by edge collapse with quadric errors (Garland and Heckbert 1997) to about so many triangles for each mm²,
     at most `most`. Triangles wind so that normals point outwards.
     """
-    if not mask.any():
+    box = filled_box(mask)
+    if box is None:
         return Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-    lines = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    start = np.array([line[0] for line in lines])
+    start = np.array([side.start for side in box])
     margin = 3
-    solid = np.pad(mask[tuple(slice(line[0], line[-1] + 1) for line in lines)].astype(np.float32), margin)
+    solid = np.pad(mask[box].astype(np.float32), margin)
     field = gaussian_filter(solid, BLUR_VOXELS)
     # The level at which the volume stays what it is: a thin vessel does not shrink by being blurred.
     count = int(np.count_nonzero(mask))

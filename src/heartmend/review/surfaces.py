@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
-from heartmend.space import Grid
+from heartmend.space import Grid, filled_box
 from heartmend.types import Mask
 
 Vertices = npt.NDArray[np.float32]
@@ -25,11 +25,10 @@ def surface(mask: Mask, grid: Grid, step: int = 1) -> tuple[Vertices, Faces]:
     every how many voxels a corner of the surface may lie.
     """
     nothing = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint32)
-    if not mask.any():
+    box = filled_box(mask)
+    if box is None:
         return nothing
-    lines = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    start = np.array([line[0] for line in lines])
-    box = tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
+    start = np.array([side.start for side in box])
     # The margin closes what touches the edge of the volume.
     margin = 3 + step
     solid = np.pad(mask[box].astype(np.float32), margin)

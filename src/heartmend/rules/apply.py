@@ -23,12 +23,12 @@ from heartmend.anatomy import Anatomy, ShiftsRule
 from heartmend.rules.breaks import cut_vessels
 from heartmend.rules.change import Change
 from heartmend.rules.holes import holes
-from heartmend.rules.pieces import Box, margin_voxels, whole_box, widen
+from heartmend.rules.pieces import Box, margin_voxels, whole_box
 from heartmend.rules.prune import field_of_view, pieces, strays
 from heartmend.rules.scene import Fields, Result, Scene, by_name
 from heartmend.rules.slices import shifts, slices
 from heartmend.rules.swaps import salt, swaps
-from heartmend.space import Grid, filled_box
+from heartmend.space import Grid, filled_box, widen
 from heartmend.types import Labels
 
 RULES: Mapping[str, Callable[[Labels, Scene, Any], Result]] = {

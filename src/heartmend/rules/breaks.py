@@ -14,8 +14,9 @@ from scipy.spatial import ConvexHull, QhullError
 
 from heartmend.anatomy import CutVesselsRule, Structure
 from heartmend.rules.change import Change, join_boxes
-from heartmend.rules.pieces import Box, Piece, boxes_by_id, pieces_of, touches, widen
+from heartmend.rules.pieces import Box, Piece, boxes_by_id, pieces_of, touches
 from heartmend.rules.scene import Result, Scene
+from heartmend.space import widen
 from heartmend.types import BACKGROUND, FloatArray, Labels, Mask
 
 # How deep an end is looked at: as deep as the vessel's radius, within these limits.

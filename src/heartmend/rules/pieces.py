@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, generate_binary_structure
 
+from heartmend.space import widen
 from heartmend.types import BACKGROUND, Labels, Mask
 
 Box = tuple[slice, slice, slice]
@@ -48,13 +49,6 @@ class Piece:
 def boxes_by_id(labels: Labels) -> dict[int, Box]:
     """The box about each id of the map."""
     return {i + 1: box for i, box in enumerate(find_objects(labels)) if box is not None}
-
-
-def widen(box: Box, margin: int | Iterable[int], shape: tuple[int, ...]) -> Box:
-    """The box with a margin of voxels, as far as the volume goes."""
-    margins = (margin,) * 3 if isinstance(margin, int) else tuple(margin)
-    x, y, z = (slice(max(s.start - m, 0), min(s.stop + m, n)) for s, m, n in zip(box, margins, shape, strict=True))
-    return x, y, z
 
 
 def whole_box(shape: tuple[int, ...]) -> Box:

@@ -21,9 +21,9 @@ from heartmend.rules.pieces import (
     pieces_of,
     surroundings,
     whole_box,
-    widen,
 )
 from heartmend.rules.scene import Result, Scene
+from heartmend.space import widen
 from heartmend.types import BACKGROUND, Labels
 
 # A patch may have this share of its own structure in its surroundings: the neck that it hangs on.

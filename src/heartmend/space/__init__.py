@@ -1,7 +1,7 @@
 """Where things are: grids of voxels, the ROI of a case, and the exact way between its unit frame and the voxels."""
 
-from heartmend.space.extent import bulk_box, filled_box
+from heartmend.space.extent import bulk_box, filled_box, widen
 from heartmend.space.grid import Grid
 from heartmend.space.roi import Roi, SourceAxes
 
-__all__ = ["Grid", "Roi", "SourceAxes", "bulk_box", "filled_box"]
+__all__ = ["Grid", "Roi", "SourceAxes", "bulk_box", "filled_box", "widen"]

@@ -49,8 +49,11 @@ def bulk_box(labels: npt.NDArray[np.integer], ids: Iterable[int], spacing_mm: tu
     return box
 
 
-def filled_box(volume: npt.NDArray[np.generic]) -> tuple[slice, slice, slice] | None:
-    """The smallest box about all that is not 0 in a volume (x, y, z); None when there is nothing."""
+def filled_box(volume: npt.NDArray[np.generic], margin: int | Iterable[int] = 0) -> tuple[slice, slice, slice] | None:
+    """The smallest box about all that is not 0 in a volume (x, y, z); None when there is nothing.
+
+    margin: so many voxels wider to both sides, one number or one for each axis, as far as the volume goes.
+    """
     box = [slice(0, n) for n in volume.shape]
     # The axis along which memory jumps furthest comes first: what it rules out is never read again.
     for axis in np.argsort([-s for s in volume.strides], kind="stable"):
@@ -59,6 +62,15 @@ def filled_box(volume: npt.NDArray[np.generic]) -> tuple[slice, slice, slice] | 
             return None
         box[axis] = slice(int(filled[0]), int(filled[-1]) + 1)
     x, y, z = box
+    return widen((x, y, z), margin, volume.shape)
+
+
+def widen(
+    box: tuple[slice, slice, slice], margin: int | Iterable[int], shape: tuple[int, ...]
+) -> tuple[slice, slice, slice]:
+    """The box with a margin of voxels, as far as the volume goes."""
+    margins = (margin,) * 3 if isinstance(margin, int) else tuple(margin)
+    x, y, z = (slice(max(s.start - m, 0), min(s.stop + m, n)) for s, m, n in zip(box, margins, shape, strict=True))
     return x, y, z
 
 

@@ -14,7 +14,7 @@ from heartmend.rules import Change, Verdict, check
 from heartmend.rules.change import box_in_mm
 from heartmend.rules.pieces import Box
 from heartmend.space import Grid
-from heartmend.types import Labels
+from heartmend.types import Labels, Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,46 +50,39 @@ def see_case(
     thin = [s.id for s in anatomy.structures if s.kind == "tube"]
     kept = {v.structure for v in verdicts if not v.keep}
     sighted = {s.id for s in anatomy.structures if s.name in structures and s.appearance and s.name not in kept}
+    references = {id: (fused if id in thin else source) == id for id in sighted}
     seen = see(fused, by_id, image, spacing, sighted, thin)
-    harmed = _harmed(seen, fused, source, anatomy, spacing, sighted)
+    found = _held_against(references, seen, anatomy, spacing)
+    harmed = {id: verdict.reason for id, verdict in found.items() if not verdict.keep and references[id].any()}
     if harmed:
-        seen = see(fused, by_id, image, spacing, sighted - harmed.keys(), thin)
+        references = {id: label for id, label in references.items() if id not in harmed}
+        seen = see(fused, by_id, image, spacing, references.keys(), thin)
+        found = _held_against(references, seen, anatomy, spacing)
     changes = [
-        Change("appearance", anatomy.by_id(id).name, "kept", 0, 0.0, box_in_mm(box, grid), "look", reason)
+        Change(
+            "appearance",
+            anatomy.by_id(id).name,
+            "kept",
+            0,
+            0.0,
+            box_in_mm(box, grid),
+            "look",
+            f"the image was not followed: {reason}",
+        )
         for id, reason in harmed.items()
     ]
     changes += _told(seen, fused, anatomy, grid, box)
-    now = {v.structure: v for v in verdicts}
-    for name in now.keys() & {anatomy.by_id(id).name for id in sighted - harmed.keys()}:
-        structure = anatomy.by_name(name)
-        found = check(_reference(fused, source, structure.id, thin), seen.labels == structure.id, structure, spacing)
-        now[name] = found if found.keep else now[name]
+    now = {v.structure: v for v in found.values() if v.keep}
     distances = distances_of(seen.labels, by_id, spacing, thin)
     named = {name: distances[anatomy.by_name(name).id] for name in fields}
-    return Sighted(seen.labels, named, tuple(now[v.structure] for v in verdicts), tuple(changes))
+    return Sighted(seen.labels, named, tuple(now.get(v.structure, v) for v in verdicts), tuple(changes))
 
 
-def _reference(fused: Labels, source: Labels, id: int, thin: Collection[int]) -> npt.NDArray[np.bool_]:
-    """What a moved mask is held against: the label, or of a thin vessel its tree, for much of that may be bridges."""
-    held: npt.NDArray[np.bool_] = (fused if id in thin else source) == id
-    return held
-
-
-def _harmed(
-    seen: Seen, fused: Labels, source: Labels, anatomy: Anatomy, spacing_mm: tuple[float, float, float],
-    sighted: Collection[int],
-) -> dict[int, str]:  # fmt: skip
-    """The structures that the image moved too far, and how far."""
-    thin = [s.id for s in anatomy.structures if s.kind == "tube"]
-    harmed = {}
-    for id in sighted:
-        before, after = _reference(fused, source, id, thin), seen.labels == id
-        if not before.any():
-            continue
-        verdict = check(before, after, anatomy.by_id(id), spacing_mm)
-        if not verdict.keep:
-            harmed[id] = f"the image was not followed: {verdict.reason}"
-    return harmed
+def _held_against(
+    references: Mapping[int, Mask], seen: Seen, anatomy: Anatomy, spacing_mm: tuple[float, float, float]
+) -> dict[int, Verdict]:
+    """Each structure beside what it is held against: its label, or of a thin vessel its tree, which may be bridges."""
+    return {id: check(label, seen.labels == id, anatomy.by_id(id), spacing_mm) for id, label in references.items()}
 
 
 def _told(seen: Seen, fused: Labels, anatomy: Anatomy, grid: Grid, box: Box) -> list[Change]:

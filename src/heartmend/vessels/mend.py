@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from heartmend.errors import BadInputError
+from heartmend.space import filled_box
 from heartmend.types import FloatArray, Mask
 from heartmend.vessels.blend import painted, roughness_mm, tube_weight
 from heartmend.vessels.bridge import Box, Bridge, BridgeRules, Point, bridged
@@ -232,12 +233,9 @@ def _removed(mask: Mask, spacing: Spacing) -> tuple[Removed, ...]:
 
 def _window(mask: Mask, spacing: Spacing) -> tuple[slice, slice, slice]:
     """The mask's bounding box with room for bridges and the aorta."""
-    parts = []
-    for axis, step in enumerate(spacing):
-        hit = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
-        margin = int(np.ceil(_MARGIN_MM / step))
-        parts.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + margin + 1, mask.shape[axis])))
-    return parts[0], parts[1], parts[2]
+    window = filled_box(mask, [int(np.ceil(_MARGIN_MM / step)) for step in spacing])
+    assert window is not None
+    return window
 
 
 def _crop(mask: Mask, window: tuple[slice, slice, slice]) -> Mask:

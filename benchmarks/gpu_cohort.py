@@ -214,7 +214,7 @@ def stage3(shape: Shape, codes: CodeBook, listing: Listing, size: Size, maps: Te
     book = with_details(whole, codes, listing, 0.35)
     sampler = JointSampler(listing, device, positives=1000 * max(size.cases_per_step // 32, 1))
     _wait(device)
-    opened = float((book.values["detail"][:, :, 0] != 0).float().mean())
+    opened = float((book.values["slot"] > 0).float().mean())
     say(f"details opened: {time.perf_counter() - began:.1f} s, {opened:.1%} of the nodes")
     drawn = min(size.cases_per_step, size.cases)
     fit = Fit(

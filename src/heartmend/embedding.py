@@ -18,6 +18,7 @@ from heartmend.learning.checkpoint import save_model
 from heartmend.models import Heart, HeartModel, labels_on, load_heart_model, save_heart_model
 from heartmend.pipeline import Result, Watcher
 from heartmend.shapes import CodeBook
+from heartmend.shapes.unified import stacked
 from heartmend.stages.embed import Code, EmbedSettings, encode, place
 from heartmend.stages.fuse import FuseSettings, fuse_cohort
 from heartmend.stages.handover import Prepared, fused_labels, heads_of
@@ -98,9 +99,9 @@ def embed(
 
 def _book(codes: dict[str, Code]) -> CodeBook:
     """The codes of several cases by case id."""
-    names = next(iter(codes.values()))
-    rows = {name: torch.from_numpy(np.concatenate([code[name] for code in codes.values()])) for name in names}
-    return CodeBook(list(codes), rows)
+    cases = [{name: torch.from_numpy(value) for name, value in code.items()} for code in codes.values()]
+    rows = {name: torch.cat([case[name] for case in cases]) for name in ("affine", "field")}
+    return CodeBook(list(codes), rows | stacked(cases) if "detail" in cases[0] else rows)
 
 
 def _met(model: HeartModel, codes: dict[str, Code], run: Run, cohort: Cohort) -> HeartModel:
@@ -120,7 +121,7 @@ def _complete(run: Run, cohort: Cohort, case: Case, met: HeartModel) -> None:
     mended = read_labels(path, cohort.anatomy, cohort.other, cohort.file_ids).labels
     heart = met.heart(case.id)
     lacking = [cohort.anatomy.by_name(n).id for n in heart.absent if n in met.shape.template.heads]
-    code = {**heart.code, "detail": torch.zeros_like(heart.code["detail"])}
+    code = {**heart.code, **met.shape.no_details()}
     said = labels_on(met, Heart(code, heart.frame), volume.grid)
     filled = np.where((mended == BACKGROUND) & np.isin(said, lacking), said, mended)
     cohort.write_labels(case, filled, path, volume.kept)

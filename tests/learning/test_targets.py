@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heartmend.learning.listing import Listing
 from heartmend.learning.targets import (
     BAND_MM,
     CLIP_MM,
@@ -144,3 +146,22 @@ def test_a_structure_that_the_field_of_view_cuts_has_no_centroid() -> None:
     labels = off_centre()
     labels[10:] = UNKNOWN
     assert np.isnan(target_of("a", labels, [3]).centroids).all()
+
+
+def test_on_its_own_voxels_a_case_is_told_exactly_what_its_labels_say() -> None:
+    """Any number of voxels along each axis, of any size; the listing says where each one is."""
+    labels = np.zeros((20, 14, 9), dtype=np.uint8)
+    labels[5:12, 4:9, 3:6] = 3
+    grid = Grid(labels.shape, np.diag([-1.0, 1.5, 2.5, 1.0]))
+    roi = Roi(grid, (2, 1, 0), (20, 14, 9))
+    inner = labels[2:, 1:]
+    target = make_target("a", inner, roi, [3], resolution=roi.cells_of_voxels(64))
+    assert target.counts == (18, 13, 9)
+    listing = Listing.of([target, target], torch.device("cpu"))
+    listed = torch.arange(len(target.voxels))[None].expand(2, -1) + listing.starts[:, None]
+    at = roi.unit_to_index(listing.centres(listed, torch.tensor([0, 1])).numpy())
+    voxels = np.round(at).astype(int)
+    assert np.abs(at - voxels).max() < 1e-4
+    assert np.array_equal(voxels[0], voxels[1])
+    exact = signed_distance_mm(inner == 3, grid.spacing_mm)[tuple((voxels[0] - [2, 1, 0]).T)]
+    assert np.abs(listing.distances_mm(listed[0])[:, 0].numpy() - exact).max() <= STEP_MM / 2 + 1e-5

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from heartmend.shapes import CodeBook, TemplateShape, UnifiedShape
-from heartmend.shapes.unified import nodes_about
+from heartmend.shapes.unified import blended, nodes_about, stacked, told_at
 
 HEADS = ("LV", "Coronary", "RV")
 
@@ -43,21 +43,45 @@ def test_it_begins_near_the_template_and_without_coronaries(shape: UnifiedShape)
     assert (said[..., 1] < 0).all()
 
 
-def test_closed_nodes_get_no_gradient_and_open_ones_do(shape: UnifiedShape) -> None:
-    codes = shape.new_codes(1)
-    codes["detail"][0, ::2] = 0
+def test_the_slot_of_closed_nodes_gets_no_gradient_and_open_ones_do(shape: UnifiedShape) -> None:
+    half = shape.details(torch.arange(4**3) % 2 == 1)
+    codes = shape.new_codes(1) | half
+    assert half["slot"][0, :4].tolist() == [0, 1, 0, 2] and half["detail"].shape == (1, 33, 3)
     codes["detail"].requires_grad_()
     shape(points(), codes).sum().backward()
     gradient = codes["detail"].grad[0]
-    assert (gradient[::2] == 0).all()
-    assert (gradient[1::2].abs().sum(dim=1) > 0).float().mean() > 0.8
+    assert (gradient[0] == 0).all()
+    assert (gradient[1:].abs().sum(dim=1) > 0).float().mean() > 0.8
+
+
+def test_cases_with_few_and_with_many_open_nodes_stand_in_one_table(shape: UnifiedShape) -> None:
+    """Each says the same as alone, and as if all its nodes were kept, the closed ones with zeros."""
+    opened = [torch.arange(4**3) % each == 0 for each in (2, 9)]
+    apart = [shape.details(nodes, seed) for seed, nodes in enumerate(opened)]
+    codes = shape.new_codes(2)
+    both = shape(points(2), codes | stacked(apart))
+    for row, (nodes, alone) in enumerate(zip(opened, apart, strict=True)):
+        own = {name: code[[row]] for name, code in codes.items()}
+        torch.testing.assert_close(shape(points(2)[[row]], own | alone)[0], both[row])
+        everywhere = torch.zeros(4**3, 3)
+        everywhere[nodes] = alone["detail"][0, 1:]
+        whole = told_at(torch.ones(4**3, dtype=torch.bool), everywhere)
+        torch.testing.assert_close(shape(points(2)[[row]], own | whole)[0], both[row])
+
+
+def test_details_of_two_hearts_fade_into_each_other(shape: UnifiedShape) -> None:
+    one = told_at(torch.arange(64) < 2, torch.tensor([[1.0] * 3, [2.0] * 3]))
+    other = told_at(torch.arange(64) % 63 == 1, torch.tensor([[4.0] * 3]))
+    between = blended(one, other, 0.25)
+    assert between["slot"][0, :3].tolist() == [1, 2, 0]
+    assert between["detail"][0, :, 0].tolist() == [0, 0.75, 0.75 * 2 + 0.25 * 4]
 
 
 def test_the_penalty_is_the_mean_square_of_the_open_nodes(shape: UnifiedShape) -> None:
     codes = shape.new_codes(1)
     codes["detail"].zero_()
     assert shape.penalty(codes) == 0
-    codes["detail"][0, 5] = torch.tensor([1.0, 2.0, 3.0])
+    codes["detail"][0, 6] = torch.tensor([1.0, 2.0, 3.0])
     assert shape.penalty(codes).item() == pytest.approx((1 + 4 + 9) / 3)
 
 

@@ -63,7 +63,7 @@ def test_a_noisy_heart_is_placed_nearer_to_the_truth_than_its_label(model: Heart
     before = {name: value.clone() for name, value in model.shape.state_dict().items()}
     code = place_case(model, case_of(spoiled), QUICK)
     assert {name: value.shape for name, value in code.items()} == {"affine": (1, 3, 4), "field": (1, 3, 5, 5, 5)}
-    placed = rendered(model, {**code, "detail": torch.zeros(1, 216, 2)})
+    placed = rendered(model, {**code, **model.shape.no_details()})
     assert wrong(placed, new_heart) < 0.5 * wrong(spoiled, new_heart)
     assert all(torch.equal(value, before[name]) for name, value in model.shape.state_dict().items())
 
@@ -71,7 +71,7 @@ def test_a_noisy_heart_is_placed_nearer_to_the_truth_than_its_label(model: Heart
 def test_half_of_the_structures_are_enough(model: HeartModel, new_heart: np.ndarray) -> None:
     """Only the LV is given; the RV comes out about where it would be, and not where an empty label would push it."""
     code = place_case(model, case_of(np.where(new_heart == 3, 3, 0).astype(np.uint8)), QUICK)
-    placed = rendered(model, {**code, "detail": torch.zeros(1, 216, 2)})
+    placed = rendered(model, {**code, **model.shape.no_details()})
     overlap = 2 * ((placed == 5) & (new_heart == 5)).sum() / ((placed == 5).sum() + (new_heart == 5).sum())
     assert overlap > 0.75
 
@@ -84,7 +84,7 @@ def test_nothing_to_go_by_is_told(model: HeartModel, new_heart: np.ndarray) -> N
 def test_the_whole_code_follows_the_mended_map(model: HeartModel, new_heart: np.ndarray) -> None:
     placed = place_case(model, case_of(noisy(new_heart)), QUICK)
     code = encode_case(model, case_of(new_heart), new_heart, placed, QUICK)
-    assert set(code) == {"affine", "field", "detail"}
+    assert set(code) == {"affine", "field", "detail", "slot"}
     assert wrong(rendered(model, code), new_heart) <= wrong(
-        rendered(model, {**placed, "detail": torch.zeros(1, 216, 2)}), new_heart
+        rendered(model, {**placed, **model.shape.no_details()}), new_heart
     )

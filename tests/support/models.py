@@ -9,6 +9,7 @@ from heartmend.anatomy import load_anatomy
 from heartmend.models import HeartModel
 from heartmend.shapes import CodeBook, UnifiedShape
 from heartmend.shapes.tables import cell_centres
+from heartmend.shapes.unified import stacked
 from heartmend.space import Grid, Roi
 
 SIZE_MM = 64.0
@@ -43,9 +44,9 @@ def two_balls(ids: tuple[str, ...] = ("a", "b", "c", "d"), spread: float = 0.03,
     codes = shape.new_codes(len(ids))
     codes["field"] += spread * torch.randn(codes["field"].shape, generator=torch.Generator().manual_seed(seed))
     # Few nodes are open, and those hold steps that survive rounding.
-    open_ = torch.zeros(codes["detail"].shape[1])
-    open_[::7] = 1
-    codes["detail"] = torch.round(codes["detail"] * 800) / 8 * open_[:, None]
+    opened = torch.arange(shape.side**3) % 7 == 0
+    codes |= stacked([shape.details(opened, seed) for seed in range(len(ids))])
+    codes["detail"] = torch.round(codes["detail"] * 800) / 8
     return HeartModel(
         shape, CodeBook(list(ids), codes), load_anatomy("heart"), {"LV": 0.5, "RV": 0.5}, {id: frame() for id in ids}
     )

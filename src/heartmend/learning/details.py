@@ -10,10 +10,10 @@ from torch import Tensor
 
 from heartmend.learning.listing import Listing
 from heartmend.learning.ranks import ALONE, Ranks
-from heartmend.learning.target import STEP_MM, Target
+from heartmend.learning.target import Target
 from heartmend.shapes.base import Codes
 from heartmend.shapes.codes import CodeBook
-from heartmend.shapes.unified import UnifiedShape, nodes_about
+from heartmend.shapes.unified import UnifiedShape, nodes_about, stacked
 
 NEAR_MM = 1.0
 """A point so near to a surface is at it; on coarser cells, one within three quarters of a cell."""
@@ -38,37 +38,36 @@ def with_details(
     thin = [column for column in range(len(shape.heads)) if column not in columns]
     volumes = np.maximum(ranks.total(listed.volumes().sum(dim=0)).cpu().numpy(), 1.0)[columns]
     borne_mm = error_mm * np.clip(np.cbrt(volumes / np.median(volumes)), LEAST_BORNE, 1.0)
-    # Every process draws the details of all cases and keeps its own, so that they do not depend on their number.
-    everyone = sum(ranks.of_all([listed.cases]))
-    fresh = torch.stack(ranks.own(list(shape.new_codes(everyone)["detail"]))).to(listed.device)
+    # Each case's details are drawn by its own place among all, so that they do not depend on the processes.
+    seeds = ranks.own(list(range(sum(ranks.of_all([listed.cases])))))
+    found = []
     for row, (begin, end, _) in enumerate(listed.spans()):
-        code = codes.at(torch.tensor([row], device=listed.device))
-        part = slice(begin, end)
-        near_mm = max(NEAR_MM, 0.75 * max(listed.sizes_mm[row]) / listed.side)
-        fresh[row] *= _open_nodes(shape, code, listed, part, columns, thin, borne_mm.tolist(), near_mm)[:, None]
-    return CodeBook(codes.ids, {"affine": codes.values["affine"], "field": codes.values["field"], "detail": fresh})
+        here = torch.tensor([row], device=listed.device)
+        band = torch.arange(begin, end, device=listed.device)
+        surfaces = listed.centres(band[None], here)[0], listed.distances_mm(band)
+        cell_mm = max(size / n for size, n in zip(listed.sizes_mm[row], listed.counts[row].tolist(), strict=True))
+        near_mm = max(NEAR_MM, 0.75 * cell_mm)
+        opened = _open_nodes(shape, codes.at(here), *surfaces, columns, thin, borne_mm.tolist(), near_mm)
+        found.append(shape.details(opened, seeds[row]))
+    slots = max(ranks.of_all([case["detail"].shape[1] for case in found]))
+    details = {name: code.to(listed.device) for name, code in stacked(found, slots).items()}
+    return CodeBook(codes.ids, {"affine": codes.values["affine"], "field": codes.values["field"], **details})
 
 
 def _open_nodes(
-    shape: UnifiedShape, code: Codes, listed: Listing, band: slice, columns: list[int], thin: list[int],
+    shape: UnifiedShape, code: Codes, points: Tensor, distances: Tensor, columns: list[int], thin: list[int],
     borne_mm: list[float], near_mm: float,
 ) -> Tensor:  # fmt: skip
-    distances = listed.distances[band].float() * STEP_MM
-    n, voxels = listed.side, listed.voxels[band].long()
-    cells = torch.stack([voxels // (n * n), voxels // n % n, voxels % n], dim=1)
-    template = shape.template.to(listed.device)
+    """(side³,) whether a node is open; points: (n, 3) of the band; distances: (n, heads) there in mm."""
+    template = shape.template.to(points.device)
     on_vessel = (distances[:, thin].abs() < near_mm).any(dim=1)
-
-    def points(picked: Tensor) -> Tensor:
-        return ((cells[picked].double() + 0.5) * (2 / n) - 1).float()[None]
-
-    open_ = nodes_about(template.carried(points(on_vessel), code)[0], shape.side) > 0
+    open_ = nodes_about(template.carried(points[None, on_vessel], code)[0], shape.side) > 0
     for at, column in enumerate(columns):
         on_surface = distances[:, column].abs() < near_mm
         if on_surface.any():
-            place = template.carried(points(on_surface), code)[0]
-            depth = template(points(on_surface), code)[0, :, at]
+            place = template.carried(points[None, on_surface], code)[0]
+            depth = template(points[None, on_surface], code)[0, :, at]
             error = (depth - distances[on_surface, column]).abs()
             mean = nodes_about(place, shape.side, error) / (nodes_about(place, shape.side) + _DOUBT)
             open_ |= mean > borne_mm[at]
-    return open_.float()
+    return open_

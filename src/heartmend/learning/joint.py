@@ -99,9 +99,8 @@ class JointSampler(PointSampler):
             parts.append(torch.where(drawn < 0, (chance[:, begin : begin + count] * band).long(), drawn))
             begin += count
         picks = torch.cat([picks, *parts], dim=1)
-        flat = (listed.starts[rows][:, None] + picks).reshape(-1)
-        distances = listed.distances_mm(flat).reshape(len(rows), points, listed.heads)
-        centres = listed.centres(flat).reshape(len(rows), points, 3)
+        listed_at = listed.starts[rows][:, None] + picks
+        distances, centres = listed.distances_mm(listed_at), listed.centres(listed_at, rows)
         in_band = picks < band
         expected = torch.where(in_band, near / band, far / rest.clamp(min=1))
         near_mm = round(FINE_MM / STEP_MM) * STEP_MM

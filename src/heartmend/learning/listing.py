@@ -16,13 +16,13 @@ from heartmend.learning.target import STEP_MM, Target
 class Listing:
     """The listed voxels of all cases, one case after the other, the band's first in each.
 
-    voxels: (total,) int32 flat indices of cells of a cube of `side`; distances: (total, heads) int8 in steps of
+    counts: (cases, 3) into how many cells each case's box is cut; voxels: (total,) int32 flat indices of such cells; distances: (total, heads) int8 in steps of
     `STEP_MM`, positive inside; starts, bands, rests: (cases,) where a case begins, how many of its voxels lie in the
     band and how many off it; far_shares: (cases,) share of the cells off the band that are listed; present: (cases,
     heads).
     """
 
-    side: int
+    counts: Tensor
     voxels: Tensor
     distances: Tensor
     starts: Tensor
@@ -31,7 +31,7 @@ class Listing:
     far_shares: Tensor
     present: Tensor
     sizes_mm: tuple[tuple[float, float, float], ...]
-    """Of each case's cube."""
+    """Of each case's box."""
 
     @classmethod
     def of(cls, targets: Sequence[Target], device: torch.device) -> Listing:
@@ -39,7 +39,7 @@ class Listing:
         lengths = np.array([len(t.voxels) for t in targets])
         bands = torch.tensor([t.band for t in targets], device=device)
         return cls(
-            side=targets[0].side,
+            counts=torch.tensor([t.counts for t in targets], device=device),
             voxels=torch.from_numpy(np.concatenate([t.voxels for t in targets])).to(device),
             distances=torch.from_numpy(np.concatenate([t.distances for t in targets])).to(device),
             starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]])).to(device),
@@ -71,15 +71,15 @@ class Listing:
         return self.distances.shape[1]
 
     def distances_mm(self, listed: Tensor) -> Tensor:
-        """Signed distances (n, heads) at listed voxels (n,)."""
+        """Signed distances (..., heads) at listed voxels (...)."""
         return self.distances[listed].float() * STEP_MM
 
-    def centres(self, listed: Tensor) -> Tensor:
-        """Unit coordinates (n, 3) of listed voxels (n,)."""
-        voxel = self.voxels[listed].long()
-        n = self.side
-        cells = torch.stack([voxel // (n * n), voxel // n % n, voxel % n], dim=-1).float()
-        return (cells + 0.5) * (2 / n) - 1
+    def centres(self, listed: Tensor, rows: Tensor) -> Tensor:
+        """Unit coordinates (b, n, 3) of voxels (b, n) that are listed for cases (b,)."""
+        voxel, counts = self.voxels[listed].long(), self.counts[rows][:, None]
+        _, ny, nz = counts.unbind(-1)
+        cells = torch.stack([voxel // (ny * nz), voxel // nz % ny, voxel % nz], dim=-1).float()
+        return (cells + 0.5) * (2 / counts) - 1
 
     def spans(self) -> list[tuple[int, int, int]]:
         """Of each case where its voxels begin, where its band ends, and where all end."""

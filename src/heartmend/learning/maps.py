@@ -82,7 +82,8 @@ def listing_of_maps(
     present = torch.from_numpy(np.stack([outline.present for outline in outlines])).to(device)
     shares = torch.full((len(maps),), max(far_share, 1e-6), device=device)
     sizes = ((size_mm,) * 3,) * len(maps)
-    return Listing(n, voxels, distances, starts, found[:, 0], found[:, 1], shares, present, sizes), outlines
+    cells = torch.full((len(maps), 3), n, device=device)
+    return Listing(cells, voxels, distances, starts, found[:, 0], found[:, 1], shares, present, sizes), outlines
 
 
 def _outline(case_id: str, labels: Tensor, ids: Sequence[int], size_mm: float) -> Outline:

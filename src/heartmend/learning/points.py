@@ -60,7 +60,7 @@ class PointSampler:
         picks = torch.cat(
             [(chance[:, :near] * band).long(), band + (chance[:, near:] * rest.clamp(min=1)).long()], dim=1
         ).minimum(band + rest - 1)
-        flat = (listed.starts[rows][:, None] + picks).reshape(-1)
+        listed_at = listed.starts[rows][:, None] + picks
         weights = torch.cat(
             [(band / max(near, 1)).expand(-1, near),
              (rest / listed.far_shares[rows][:, None] / max(points - near, 1)).expand(-1, points - near)],
@@ -68,8 +68,8 @@ class PointSampler:
         ).float()  # fmt: skip
         return Batch(
             cases=rows,
-            points=listed.centres(flat).reshape(len(rows), points, 3),
-            distances_mm=listed.distances_mm(flat).reshape(len(rows), points, listed.heads),
+            points=listed.centres(listed_at, rows),
+            distances_mm=listed.distances_mm(listed_at),
             weights=weights / weights.mean(dim=1, keepdim=True),
         )
 

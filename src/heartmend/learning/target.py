@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from heartmend.types import Triple
+
 CLIP_MM = 8.0
 """Distances are kept up to here: further off they say nothing that helps, and a byte holds them."""
 STEP_MM = CLIP_MM / 127
@@ -39,7 +41,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Target:
-    """One case in the unit frame at a resolution of n cells a side.
+    """One case in the unit frame, cut into `counts` cells along its axes.
 
     voxels: (m,) flat indices of the known cells that may be drawn, the band's first; band: how many lie within
     `BAND_MM` of a boundary; distances: (m, heads) int8, signed distance to the boundary in steps of `STEP_MM`,
@@ -48,7 +50,7 @@ class Target:
     """
 
     case_id: str
-    side: int
+    counts: Triple
     size_mm: tuple[float, float, float]
     voxels: npt.NDArray[np.int32]
     band: int
@@ -56,6 +58,11 @@ class Target:
     far_share: float
     centroids: npt.NDArray[np.float32]
     present: npt.NDArray[np.bool_]
+
+    @property
+    def side(self) -> int:
+        """The most cells along an axis."""
+        return max(self.counts)
 
     @property
     def volumes(self) -> npt.NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.learning.target import BAND_MM, CLIP_MM, STEP_MM, Target
-from heartmend.space import Roi, filled_box
+from heartmend.space import Resolution, Roi, filled_box
 from heartmend.types import Labels, Mask
 
 CRUMB_SHARE = 0.04
@@ -61,8 +61,8 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
     return out
 
 
-def cell_distance_mm(source: Labels, roi: Roi, resolution: int, id: int) -> npt.NDArray[np.float32]:
-    """Signed distance (n, n, n) in mm to one structure at the cells of the unit frame, its crumbs left out.
+def cell_distance_mm(source: Labels, roi: Roi, resolution: Resolution, id: int) -> npt.NDArray[np.float32]:
+    """Signed distance (nx, ny, nz) in mm to one structure at the cells of the unit frame, its crumbs left out.
 
     Measured on the source's own voxels and then read between them: a cell that took the label of the nearest voxel
     would know the surface to half a cell only.
@@ -76,7 +76,7 @@ def make_target(
     roi: Roi,
     ids: Sequence[int],
     *,
-    resolution: int = 128,
+    resolution: Resolution = 128,
     far_share: float = 0.05,
     band_mm: float = BAND_MM,
     seed: int = 0,
@@ -101,7 +101,7 @@ def make_target(
     voxels = np.concatenate([band, rest]).astype(np.int32)
     distances = np.stack([layer.reshape(-1)[voxels] for layer in layers], axis=1)
     return Target(
-        case_id=case_id, side=resolution, size_mm=roi.size_mm, voxels=voxels, band=len(band), distances=distances,
+        case_id=case_id, counts=known.shape, size_mm=roi.size_mm, voxels=voxels, band=len(band), distances=distances,
         far_share=far_share, centroids=np.array(centroids, dtype=np.float32), present=np.array(present),
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ from heartmend.files import jsonable, write_bytes
 from heartmend.models.card import model_card
 from heartmend.models.heart_model import HeartModel
 from heartmend.shapes import CodeBook, UnifiedShape
+from heartmend.shapes.unified import stacked, told_at
 from heartmend.space import Roi
 from heartmend.vessels import Calibre
 
@@ -45,8 +46,10 @@ _ERRORS = (OSError, zipfile.BadZipFile, zlib.error, SafetensorError, KeyError, T
 def pack(model: HeartModel) -> dict[str, np.ndarray]:
     """The model's numbers, rounded, by name. Codes have the case as their first axis, in the order of the ids."""
     shape, codes = model.shape, {name: code.detach().cpu().numpy() for name, code in model.codes.values.items()}
-    detail = np.clip(np.rint(codes["detail"] / DETAIL_STEP), -127, 127).astype(np.int8)
-    open_ = detail.any(axis=2)
+    values = np.clip(np.rint(codes["detail"] / DETAIL_STEP), -127, 127).astype(np.int8)
+    # What was rounded to nothing is closed, as slot 0 is.
+    open_ = np.stack([told.any(axis=1)[slot] for told, slot in zip(values, codes["slot"], strict=True)])
+    details = [told[slot[is_open]] for told, slot, is_open in zip(values, codes["slot"], open_, strict=True)]
     field = np.clip(np.rint(codes["field"] / FIELD_STEP), -(2**15), 2**15 - 1).astype(np.int16)
     tensors = {
         # One structure after the other, which packs far better than one cell after the other.
@@ -58,7 +61,7 @@ def pack(model: HeartModel) -> dict[str, np.ndarray]:
         "codes.field.high": (field >> 8).astype(np.int8),
         "codes.field.low": (field & 255).astype(np.uint8),
         "codes.detail.open": np.packbits(open_, axis=1),
-        "codes.detail.values": detail[open_],
+        "codes.detail.values": np.concatenate(details),
     }
     # As the bytes lie in the file; a field that was refined lies otherwise in memory.
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -68,8 +71,9 @@ def unpack(tensors: dict[str, np.ndarray], shape: UnifiedShape, ids: list[str]) 
     """Fill a shape of the right settings, and the codes of these cases, from what `pack` gave."""
     nodes = shape.side**3
     open_ = np.unpackbits(tensors["codes.detail.open"], axis=1, count=nodes).astype(bool)
-    detail = np.zeros((len(ids), nodes, shape.channels), dtype=np.float32)
-    detail[open_] = tensors["codes.detail.values"].astype(np.float32) * DETAIL_STEP
+    values = torch.from_numpy(tensors["codes.detail.values"].astype(np.float32) * DETAIL_STEP)
+    cases = torch.from_numpy(open_)
+    details = stacked([told_at(*case) for case in zip(cases, values.split(cases.sum(dim=1).tolist()), strict=True)])
     field = (tensors["codes.field.high"].astype(np.int16) << 8) | tensors["codes.field.low"]
     distance = _distance(tensors["template.level"].T, tensors["template.levels_mm"])
     with torch.no_grad():
@@ -79,9 +83,8 @@ def unpack(tensors: dict[str, np.ndarray], shape: UnifiedShape, ids: list[str]) 
     codes = {
         "affine": tensors["codes.affine"].astype(np.float32),
         "field": field.astype(np.float32) * FIELD_STEP,
-        "detail": detail,
     }
-    return shape, CodeBook(ids, {name: torch.from_numpy(code) for name, code in codes.items()})
+    return shape, CodeBook(ids, {**{name: torch.from_numpy(code) for name, code in codes.items()}, **details})
 
 
 def rounded(model: HeartModel) -> HeartModel:

@@ -16,6 +16,7 @@ import torch
 
 from heartmend.errors import ConfigError
 from heartmend.models.heart_model import Heart, HeartModel
+from heartmend.shapes.unified import blended
 from heartmend.space import Grid, Roi
 
 Floats = npt.NDArray[np.float64]
@@ -70,7 +71,7 @@ def heart_of_form(model: HeartModel, form: Floats) -> Heart:
     code = {
         "affine": torch.cat([torch.from_numpy(affine + np.eye(3)).float(), shift[:, None]], dim=1)[None],
         "field": torch.from_numpy(moved.reshape(1, 3, controls, controls, controls)).float(),
-        "detail": torch.zeros_like(model.codes.values["detail"][:1]),
+        **model.shape.no_details(),
     }
     lacking = [head for head in model.shape.heads if head not in model.shape.template.heads]
     return Heart(code, _frame(size), tuple(lacking))
@@ -79,7 +80,8 @@ def heart_of_form(model: HeartModel, form: Floats) -> Heart:
 def between(model: HeartModel, first: str, second: str, share: float) -> Heart:
     """The heart on the straight way from one case (share 0) to another (share 1); details of both fade."""
     a, b = model.heart(first), model.heart(second)
-    code = {name: (1 - share) * a.code[name].detach() + share * b.code[name].detach() for name in a.code}
+    code = {name: (1 - share) * a.code[name].detach() + share * b.code[name].detach() for name in ("affine", "field")}
+    code |= blended(a.code, b.code, share)
     size = (1 - share) * np.array(a.frame.size_mm) + share * np.array(b.frame.size_mm)
     return Heart(code, _frame(size), tuple(name for name in a.absent if name in b.absent))
 

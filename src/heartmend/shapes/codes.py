@@ -22,7 +22,7 @@ class CodeBook(nn.Module):
             raise ConfigError(f"{len(ids)} ids do not fit codes of {[len(c) for c in codes.values()]} cases")
         self.ids = tuple(ids)
         self._row = {id: row for row, id in enumerate(self.ids)}
-        self.values = nn.ParameterDict({name: nn.Parameter(code) for name, code in codes.items()})
+        self.values = _parameters(codes)
 
     def of(self, ids: Iterable[str]) -> dict[str, Tensor]:
         """The codes of these cases, in the order asked; ConfigError for an id that has none."""
@@ -39,4 +39,10 @@ class CodeBook(nn.Module):
 
     def replace(self, codes: Mapping[str, Tensor]) -> None:
         """Go on with other codes of the same cases, such as finer ones."""
-        self.values = nn.ParameterDict({name: nn.Parameter(code.detach()) for name, code in codes.items()})
+        self.values = _parameters(codes)
+
+
+def _parameters(codes: Codes) -> nn.ParameterDict:
+    # What counts or names, such as a slot, has no gradient.
+    parts = {name: nn.Parameter(code.detach(), code.is_floating_point()) for name, code in codes.items()}
+    return nn.ParameterDict(parts)

@@ -13,9 +13,21 @@ def read_table(table: Tensor, points: Tensor, side: int, first_row: Tensor | Non
     table: (side³ [times the tables stacked], features), rows in C order of (x, y, z); points: (n, 3), -1 and 1 being
     the outer faces of the cube; beyond the outermost cell centres the border holds. first_row: (n,) where the table
     of each point begins when several are stacked. Returns (n, features), differentiable in table and points.
+    """
+    rows, weights = corners(points, side)
+    return read_rows(table, rows if first_row is None else rows + first_row[:, None], weights)
+
+
+def read_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """(n, features): the sum of eight rows (n, 8) of a table, each times its weight (n, 8).
 
     One row holds all features of a cell, so a point costs eight short reads whatever the number of heads.
     """
+    return F.embedding_bag(rows, table, per_sample_weights=weights.to(table.dtype), mode="sum")
+
+
+def corners(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The eight cells (n, 8) of a cube of `side` a side that a point (n, 3) lies between, and their weights (n, 8)."""
     at = ((points + 1) * (side / 2) - 0.5).clamp(0, side - 1.001)
     # A point that is no number reads row 0 and stays no number through its weights: a fit then ends with its own error.
     cell = at.detach().floor().nan_to_num_(0)
@@ -24,11 +36,9 @@ def read_table(table: Tensor, points: Tensor, side: int, first_row: Tensor | Non
     weights = (x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]).reshape(-1, 8)
     i, j, k = cell.long().unbind(1)
     row = (i * side + j) * side + k
-    if first_row is not None:
-        row = row + first_row
     bit = torch.arange(2, device=points.device)
-    corners = ((bit[:, None, None] * side + bit[:, None]) * side + bit).reshape(8)
-    return F.embedding_bag(row[:, None] + corners, table, per_sample_weights=weights.to(table.dtype), mode="sum")
+    offsets = ((bit[:, None, None] * side + bit[:, None]) * side + bit).reshape(8)
+    return row[:, None] + offsets, weights
 
 
 def resized_table(table: Tensor, side: int, new_side: int) -> Tensor:

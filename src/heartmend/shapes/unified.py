@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heartmend.shapes.base import Codes, Shape
-from heartmend.shapes.tables import read_table
+from heartmend.shapes.tables import corners, read_rows, read_table
 from heartmend.shapes.template import TemplateShape
 
 FAR_MM = 3.0
@@ -22,15 +23,18 @@ class UnifiedShape(Shape):
     T is the template and q the place in it to which the case's affine map and field carry the point. D is the case's
     `detail`: a grid of features in the template's frame, read between its nodes. The network N, shared by all cases,
     makes of them what the template lacks: the odd lobe of an appendage, and thin vessels, of which T knows nothing.
-    Most nodes are zero and stay so (nothing is told there), so a code is small. A code as a grid and not a vector:
-    Yang et al. (NeAR), MICCAI 2022; features between the nodes of a sparse grid: Takikawa et al. (NGLOD), CVPR 2021.
+    Most nodes are closed: nothing is told there, and nothing kept. A code as a grid and not a vector: Yang et al.
+    (NeAR), MICCAI 2022; features between the nodes of a sparse grid: Takikawa et al. (NGLOD), CVPR 2021.
+
+    A case's details are two codes. `detail` (case, slot, channel) are the features of its open nodes, the slot 0 and
+    those that a case has no use for zero; `slot` (case, side³) says which slot each node has, 0 for a closed one.
 
     Template and deformation are `held` while the rest is fitted.
     """
 
     kind = "unified"
     is_distance = True
-    held = ("template.", "affine", "field")
+    held = ("template.", "affine", "field", "slot")
     columns: Tensor
     """Which heads are the template's."""
 
@@ -61,23 +65,40 @@ class UnifiedShape(Shape):
         }  # fmt: skip
 
     def new_codes(self, count: int, seed: int = 0) -> dict[str, Tensor]:
-        """Codes with every node ready to be told something; `opened` closes most of them."""
-        generator = torch.Generator().manual_seed(seed)
-        detail = torch.randn(count, self.side**3, self.channels, generator=generator) * 0.01
-        return {**self.template.new_codes(count, seed), "detail": detail}
+        """Codes with every node ready to be told something."""
+        opened = torch.ones(self.side**3, dtype=torch.bool)
+        return {
+            **self.template.new_codes(count, seed),
+            **stacked([self.details(opened, seed + case) for case in range(count)]),
+        }
+
+    def details(self, opened: Tensor, seed: int = 0) -> dict[str, Tensor]:
+        """The details of one case, on the CPU, whose `opened` (side³,) nodes are ready to be told something."""
+        opened = opened.cpu()
+        drawn = torch.randn(int(opened.sum()), self.channels, generator=torch.Generator().manual_seed(seed)) * 0.01
+        return told_at(opened, drawn)
+
+    def no_details(self, count: int = 1) -> dict[str, Tensor]:
+        """The details of cases that have none."""
+        return {
+            "slot": torch.zeros(count, self.side**3, dtype=torch.int32),
+            "detail": torch.zeros(count, 1, self.channels),
+        }
 
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
         cases, count, _ = points.shape
         place = self.template.carried(points, codes).reshape(-1, 3)
         depth = read_table(self.template.table, place, self.template.side)
         detail = codes["detail"]
-        # A node that holds exactly zero is closed: no gradient, so it stays as it is.
+        # What holds exactly zero is closed: no gradient, so it stays as it is.
         told = (detail * (detail != 0)).reshape(-1, self.channels)
-        first_row = (torch.arange(cases, device=points.device) * self.side**3).repeat_interleave(count)
+        nodes, weights = corners(place, self.side)
+        slots = codes["slot"].gather(1, nodes.reshape(cases, count * 8)).long()
+        slots += torch.arange(cases, device=points.device)[:, None] * detail.shape[1]
         angle = (place + 1) * (self.side / 2 * torch.pi)
         features = torch.cat(
             [
-                read_table(told, place, self.side, first_row), (depth / FAR_MM).clamp(-1.5, 1.5), place,
+                read_rows(told, slots.reshape(-1, 8), weights), (depth / FAR_MM).clamp(-1.5, 1.5), place,
                 angle.sin(), angle.cos(),
             ],
             dim=1,
@@ -92,6 +113,26 @@ class UnifiedShape(Shape):
     def penalty_weight(self, codes: Codes) -> Tensor:
         """How much is open."""
         return (codes["detail"] != 0).sum().clamp(min=1)
+
+
+def told_at(opened: Tensor, values: Tensor) -> dict[str, Tensor]:
+    """The details of one case that holds `values` (open nodes, channels) at its `opened` (side³,) nodes, in order."""
+    slot = torch.where(opened, opened.cumsum(0), 0).int()
+    return {"slot": slot[None], "detail": torch.cat([torch.zeros_like(values[:1]).expand(1, -1), values])[None]}
+
+
+def stacked(details: Sequence[Codes], slots: int = 0) -> dict[str, Tensor]:
+    """The details of several cases in one, with as many slots as the fullest needs, and `slots` at least."""
+    slots = max([slots, *(case["detail"].shape[1] for case in details)])
+    padded = [F.pad(case["detail"], (0, 0, 0, slots - case["detail"].shape[1])) for case in details]
+    return {"slot": torch.cat([case["slot"] for case in details]), "detail": torch.cat(padded)}
+
+
+def blended(first: Codes, second: Codes, share: float) -> dict[str, Tensor]:
+    """The details of a case on the straight way from one (share 0) to another (share 1)."""
+    opened = ((first["slot"] > 0) | (second["slot"] > 0))[0]
+    one, other = (case["detail"][0, case["slot"][0, opened].long()] for case in (first, second))
+    return told_at(opened, (1 - share) * one + share * other)
 
 
 @torch.no_grad()

@@ -2,6 +2,6 @@
 
 from heartmend.space.extent import bulk_box, filled_box, widen
 from heartmend.space.grid import Grid
-from heartmend.space.roi import Roi, SourceAxes
+from heartmend.space.roi import Resolution, Roi, SourceAxes
 
-__all__ = ["Grid", "Roi", "SourceAxes", "bulk_box", "filled_box", "widen"]
+__all__ = ["Grid", "Resolution", "Roi", "SourceAxes", "bulk_box", "filled_box", "widen"]

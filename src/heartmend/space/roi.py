@@ -98,6 +98,13 @@ class Roi:
         x, y, z = ((self._lengths * self.grid.spacing_mm)[list(self.axes)]).tolist()
         return x, y, z
 
+    def cells_of_voxels(self, most: int) -> Triple:
+        """The resolution at which each cell is a voxel of the source; where that makes more than `most` cells along an
+        axis, one with `most` there and cells of the same proportions."""
+        x, y, z = self._lengths[list(self.axes)].tolist()
+        share = min(1.0, most / max(x, y, z))
+        return max(round(x * share), 1), max(round(y * share), 1), max(round(z * share), 1)
+
     def unit_to_index(self, points: npt.ArrayLike) -> FloatArray:
         """Continuous source voxel indices (..., 3) of unit coordinates (..., 3)."""
         points = np.asarray(points, dtype=np.float64)

@@ -65,8 +65,9 @@ class UnifySettings(BaseModel):
 
     template_phases: tuple[Phase, ...] = FOLLOWING
     phases: tuple[Phase, ...] = DETAILING
-    resolution: Annotated[int, Field(ge=32, le=512)] = 160
-    """Cells along each side of the ROI, from which points are drawn."""
+    resolution: Annotated[int, Field(ge=32, le=512)] = 256
+    """Points are drawn from the voxels that a case came on, or from so many cells along its longest side, whichever is
+    coarser."""
     cases_per_step: Annotated[int, Field(ge=1)] = 32
     points: Annotated[int, Field(ge=64)] = 2500
     """Points in each case and step."""
@@ -248,7 +249,7 @@ def _target(wanted: _Wanted) -> Target:
     labels = fused_labels(run, wanted.cohort, wanted.case, roi)
     return make_target(
         wanted.case.id, labels, roi, wanted.ids,
-        resolution=wanted.resolution, far_share=FAR_SHARE, band_mm=BAND_MM, seed=wanted.seed,
+        resolution=roi.cells_of_voxels(wanted.resolution), far_share=FAR_SHARE, band_mm=BAND_MM, seed=wanted.seed,
     )  # fmt: skip
 
 

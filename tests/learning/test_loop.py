@@ -252,3 +252,11 @@ def test_a_checkpoint_of_other_cases_is_refused(tmp_path: Path) -> None:
     fit.codes.ids = ("x", "y", "z")
     with pytest.raises(RunError, match="of other cases"):
         load_fit(tmp_path / "fit.safetensors", fit)
+
+
+def test_a_checkpoint_of_another_layout_is_told(tmp_path: Path) -> None:
+    fit = new_fit()
+    save_fit(tmp_path / "fit.safetensors", fit)
+    fit.codes.replace({name: torch.cat([code, code], dim=-1) for name, code in fit.codes.values.items()})
+    with pytest.raises(RunError, match=r"fit\.safetensors: another version of Heartmend left it .* remove it"):
+        load_fit(tmp_path / "fit.safetensors", fit)

@@ -78,7 +78,10 @@ def load_fit(path: Path, fit: Fit) -> None:
     fit.seek(Position(phase=min(resolution, len(fit.phases) - 1), step=0, points=position.points))
     fit.position = position
     tensors |= {name: _own(value, fit) for name, value in tensors.items() if name.startswith("codes.")}
-    _load_model(fit.shape, fit.codes, tensors)
+    try:
+        _load_model(fit.shape, fit.codes, tensors)
+    except (KeyError, RuntimeError) as error:
+        raise RunError(f"{path}: another version of Heartmend left it ({error}); remove it to begin again") from error
     if position.step == 0:
         return
     for row, (parameter, by_case) in enumerate(_parameters(fit)):

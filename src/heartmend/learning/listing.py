@@ -16,10 +16,10 @@ from heartmend.learning.target import STEP_MM, Target
 class Listing:
     """The listed voxels of all cases, one case after the other, the band's first in each.
 
-    counts: (cases, 3) into how many cells each case's box is cut; voxels: (total,) int32 flat indices of such cells; distances: (total, heads) int8 in steps of
-    `STEP_MM`, positive inside; starts, bands, rests: (cases,) where a case begins, how many of its voxels lie in the
-    band and how many off it; far_shares: (cases,) share of the cells off the band that are listed; present: (cases,
-    heads).
+    counts: (cases, 3) into how many cells each case's box is cut; voxels: (total,) int32 flat indices of such cells;
+    distances: (total, heads) int8 in steps of `STEP_MM`, positive inside; starts, bands, rests: (cases,) where a case
+    begins, how many of its voxels lie in the band and how many off it; far_shares: (cases,) share of the cells off the
+    band that are listed; present: (cases, heads).
     """
 
     counts: Tensor

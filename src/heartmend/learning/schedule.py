@@ -68,5 +68,5 @@ MENDING = (
 """Stage 1's template, coarse to fine: first whole hearts fall into place, then their parts."""
 FOLLOWING = (Phase(steps=160, code_rate=0.004, shape_rate=0.05, side=72, controls=14, tolerance_mm=1.5),)
 """Stage 1's template led to the fused maps: they are clean, so its fields may be finer."""
-DETAILING = (Phase(steps=2000, code_rate=0.06, shape_rate=0.003, loss="joint", tolerance_mm=1.0, penalty=1e-4),)
+DETAILING = (Phase(steps=3000, code_rate=0.06, shape_rate=0.003, loss="joint", tolerance_mm=1.0, penalty=1e-4),)
 """What each case has beyond the template, in stage 3."""

@@ -55,6 +55,8 @@ FAR_SHARE = 0.03
 """Of the cells off the band; what lies there is soon learned."""
 WATCHED_CASES = 8
 """Thresholds are chosen on so many cases at most."""
+_LAYOUT = 2
+"""Of the codes; checkpoints of another one are none."""
 log = logging.getLogger(__name__)
 
 
@@ -73,7 +75,7 @@ class UnifySettings(BaseModel):
     """Points in each case and step."""
     positives: Annotated[int, Field(ge=10)] = 500
     """Points inside each structure in a step, over its cases."""
-    side: Annotated[int, Field(ge=4, le=128)] = 40
+    side: Annotated[int, Field(ge=4, le=128)] = 80
     """Nodes of the details along each side of the template's frame."""
     channels: Annotated[int, Field(ge=1)] = 8
     width: Annotated[int, Field(ge=4)] = 64
@@ -128,7 +130,7 @@ def unify(
     folder = run.folder(VERB)
     path = folder / MODEL_FILE
     stamp = fingerprint(
-        settings.model_dump(exclude={"checkpoint_seconds"}), anatomy, seed, ids, [stage1 is None],
+        _LAYOUT, settings.model_dump(exclude={"checkpoint_seconds"}), anatomy, seed, ids, [stage1 is None],
         *([stage1] if stage1 else []), *(run.result_path(case.labels_path) for case in cases),
         *(run.case_path(PREPARED, id, ".npz") for id in ids),
     )  # fmt: skip

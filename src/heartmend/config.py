@@ -43,6 +43,7 @@ def _fast() -> Config:
             template_phases=tuple(replace(phase, steps=60) for phase in whole.template_phases),
             phases=tuple(replace(phase, steps=250) for phase in whole.phases),
             resolution=128,
+            side=40,
         ),
     )
 

@@ -39,7 +39,7 @@ class UnifiedShape(Shape):
     """Which heads are the template's."""
 
     def __init__(
-        self, heads: Sequence[str], template: Mapping[str, Any], side: int = 32, channels: int = 12, width: int = 64
+        self, heads: Sequence[str], template: Mapping[str, Any], side: int = 80, channels: int = 8, width: int = 64
     ) -> None:
         """template: the settings of its `TemplateShape`, whose heads are some of these heads."""
         super().__init__(heads)

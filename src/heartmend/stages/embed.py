@@ -57,8 +57,8 @@ class EmbedSettings(BaseModel):
     detailing: Phase = DETAILING
     points: Annotated[int, Field(ge=64)] = 3000
     """Points in each step."""
-    resolution: Annotated[int, Field(ge=32, le=512)] = 160
-    """Cells along each side of the ROI, from which the points of the mended map are drawn."""
+    resolution: Annotated[int, Field(ge=32, le=512)] = 256
+    """As `unify.resolution`."""
     error_mm: Annotated[float, Field(ge=0)] = 0.25
     """As `unify.error_mm`."""
 
@@ -99,7 +99,7 @@ def encode_case(
     ids = [anatomy.by_name(name).id for name in shape.heads]
     target = make_target(
         case.case_id, mended, case.roi, ids,
-        resolution=settings.resolution, far_share=0.03, band_mm=BAND_MM, seed=seed,
+        resolution=case.roi.cells_of_voxels(settings.resolution), far_share=0.03, band_mm=BAND_MM, seed=seed,
     )  # fmt: skip
     here = torch.device("cpu")
     columns = [at for at, name in enumerate(shape.heads) if name in shape.template.heads and target.present[at]]

@@ -234,7 +234,7 @@ def published(listing: Listing, size: Size, maps: Tensor) -> Row:
         listing, voxels=listing.voxels[:end], distances=listing.distances[:end, column : column + 1].clone(),
         starts=listing.starts[:cases], bands=listing.bands[:cases], rests=listing.rests[:cases],
         far_shares=listing.far_shares[:cases], present=listing.present[:cases, column : column + 1],
-        sizes_mm=listing.sizes_mm[:cases],
+        sizes_mm=listing.sizes_mm[:cases], counts=listing.counts[:cases],
     )  # fmt: skip
     torch.manual_seed(0)
     shape = NearShape((head,))

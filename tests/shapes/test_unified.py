@@ -69,6 +69,13 @@ def test_cases_with_few_and_with_many_open_nodes_stand_in_one_table(shape: Unifi
         torch.testing.assert_close(shape(points(2)[[row]], own | whole)[0], both[row])
 
 
+def test_a_heart_of_which_no_node_is_open_is_its_template(shape: UnifiedShape) -> None:
+    none = shape.details(torch.zeros(4**3, dtype=torch.bool))
+    assert none["detail"].shape == (1, 1, 3)
+    codes = shape.new_codes(1)
+    assert torch.equal(shape(points(), codes | none), shape(points(), codes | shape.no_details()))
+
+
 def test_details_of_two_hearts_fade_into_each_other(shape: UnifiedShape) -> None:
     one = told_at(torch.arange(64) < 2, torch.tensor([[1.0] * 3, [2.0] * 3]))
     other = told_at(torch.arange(64) % 63 == 1, torch.tensor([[4.0] * 3]))

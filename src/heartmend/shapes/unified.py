@@ -118,7 +118,7 @@ class UnifiedShape(Shape):
 def told_at(opened: Tensor, values: Tensor) -> dict[str, Tensor]:
     """The details of one case that holds `values` (open nodes, channels) at its `opened` (side³,) nodes, in order."""
     slot = torch.where(opened, opened.cumsum(0), 0).int()
-    return {"slot": slot[None], "detail": torch.cat([torch.zeros_like(values[:1]).expand(1, -1), values])[None]}
+    return {"slot": slot[None], "detail": F.pad(values, (0, 0, 1, 0))[None]}
 
 
 def stacked(details: Sequence[Codes], slots: int = 0) -> dict[str, Tensor]:

@@ -99,13 +99,12 @@ def main() -> None:
     new = ("new hearts: noisy > mended", "gone") if gone else ()
     for heading in ("structure", "wanted", "model, fused", "fused, truth", "model, truth", "lost", *new):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
+    met = {name: (f"{before:.3f} > {after:.3f}", f"{share:.2f}") for name, (before, after, share) in gone.items()}
     for name, (to_fused, to_truth, fused_to_truth) in dices.items():
-        before, after, share = gone.get(name, (np.nan,) * 3)
-        met = (f"{before:.3f} > {after:.3f}", f"{share:.2f}") if gone else ()
         table.add_row(
             name, f"{WANTED[name]:.2f}", f"[{'green' if to_fused >= WANTED[name] else 'red'}]{to_fused:.4f}[/]",
             f"{fused_to_truth:.4f}", f"{to_truth:.4f}", f"{fused_to_truth - to_truth:+.4f}",
-            *met,
+            *met.get(name, ()),
         )  # fmt: skip
     console.print(table)
     heart = model.heart(model.codes.ids[0])

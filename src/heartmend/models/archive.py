@@ -81,10 +81,10 @@ def unpack(tensors: dict[str, np.ndarray], shape: UnifiedShape, ids: list[str]) 
         for name, weight in shape.net.state_dict().items():
             weight.copy_(torch.from_numpy(tensors[f"net.{name}"].astype(np.float32)))
     codes = {
-        "affine": tensors["codes.affine"].astype(np.float32),
-        "field": field.astype(np.float32) * FIELD_STEP,
+        "affine": torch.from_numpy(tensors["codes.affine"].astype(np.float32)),
+        "field": torch.from_numpy(field.astype(np.float32) * FIELD_STEP),
     }
-    return shape, CodeBook(ids, {**{name: torch.from_numpy(code) for name, code in codes.items()}, **details})
+    return shape, CodeBook(ids, codes | details)
 
 
 def rounded(model: HeartModel) -> HeartModel:

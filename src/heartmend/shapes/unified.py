@@ -78,12 +78,9 @@ class UnifiedShape(Shape):
         drawn = torch.randn(int(opened.sum()), self.channels, generator=torch.Generator().manual_seed(seed)) * 0.01
         return told_at(opened, drawn)
 
-    def no_details(self, count: int = 1) -> dict[str, Tensor]:
-        """The details of cases that have none."""
-        return {
-            "slot": torch.zeros(count, self.side**3, dtype=torch.int32),
-            "detail": torch.zeros(count, 1, self.channels),
-        }
+    def no_details(self) -> dict[str, Tensor]:
+        """The details of a case that has none."""
+        return told_at(torch.zeros(self.side**3, dtype=torch.bool), torch.zeros(0, self.channels))
 
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
         cases, count, _ = points.shape
@@ -141,12 +138,7 @@ def nodes_about(places: Tensor, side: int, worth: Tensor | None = None) -> Tenso
 
     worth: (n,) what each place counts, one if not given.
     """
-    at = ((places + 1) * (side / 2) - 0.5).clamp(0, side - 1.001)
-    low = at.floor()
-    high = at - low
-    total = torch.zeros(side**3, device=places.device)
-    for corner in torch.cartesian_prod(*[torch.arange(2, device=places.device)] * 3):
-        weight = torch.where(corner == 1, high, 1 - high).prod(dim=1)
-        i, j, k = (low.long() + corner).unbind(1)
-        total.index_add_(0, (i * side + j) * side + k, weight if worth is None else weight * worth)
-    return total
+    nodes, weights = corners(places, side)
+    if worth is not None:
+        weights = weights * worth[:, None]
+    return torch.zeros(side**3, device=places.device).index_add_(0, nodes.reshape(-1), weights.reshape(-1))

@@ -249,9 +249,14 @@ def _target(wanted: _Wanted) -> Target:
     run = Run.at(wanted.run_out)
     roi = Prepared.load(run, wanted.case.id).roi
     labels = fused_labels(run, wanted.cohort, wanted.case, roi)
+    return mended_target(wanted.case.id, labels, roi, wanted.ids, wanted.resolution, wanted.seed)
+
+
+def mended_target(case_id: str, labels: Labels, roi: Roi, ids: Sequence[int], resolution: int, seed: int) -> Target:
+    """What the function is to learn of a mended map (source voxels in the ROI); `resolution` as in the settings."""
     return make_target(
-        wanted.case.id, labels, roi, wanted.ids,
-        resolution=roi.cells_of_voxels(wanted.resolution), far_share=FAR_SHARE, band_mm=BAND_MM, seed=wanted.seed,
+        case_id, labels, roi, ids,
+        resolution=roi.cells_of_voxels(resolution), far_share=FAR_SHARE, band_mm=BAND_MM, seed=seed,
     )  # fmt: skip
 
 

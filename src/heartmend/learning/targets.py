@@ -9,10 +9,13 @@ import edt
 import numpy as np
 import numpy.typing as npt
 
+from heartmend.learning import joint
 from heartmend.learning.target import BAND_MM, CLIP_MM, STEP_MM, Target
 from heartmend.space import Resolution, Roi, filled_box
 from heartmend.types import Labels, Mask
 
+JOINT_FAR_SHARE = 0.03
+"""Of the cells off the band that stage 3 draws from; what lies there is soon learned."""
 CRUMB_SHARE = 0.04
 """A piece smaller than this share of its structure's largest says nothing about the shape."""
 
@@ -22,6 +25,7 @@ __all__ = [
     "STEP_MM",
     "Target",
     "cell_distance_mm",
+    "joint_target",
     "make_target",
     "signed_distance_mm",
     "without_crumbs",
@@ -103,6 +107,15 @@ def make_target(
     return Target(
         case_id=case_id, counts=known.shape, size_mm=roi.size_mm, voxels=voxels, band=len(band), distances=distances,
         far_share=far_share, centroids=np.array(centroids, dtype=np.float32), present=np.array(present),
+    )  # fmt: skip
+
+
+def joint_target(case_id: str, mended: Labels, roi: Roi, ids: Sequence[int], resolution: int, seed: int) -> Target:
+    """What stage 3 learns of a mended map (labels on the voxels of `roi.source_box()`): a narrower band, on the map's
+    own voxels or on `resolution` cells along its longest side, whichever are coarser."""
+    return make_target(
+        case_id, mended, roi, ids,
+        resolution=roi.cells_of_voxels(resolution), far_share=JOINT_FAR_SHARE, band_mm=joint.BAND_MM, seed=seed,
     )  # fmt: skip
 
 

@@ -24,12 +24,11 @@ from heartmend.learning.joint import JointSampler
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
-from heartmend.learning.targets import make_target
+from heartmend.learning.targets import joint_target, make_target
 from heartmend.models import HeartModel, load_heart_model
 from heartmend.shapes import CodeBook, TemplateShape
 from heartmend.shapes.splines import refined
 from heartmend.stages.handover import Prepared, fused_labels
-from heartmend.stages.unify import mended_target
 from heartmend.stages.workers import Outcome, each
 from heartmend.types import Labels
 
@@ -98,7 +97,7 @@ def encode_case(
     """The whole code of one case for its mended map (source voxels in the ROI), beginning where it was placed."""
     anatomy, shape = model.anatomy, model.shape
     ids = [anatomy.by_name(name).id for name in shape.heads]
-    target = mended_target(case.case_id, mended, case.roi, ids, settings.resolution, seed)
+    target = joint_target(case.case_id, mended, case.roi, ids, settings.resolution, seed)
     here = torch.device("cpu")
     columns = [at for at, name in enumerate(shape.heads) if name in shape.template.heads and target.present[at]]
     part = _part_of(shape.template, [shape.heads[at] for at in columns])

@@ -21,7 +21,7 @@ from heartmend.errors import ConfigError, FitError
 from heartmend.learning.begin import begin_template
 from heartmend.learning.checkpoint import load_model, save_model
 from heartmend.learning.details import with_details
-from heartmend.learning.joint import BAND_MM, JointSampler, shape_as_teacher
+from heartmend.learning.joint import JointSampler, shape_as_teacher
 from heartmend.learning.journal import Progress, Relay, checkpoint_files
 from heartmend.learning.listing import Listing
 from heartmend.learning.loop import Fit
@@ -29,7 +29,7 @@ from heartmend.learning.points import PointSampler
 from heartmend.learning.ranks import Ranks
 from heartmend.learning.schedule import DETAILING, FOLLOWING, Phase, for_passes
 from heartmend.learning.target import Outline, Target
-from heartmend.learning.targets import make_target
+from heartmend.learning.targets import joint_target
 from heartmend.learning.team import Team
 from heartmend.learning.trust import least_roughness_mm2
 from heartmend.models import (
@@ -51,8 +51,6 @@ from heartmend.types import Labels
 VERB = "unify"
 MODEL_FILE, FITTED_FILE = "model.zip", "fitted.safetensors"
 TEMPLATE, DETAILS = "template", "details"
-FAR_SHARE = 0.03
-"""Of the cells off the band; what lies there is soon learned."""
 WATCHED_CASES = 8
 """Thresholds are chosen on so many cases at most."""
 _LAYOUT = 2
@@ -249,15 +247,7 @@ def _target(wanted: _Wanted) -> Target:
     run = Run.at(wanted.run_out)
     roi = Prepared.load(run, wanted.case.id).roi
     labels = fused_labels(run, wanted.cohort, wanted.case, roi)
-    return mended_target(wanted.case.id, labels, roi, wanted.ids, wanted.resolution, wanted.seed)
-
-
-def mended_target(case_id: str, labels: Labels, roi: Roi, ids: Sequence[int], resolution: int, seed: int) -> Target:
-    """What the function is to learn of a mended map (source voxels in the ROI); `resolution` as in the settings."""
-    return make_target(
-        case_id, labels, roi, ids,
-        resolution=roi.cells_of_voxels(resolution), far_share=FAR_SHARE, band_mm=BAND_MM, seed=seed,
-    )  # fmt: skip
+    return joint_target(wanted.case.id, labels, roi, wanted.ids, wanted.resolution, wanted.seed)
 
 
 def _targets(run: Run, job: _Job, ids: tuple[int, ...], ranks: Ranks) -> list[Target]:

@@ -2,7 +2,7 @@
 """The experiment of the NeAR paper (Yang et al., MICCAI 2022, section 3.2) on real adrenal shapes: spoil, mend, score.
 
 usage: adrenal.py SHAPES [--trials 5] [--count 100] [--epochs 60] [--look 20] [--lattice 32]
-       [--unet-steps 400] [--arms classics,near,heartmend] [--appearance]
+       [--unet-steps 400] [--arms classics,near,heartmend] [--appearance] [--compile] [--keep FOLDER]
 
 SHAPES is adrenalmnist3d_64.npz of MedMNIST v2 (its train and val shapes are used). In each trial so many shapes are
 drawn and distorted anew (distort.py); then each arm mends them without the truth: the classics of mend_cohort.py, NeAR
@@ -83,7 +83,10 @@ def by_near(
             best[:] = [max([*best, (dsc, found)], key=lambda look: look[0])]
 
     seen = None if images is None else np.stack(images)
-    fit_near(np.stack(noisy), seen, asked.epochs, asked.lattice, trial, told)
+    kept = asked.keep and asked.keep / f"near-{trial}{'' if images is None else '-image'}.pt"
+    fitted = fit_near(np.stack(noisy), seen, asked.epochs, asked.lattice, trial, told, compiled=asked.compile, kept=kept)
+    if not best:  # it was kept, and whole
+        told(asked.epochs, *fitted)
     return best[0][1]
 
 
@@ -163,6 +166,8 @@ def main() -> None:
     ask.add_argument("--unet-steps", type=int, default=400)
     ask.add_argument("--arms", type=lambda text: text.split(","), default=["classics", "near", "heartmend"])
     ask.add_argument("--appearance", action="store_true")
+    ask.add_argument("--compile", action="store_true")
+    ask.add_argument("--keep", type=Path, metavar="FOLDER")
     asked = ask.parse_args()
     console, pool = Console(width=120), shapes_of(asked.shapes)
     found: dict[str, list[Scores]] = {}

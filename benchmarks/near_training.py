@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +26,17 @@ Epoch = Callable[[int, NearShape, CodeBook], None]
 
 def fit_near(
     labels: npt.NDArray[np.bool_], images: npt.NDArray[np.float32] | None, epochs: int, lattice: int, seed: int,
-    told: Epoch | None = None,
+    told: Epoch | None = None, *, compiled: bool = False, kept: Path | None = None,
 ) -> tuple[NearShape, CodeBook]:  # fmt: skip
     """NeAR for masks (case, n, n, n), with images of the same shape and about unit scale, or by shape alone.
 
     In a step eight cases are asked on a lattice of `lattice`³ points between the outermost voxels, shifted along the
     diagonal by a normal draw of 0.01 for each case, and told what their labels, read between voxels, say there: binary
     cross entropy, and 0.01 times the length of the code. The falls of the rate are at the published epochs (150, 700
-    and 1200 of 1500).
+    and 1200 of 1500). Networks compute in bfloat16.
+
+    `compiled` has the step compiled, which halves an epoch's time and needs a C++ compiler. With `kept` the state after
+    each pass is in that file, and a fit that was cut off goes on from there; the same seed and data are the caller's.
     """
     torch.manual_seed(seed)
     side = 0 if images is None else images.shape[-1]
@@ -45,18 +50,22 @@ def fit_near(
     falls = torch.optim.lr_scheduler.MultiStepLR(optimiser, FALLS, FALL)
     truth = torch.from_numpy(labels)
     generator = torch.Generator().manual_seed(seed)
-    for epoch in range(1, epochs + 1):
+    answer = torch.compile(_answer) if compiled else _answer
+    state = _State(shape, book, optimiser, falls, generator, kept)
+    for epoch in range(state.read() + 1, epochs + 1):
         for rows in torch.randperm(len(labels), generator=generator).split(BATCH):
             shift = torch.randn(len(rows), 1, generator=generator) * SHIFT
             axis = torch.linspace(-1, 1, lattice) + shift
             asked = book.at(rows)
-            logits = shape.on_lattices((axis, axis, axis), asked)[:, 0]
-            loss = F.binary_cross_entropy_with_logits(logits, _read(truth[rows], axis))
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = answer(shape, axis, asked)
+            loss = F.binary_cross_entropy_with_logits(logits.float(), _read(truth[rows], axis))
             loss = loss + PENALTY * shape.penalty(asked)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
         falls.step()
+        state.write(epoch)
         if told is not None:
             told(epoch, shape, book)
     return shape, book
@@ -66,7 +75,44 @@ def fit_near(
 def near_masks(shape: NearShape, book: CodeBook, side: int) -> list[Mask]:
     """What the shape says of every case, (side, side, side), asked on the whole lattice at once."""
     axis = torch.linspace(-1, 1, side)
-    return [(shape.on_lattice((axis, axis, axis), book.of([id]))[0] > 0).numpy() for id in book.ids]
+    with torch.autocast("cpu", torch.bfloat16):
+        return [(shape.on_lattice((axis, axis, axis), book.of([id]))[0] > 0).numpy() for id in book.ids]
+
+
+def _answer(shape: NearShape, axis: Tensor, asked: dict[str, Tensor]) -> Tensor:
+    return shape.on_lattices((axis, axis, axis), asked)[:, 0]
+
+
+class _State:
+    """What a fit must keep to go on where it was cut off."""
+
+    def __init__(
+        self, shape: NearShape, book: CodeBook, optimiser: torch.optim.Optimizer,
+        falls: torch.optim.lr_scheduler.LRScheduler, generator: torch.Generator, path: Path | None,
+    ) -> None:  # fmt: skip
+        self.parts = {"shape": shape, "optimiser": optimiser, "falls": falls}
+        self.latent, self.generator, self.path = book.values["latent"], generator, path
+
+    def read(self) -> int:
+        """Take up what is kept; the epoch that it is of, 0 if nothing is."""
+        if self.path is None or not self.path.exists():
+            return 0
+        held = torch.load(self.path, weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(held[name])
+        with torch.no_grad():
+            self.latent.copy_(held["latent"])
+        self.generator.set_state(held["generator"])
+        return int(held["epoch"])
+
+    def write(self, epoch: int) -> None:
+        if self.path is None:
+            return
+        held = {name: part.state_dict() for name, part in self.parts.items()}
+        held |= {"latent": self.latent.detach(), "generator": self.generator.get_state(), "epoch": epoch}
+        part = self.path.with_suffix(".part")
+        torch.save(held, part)
+        os.replace(part, self.path)
 
 
 def _read(labels: Tensor, axis: Tensor) -> Tensor:

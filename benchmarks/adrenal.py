@@ -84,7 +84,8 @@ def by_near(
 
     seen = None if images is None else np.stack(images)
     kept = asked.keep and asked.keep / f"near-{trial}{'' if images is None else '-image'}.pt"
-    fitted = fit_near(np.stack(noisy), seen, asked.epochs, asked.lattice, trial, told, compiled=asked.compile, kept=kept)
+    labels = np.stack(noisy)
+    fitted = fit_near(labels, seen, asked.epochs, asked.lattice, trial, told, compiled=asked.compile, kept=kept)
     if not best:  # it was kept, and whole
         told(asked.epochs, *fitted)
     return best[0][1]

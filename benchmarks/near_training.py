@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,7 +111,7 @@ class _State:
         held |= {"latent": self.latent.detach(), "generator": self.generator.get_state(), "epoch": epoch}
         part = self.path.with_suffix(".part")
         torch.save(held, part)
-        os.replace(part, self.path)
+        part.replace(self.path)
 
 
 def _read(labels: Tensor, axis: Tensor) -> Tensor:

@@ -39,6 +39,11 @@ class Bridge:
     to_aorta: bool
     box: Box
 
+    @property
+    def turns(self) -> float:
+        """How much dearer the link was than a straight one of its length, at least 1: the higher the less sure."""
+        return max(self.cost_mm / max(self.length_mm, 1e-6), 1.0)
+
 
 @dataclass(frozen=True)
 class BridgeRules:

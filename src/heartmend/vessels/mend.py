@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from heartmend.errors import BadInputError
 from heartmend.space import filled_box
 from heartmend.types import FloatArray, Mask
-from heartmend.vessels.blend import painted, roughness_mm, tube_weight
+from heartmend.vessels.blend import as_sure, painted, roughness_mm, tube_weight
 from heartmend.vessels.bridge import Box, Bridge, BridgeRules, Point, bridged
 from heartmend.vessels.calibre import Calibre
 from heartmend.vessels.skeleton import pruned, trace
@@ -45,7 +45,7 @@ class TreeSettings:
     centre_mm: float = 1.5
     radius_mm: float = 3.0
     min_radius_mm: float = 0.5
-    piece_mm: float = 15.0
+    piece_mm: float = 8.0
     far_mm: float = 10.0
     tube_weight: float | None = None
     calibre: Calibre | None = field(default_factory=Calibre)
@@ -154,11 +154,13 @@ def _mended(label: Mask, spacing: Spacing, around: Surroundings, settings: TreeS
     alive = np.unique(tree.bridge[tree.bridge >= 0])
     number = np.full(len(bridges) + 1, -1, np.intp)
     number[alive] = np.arange(len(alive))
-    tree = replace(tree, bridge=number[tree.bridge])
+    tree, built = replace(tree, bridge=number[tree.bridge]), tuple(bridges[i] for i in alive)
+    # Along a lumen that is seen, the middle of a bridge is known.
+    drawn = as_sure(tree, built, min(spacing)) if around.lumen is None else tree
     return TreeResult(
-        mask=painted(tree, clean, spacing, excess, weight),
+        mask=painted(drawn, clean, spacing, excess, weight),
         graph=tree.to_networkx(),
-        bridges=tuple(bridges[i] for i in alive),
+        bridges=built,
         dropped=_removed(dropped, spacing),
         spurs=_removed(spurs, spacing),
         trees=len(tree.piece_mm),

@@ -2,7 +2,7 @@
 """The experiment of the NeAR paper (Yang et al., MICCAI 2022, section 3.2) on real adrenal shapes: spoil, mend, score.
 
 usage: adrenal.py SHAPES [--trials 5] [--count 100] [--epochs 60] [--look 20] [--lattice 32]
-       [--unet-steps 400] [--arms classics,near,heartmend] [--appearance] [--compile] [--keep FOLDER]
+       [--unet-steps 400] [--arms classics,near,unet,heartmend] [--appearance] [--compile] [--keep FOLDER]
 
 SHAPES is adrenalmnist3d_64.npz of MedMNIST v2 (its train and val shapes are used). In each trial so many shapes are
 drawn and distorted anew (distort.py); then each arm mends them without the truth: the classics of mend_cohort.py, NeAR
@@ -11,7 +11,7 @@ the share of both surfaces within a voxel, in per cent: mean over a trial's shap
 over the trials. NeAR is fitted for `epochs` passes on lattices of `lattice`³ points and asked on 64³; it is looked at
 after every `look` epochs, and what counts is the look with the best DSC by the truth, which nobody would know: more
 than its due. With --appearance
-there are two arms more that see an image: NeAR with appearance, and a U-Net that relabels (unet_relabel.py). The shapes
+the arms see an image as well: NeAR with appearance, a U-Net that relabels (unet_relabel.py), Heartmend. The shapes
 have no CT, so the image is made from the true shape: a gland among fat, blurred, noisy. It says more than a CT would.
 """
 
@@ -91,20 +91,26 @@ def by_near(
     return best[0][1]
 
 
-def by_heartmend(noisy: Masks, seed: int) -> list[Mask]:
-    """Mended by `heartmend run` on files."""
+def by_heartmend(noisy: Masks, images: Sequence[npt.NDArray[np.float32]] | None, seed: int) -> list[Mask]:
+    """Mended by `heartmend run` on files, by shape only or with images."""
     with tempfile.TemporaryDirectory(prefix="heartmend-") as folder:
-        labels = Path(folder) / "labels"
-        labels.mkdir()
-        for case, mask in enumerate(noisy):
-            image = nib.Nifti1Image(mask.astype(np.uint8), np.diag([*VOXEL_MM, 1.0]))
-            nib.save(image, labels / f"{case:04d}.nii.gz")
+        labels, cts = Path(folder) / "labels", Path(folder) / "images"
+        _save(labels, [mask.astype(np.uint8) for mask in noisy])
+        if images is not None:
+            _save(cts, [np.round(FAT_HU + image * (GLAND_HU - FAT_HU)).astype(np.int16) for image in images])
         config = load_config().model_copy(update={"seed": seed})
-        done = run(Request(labels, Path(folder) / "out", anatomy="adrenal", until="fuse"), config)
+        seen = None if images is None else cts
+        done = run(Request(labels, Path(folder) / "out", images=seen, anatomy="adrenal", until="fuse"), config)
         if done.refused:
             raise SystemExit(f"refused: {done.refused}")
         maps = [nib.load(done.out / "labels" / f"{case:04d}.nii.gz") for case in range(len(noisy))]
         return [np.asarray(image.dataobj) > 0 for image in maps]
+
+
+def _save(folder: Path, volumes: Sequence[npt.NDArray[np.generic]]) -> None:
+    folder.mkdir()
+    for case, volume in enumerate(volumes):
+        nib.save(nib.Nifti1Image(volume, np.diag([*VOXEL_MM, 1.0])), folder / f"{case:04d}.nii.gz")
 
 
 def by_unet(noisy: Masks, images: Sequence[npt.NDArray[np.float32]], steps: int, seed: int) -> list[Mask]:
@@ -139,11 +145,14 @@ def arms(
     if "near" in asked.arms:
         chosen["NeAR, shape only"] = partial(near, None)
     if "heartmend" in asked.arms:
-        chosen["Heartmend, shape only"] = partial(by_heartmend, noisy, trial)
+        chosen["Heartmend, shape only"] = partial(by_heartmend, noisy, None, trial)
     if asked.appearance:
-        chosen["U-Net, with image"] = partial(by_unet, noisy, images, asked.unet_steps, trial)
+        if "unet" in asked.arms:
+            chosen["U-Net, with image"] = partial(by_unet, noisy, images, asked.unet_steps, trial)
         if "near" in asked.arms:
             chosen["NeAR, with image"] = partial(near, images)
+        if "heartmend" in asked.arms:
+            chosen["Heartmend, with image"] = partial(by_heartmend, noisy, images, trial)
     return chosen
 
 
@@ -165,7 +174,7 @@ def main() -> None:
     ask.add_argument("--look", type=int, default=20)
     ask.add_argument("--lattice", type=int, default=32)
     ask.add_argument("--unet-steps", type=int, default=400)
-    ask.add_argument("--arms", type=lambda text: text.split(","), default=["classics", "near", "heartmend"])
+    ask.add_argument("--arms", type=lambda text: text.split(","), default=["classics", "near", "unet", "heartmend"])
     ask.add_argument("--appearance", action="store_true")
     ask.add_argument("--compile", action="store_true")
     ask.add_argument("--keep", type=Path, metavar="FOLDER")

@@ -24,7 +24,7 @@ from heartmend.stages.fuse import fuse_cohort
 from heartmend.stages.handover import by_surroundings, heads_of, warnings_of
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import refine
-from heartmend.stages.surroundings import learn_surroundings
+from heartmend.stages.surroundings import judges_wanted, learn_surroundings
 from heartmend.stages.unify import unify
 from heartmend.stages.workers import cores, keep_memory
 
@@ -186,28 +186,25 @@ def _mend(
             folder, ready, shared, config.fit,
             seed=config.seed, team=team, workers=request.workers, progress=_fit_progress(watcher),
         )  # fmt: skip
+    seen = cohort if config.fuse.appearance else None
     if singular:
-        watcher.verb("surroundings", config.fit.surroundings.steps * len(singular))
+        judges = judges_wanted(ready, singular, seen)
+        watcher.verb("surroundings", config.fit.surroundings.steps * len(judges))
         around = learn_surroundings(
-            folder, ready, singular, config.fit.surroundings,
+            folder, ready, singular, config.fit.surroundings, images=seen,
             seed=config.seed, progress=lambda step, loss: watcher.advanced(step, f"loss {loss:.3f}"),
         )  # fmt: skip
     if request.until == "fit":
         return
     watcher.verb("refine", len(ready))
-    _collected(
-        (
-            (id, error)
-            for id, _, error in refine(folder, model, ready, heads, config.refine, request.workers, around=around)
-        ),
-        refused, watcher,
-    )  # fmt: skip
+    outcomes = refine(folder, model, ready, heads, config.refine, request.workers, around=around, images=seen)
+    _collected(((id, error) for id, _, error in outcomes), refused, watcher)
     if request.until == "refine":
         return
     todo = [cohort[id] for id in _left(cohort, refused)]
     watcher.verb("fuse", len(todo))
-    outcomes = fuse_cohort(folder, cohort, todo, config.fuse, structures, request.workers)
-    _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
+    fused = fuse_cohort(folder, cohort, todo, config.fuse, structures, request.workers)
+    _collected(((case.id, error) for case, _, error in fused), refused, watcher)
     if request.until == "fuse":
         return
     _unify(folder, cohort, [case for case in todo if case.id not in refused], model, config, request, team, watcher)

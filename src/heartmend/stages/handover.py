@@ -127,6 +127,13 @@ def fused_labels(run: Run, cohort: Cohort, case: Case, roi: Roi) -> Labels:
     return np.ascontiguousarray(volume.labels[roi.source_box()])
 
 
+def image_of(cohort: Cohort, case: Case, roi: Roi) -> npt.NDArray[np.generic] | None:
+    """The image of a case on the source voxels in its ROI, None where it has none; BadInputError if it cannot be
+    read."""
+    image = cohort.read_image(case, roi.grid)
+    return None if image is None else image.values[roi.source_box()]
+
+
 def heads_of(anatomy: Anatomy, structures: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, int]:
     """Names and ids, in the anatomy's order, of the structures asked for (all if none is), without some kinds."""
     chosen = [anatomy.by_name(name) for name in structures] or list(anatomy.structures)

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy import Anatomy
-from heartmend.data import Run, fingerprint, read_json, write_json, write_volume
+from heartmend.data import Case, Cohort, Run, fingerprint, read_json, write_json, write_volume
 from heartmend.errors import ConfigError, RunError
 from heartmend.learning.checkpoint import load_model
 from heartmend.learning.judges import Judges, load_judges
@@ -22,7 +22,7 @@ from heartmend.shapes import CodeBook, Shape
 from heartmend.shapes.render import Axes, render
 from heartmend.shapes.tables import cell_centres
 from heartmend.space import Roi
-from heartmend.stages.handover import PREPARED, REFINED, Fields, Prepared, roughnesses_mm2, save_fields
+from heartmend.stages.handover import PREPARED, REFINED, Fields, Prepared, image_of, roughnesses_mm2, save_fields
 from heartmend.stages.workers import Outcome, each
 
 VERB = REFINED
@@ -119,6 +119,8 @@ class _Job:
     settings: RefineSettings
     least: dict[str, float]
     mark: str
+    reader: Cohort | None = None
+    case: Case | None = None
 
 
 _MODELS: dict[Path, tuple[Shape, CodeBook]] = {}
@@ -135,11 +137,13 @@ def refine(
     workers: int = 0,
     least: dict[str, float] | None = None,
     around: Path | None = None,
+    images: Cohort | None = None,
 ) -> Iterator[Outcome[str, None]]:
     """Refine every case that is not refined yet with this model; yields each case id with its error, if any.
 
     around: what was learned of structures that are mended by their surroundings. Without it and without a model
-    nothing is refined: then only thin vessels were asked for, which need neither. least: how rough (mm²) the cleanest
+    nothing is refined: then only thin vessels were asked for, which need neither. images: the cohort, if its images are
+    to be looked at too by what was learned of surroundings. least: how rough (mm²) the cleanest
     labels are, by structure, where that is known from other cases than these.
     """
     if model is None and around is None:
@@ -152,11 +156,14 @@ def refine(
     jobs = []
     for case_id in case_ids:
         learned = [path for path in (model, around) if path is not None]
-        stamp = fingerprint(*learned, run.case_path(PREPARED, case_id, ".npz"), settings, heads, least)
+        case = images[case_id] if images is not None and around is not None else None
+        shown = [case.image_path] if case is not None and case.image_path is not None else []
+        stamp = fingerprint(*learned, run.case_path(PREPARED, case_id, ".npz"), settings, heads, least, *shown)
         if run.is_done(VERB, case_id, stamp):
             yield case_id, None, None
         else:
-            jobs.append(_Job(run.out, model, around, case_id, heads, settings, least, stamp))
+            reader = images.without_cases() if images is not None and shown else None
+            jobs.append(_Job(run.out, model, around, case_id, heads, settings, least, stamp, reader, case))
     for job, _, error in each(_work, jobs, workers):
         yield job.case_id, None, error
 
@@ -176,8 +183,10 @@ def _work(job: _Job) -> None:
         if job.around not in _JUDGES:
             _JUDGES[job.around] = load_judges(job.around)
         judges, spacing_mm = _JUDGES[job.around], case.roi.grid.spacing_mm
-        for name in judges.of.keys() & job.heads.keys():
-            fields[name] = judges.field(name, case.source == job.heads[name], spacing_mm)
+        image = None if job.reader is None or job.case is None else image_of(job.reader, job.case, case.roi)
+        for name in judges.names & job.heads.keys():
+            shown = image if name in judges.seeing else None
+            fields[name] = judges.field(name, case.source == job.heads[name], spacing_mm, shown)
     run.forget(VERB, job.case_id)
     save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)
     write_json(run.case_path(VERB, job.case_id, ".json"), {"label_vote_mm": votes})

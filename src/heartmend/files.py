@@ -20,6 +20,8 @@ from safetensors.numpy import save as encode_tensors
 from heartmend.errors import OutputError, RunError
 
 TEMPORARY_PREFIX = ".heartmend-tmp-"
+PACKED_LEVEL = 2
+"""Of deflate: half the time of NumPy's level 6, for files that are a twelfth larger."""
 # What NumPy and zipfile raise besides for members that claim too much, or are packed in a way that nobody knows.
 _UNREADABLE = (KeyError, MemoryError, NotImplementedError, OverflowError, RuntimeError, TypeError)
 
@@ -80,10 +82,12 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], *,
     objects = [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]
     if objects:
         raise TypeError(f"{path}: arrays of objects would be pickled, which nothing here ever reads: {objects}")
-    save = np.savez_compressed if compressed else np.savez
     # In memory first: on a full disk zipfile would hide the error behind one of its own.
-    packed = io.BytesIO()
-    save(packed, **dict(arrays))  # type: ignore[arg-type]  # the stub takes the names for `allow_pickle`
+    packed, method = io.BytesIO(), zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(packed, "w", method, compresslevel=PACKED_LEVEL) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
     write_bytes(path, packed.getbuffer())
 
 

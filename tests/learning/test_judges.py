@@ -9,7 +9,7 @@ from torch import nn
 
 from heartmend.errors import RunError
 from heartmend.learning.judges import Judges, even, load_judges, save_judges
-from heartmend.learning.surroundings import FEATURES, Judge, new_net
+from heartmend.learning.surroundings import FEATURES, Judge, Levels, new_net
 from support.sheets import sheet
 
 
@@ -56,3 +56,17 @@ def test_a_judge_that_keeps_the_label_keeps_it_on_any_grid() -> None:
         assert ((field > 0) != label).mean() < 0.01
         assert field.shape == label.shape
     assert (judges.field("LAA", np.zeros_like(mask), (1, 1, 1)) < 0).all()
+
+
+def test_one_that_sees_images_is_kept_beside_one_that_does_not(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    seeing = Judge(new_net(seeing=True), 0.1, Levels(40.0, 60.0))
+    save_judges(tmp_path / "m.safetensors", Judges(1.0, {"LAA": Judge(new_net(), 0.2)}, {"LAA": seeing}))
+    again = load_judges(tmp_path / "m.safetensors")
+    assert again.names == {"LAA"}
+    assert again.seeing["LAA"].levels == Levels(40.0, 60.0)
+    mask = sheet(1)
+    image = np.where(mask, 40, -90).astype(np.int16)
+    shown = seeing.logits(mask, image.astype(np.float32))
+    np.testing.assert_array_equal(again.field("LAA", mask, (1, 1, 1), image) > 0, shown > 0)
+    np.testing.assert_array_equal(again.field("LAA", mask, (1, 1, 1)) > 0, again.of["LAA"].logits(mask) > 0)

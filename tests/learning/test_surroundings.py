@@ -7,7 +7,9 @@ import torch
 from heartmend.learning.spoiling import spoiled
 from heartmend.learning.surroundings import (
     FEATURES,
+    IMAGE_FEATURES,
     Judge,
+    Levels,
     SurroundingsSettings,
     best_threshold,
     doubtful,
@@ -89,3 +91,34 @@ def test_the_same_seed_learns_the_same() -> None:
 def test_nothing_in_nothing_out() -> None:
     judge = Judge(new_net(), 0.0)
     assert (judge.logits(np.zeros((8, 8, 8), dtype=bool)) < 0).all()
+
+
+def test_a_window_shows_the_image_too() -> None:
+    mask, image = np.zeros((12, 12, 12), dtype=bool), np.zeros((12, 12, 12), dtype=np.float32)
+    image[6, 5, 8] = 3
+    seen = windows(mask, np.array([[6, 6, 6]]), image).float()
+    assert seen.shape == (1, FEATURES + IMAGE_FEATURES)
+    cube = seen[0, FEATURES:].reshape(5, 5, 5)
+    assert cube[2, 1, 4] == 3
+    assert cube.sum() == 3
+
+
+def test_levels_by_hand() -> None:
+    """Half of the voxels that are in doubt 100, half 300: mean 200, deviation 100; far beyond, all is alike."""
+    mask, image = np.ones((2, 4, 4), dtype=bool), np.full((2, 4, 4), 100, dtype=np.float32)
+    image[1] = 300
+    levels = Levels.of([mask], [image])
+    assert (levels.mean, levels.deviation) == (200, 100)
+    np.testing.assert_allclose(levels.scaled(np.array([[[100, 250, 3000]]], dtype=np.float32)), [[[-1, 0.5, 5]]])
+
+
+def test_an_image_tells_more_than_labels_alone() -> None:
+    truth = sheets(12)
+    noisy = [spoiled(mask, 0.8, np.random.default_rng([7, at])) for at, mask in enumerate(truth)]
+    rng = np.random.default_rng(3)
+    images = [(130 * mask - 90 + rng.normal(0, 40, mask.shape)).astype(np.float32) for mask in truth]
+    settings = SurroundingsSettings(rounds=1, examples=12_000, passes=5)
+    blind, seeing = learn(noisy, settings, seed=1), learn(noisy, settings, seed=1, images=images)
+    by_label = np.mean([dice(a, blind.mended(b)) for a, b in zip(truth, noisy, strict=True)])
+    by_both = np.mean([dice(a, seeing.mended(b, i)) for a, b, i in zip(truth, noisy, images, strict=True)])
+    assert 1 - by_both < 0.8 * (1 - by_label)

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from heartmend.anatomy import load_anatomy
 from heartmend.data import Run
 from heartmend.learning.spoiling import spoiled
 from heartmend.learning.surroundings import SurroundingsSettings
 from heartmend.stages.handover import load_fields
 from heartmend.stages.refine import RefineSettings, refine
-from heartmend.stages.surroundings import learn_surroundings
+from heartmend.stages.surroundings import judges_wanted, learn_surroundings
 from support.hearts import prepared
 from support.sheets import sheet
 
@@ -58,3 +60,22 @@ def test_a_structure_that_no_case_shows_is_left_out(run: Run) -> None:
     path = learn_surroundings(run, IDS, {"LAA": 8, "PV": 10}, SETTINGS)
     list(refine(run, None, ["a"], {"LAA": 8, "PV": 10}, RefineSettings(), workers=1, around=path))
     assert load_fields(run.case_path("refine", "a", ".npz")).keys() == {"LAA"}
+
+
+class Images:
+    """Stands for a cohort of which some cases have an image."""
+
+    def __init__(self, having: str, anatomy: str = "heart") -> None:
+        self.having, self.anatomy = having, load_anatomy(anatomy)
+
+    def __getitem__(self, id: str) -> SimpleNamespace:
+        return SimpleNamespace(image_path=Path(id) if id in self.having else None)
+
+
+@pytest.mark.parametrize(
+    ("having", "sees"),
+    [("", [False]), ("abcd", [False]), ("abcde", [True, False]), ("abcdef", [True])],
+)
+def test_images_are_looked_at_where_there_are_enough(having: str, sees: list[bool]) -> None:
+    assert judges_wanted("abcdef", {"LAA": 8}, Images(having)) == [("LAA", kind) for kind in sees]
+    assert judges_wanted("abcdef", {"LAA": 8}) == [("LAA", False)]

@@ -10,9 +10,10 @@ as published (near_training.py), and `heartmend run` with anatomy adrenal on lab
 the share of both surfaces within a voxel, in per cent: mean over a trial's shapes, then mean and standard deviation
 over the trials. NeAR is fitted for `epochs` passes on lattices of `lattice`³ points and asked on 64³; it is looked at
 after every `look` epochs, and what counts is the look with the best DSC by the truth, which nobody would know: more
-than its due. With --appearance
-the arms see an image as well: NeAR with appearance, a U-Net that relabels (unet_relabel.py), Heartmend. The shapes
-have no CT, so the image is made from the true shape: a gland among fat, blurred, noisy. It says more than a CT would.
+than its due. --compile halves the time of its epochs; with --keep its state is kept and it goes on where it was cut
+off. With --appearance the arms see an image as well: NeAR with appearance, a U-Net that relabels (unet_relabel.py),
+Heartmend. The shapes have no CT, so the image is made from the true shape: a gland among fat, blurred, noisy. It says
+more than a CT would.
 """
 
 from __future__ import annotations

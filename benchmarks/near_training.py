@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heartmend.files import atomic_write
 from heartmend.shapes import CodeBook, NearShape
 from heartmend.types import Mask
 
@@ -109,9 +110,8 @@ class _State:
             return
         held = {name: part.state_dict() for name, part in self.parts.items()}
         held |= {"latent": self.latent.detach(), "generator": self.generator.get_state(), "epoch": epoch}
-        part = self.path.with_suffix(".part")
-        torch.save(held, part)
-        part.replace(self.path)
+        with atomic_write(self.path) as part:
+            torch.save(held, part)
 
 
 def _read(labels: Tensor, axis: Tensor) -> Tensor:

@@ -20,10 +20,8 @@ from heartmend.shapes.codes import CodeBook
 SURE_MM = 0.25
 """A voxel that lies so deep in a shape of distances has the log odds 1."""
 LARGEST_ALPHA = 4.0
-BAND_MM = 2.0
-"""How far from a surface the points of the band reach: what decides a label lies within a voxel of one."""
 FINE_MM = 1.5
-"""The same for the points of a fine structure, one of an alpha of at least `FINE_ALPHA`."""
+"""How far from a surface the points of a fine structure reach, one of an alpha of at least `FINE_ALPHA`."""
 FINE_ALPHA = 2.0
 FINE_SHARE = 0.45
 """Of a case's points, in equal parts for each fine structure: coronaries are long and would have nearly all."""

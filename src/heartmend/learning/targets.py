@@ -9,11 +9,12 @@ import edt
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.learning import joint
 from heartmend.learning.target import BAND_MM, CLIP_MM, STEP_MM, Target
 from heartmend.space import Resolution, Roi, filled_box
 from heartmend.types import Labels, Mask
 
+JOINT_BAND_MM = 2.0
+"""How far from a surface the points of stage 3's band reach: what decides a label lies within a voxel of one."""
 JOINT_FAR_SHARE = 0.03
 """Of the cells off the band that stage 3 draws from; what lies there is soon learned."""
 CRUMB_SHARE = 0.04
@@ -115,7 +116,7 @@ def joint_target(case_id: str, mended: Labels, roi: Roi, ids: Sequence[int], res
     own voxels or on `resolution` cells along its longest side, whichever are coarser."""
     return make_target(
         case_id, mended, roi, ids,
-        resolution=roi.cells_of_voxels(resolution), far_share=JOINT_FAR_SHARE, band_mm=joint.BAND_MM, seed=seed,
+        resolution=roi.cells_of_voxels(resolution), far_share=JOINT_FAR_SHARE, band_mm=JOINT_BAND_MM, seed=seed,
     )  # fmt: skip
 
 

@@ -185,8 +185,7 @@ def _work(job: _Job) -> None:
         judges, spacing_mm = _JUDGES[job.around], case.roi.grid.spacing_mm
         image = None if job.reader is None or job.case is None else image_of(job.reader, job.case, case.roi)
         for name in judges.names & job.heads.keys():
-            shown = image if name in judges.seeing else None
-            fields[name] = judges.field(name, case.source == job.heads[name], spacing_mm, shown)
+            fields[name] = judges.field(name, case.source == job.heads[name], spacing_mm, image)
     run.forget(VERB, job.case_id)
     save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)
     write_json(run.case_path(VERB, job.case_id, ".json"), {"label_vote_mm": votes})

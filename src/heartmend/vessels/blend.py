@@ -51,7 +51,7 @@ def as_sure(tree: CentreTree, bridges: Sequence[Bridge], voxel_mm: float) -> Cen
         return tree
     deviation = np.hypot(_WANDERS_MM, _WANDERS_VOXELS * voxel_mm) * np.array([bridge.turns for bridge in bridges])
     # A normal deviation in two directions puts half of the middles farther away than this.
-    half_mm2 = np.append(2 * np.log(2) * deviation**2, 0.0)[tree.bridge]
+    half_mm2 = (2 * np.log(2) * deviation**2)[tree.bridge]
     narrow = np.sqrt(np.maximum(tree.radius_mm**2 - half_mm2, (_THINNEST * tree.radius_mm) ** 2))
     return tree.with_radius(np.where(tree.bridge >= 0, narrow, tree.radius_mm))
 

@@ -119,8 +119,8 @@ def flops_of_step(fit: Fit) -> float:
     shape = fit.shape
     batch = fit.sampler.draw(0, fit.cases_per_step, fit.position.points, 0.8)
     with FlopCounterMode(display=False) as counter:
-        shape(batch.points, fit.codes.at(batch.cases)).sum().backward()
-    fit.optimiser.zero_grad(set_to_none=True)
+        shape(batch.points, fit.moves.drawn(batch.cases)).sum().backward()
+    fit.shape.zero_grad(set_to_none=True)
     points = batch.points.shape[0] * batch.points.shape[1]
     features = {"template": 3 + len(shape.heads), "unified": 3 + 12 + len(shape.heads)}.get(shape.kind, 0)
     # Eight cells a point, once forward and twice backward.
@@ -251,9 +251,10 @@ def published(listing: Listing, size: Size, maps: Tensor) -> Row:
 def compiles(shape: Shape, codes: CodeBook, device: torch.device) -> bool:
     """Whether torch.compile works here on this shape; it is told when it does not."""
     try:
-        torch.compile(shape, dynamic=False)(
-            torch.zeros(2, 64, 3, device=device), codes.at(torch.arange(2, device=device))
-        )
+        asked = torch.compile(shape, dynamic=False)
+        asked(torch.zeros(2, 64, 3, device=device), codes.at(torch.arange(2, device=device))).sum().backward()
+        shape.zero_grad(set_to_none=True)
+        codes.zero_grad(set_to_none=True)
     except Exception as error:  # noqa: BLE001  (a compiler may fail in any way, and then we go on without)
         say(f"torch.compile is left out: {type(error).__name__}: {str(error).splitlines()[0][:100]}")
         return False

@@ -122,9 +122,15 @@ def resolve_device(asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=asked)
-    except (RuntimeError, AssertionError) as error:
+        device = torch.device(asked)
+    except RuntimeError as error:
         raise ConfigError(f"--device {asked}: {str(error).splitlines()[0]}; give cpu, cuda or auto") from error
+    # Not by trying: whoever puts a number on a GPU keeps half a gigabyte of it.
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ConfigError(f"--device {asked}: torch sees {count} GPUs here; give cpu, auto or a GPU that there is")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {asked}: give cpu, cuda or auto")
     return asked
 
 
@@ -223,7 +229,7 @@ def _unify(
     steps = sum(phase.steps for phase in (*unified.template_phases, *unified.phases))
     watcher.verb("unify", steps)
     torch.set_num_threads(cores())
-    coarse = config.fit.phases if config.fit.shape == "template" else FitSettings().phases
+    coarse = (config.fit if config.fit.shape == "template" else FitSettings()).phases_for(len(cases))
     unify(
         folder, cohort, cases, model, coarse, config.unify,
         seed=config.seed, team=team, workers=request.workers, progress=_fit_progress(watcher),

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from heartmend.learning.schedule import Phase, for_passes
+from heartmend.learning.schedule import Phase, for_passes, stretch, stretched
 
 
 def phase(**settings: object) -> Phase:
@@ -44,3 +44,14 @@ def test_steps_for_so_many_passes_over_all_cases() -> None:
     assert [p.steps for p in for_passes(phases, 20, 1000, 100)] == [50, 150]
     assert [p.steps for p in for_passes(phases, 20, 50, 100)] == [5, 15]
     assert [p.steps for p in for_passes(phases, 0.01, 50, 100)] == [1, 1]
+
+
+def test_a_large_cohort_takes_more_steps() -> None:
+    """40 steps of 10 cases draw each of 20 cases 20 times, each of 100 cases 4 times."""
+    phases = (phase(steps=10), phase(steps=30))
+    assert stretch(phases, 20, 10, None, 16) == 1
+    assert stretch(phases, 100, 10, None, 16) == 4
+    assert stretch(phases, 5, 10, None, 80) == 2, "five cases are all that a step can draw"
+    assert stretch(phases, 20, 10, 4, 16) == 0.2, "what is asked exactly is less than the least"
+    assert [p.steps for p in stretched(phases, 4)] == [40, 120]
+    assert stretched(phases, 1) == phases

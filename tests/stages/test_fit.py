@@ -154,4 +154,12 @@ def test_epochs_are_passes_over_all_cases() -> None:
     phases = (replace(PHASES[0], steps=1), replace(PHASES[1], steps=3))
     settings = FitSettings(phases=phases, epochs=300, cases_per_step=1, accumulate=4)
     assert [p.steps for p in settings.phases_for(20)] == [375, 1125]
-    assert FitSettings(phases=PHASES).phases_for(20) == PHASES
+
+
+def test_a_large_cohort_is_drawn_as_often_as_a_small_one() -> None:
+    """The default's 780 steps of 32 cases draw each of 20 cases 780 times, and each of 998 only 25 times."""
+    settings = FitSettings()
+    assert settings.phases_for(20) == settings.phases
+    steps = sum(phase.steps for phase in settings.phases_for(998))
+    assert steps * 32 / 998 == pytest.approx(settings.min_epochs, rel=0.01)
+    assert FitSettings(min_epochs=0).phases_for(998) == settings.phases

@@ -22,7 +22,6 @@ from heartmend.shapes.codes import CodeBook
 
 MOST_TIME = 0.05
 """Of all time that may go into checkpoints: those of a thousand hearts are gigabytes."""
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class Checkpoints:
@@ -51,11 +50,10 @@ def save_fit(path: Path, fit: Fit) -> None:
     """
     tensors: dict[str, Tensor | None] = {f"shape.{name}": value for name, value in fit.shape.state_dict().items()}
     tensors |= {f"codes.{name}": fit.ranks.rows_of_all(value) for name, value in fit.codes.values.items()}
-    for row, (parameter, by_case) in enumerate(_parameters(fit)):
-        for name in _MOMENTS:
-            if parameter in fit.optimiser.state:
-                value = fit.optimiser.state[parameter][name]
-                tensors[f"optimiser.{row}.{name}"] = fit.ranks.rows_of_all(value) if by_case and value.dim() else value
+    for row, parameter in enumerate(_weights(fit)):
+        moments = fit.weights.state.get(parameter, {}) if fit.weights is not None else {}
+        tensors |= {f"weights.{row}.{name}": value for name, value in moments.items()}
+    tensors |= {f"moves.{name}": fit.ranks.rows_of_all(value) for name, value in _moves(fit).items()}
     ids = fit.ranks.of_all(fit.codes.ids)
     if fit.ranks.leads:
         held = {name: value for name, value in tensors.items() if value is not None}
@@ -80,18 +78,22 @@ def load_fit(path: Path, fit: Fit) -> None:
     tensors |= {name: _own(value, fit) for name, value in tensors.items() if name.startswith("codes.")}
     try:
         _load_model(fit.shape, fit.codes, tensors)
+        for name, value in _moves(fit).items():
+            value.copy_(_own(tensors[f"moves.{name}"], fit))
     except (KeyError, RuntimeError) as error:
         raise RunError(f"{path}: another version of Heartmend left it ({error}); remove it to begin again") from error
     if position.step == 0:
         return
-    for row, (parameter, by_case) in enumerate(_parameters(fit)):
-        saved = {name: tensors[f"optimiser.{row}.{name}"] for name in _MOMENTS if f"optimiser.{row}.{name}" in tensors}
-        if saved:
-            step = saved.pop("step").cpu() if not fit.optimiser.defaults["fused"] else saved.pop("step").to(parameter)
-            moments = {
-                name: (_own(value, fit) if by_case else value).to(parameter, copy=True) for name, value in saved.items()
+    for row, parameter in enumerate(_weights(fit)):
+        begin = f"weights.{row}."
+        saved = {name.removeprefix(begin): value for name, value in tensors.items() if name.startswith(begin)}
+        if saved and fit.weights is not None:
+            step = saved.pop("step")
+            step = step.to(parameter.device) if fit.weights.defaults["fused"] else step.cpu()
+            fit.weights.state[parameter] = {
+                "step": step,
+                **{name: value.to(parameter) for name, value in saved.items()},
             }
-            fit.optimiser.state[parameter] = {"step": step, **moments}
 
 
 def _own(rows: Tensor, fit: Fit) -> Tensor:
@@ -122,11 +124,15 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return _read(path)[1]
 
 
-def _parameters(fit: Fit) -> list[tuple[torch.nn.Parameter, bool]]:
-    """What the optimiser moves, in its order, and whether that has a row for each case."""
-    codes = {id(code) for code in fit.codes.values.values()}
-    found = [parameter for group in fit.optimiser.param_groups for parameter in group["params"]]
-    return [(parameter, id(parameter) in codes) for parameter in found]
+def _weights(fit: Fit) -> list[torch.nn.Parameter]:
+    """What moves of the shape, in the optimiser's order."""
+    return [] if fit.weights is None else fit.weights.param_groups[0]["params"]
+
+
+def _moves(fit: Fit) -> dict[str, Tensor]:
+    """What is remembered of each case's gradients: tensors whose first axis is the case."""
+    moments = {f"{name}.{order}": part for name, parts in fit.moves.moments.items() for order, part in enumerate(parts)}
+    return {"draws": fit.moves.draws, **moments}
 
 
 def _model_tensors(shape: Shape, codes: CodeBook) -> dict[str, Tensor]:

@@ -127,7 +127,7 @@ class _Stratum:
     @classmethod
     def of(cls, listed: Listing, chosen: Callable[[Tensor], Tensor]) -> _Stratum:
         """The voxels whose distances (n, heads), in steps, are `chosen` (n,)."""
-        found = [torch.nonzero(chosen(listed.distances[begin:end])).flatten().int() for begin, _, end in listed.spans()]
+        found = [torch.nonzero(chosen(listed.steps(begin, end))).flatten().int() for begin, _, end in listed.spans()]
         counts = torch.tensor([len(places) for places in found], device=listed.device)
         # One more, so that a stratum that no case has can be read.
         flat = torch.cat([*found, torch.zeros(1, dtype=torch.int32, device=listed.device)])
@@ -151,13 +151,12 @@ def shape_as_teacher(
     shape: Shape, codes: CodeBook, columns: Sequence[int], heads: int, device: torch.device
 ) -> Teacher:
     """What a fitted shape of distances says of its heads, which are these columns of `heads`; NaN of the others."""
-    shape, codes, columns = shape.to(device), codes.to(device), list(columns)
+    shape, codes, taught = shape.to(device), codes.to(device), torch.tensor(list(columns), device=device)
 
     @torch.no_grad()
     def teach(rows: Tensor, points: Tensor) -> Tensor:
         said = torch.full((*points.shape[:2], heads), float("nan"), device=device)
-        said[..., columns] = shape(points, codes.at(rows))
-        return said
+        return said.index_copy_(2, taught, shape(points, codes.at(rows)))
 
     return teach
 

@@ -32,6 +32,8 @@ class Listing:
     present: Tensor
     sizes_mm: tuple[tuple[float, float, float], ...]
     """Of each case's box."""
+    columns: Tensor | None = None
+    """Which of the heads are shown; None for all."""
 
     @classmethod
     def of(cls, targets: Sequence[Target], device: torch.device) -> Listing:
@@ -51,9 +53,10 @@ class Listing:
         )
 
     def of_heads(self, columns: Sequence[int]) -> Listing:
-        """The same points with some of the structures alone; the places are held once."""
-        picked = list(columns)
-        return replace(self, distances=self.distances[:, picked].contiguous(), present=self.present[:, picked])
+        """The same points with some of the structures alone; nothing is held twice."""
+        picked = torch.tensor(list(columns), device=self.device)
+        present, before = self.present[:, picked], self.columns
+        return replace(self, present=present, columns=picked if before is None else before[picked])
 
     @property
     def device(self) -> torch.device:
@@ -68,11 +71,18 @@ class Listing:
     @property
     def heads(self) -> int:
         """How many structures each point has a distance to."""
-        return self.distances.shape[1]
+        return self.present.shape[1]
+
+    def steps(self, begin: int, end: int) -> Tensor:
+        """Signed distances (end - begin, heads) of consecutive listed voxels in steps of `STEP_MM`."""
+        return self._shown(self.distances[begin:end])
 
     def distances_mm(self, listed: Tensor) -> Tensor:
         """Signed distances (..., heads) at listed voxels (...)."""
-        return self.distances[listed].float() * STEP_MM
+        return self._shown(self.distances[listed]).float() * STEP_MM
+
+    def _shown(self, distances: Tensor) -> Tensor:
+        return distances if self.columns is None else distances.index_select(-1, self.columns)
 
     def centres(self, listed: Tensor, rows: Tensor) -> Tensor:
         """Unit coordinates (b, n, 3) of voxels (b, n) that are listed for cases (b,)."""
@@ -90,6 +100,6 @@ class Listing:
         """(cases, heads) float64: how many cells lie in each structure, estimated from those that are listed."""
         rows = []
         for (begin, middle, end), share in zip(self.spans(), self.far_shares.tolist(), strict=True):
-            near, far = ((self.distances[a:b] > 0).sum(dim=0).double() for a, b in ((begin, middle), (middle, end)))
+            near, far = ((self.steps(a, b) > 0).sum(dim=0).double() for a, b in ((begin, middle), (middle, end)))
             rows.append(near + far / share)
         return torch.stack(rows)

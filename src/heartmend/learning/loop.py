@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from heartmend.errors import FitError
+from heartmend.learning.case_adam import BETAS, CaseAdam, Drawn
 from heartmend.learning.losses import loss_by_name, whole_volume_dice
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import Phase
@@ -63,7 +64,13 @@ class Watcher(Protocol):
 
 
 class Fit:
-    """A shape, its codes, and the optimiser that moves both through the phases. `run` goes on from `position`."""
+    """A shape, its codes, and the optimisers that move both through the phases. `run` goes on from `position`.
+
+    `weights` moves the shape, and is None where it is to stay; `moves` moves the codes.
+    """
+
+    weights: torch.optim.Adam | None
+    moves: CaseAdam
 
     def __init__(
         self,
@@ -85,7 +92,7 @@ class Fit:
         self.phases = tuple(phases)
         self.cases_per_step, self.accumulate, self.autocast = cases_per_step, accumulate, autocast
         self.position = Position(points=points)
-        self.optimiser = self._enter(self.phases[0])
+        self._enter(self.phases[0])
 
     @property
     def total(self) -> int:
@@ -113,7 +120,7 @@ class Fit:
     def seek(self, position: Position) -> None:
         """Stand at a position, with parameters of that phase's resolution: what a restart needs before loading."""
         for phase in self.phases[: position.phase + 1]:
-            self.optimiser = self._enter(phase)
+            self._enter(phase)
         self.position = position
 
     def run(self, watcher: Watcher) -> None:
@@ -123,7 +130,7 @@ class Fit:
         while not self.done:
             phase = self.phases[self.position.phase]
             if self.position.step == 0 and self.position.phase > 0:
-                self.optimiser = self._enter(phase)
+                self._enter(phase)
             while self.position.step < phase.steps:
                 tells = (number + 1) % CHECK_EVERY == 0 or self.position.step + 1 == phase.steps
                 loss, dice = self._step_that_fits(phase, number, tells, watcher)
@@ -147,8 +154,8 @@ class Fit:
             self.position.step = 0
             watcher.reached(self)
 
-    def _enter(self, phase: Phase) -> torch.optim.Optimizer:
-        """Bring shape and codes to the phase's resolution and begin its optimiser."""
+    def _enter(self, phase: Phase) -> None:
+        """Bring shape and codes to the phase's resolution and begin its optimisers."""
         refine: Callable[..., dict[str, Tensor]] | None = getattr(self.shape, "refine", None)
         if refine is not None and phase.side is not None and phase.controls is not None:
             self.codes.replace(refine(dict(self.codes.values.items()), side=phase.side, controls=phase.controls))
@@ -156,26 +163,18 @@ class Fit:
         for name, weight in self.shape.named_parameters():
             weight.requires_grad_(phase.shape_rate > 0 and not name.startswith(held))
         weights = [weight for weight in self.shape.parameters() if weight.requires_grad]
-        for name, code in self.codes.values.items():
-            code.requires_grad_(name not in held)
-        codes = {name: code for name, code in self.codes.values.items() if code.requires_grad}
+        fused = self.sampler.device.type == "cuda"
+        self.weights = torch.optim.Adam(weights, phase.shape_rate, BETAS, fused=fused) if weights else None
         # An affine map moves all points at once, a control point only those about it.
-        affine = [code for name, code in codes.items() if name == "affine"]
-        others = [code for name, code in codes.items() if name != "affine"]
-        groups = [{"params": others, "lr": phase.code_rate, "rate": phase.code_rate}]
-        if affine:
-            groups.append({"params": affine, "lr": 0.3 * phase.code_rate, "rate": 0.3 * phase.code_rate})
-        if phase.shape_rate > 0:
-            groups.append({"params": weights, "lr": phase.shape_rate, "rate": phase.shape_rate})
+        rates = {name: (0.3 if name == "affine" else 1.0) * phase.code_rate for name in self.codes.values}
+        self.moves = CaseAdam(self.codes, {name: rate for name, rate in rates.items() if name not in held})
         self._asked = torch.compile(self.shape, dynamic=False) if self._compiled else self.shape
-        return torch.optim.Adam(groups, betas=(0.9, 0.98), fused=self.sampler.device.type == "cuda")
 
     def _step_that_fits(self, phase: Phase, number: int, tells: bool, watcher: Watcher) -> tuple[Tensor, Tensor | None]:
         while True:
             try:
                 return self._step(phase, number, tells)
             except torch.OutOfMemoryError as error:
-                self.optimiser.zero_grad(set_to_none=True)
                 # The others are in the middle of a sum and cannot be told to begin the step again.
                 if self.ranks.count > 1 or self.position.points // 2 < FEWEST_POINTS:
                     raise FitError(
@@ -190,32 +189,34 @@ class Fit:
     def _step(self, phase: Phase, number: int, tells: bool) -> tuple[Tensor, Tensor | None]:
         """One step; its loss, and when it `tells` its Dice. Nothing in it waits for the device."""
         factor = phase.rate_factor(self.position.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["rate"] * factor
-        self.optimiser.zero_grad(set_to_none=True)
+        self.shape.zero_grad(set_to_none=True)
         loss_of = loss_by_name(phase.loss, phase.tolerance_mm)
         total = torch.zeros((), device=self.sampler.device)
         kind = self.sampler.device.type
+        parts: list[Drawn] = []
         for part in range(self.accumulate):
             batch = self.sampler.draw(
                 number * self.accumulate + part, self.cases_per_step, self.position.points,
                 phase.band_share(self.position.step),
             )  # fmt: skip
-            codes = self.codes.at(batch.cases)
+            codes = self.moves.drawn(batch.cases)
             with torch.autocast(kind, dtype=self.autocast, enabled=self.autocast is not None):
                 logits = self._asked(batch.points, codes)
             loss = loss_of(logits.float(), batch, self.ranks.total) + phase.penalty * self._penalty(codes)
             (loss / self.accumulate).backward()
             total += loss.detach() / self.accumulate
-        self.ranks.add_gradients(weight for weight in self.shape.parameters() if weight.requires_grad)
-        self.optimiser.step()
+            parts.append((batch.cases, codes))
+        self.moves.step(parts, factor)
+        if self.weights is not None:
+            self.ranks.add_gradients(self.weights.param_groups[0]["params"])
+            self.weights.param_groups[0]["lr"] = phase.shape_rate * factor
+            self.weights.step()
         return total, whole_volume_dice(logits.detach(), batch, self.ranks.total) if tells else None
 
     def _penalty(self, codes: Codes) -> Tensor:
         """That of all the drawn cases; none of them may be this process's own."""
-        first = next(iter(codes.values()))
-        none = sum((code.sum() for code in codes.values()), start=first.new_zeros(()))
-        value = self.shape.penalty(codes) if len(first) else none
+        moved = [codes[name] for name in self.moves.rates]
+        value = self.shape.penalty(codes) if len(moved[0]) else torch.stack([code.sum() for code in moved]).sum()
         return self.ranks.mean(value, self.shape.penalty_weight(codes))
 
     def _peak_memory(self) -> int:

@@ -54,8 +54,23 @@ class Phase:
 def for_passes(phases: Sequence[Phase], passes: float, cases: int, drawn: int) -> tuple[Phase, ...]:
     """The phases with so many steps of `drawn` cases each that every one of `cases` is drawn `passes` times in all;
     each phase keeps its share of the steps."""
-    share = passes * cases / min(drawn, cases) / sum(phase.steps for phase in phases)
-    return tuple(replace(phase, steps=max(round(phase.steps * share), 1)) for phase in phases)
+    return stretched(phases, passes / _passes_of(phases, cases, drawn))
+
+
+def stretched(phases: Sequence[Phase], factor: float) -> tuple[Phase, ...]:
+    """The phases with so many times their steps, one at least."""
+    return tuple(replace(phase, steps=max(round(phase.steps * factor), 1)) for phase in phases)
+
+
+def stretch(phases: Sequence[Phase], cases: int, drawn: int, exactly: float | None, at_least: float) -> float:
+    """By how much to stretch phases so that each case is drawn `exactly` so often, or where that is None `at_least` so
+    often; 1 where it is already."""
+    own = _passes_of(phases, cases, drawn)
+    return (max(own, at_least) if exactly is None else exactly) / own
+
+
+def _passes_of(phases: Sequence[Phase], cases: int, drawn: int) -> float:
+    return sum(phase.steps for phase in phases) * min(drawn, cases) / cases
 
 
 MENDING = (

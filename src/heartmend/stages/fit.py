@@ -25,7 +25,7 @@ from heartmend.learning.journal import BEST_FILE, LAST_FILES, Journal, Progress,
 from heartmend.learning.loop import Fit
 from heartmend.learning.points import PointSampler
 from heartmend.learning.ranks import Ranks
-from heartmend.learning.schedule import MENDING, Phase, for_passes
+from heartmend.learning.schedule import MENDING, Phase, stretch, stretched
 from heartmend.learning.surroundings import SurroundingsSettings
 from heartmend.learning.target import Outline, Target
 from heartmend.learning.targets import make_target
@@ -39,6 +39,8 @@ from heartmend.types import UNKNOWN, Labels
 
 VERB = "fit"
 MODEL_FILE = "model.safetensors"
+SLAB = 16
+"""Planes of a volume that are asked at once."""
 log = logging.getLogger(__name__)
 
 
@@ -58,15 +60,17 @@ class FitSettings(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Passes over all cases; then a phase's steps are only its share of them."""
+    min_epochs: Annotated[int, Field(ge=0)] = 400
+    """Passes over all cases at least: a large cohort takes more steps than the phases say."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     surroundings: SurroundingsSettings = SurroundingsSettings()
     """For structures that are mended by their surroundings and have no part in the shape."""
 
     def phases_for(self, cases: int) -> tuple[Phase, ...]:
         """The phases for so many cases."""
-        if self.epochs is None:
-            return self.phases
-        return for_passes(self.phases, self.epochs / self.accumulate, cases, self.cases_per_step)
+        exactly = None if self.epochs is None else self.epochs / self.accumulate
+        least = self.min_epochs / self.accumulate
+        return stretched(self.phases, stretch(self.phases, cases, self.cases_per_step, exactly, least))
 
 
 def fit(
@@ -189,25 +193,22 @@ def _dices(run: Run, fit: Fit, case_ids: Sequence[str], heads: dict[str, int]) -
     return dict(sorted(fit.ranks.of_all(found)))
 
 
+@torch.no_grad()
 def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int]) -> list[float]:
     """Dice (head,) of the shape against the map that it was fitted to, on every known cell of the ROI."""
-    known = case.labels != UNKNOWN
-    inside = lattice_logits(shape, codes.of([case.case_id]), case.labels.shape[0]) > 0
-    row = []
-    for guess, head in zip(inside, heads.values(), strict=True):
-        truth = case.labels == head
-        guess &= known
-        total = int(truth.sum()) + int(guess.sum())
-        row.append(2 * int((truth & guess).sum()) / total if total else 1.0)
-    return row
-
-
-@torch.no_grad()
-def lattice_logits(shape: Shape, code: dict[str, torch.Tensor], side: int, slab: int = 16) -> np.ndarray:
-    """Logits (head, side, side, side) of one case over the whole unit frame, slab by slab where that is the same."""
-    axis = cell_centres(side, next(iter(code.values())).device)
-    slabs = axis.split(slab if shape.pointwise else side)
-    return np.concatenate([shape.on_lattice((x, axis, axis), code).cpu().numpy() for x in slabs], axis=1)
+    code = codes.of([case.case_id])
+    device = next(iter(code.values())).device
+    labels = torch.from_numpy(case.labels).to(device)
+    axis, slab = cell_centres(len(labels), device), SLAB if shape.pointwise else len(labels)
+    ids = torch.tensor(list(heads.values()), device=device)[:, None, None, None]
+    both = torch.zeros(len(heads), dtype=torch.int64, device=device)
+    total = torch.zeros_like(both)
+    # On the device, slab by slab: of a thousand cases only these sums come back.
+    for x, shown in zip(axis.split(slab), labels.split(slab), strict=True):
+        truth, guess = shown == ids, (shape.on_lattice((x, axis, axis), code) > 0) & (shown != UNKNOWN)
+        both += (truth & guess).sum(dim=(1, 2, 3))
+        total += truth.sum(dim=(1, 2, 3)) + guess.sum(dim=(1, 2, 3))
+    return torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).tolist()
 
 
 def _begin(

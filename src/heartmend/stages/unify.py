@@ -27,7 +27,7 @@ from heartmend.learning.listing import Listing
 from heartmend.learning.loop import Fit
 from heartmend.learning.points import PointSampler
 from heartmend.learning.ranks import Ranks
-from heartmend.learning.schedule import DETAILING, FOLLOWING, Phase, for_passes
+from heartmend.learning.schedule import DETAILING, FOLLOWING, Phase, stretch, stretched
 from heartmend.learning.target import Outline, Target
 from heartmend.learning.targets import joint_target
 from heartmend.learning.team import Team
@@ -84,17 +84,15 @@ class UnifySettings(BaseModel):
     """How much stage 1's shape of a structure counts beside the fused map; 0 where it is not named."""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Passes over all cases for the details; then the steps of both lists of phases are only their shares."""
+    min_epochs: Annotated[int, Field(ge=0)] = 400
+    """Such passes at least: a large cohort takes more steps than the phases say."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
 
     def for_cases(self, cases: int) -> UnifySettings:
         """These settings with the phases for so many cases."""
-        if self.epochs is None:
-            return self
-        own = sum(phase.steps for phase in self.phases)
-        followed = self.epochs * sum(phase.steps for phase in self.template_phases) / own
-        lists = {"phases": (self.phases, self.epochs), "template_phases": (self.template_phases, followed)}
-        scaled = {name: for_passes(*phases, cases, self.cases_per_step) for name, phases in lists.items()}
-        return self.model_copy(update=scaled)
+        factor = stretch(self.phases, cases, self.cases_per_step, self.epochs, self.min_epochs)
+        lists = {"phases": self.phases, "template_phases": self.template_phases}
+        return self.model_copy(update={name: stretched(phases, factor) for name, phases in lists.items()})
 
 
 def unify(

@@ -5,6 +5,7 @@ Plainer than the phantoms of `heartmend phantom`, which need more than torch; as
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -15,10 +16,10 @@ from heartmend.shapes.tables import cell_centres
 
 HEADS = {"Myocardium": 1, "LA": 2, "LV": 3, "RA": 4, "RV": 5, "Aorta": 6, "PA": 7, "LAA": 8, "Coronary": 9, "PV": 10}
 PHANTOMS = 4
-FIELD_SIDE = 7
-"""Control points of a warp along each side."""
 SHIFT_MM = 5.0
 """How far a warp moves a point: standard deviation along each axis."""
+WAVES, LENGTHS_MM = 8, (70.0, 160.0)
+"""A warp is a sum of so many waves, of lengths between these."""
 
 
 def make_cohort(cases: int, side: int, size_mm: float, device: torch.device, seed: int = 0) -> Tensor:
@@ -31,13 +32,26 @@ def make_cohort(cases: int, side: int, size_mm: float, device: torch.device, see
         generator = torch.Generator().manual_seed(seed * 1_000_003 + row)
         linear = torch.eye(3) * (1 + 0.06 * torch.randn(1, generator=generator))
         linear = linear + 0.05 * torch.randn(3, 3, generator=generator)
-        bend = torch.randn(1, 3, *(FIELD_SIDE,) * 3, generator=generator) * (2 * SHIFT_MM / size_mm)
-        smooth = F.interpolate(bend.to(device), size=(side,) * 3, mode="trilinear", align_corners=True)
-        places = grid @ linear.to(device).T + smooth[0].permute(1, 2, 3, 0)
+        places = grid @ linear.to(device).T + _warp_mm(axis * (size_mm / 2), generator) * (2 / size_mm)
         # grid_sample names the last axis first.
         source = few[row % len(few)][None, None].float()
         maps[row] = F.grid_sample(source, places.flip(-1)[None], mode="nearest", align_corners=False)[0, 0].byte()
     return maps
+
+
+def _warp_mm(axis_mm: Tensor, generator: torch.Generator) -> Tensor:
+    """(n, n, n, 3) how far each point of a lattice is moved, in mm: a smooth random field."""
+    ways = F.normalize(torch.randn(WAVES, 3, generator=generator), dim=1)
+    shortest, longest = LENGTHS_MM
+    lengths = shortest + (longest - shortest) * torch.rand(WAVES, 1, generator=generator)
+    begins = 2 * math.pi * torch.rand(WAVES, 1, generator=generator)
+    heights = SHIFT_MM * math.sqrt(2 / WAVES) * torch.randn(WAVES, 3, generator=generator)
+    turns = (2 * math.pi * ways / lengths).to(axis_mm.device)
+    # A plane wave is a product of one for each axis, as complex numbers.
+    x, y, z = (torch.polar(torch.ones_like(at), at) for at in (turns[:, a, None] * axis_mm for a in range(3)))
+    x = x * torch.polar(torch.ones(()), begins).to(x)
+    planes = torch.einsum("wx,wy->wxy", x, y)
+    return torch.einsum("wc,wxy,wz->xyzc", heights.to(x), planes, z).real
 
 
 def _phantom(at: Tensor, generator: torch.Generator) -> Tensor:

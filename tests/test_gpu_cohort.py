@@ -41,7 +41,7 @@ def test_it_needs_torch_numpy_and_scipy_alone() -> None:
 @pytest.mark.slow
 def test_it_runs_small() -> None:
     ran = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "gpu_cohort.py"), "--cases", "4", "--visits", "20", "--details", "10"],
+        [sys.executable, str(BENCHMARKS / "gpu_cohort.py"), "--cases", "4", "--visits", "30", "--details", "10"],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr

@@ -29,7 +29,7 @@ from heartmend.learning.listing import Listing
 from heartmend.learning.loop import Fit, Step
 from heartmend.learning.maps import distances_mm, listing_of_maps
 from heartmend.learning.points import PointSampler
-from heartmend.learning.schedule import DETAILING, MENDING, Phase, for_passes
+from heartmend.learning.schedule import DETAILING, MENDING, Phase, stretch, stretched
 from heartmend.shapes import CodeBook, Shape, TemplateShape, UnifiedShape
 from heartmend.shapes.tables import cell_centres
 
@@ -190,7 +190,7 @@ def main() -> None:
     drawn = min(size.cases_per_step, size.cases)
     middle = outlines[medoid(outlines)]
     table = distances_mm(maps[int(middle.case_id)], list(HEADS.values()), SIZE_MM).flatten(1).T.cpu()
-    first, rows = for_passes(LEADING, size.visits, size.cases, drawn), []
+    first, rows = stretched(LEADING, stretch(LEADING, size.cases, drawn, size.visits)), []
     shape, codes = laid_onto(middle, table, tuple(HEADS), outlines, first[0].side or 48, first[0].controls or 6)
     shape, codes = shape.to(device), codes.to(device)
     stage1 = Fit(
@@ -223,8 +223,9 @@ def stage3(shape: Shape, codes: CodeBook, listing: Listing, size: Size, maps: Te
     opened = float((book.values["slot"] > 0).float().mean())
     say(f"details opened: {time.perf_counter() - began:.1f} s, {opened:.1%} of the nodes")
     drawn = min(size.cases_per_step, size.cases)
+    phases = stretched(DETAILING, stretch(DETAILING, size.cases, drawn, size.details))
     fit = Fit(
-        whole, book, sampler, for_passes(DETAILING, size.details, size.cases, drawn), cases_per_step=drawn,
+        whole, book, sampler, phases, cases_per_step=drawn,
         points=size.points, compiled=compiled and compiles(whole, book, device),
     )  # fmt: skip
     return timed_fit("stage 3", fit, size.cases, maps, heads, size.measured)

@@ -51,7 +51,7 @@ def _unprepared(c: Config, _: int) -> Config:
 def _reference(_: Config, steps: int) -> Config:
     c = load_config("reference")
     phases = tuple(replace(p, steps=steps) for p in c.fit.phases)
-    return c.model_copy(update={"fit": c.fit.model_copy(update={"phases": phases, "epochs": None})})
+    return c.model_copy(update={"fit": c.fit.model_copy(update={"phases": phases, "epochs": None, "min_epochs": 0})})
 
 
 VARIANTS: dict[str, tuple[Callable[[Config, int], Config], bool]] = {

@@ -212,6 +212,8 @@ def test_a_device_that_is_not_there_is_told() -> None:
     assert resolve_device("cpu") == "cpu"
     with pytest.raises(ConfigError, match="--device toaster"):
         resolve_device("toaster")
+    with pytest.raises(ConfigError, match=r"--device cuda:99: torch sees \d+ GPUs"):
+        resolve_device("cuda:99")
 
 
 def heartmend_run(folder: Path, out: str) -> subprocess.Popen[bytes]:

@@ -229,7 +229,9 @@ def _unify(
     steps = sum(phase.steps for phase in (*unified.template_phases, *unified.phases))
     watcher.verb("unify", steps)
     torch.set_num_threads(cores())
-    coarse = (config.fit if config.fit.shape == "template" else FitSettings()).phases_for(len(cases))
+    first = config.fit if config.fit.shape == "template" else FitSettings()
+    drawn = {"cases_per_step": config.unify.cases_per_step, "accumulate": 1}
+    coarse = first.model_copy(update=drawn).phases_for(len(cases))
     unify(
         folder, cohort, cases, model, coarse, config.unify,
         seed=config.seed, team=team, workers=request.workers, progress=_fit_progress(watcher),

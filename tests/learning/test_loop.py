@@ -178,6 +178,23 @@ def test_out_of_memory_halves_the_points_and_goes_on(monkeypatch: pytest.MonkeyP
     assert again.position.points == 200
 
 
+def test_a_step_that_memory_cuts_off_at_its_end_moves_no_code_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, looker = new_fit(points=400), Looker()
+    assert fit.weights is not None
+    step, failed = fit.weights.step, []
+
+    def tight() -> object:
+        if not failed:
+            failed.append(True)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step()
+
+    monkeypatch.setattr(fit.weights, "step", tight)
+    fit._step_that_fits(PHASES[0], 0, True, looker)
+    assert looker.halvings == [200]
+    assert fit.moves.draws.sum() == 2
+
+
 def test_out_of_memory_at_the_smallest_step_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     fit, looker = new_fit(points=400), Looker()
     out_of_memory_above(fit, 10, monkeypatch)

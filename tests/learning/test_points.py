@@ -137,3 +137,15 @@ def test_a_case_that_is_all_band_and_one_without_any() -> None:
     target = target_of("b", tiny, [3], (8.0, 8.0, 8.0))
     batch = PointSampler([target], CPU).draw(0, 1, 200, 0.5)
     assert batch.weights.isfinite().all()
+
+
+def test_some_heads_of_some_heads_are_shown_and_nothing_is_held_twice(sampler: PointSampler) -> None:
+    whole = sampler.listing
+    second = whole.of_heads([1, 0]).of_heads([0])
+    assert second.heads == 1
+    listed = torch.arange(0, len(whole.voxels), 7)
+    assert torch.equal(second.distances_mm(listed), whole.distances_mm(listed)[:, 1:])
+    assert torch.equal(second.in_steps(3, 9), whole.in_steps(3, 9)[:, 1:])
+    torch.testing.assert_close(second.volumes(), whole.volumes()[:, 1:])
+    assert torch.equal(second.present, whole.present[:, 1:])
+    assert second.distances is whole.distances

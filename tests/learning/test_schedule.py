@@ -1,7 +1,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from heartmend.learning.schedule import Phase, for_passes, stretch, stretched
+from heartmend.learning.schedule import Phase, stretch, stretched
 
 
 def phase(**settings: object) -> Phase:
@@ -38,12 +38,13 @@ def test_a_table_of_settings_is_held_to_the_same(wrong: dict[str, object]) -> No
         TypeAdapter(Phase).validate_python({"steps": 100, "code_rate": 0.01, "shape_rate": 0.1} | wrong)
 
 
-def test_steps_for_so_many_passes_over_all_cases() -> None:
-    """1,000 cases, 100 a step, 20 passes: 200 steps, a quarter of them in the first phase."""
+def test_steps_for_so_many_draws_of_each_case() -> None:
+    """1,000 cases, 100 a step, each drawn 20 times: 200 steps, a quarter of them in the first phase."""
     phases = (phase(steps=10), phase(steps=30))
-    assert [p.steps for p in for_passes(phases, 20, 1000, 100)] == [50, 150]
-    assert [p.steps for p in for_passes(phases, 20, 50, 100)] == [5, 15]
-    assert [p.steps for p in for_passes(phases, 0.01, 50, 100)] == [1, 1]
+    assert [p.steps for p in stretched(phases, stretch(phases, 1000, 100, 20))] == [50, 150]
+    assert [p.steps for p in stretched(phases, stretch(phases, 50, 100, 20))] == [5, 15]
+    assert [p.steps for p in stretched(phases, stretch(phases, 50, 100, 0.01))] == [1, 1]
+    assert stretched(phases, 1) == phases
 
 
 def test_a_large_cohort_takes_more_steps() -> None:
@@ -51,7 +52,6 @@ def test_a_large_cohort_takes_more_steps() -> None:
     phases = (phase(steps=10), phase(steps=30))
     assert stretch(phases, 20, 10, None, 16) == 1
     assert stretch(phases, 100, 10, None, 16) == 4
-    assert stretch(phases, 5, 10, None, 80) == 2, "five cases are all that a step can draw"
-    assert stretch(phases, 20, 10, 4, 16) == 0.2, "what is asked exactly is less than the least"
-    assert [p.steps for p in stretched(phases, 4)] == [40, 120]
-    assert stretched(phases, 1) == phases
+    assert stretch(phases, 100, 10, None, 400) == 10, "no more often than ten cases, which every step draws"
+    assert stretch(phases, 5, 10, None, 400) == 1
+    assert stretch(phases, 20, 10, 4, 16) == 0.2, "what is asked exactly may be less than the least"

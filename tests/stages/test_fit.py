@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from heartmend.config import load_config
 from heartmend.data import Run
 from heartmend.errors import ConfigError, FitError
 from heartmend.learning.checkpoint import load_model
@@ -163,3 +164,5 @@ def test_a_large_cohort_is_drawn_as_often_as_a_small_one() -> None:
     steps = sum(phase.steps for phase in settings.phases_for(998))
     assert steps * 32 / 998 == pytest.approx(settings.min_epochs, rel=0.01)
     assert FitSettings(min_epochs=0).phases_for(998) == settings.phases
+    few = load_config("fast").fit
+    assert few.phases_for(20) == few.phases, "a preset of fewer steps stays as fast as it is"

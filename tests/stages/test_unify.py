@@ -110,3 +110,17 @@ def test_without_cases_there_is_nothing_to_learn(mended: tuple[Path, Cohort]) ->
     none: list[Case] = []
     with pytest.raises(ConfigError, match="nothing to unify"):
         unify(Run.at(folder / "out"), cohort, none, None, COARSE, SMALL)
+
+
+def test_both_lists_of_phases_are_long_enough_for_a_large_cohort() -> None:
+    """3,000 and 160 steps of 32 cases draw each of 64 cases 1,500 and 80 times; of 640 cases 150 and 8 times."""
+
+    def steps(cases: int, **settings: int) -> tuple[int, int]:
+        found = UnifySettings(**settings).for_cases(cases)
+        return found.phases[0].steps, found.template_phases[0].steps
+
+    assert steps(20) == (3000, 160)
+    assert steps(64) == (3000, 320), "the template's 160 steps draw each case 160 times in a small cohort"
+    assert steps(640) == (800 * 640 // 32, 160 * 640 // 32)
+    assert steps(640, min_epochs=0) == (3000, 160)
+    assert steps(640, epochs=300) == (6000, 320), "what is asked exactly is divided as the steps are"

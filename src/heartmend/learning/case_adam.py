@@ -20,10 +20,10 @@ class CaseAdam:
     """Adam (Kingma and Ba, ICLR 2015) whose moments belong to a case and change only when the case is drawn.
 
     Adam proper moves every parameter in every step. A code that is drawn once in thirty steps would go on moving for
-    ten more by the memory of one gradient, and its second moment would have forgotten that gradient before the next:
-    each draw would count eightfold, and the more so the larger the cohort. Here a thousand cases are fitted as twenty
-    are, by as many draws of each; and a step costs what is drawn, not what is there. Where all cases are drawn in every
-    step it is Adam.
+    ten more by the memory of one gradient, and its second moment would have half forgotten that gradient before the
+    next: each draw would count five times, and up to eight times in a large cohort. Here a draw counts the same in a
+    cohort of any size, and a step costs what is drawn, not what is there. Where all cases are drawn in every step it is
+    Adam.
     """
 
     def __init__(self, codes: CodeBook, rates: Mapping[str, float]) -> None:

@@ -127,7 +127,7 @@ class _Stratum:
     @classmethod
     def of(cls, listed: Listing, chosen: Callable[[Tensor], Tensor]) -> _Stratum:
         """The voxels whose distances (n, heads), in steps, are `chosen` (n,)."""
-        found = [torch.nonzero(chosen(listed.steps(begin, end))).flatten().int() for begin, _, end in listed.spans()]
+        found = [torch.nonzero(chosen(listed.in_steps(begin, end))).flatten().int() for begin, _, end in listed.spans()]
         counts = torch.tensor([len(places) for places in found], device=listed.device)
         # One more, so that a stratum that no case has can be read.
         flat = torch.cat([*found, torch.zeros(1, dtype=torch.int32, device=listed.device)])

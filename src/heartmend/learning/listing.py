@@ -73,7 +73,7 @@ class Listing:
         """How many structures each point has a distance to."""
         return self.present.shape[1]
 
-    def steps(self, begin: int, end: int) -> Tensor:
+    def in_steps(self, begin: int, end: int) -> Tensor:
         """Signed distances (end - begin, heads) of consecutive listed voxels in steps of `STEP_MM`."""
         return self._shown(self.distances[begin:end])
 
@@ -100,6 +100,6 @@ class Listing:
         """(cases, heads) float64: how many cells lie in each structure, estimated from those that are listed."""
         rows = []
         for (begin, middle, end), share in zip(self.spans(), self.far_shares.tolist(), strict=True):
-            near, far = ((self.steps(a, b) > 0).sum(dim=0).double() for a, b in ((begin, middle), (middle, end)))
+            near, far = ((self.in_steps(a, b) > 0).sum(dim=0).double() for a, b in ((begin, middle), (middle, end)))
             rows.append(near + far / share)
         return torch.stack(rows)

@@ -206,12 +206,14 @@ class Fit:
             (loss / self.accumulate).backward()
             total += loss.detach() / self.accumulate
             parts.append((batch.cases, codes))
-        self.moves.step(parts, factor)
+        dice = whole_volume_dice(logits.detach(), batch, self.ranks.total) if tells else None
+        # Last of all what moves: when memory runs out before, the step is begun again as if it had not been.
         if self.weights is not None:
             self.ranks.add_gradients(self.weights.param_groups[0]["params"])
             self.weights.param_groups[0]["lr"] = phase.shape_rate * factor
             self.weights.step()
-        return total, whole_volume_dice(logits.detach(), batch, self.ranks.total) if tells else None
+        self.moves.step(parts, factor)
+        return total, dice
 
     def _penalty(self, codes: Codes) -> Tensor:
         """That of all the drawn cases; none of them may be this process's own."""

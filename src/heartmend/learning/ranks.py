@@ -113,7 +113,8 @@ class Ranks:
             return own
         lengths = self.of_all([len(own)])
         whole = torch.empty(sum(lengths), *own.shape[1:], dtype=own.dtype) if self.leads else None
-        step = max(BLOCK_BYTES // max(own[:1].numel() * own.element_size() * self.count, 1), 1)
+        fitting = BLOCK_BYTES // max(own[:1].numel() * own.element_size() * self.count, 1)
+        step = max(min(fitting, max(lengths)), 1)
         for begin in range(0, max(lengths), step):
             block = own.new_zeros(step, *own.shape[1:])
             mine = own[begin : begin + step]

@@ -51,26 +51,18 @@ class Phase:
         return self.band_shares[min(step * len(self.band_shares) // self.steps, len(self.band_shares) - 1)]
 
 
-def for_passes(phases: Sequence[Phase], passes: float, cases: int, drawn: int) -> tuple[Phase, ...]:
-    """The phases with so many steps of `drawn` cases each that every one of `cases` is drawn `passes` times in all;
-    each phase keeps its share of the steps."""
-    return stretched(phases, passes / _passes_of(phases, cases, drawn))
-
-
 def stretched(phases: Sequence[Phase], factor: float) -> tuple[Phase, ...]:
     """The phases with so many times their steps, one at least."""
     return tuple(replace(phase, steps=max(round(phase.steps * factor), 1)) for phase in phases)
 
 
-def stretch(phases: Sequence[Phase], cases: int, drawn: int, exactly: float | None, at_least: float) -> float:
-    """By how much to stretch phases so that each case is drawn `exactly` so often, or where that is None `at_least` so
-    often; 1 where it is already."""
-    own = _passes_of(phases, cases, drawn)
-    return (max(own, at_least) if exactly is None else exactly) / own
-
-
-def _passes_of(phases: Sequence[Phase], cases: int, drawn: int) -> float:
-    return sum(phase.steps for phase in phases) * min(drawn, cases) / cases
+def stretch(phases: Sequence[Phase], cases: int, drawn: int, exactly: float | None, at_least: float = 0) -> float:
+    """By how much to stretch phases whose steps draw `drawn` of `cases` cases: so that each case is drawn `exactly` so
+    often; or where that is None, `at_least` so often, but not more often than a small cohort, of which every step draws
+    all. 1 where it is so already."""
+    steps = sum(phase.steps for phase in phases)
+    own = steps * min(drawn, cases) / cases
+    return (max(own, min(at_least, steps)) if exactly is None else exactly) / own
 
 
 MENDING = (

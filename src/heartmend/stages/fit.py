@@ -50,7 +50,7 @@ class FitSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shape: Literal["template", "decoder"] = "template"
-    phases: tuple[Phase, ...] = MENDING
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = MENDING
     cases_per_step: Annotated[int, Field(ge=1)] = 32
     points: Annotated[int, Field(ge=64)] = 2500
     """Points in each case and step; halved when memory runs out."""
@@ -61,13 +61,13 @@ class FitSettings(BaseModel):
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Passes over all cases; then a phase's steps are only its share of them."""
     min_epochs: Annotated[int, Field(ge=0)] = 400
-    """Passes over all cases at least: a large cohort takes more steps than the phases say."""
+    """Passes over all cases at least, or as many as the phases have steps: a large cohort takes more steps."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     surroundings: SurroundingsSettings = SurroundingsSettings()
     """For structures that are mended by their surroundings and have no part in the shape."""
 
     def phases_for(self, cases: int) -> tuple[Phase, ...]:
-        """The phases for so many cases."""
+        """The phases for so many cases; where gradients of several steps are added up, each of them is a draw."""
         exactly = None if self.epochs is None else self.epochs / self.accumulate
         least = self.min_epochs / self.accumulate
         return stretched(self.phases, stretch(self.phases, cases, self.cases_per_step, exactly, least))

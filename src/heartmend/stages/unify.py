@@ -63,8 +63,8 @@ class UnifySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    template_phases: tuple[Phase, ...] = FOLLOWING
-    phases: tuple[Phase, ...] = DETAILING
+    template_phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = FOLLOWING
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = DETAILING
     resolution: Annotated[int, Field(ge=32, le=512)] = 256
     """Points are drawn from the voxels that a case came on, or from so many cells along its longest side, whichever is
     coarser."""
@@ -84,15 +84,21 @@ class UnifySettings(BaseModel):
     """How much stage 1's shape of a structure counts beside the fused map; 0 where it is not named."""
     epochs: Annotated[int, Field(ge=1)] | None = None
     """Passes over all cases for the details; then the steps of both lists of phases are only their shares."""
-    min_epochs: Annotated[int, Field(ge=0)] = 400
-    """Such passes at least: a large cohort takes more steps than the phases say."""
+    min_epochs: Annotated[int, Field(ge=0)] = 800
+    """Passes over all cases at least, for each list of phases, or as many as it has steps."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
 
     def for_cases(self, cases: int) -> UnifySettings:
         """These settings with the phases for so many cases."""
-        factor = stretch(self.phases, cases, self.cases_per_step, self.epochs, self.min_epochs)
-        lists = {"phases": self.phases, "template_phases": self.template_phases}
-        return self.model_copy(update={name: stretched(phases, factor) for name, phases in lists.items()})
+        drawn, least = self.cases_per_step, self.min_epochs
+        details = stretch(self.phases, cases, drawn, self.epochs, least)
+        template = details if self.epochs else stretch(self.template_phases, cases, drawn, None, least)
+        return self.model_copy(
+            update={
+                "phases": stretched(self.phases, details),
+                "template_phases": stretched(self.template_phases, template),
+            }
+        )
 
 
 def unify(
@@ -127,7 +133,7 @@ def unify(
     path = folder / MODEL_FILE
     stamp = fingerprint(
         _LAYOUT, settings.model_dump(exclude={"checkpoint_seconds"}), anatomy, seed, ids, [stage1 is None],
-        *([stage1] if stage1 else []), *(run.result_path(case.labels_path) for case in cases),
+        coarse_phases, *([stage1] if stage1 else []), *(run.result_path(case.labels_path) for case in cases),
         *(run.case_path(PREPARED, id, ".npz") for id in ids),
     )  # fmt: skip
     if run.is_done(VERB, None, stamp) and path.is_file():

@@ -90,10 +90,9 @@ def load_fit(path: Path, fit: Fit) -> None:
         if saved and fit.weights is not None:
             step = saved.pop("step")
             step = step.to(parameter.device) if fit.weights.defaults["fused"] else step.cpu()
-            fit.weights.state[parameter] = {
-                "step": step,
-                **{name: value.to(parameter) for name, value in saved.items()},
-            }
+            # In the parameter's own layout: a fused optimiser asks for it.
+            moments = {name: torch.empty_like(parameter).copy_(value) for name, value in saved.items()}
+            fit.weights.state[parameter] = {"step": step, **moments}
 
 
 def _own(rows: Tensor, fit: Fit) -> Tensor:

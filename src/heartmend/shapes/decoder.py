@@ -38,6 +38,8 @@ class DecoderShape(Shape):
         self.leave = nn.Sequential(
             nn.Linear(b + features, c), nn.ReLU(), nn.Linear(c, d), nn.ReLU(), nn.Linear(d, len(self.heads))
         )
+        # The layout that a GPU's convolutions compute in.
+        self.to(memory_format=torch.channels_last_3d)
 
     def settings(self) -> dict[str, Any]:
         return {"heads": list(self.heads), "code_size": self.code_size}

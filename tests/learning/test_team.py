@@ -27,7 +27,7 @@ SETTINGS = FitSettings(
         Phase(steps=20, code_rate=0.01, shape_rate=0.1, side=12, controls=5, tolerance_mm=3.0),
         Phase(steps=20, code_rate=0.006, shape_rate=0.05, side=16, controls=6),
     ),
-    points=200, cases_per_step=2, checkpoint_seconds=0,
+    points=200, cases_per_step=2, min_epochs=0, checkpoint_seconds=0,
 )  # fmt: skip
 IDS = ["001", "002", "003"]
 

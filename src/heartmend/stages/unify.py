@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -132,8 +132,9 @@ def unify(
     folder = run.folder(VERB)
     path = folder / MODEL_FILE
     stamp = fingerprint(
-        _LAYOUT, settings.model_dump(exclude={"checkpoint_seconds"}), anatomy, seed, ids, [stage1 is None],
-        coarse_phases, *([stage1] if stage1 else []), *(run.result_path(case.labels_path) for case in cases),
+        _LAYOUT, settings.model_dump(exclude={"checkpoint_seconds"}), anatomy, seed, ids,
+        [asdict(phase) for phase in coarse_phases], [stage1 is None], *([stage1] if stage1 else []),
+        *(run.result_path(case.labels_path) for case in cases),
         *(run.case_path(PREPARED, id, ".npz") for id in ids),
     )  # fmt: skip
     if run.is_done(VERB, None, stamp) and path.is_file():

@@ -39,7 +39,7 @@ class DecoderShape(Shape):
             nn.Linear(b + features, c), nn.ReLU(), nn.Linear(c, d), nn.ReLU(), nn.Linear(d, len(self.heads))
         )
         # The layout that a GPU's convolutions compute in.
-        self.to(memory_format=torch.channels_last_3d)
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def settings(self) -> dict[str, Any]:
         return {"heads": list(self.heads), "code_size": self.code_size}

@@ -30,8 +30,8 @@ from heartmend.learning.loop import Fit, Step
 from heartmend.learning.maps import distances_mm, listing_of_maps
 from heartmend.learning.points import PointSampler
 from heartmend.learning.schedule import DETAILING, MENDING, Phase, stretch, stretched
+from heartmend.learning.volumes import dice_of_volume
 from heartmend.shapes import CodeBook, Shape, TemplateShape, UnifiedShape
-from heartmend.shapes.tables import cell_centres
 
 try:
     from heartmend.shapes.near import NearShape
@@ -111,7 +111,11 @@ def timed_fit(name: str, fit: Fit, cases: int, maps: Sequence[Tensor], heads: Se
     steps = fit.total
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
     rows = range(0, cases, max(cases // measured, 1))
-    dice = torch.stack([whole_volume_dice(fit.shape, fit.codes, row, maps[row], heads) for row in rows]).mean(dim=0)
+    ids = [HEADS[head] for head in heads]
+    dices = [
+        dice_of_volume(fit.shape, fit.codes.at(torch.tensor([row], device=device)), maps[row], ids) for row in rows
+    ]
+    dice = torch.stack(dices).mean(dim=0)
     row = Row(
         name, len(heads), steps * drawn / cases, seconds, steps * drawn * fit.position.points, steps * flops, peak, dice
     )
@@ -131,23 +135,6 @@ def flops_of_step(fit: Fit) -> float:
     features = {"template": 3 + len(shape.heads), "unified": 3 + 12 + len(shape.heads)}.get(shape.kind, 0)
     # Eight cells a point, once forward and twice backward.
     return fit.accumulate * (counter.get_total_flops() + 3 * 2 * 8 * features * points)
-
-
-@torch.no_grad()
-def whole_volume_dice(shape: Shape, codes: CodeBook, row: int, labels: Tensor, heads: Sequence[str]) -> Tensor:
-    """(head,) on every cell of a case's map."""
-    axis = cell_centres(labels.shape[0], labels.device)
-    if shape.pointwise:
-        slabs = [
-            shape.on_lattice((x, axis, axis), codes.at(torch.tensor([row], device=labels.device))) > 0
-            for x in axis.split(16)
-        ]
-        inside = torch.cat(slabs, dim=1)
-    else:
-        inside = shape.on_lattice((axis, axis, axis), codes.at(torch.tensor([row], device=labels.device))) > 0
-    truth = torch.stack([labels == HEADS[head] for head in heads])
-    both, total = ((part).sum(dim=(1, 2, 3)).double() for part in (inside & truth, inside.int() + truth.int()))
-    return torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0)
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:

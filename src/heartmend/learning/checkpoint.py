@@ -50,9 +50,10 @@ def save_fit(path: Path, fit: Fit) -> None:
     """
     tensors: dict[str, Tensor | None] = {f"shape.{name}": value for name, value in fit.shape.state_dict().items()}
     tensors |= {f"codes.{name}": fit.ranks.rows_of_all(value) for name, value in fit.codes.values.items()}
-    for row, parameter in enumerate(_weights(fit)):
-        moments = fit.weights.state.get(parameter, {}) if fit.weights is not None else {}
-        tensors |= {f"weights.{row}.{name}": value for name, value in moments.items()}
+    if fit.weights is not None:
+        for row, parameter in enumerate(fit.weights.param_groups[0]["params"]):
+            moments = fit.weights.state.get(parameter, {})
+            tensors |= {f"weights.{row}.{name}": value for name, value in moments.items()}
     tensors |= {f"moves.{name}": fit.ranks.rows_of_all(value) for name, value in _moves(fit).items()}
     ids = fit.ranks.of_all(fit.codes.ids)
     if fit.ranks.leads:
@@ -82,12 +83,12 @@ def load_fit(path: Path, fit: Fit) -> None:
             value.copy_(_own(tensors[f"moves.{name}"], fit))
     except (KeyError, RuntimeError) as error:
         raise RunError(f"{path}: another version of Heartmend left it ({error}); remove it to begin again") from error
-    if position.step == 0:
+    if position.step == 0 or fit.weights is None:
         return
-    for row, parameter in enumerate(_weights(fit)):
+    for row, parameter in enumerate(fit.weights.param_groups[0]["params"]):
         begin = f"weights.{row}."
         saved = {name.removeprefix(begin): value for name, value in tensors.items() if name.startswith(begin)}
-        if saved and fit.weights is not None:
+        if saved:
             step = saved.pop("step")
             step = step.to(parameter.device) if fit.weights.defaults["fused"] else step.cpu()
             # In the parameter's own layout: a fused optimiser asks for it.
@@ -121,11 +122,6 @@ def load_model(path: Path, device: torch.device | None = None) -> tuple[Shape, C
 def read_metadata(path: Path) -> dict[str, Any]:
     """What a model or checkpoint says besides its tensors. RunError when the file is damaged."""
     return _read(path)[1]
-
-
-def _weights(fit: Fit) -> list[torch.nn.Parameter]:
-    """What moves of the shape, in the optimiser's order."""
-    return [] if fit.weights is None else fit.weights.param_groups[0]["params"]
 
 
 def _moves(fit: Fit) -> dict[str, Tensor]:

@@ -36,8 +36,8 @@ def with_details(
     targets: of the same cases in the same order, for the heads of `shape`. A node is open where it reads a thin
     vessel, or where on average about it the template misses the surface of a structure by more than `error_mm`. Of
     structures smaller than the median less is borne, in proportion to their size: a quarter of a millimetre is nothing
-    to a ventricle and much to an appendage. Of more than `MOST_OPEN` nodes
-    of a case those that are worth most open.
+    to a ventricle and much to an appendage. Of more than `MOST_OPEN` nodes of a
+    case those that are worth most open.
     """
     listed = targets if isinstance(targets, Listing) else Listing.of(targets, shape.template.table.device)
     columns = [shape.heads.index(head) for head in shape.template.heads]

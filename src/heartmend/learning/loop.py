@@ -175,6 +175,7 @@ class Fit:
             try:
                 return self._step(phase, number, tells)
             except torch.OutOfMemoryError as error:
+                self.shape.zero_grad(set_to_none=True)
                 # The others are in the middle of a sum and cannot be told to begin the step again.
                 if self.ranks.count > 1 or self.position.points // 2 < FEWEST_POINTS:
                     raise FitError(

@@ -30,17 +30,15 @@ from heartmend.learning.surroundings import SurroundingsSettings
 from heartmend.learning.target import Outline, Target
 from heartmend.learning.targets import make_target
 from heartmend.learning.team import Team
+from heartmend.learning.volumes import dice_of_volume
 from heartmend.shapes import CodeBook, DecoderShape, Shape
-from heartmend.shapes.tables import cell_centres
 from heartmend.space import Roi
 from heartmend.stages.handover import PREPARED, Prepared
 from heartmend.stages.workers import cores, each, keep_memory
-from heartmend.types import UNKNOWN, Labels
+from heartmend.types import Labels
 
 VERB = "fit"
 MODEL_FILE = "model.safetensors"
-SLAB = 16
-"""Planes of a volume that are asked at once."""
 log = logging.getLogger(__name__)
 
 
@@ -193,22 +191,11 @@ def _dices(run: Run, fit: Fit, case_ids: Sequence[str], heads: dict[str, int]) -
     return dict(sorted(fit.ranks.of_all(found)))
 
 
-@torch.no_grad()
 def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int]) -> list[float]:
     """Dice (head,) of the shape against the map that it was fitted to, on every known cell of the ROI."""
     code = codes.of([case.case_id])
-    device = next(iter(code.values())).device
-    labels = torch.from_numpy(case.labels).to(device)
-    axis, slab = cell_centres(len(labels), device), SLAB if shape.pointwise else len(labels)
-    ids = torch.tensor(list(heads.values()), device=device)[:, None, None, None]
-    both = torch.zeros(len(heads), dtype=torch.int64, device=device)
-    total = torch.zeros_like(both)
-    # On the device, slab by slab: of a thousand cases only these sums come back.
-    for x, shown in zip(axis.split(slab), labels.split(slab), strict=True):
-        truth, guess = shown == ids, (shape.on_lattice((x, axis, axis), code) > 0) & (shown != UNKNOWN)
-        both += (truth & guess).sum(dim=(1, 2, 3))
-        total += truth.sum(dim=(1, 2, 3)) + guess.sum(dim=(1, 2, 3))
-    return torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).tolist()
+    labels = torch.from_numpy(case.labels).to(next(iter(code.values())).device)
+    return dice_of_volume(shape, code, labels, list(heads.values())).tolist()
 
 
 def _begin(

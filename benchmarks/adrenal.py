@@ -31,16 +31,18 @@ import numpy as np
 import numpy.typing as npt
 from distort import distorted
 from mend_cohort import CLASSICS
+from near_shape import NearShape
 from near_training import fit_near, near_masks
 from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
-from heartmend.anatomy import load_anatomy
-from heartmend.config import load_config
-from heartmend.metrics import catalogue, evaluate_case
-from heartmend.pipeline import Request, run
-from heartmend.shapes import CodeBook, NearShape
+from heartmend.anatomy.load import load_anatomy
+from heartmend.metrics.case import evaluate_case
+from heartmend.metrics.catalogue import catalogue
+from heartmend.models.code_book import CodeBook
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import Request, run
 from heartmend.types import Mask
 
 VOXEL_MM = (1.0, 1.0, 1.0)

@@ -18,11 +18,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.anatomy import load_anatomy
-from heartmend.config import load_config
-from heartmend.evaluate import evaluate_folders
-from heartmend.metrics import StructureSummary
-from heartmend.pipeline import Request, run
+from heartmend.anatomy.load import load_anatomy
+from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.metrics.summary import StructureSummary
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import Request, run
 
 
 def main() -> None:

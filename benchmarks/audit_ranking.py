@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from heartmend.anatomy import load_anatomy
-from heartmend.audit import Finding, audit_in_passing, audit_run
-from heartmend.config import load_config
-from heartmend.evaluate import evaluate_folders
-from heartmend.pipeline import Request
+from heartmend.anatomy.load import load_anatomy
+from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import Request
+from heartmend.quality.ranking import Finding
+from heartmend.quality.screen import audit_in_passing, audit_run
 
 
 def main() -> None:

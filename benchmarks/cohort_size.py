@@ -19,12 +19,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.anatomy import load_anatomy
-from heartmend.config import load_config
-from heartmend.evaluate import evaluate_folders
-from heartmend.phantom import write_cohort
-from heartmend.pipeline import Request, run
-from heartmend.stages.workers import cores
+from heartmend.anatomy.load import load_anatomy
+from heartmend.compute.workers import cores
+from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.phantom.cohort import write_cohort
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import Request, run
 
 KEYS = ("dice", "nsd_1mm")
 

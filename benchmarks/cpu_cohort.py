@@ -21,10 +21,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.config import load_config
-from heartmend.phantom import write_cohort
-from heartmend.pipeline import VERBS, Request, run
-from heartmend.stages.workers import cores
+from heartmend.compute.workers import cores
+from heartmend.phantom.cohort import write_cohort
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import VERBS, Request, run
 
 # Functions none of which calls another one of them, by file and name.
 VOLUMES = {("data/labels.py", "read_labels"), ("data/labels.py", "write_labels_like"), ("data/volume.py", "read_image"),

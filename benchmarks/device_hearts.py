@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heartmend.shapes.tables import cell_centres
+from heartmend.models.feature_table import cell_centres
 
 HEADS = {"Myocardium": 1, "LA": 2, "LV": 3, "RA": 4, "RV": 5, "Aorta": 6, "PA": 7, "LAA": 8, "Coronary": 9, "PV": 10}
 PHANTOMS = 4

@@ -29,11 +29,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.anatomy import load_anatomy
-from heartmend.metrics import TOLERANCES_MM, catalogue, evaluate_case
+from heartmend.anatomy.load import load_anatomy
+from heartmend.metrics.case import evaluate_case
+from heartmend.metrics.catalogue import TOLERANCES_MM, catalogue
 from heartmend.phantom import coronary, heart
+from heartmend.phantom.label_corruption import spoil
 from heartmend.phantom.plan import draw_plan
-from heartmend.phantom.spoil import spoil
 from heartmend.types import Labels
 
 FIELD_OF_VIEW_MM = (184.0, 184.0, 151.0)

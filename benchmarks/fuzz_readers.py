@@ -29,9 +29,9 @@ import SimpleITK as sitk
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.anatomy import load_anatomy
-from heartmend.data import read_labels
+from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError
+from heartmend.io.label_maps import read_labels
 
 HEART = load_anatomy("heart")
 INTERESTING = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 348, 540, 32767, 32768, 65535, 2**31 - 1, 2**31, 2**32 - 1)
@@ -133,7 +133,7 @@ def follow(inputs: int, seed: int, path: Path) -> None:
     corpus.mkdir()
     for number, data in enumerate(seeds("nifti")):
         (corpus / str(number)).write_bytes(data)
-    modules = ("heartmend.data", "nibabel.nifti1", "nibabel.analyze", "nibabel.quaternions")
+    modules = ("heartmend.io", "nibabel.nifti1", "nibabel.analyze", "nibabel.quaternions")
     for name in [m for m in sys.modules if m.startswith(modules)]:
         for thing in vars(sys.modules[name]).values():
             if isinstance(thing, FunctionType) and thing.__module__ == name:

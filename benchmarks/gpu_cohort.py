@@ -19,22 +19,25 @@ from dataclasses import dataclass, replace
 
 import torch
 from device_hearts import HEADS, make_cohort
+from device_maps import distances_mm, listing_of_maps
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from heartmend.learning.align import laid_onto, medoid
-from heartmend.learning.details import with_details
-from heartmend.learning.joint import JointSampler
-from heartmend.learning.listing import Listing
-from heartmend.learning.loop import Fit, Step
-from heartmend.learning.maps import distances_mm, listing_of_maps
-from heartmend.learning.points import PointSampler
-from heartmend.learning.schedule import DETAILING, MENDING, Phase, stretch, stretched
-from heartmend.learning.volumes import dice_of_volume
-from heartmend.shapes import CodeBook, Shape, TemplateShape, UnifiedShape
+from heartmend.models.base import Shape
+from heartmend.models.code_book import CodeBook
+from heartmend.models.template import TemplateShape
+from heartmend.models.unified import UnifiedShape
+from heartmend.training.alignment import laid_onto, medoid
+from heartmend.training.details import with_details
+from heartmend.training.joint_training import JointSampler
+from heartmend.training.loop import Fit, Step
+from heartmend.training.point_sampler import PointSampler
+from heartmend.training.point_set import Listing
+from heartmend.training.schedule import DETAILING, MENDING, Phase, stretch, stretched
+from heartmend.training.volume_dice import dice_of_volume
 
 try:
-    from heartmend.shapes.near import NearShape
+    from near_shape import NearShape
 except ImportError:
     NearShape = None
 

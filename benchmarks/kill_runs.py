@@ -37,11 +37,11 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.numpy import load_file
 
-from heartmend.data.lock import FolderLock
 from heartmend.errors import RunError
-from heartmend.files import TEMPORARY_PREFIX
-from heartmend.phantom import write_cohort
-from heartmend.pipeline import VERBS, Verb
+from heartmend.io.atomic import TEMPORARY_PREFIX
+from heartmend.phantom.cohort import write_cohort
+from heartmend.pipelines.run import VERBS, Verb
+from heartmend.run_folder.lock import FolderLock
 
 SETTINGS = """
 [prepare]

@@ -21,7 +21,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.phantom import write_cohort
+from heartmend.phantom.cohort import write_cohort
 
 PHANTOMS = 5
 CONFIG = """

@@ -22,10 +22,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.anatomy import load_anatomy
-from heartmend.config import Config, load_config
-from heartmend.evaluate import evaluate_folders
-from heartmend.pipeline import Request, run
+from heartmend.anatomy.load import load_anatomy
+from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.pipelines.config import Config, load_config
+from heartmend.pipelines.run import Request, run
 
 SURELY_THE_LABEL = 1e6
 """A weight with which no shape ever wins against a label."""

@@ -22,13 +22,17 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import binary_closing, gaussian_filter, uniform_filter
 
-from heartmend.anatomy import Anatomy, load_anatomy
-from heartmend.config import load_config
-from heartmend.data import discover_cohort, read_labels
-from heartmend.evaluate import evaluate_folders
-from heartmend.metrics import Row, catalogue, evaluate_case, summarise
-from heartmend.pipeline import Request, run
-from heartmend.stages.workers import each
+from heartmend.anatomy.load import load_anatomy
+from heartmend.anatomy.schema import Anatomy
+from heartmend.compute.workers import each
+from heartmend.io.dataset import discover_cohort
+from heartmend.io.label_maps import read_labels
+from heartmend.metrics.case import Row, evaluate_case
+from heartmend.metrics.catalogue import catalogue
+from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.metrics.summary import summarise
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import Request, run
 from heartmend.types import Labels
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from near_shape import NearShape
 from torch import Tensor
 
-from heartmend.files import atomic_write
-from heartmend.shapes import CodeBook, NearShape
+from heartmend.io.atomic import atomic_write
+from heartmend.models.code_book import CodeBook
 from heartmend.types import Mask
 
 RATE, FALLS, FALL = 1e-3, (150, 700, 1200), 0.1

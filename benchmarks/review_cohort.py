@@ -26,10 +26,11 @@ import numpy as np
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from heartmend.data import read_labels
-from heartmend.release import LAYOUTS, export_release
-from heartmend.reopen import Finished
-from heartmend.review import Decisions
+from heartmend.io.label_maps import read_labels
+from heartmend.release.export import export_release
+from heartmend.release.layout import LAYOUTS
+from heartmend.run_folder.decisions import Decisions
+from heartmend.run_folder.finished import Finished
 from support.browser import Server, launched
 
 KEYS = {"accept": "a", "keep": "k", "manual": "f"}

@@ -28,11 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from heartmend.anatomy import load_anatomy
-from heartmend.data import Run, discover_cohort, write_json, write_text, write_volume
-from heartmend.phantom import make_case
-from heartmend.rules import Audit, audit_to_json
-from heartmend.space import Grid
+from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.grid import Grid
+from heartmend.io.atomic import write_json, write_text
+from heartmend.io.dataset import discover_cohort
+from heartmend.io.nifti import write_volume
+from heartmend.phantom.cohort import make_case
+from heartmend.repair.change_log import Audit, audit_to_json
+from heartmend.run_folder.folder import Run
 from support.browser import launched, served
 
 # `step` and `open` end when the planes are painted; to read a pixel waits for all that was asked of the card.

@@ -20,15 +20,18 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
-from heartmend.anatomy import load_anatomy
-from heartmend.data import Run, discover_cohort, read_labels
-from heartmend.learning.checkpoint import load_model
-from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
-from heartmend.learning.trust import weigh
-from heartmend.metrics import dice
-from heartmend.stages.handover import PREPARED, Prepared, load_fields
-from heartmend.stages.refine import render_case
-from heartmend.stages.workers import each
+from heartmend.anatomy.load import load_anatomy
+from heartmend.compute.workers import each
+from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
+from heartmend.io.dataset import discover_cohort
+from heartmend.io.label_maps import read_labels
+from heartmend.metrics.overlap import dice
+from heartmend.models.lattice import render_case
+from heartmend.repair.shape_label_fusion import weigh
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import PREPARED, Prepared, load_fields
+from heartmend.training.checkpoint import load_model
 from heartmend.types import Mask
 
 WIDTHS_MM = (0.0, 0.6, 0.9, 1.3, 1.8, 2.5, 3.5)

@@ -26,10 +26,9 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 from rich.console import Console
 
-from heartmend.anatomy import load_anatomy
-from heartmend.data import discover_cohort
-from heartmend.space import Roi
-from heartmend.space.roi import CT_WINDOW_HU
+from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.roi import CT_WINDOW_HU, Roi
+from heartmend.io.dataset import discover_cohort
 from heartmend.types import Labels
 
 Image = npt.NDArray[np.float32]

@@ -25,17 +25,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.anatomy import load_anatomy
-from heartmend.config import load_config
-from heartmend.data import discover_cohort, read_labels
-from heartmend.embedding import embed
-from heartmend.evaluate import evaluate_folders
-from heartmend.metrics import dice
-from heartmend.models import HeartModel, labels_on, load_heart_model
-from heartmend.models.surfaces import is_watertight, surfaces_of
-from heartmend.pipeline import Request, run
-from heartmend.rendering import unified_model
-from heartmend.stages.workers import cores, keep_memory
+from heartmend.anatomy.load import load_anatomy
+from heartmend.compute.workers import cores, keep_memory
+from heartmend.io.dataset import discover_cohort
+from heartmend.io.label_maps import read_labels
+from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.metrics.overlap import dice
+from heartmend.models.heart_model import HeartModel, labels_on
+from heartmend.models.model_file import load_heart_model
+from heartmend.models.surfaces import surfaces_of
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.embed import embed
+from heartmend.pipelines.render import unified_model
+from heartmend.pipelines.run import Request, run
 
 WANTED = {"Myocardium": 0.98, "LA": 0.98, "LV": 0.98, "RA": 0.98, "RV": 0.98, "Aorta": 0.98, "PA": 0.96, "LAA": 0.94,
           "PV": 0.94, "Coronary": 0.90}  # fmt: skip
@@ -112,7 +114,7 @@ def main() -> None:
     console.print(f"model {file.stat().st_size:,} bytes; the fused maps at 128 cubed, gzipped: {packed:,} bytes")
     console.print(f"unify: {wall:.0f} s on the clock, {cpu:.0f} s of CPU on {cores()} cores (0: it was done before)")
     console.print(f"a case at 128 cubed: median {np.median(seconds):.2f} s, slowest {max(seconds):.2f} s")
-    tight = sum(is_watertight(mesh) for mesh in meshes.values())
+    tight = sum(mesh.is_watertight for mesh in meshes.values())
     console.print(f"surfaces of case {model.codes.ids[0]}: {tight} of {len(meshes)} watertight")
     large = [share for name, (_, _, share) in gone.items() if ANATOMY.by_name(name).id <= 6]
     if large:

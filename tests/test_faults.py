@@ -15,14 +15,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from heartmend import files
-from heartmend.config import load_config
-from heartmend.data import write_json, write_labels_like, write_npz, write_safetensors
-from heartmend.data.nifti import write_volume
 from heartmend.errors import OutputError, RunError
-from heartmend.files import TEMPORARY_PREFIX
-from heartmend.pipeline import Request, Result, run
-from heartmend.space import Grid
+from heartmend.geometry.grid import Grid
+from heartmend.io import atomic as files
+from heartmend.io.atomic import TEMPORARY_PREFIX, write_json, write_npz, write_safetensors
+from heartmend.io.label_maps import write_labels_like
+from heartmend.io.nifti import write_volume
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import Request, Result, run
 from support.broken import cut_off
 from support.cohorts import write_cohort
 from support.volumes import save_itk, save_nifti

@@ -12,11 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartmend.data import Run, case_id
 from heartmend.errors import BadInputError, HeartmendError, RunError
-from heartmend.files import read_json, read_npz, write_npz
-from heartmend.learning.checkpoint import load_model
-from heartmend.stages.handover import Prepared, load_fields
+from heartmend.io.atomic import read_json, read_npz, write_npz
+from heartmend.io.file_names import case_id
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import Prepared, load_fields
+from heartmend.training.checkpoint import load_model
 from support.hearts import small_hearts
 from support.volumes import save_nifti, some_labels
 

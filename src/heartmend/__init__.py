@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from heartmend.errors import HeartmendError
 
 if TYPE_CHECKING:
-    from heartmend.anatomy import Anatomy, load_anatomy
-    from heartmend.data import Cohort, discover_cohort, read_labels, write_labels_like
-    from heartmend.space import Grid, Roi
+    from heartmend.anatomy.load import load_anatomy
+    from heartmend.anatomy.schema import Anatomy
+    from heartmend.geometry.grid import Grid
+    from heartmend.geometry.roi import Roi
+    from heartmend.io.dataset import Cohort, discover_cohort
+    from heartmend.io.label_maps import read_labels, write_labels_like
 
 __version__ = "0.1.0"
 
@@ -31,14 +34,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Anatomy": "heartmend.anatomy",
-    "Cohort": "heartmend.data",
-    "Grid": "heartmend.space",
-    "Roi": "heartmend.space",
-    "discover_cohort": "heartmend.data",
-    "load_anatomy": "heartmend.anatomy",
-    "read_labels": "heartmend.data",
-    "write_labels_like": "heartmend.data",
+    "Anatomy": "heartmend.anatomy.schema",
+    "Cohort": "heartmend.io.dataset",
+    "Grid": "heartmend.geometry.grid",
+    "Roi": "heartmend.geometry.roi",
+    "discover_cohort": "heartmend.io.dataset",
+    "load_anatomy": "heartmend.anatomy.load",
+    "read_labels": "heartmend.io.label_maps",
+    "write_labels_like": "heartmend.io.label_maps",
 }
 
 

@@ -1,5 +1,5 @@
 """`python -m heartmend`."""
 
-from heartmend.cli import app
+from heartmend.cli.terminal import app
 
 app()

@@ -13,5 +13,7 @@ UNKNOWN = 255
 Labels = npt.NDArray[np.uint8]
 """(x, y, z) in the file's own voxel order, in the ids of an anatomy."""
 Mask = npt.NDArray[np.bool_]
+DistanceField = npt.NDArray[np.float32]
+"""Signed distances in mm, positive inside."""
 FloatArray = npt.NDArray[np.float64]
 Triple = tuple[int, int, int]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from heartmend.anatomy import built_in_anatomies, load_anatomy
+from heartmend.anatomy.load import built_in_anatomies, load_anatomy
 
 
 def test_the_ten_structures_are_numbered_as_in_the_reference_data_set() -> None:

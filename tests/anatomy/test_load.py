@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from heartmend.anatomy import Anatomy, load_anatomy, parse_anatomy
+from heartmend.anatomy.load import load_anatomy, parse_anatomy
+from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import ConfigError
 
 KNEE = """

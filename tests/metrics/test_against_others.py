@@ -9,7 +9,8 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from heartmend.metrics import assd, dice, hd95, iou, surface_dice
+from heartmend.metrics.overlap import dice, iou
+from heartmend.metrics.surface import assd, hd95, surface_dice
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # theirs
 SEEDS = range(6)

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartmend.anatomy import load_anatomy
+from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import ConfigError
-from heartmend.metrics import Row, catalogue, evaluate_case, summarise
+from heartmend.metrics.case import Row, evaluate_case
+from heartmend.metrics.catalogue import catalogue
+from heartmend.metrics.summary import summarise
 
 HEART = load_anatomy("heart")
 SPACING = (0.5, 1.0, 2.0)

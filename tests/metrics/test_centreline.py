@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from skimage.morphology import skeletonize
 
-from heartmend.metrics import cldice
-from heartmend.metrics.centreline import centreline_overlap
+from heartmend.metrics.centreline import centreline_overlap, cldice
 from heartmend.metrics.segment import segments
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from heartmend.metrics import dice, iou
+from heartmend.metrics.overlap import dice, iou
 
 
 def test_overlap_of_two_slabs_that_share_half() -> None:

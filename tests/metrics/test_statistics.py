@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, wilcoxon
 
-from heartmend.metrics import paired_test, spread
-from heartmend.metrics.statistics import holm
+from heartmend.metrics.statistics import holm, paired_test, spread
 
 
 def test_a_spread_by_hand() -> None:

@@ -5,8 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from heartmend.anatomy import load_anatomy
-from heartmend.metrics import Row, catalogue, flat_tables, summarise, summary_tables
+from heartmend.anatomy.load import load_anatomy
+from heartmend.metrics.case import Row
+from heartmend.metrics.catalogue import catalogue
+from heartmend.metrics.export import flat_tables
+from heartmend.metrics.summary import summarise
+from heartmend.metrics.table import summary_tables
 
 HEART = load_anatomy("heart")
 KEYS = ("dice", "nsd_1mm", "hd95_mm", "volume_ml", "pieces", "cldice")

@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from heartmend.metrics import assd, cldice, dice, hd95, pieces, surface_dice
+from heartmend.metrics.centreline import cldice
+from heartmend.metrics.overlap import dice
+from heartmend.metrics.surface import assd, hd95, surface_dice
+from heartmend.metrics.topology import pieces
 
 SCORER = Path(__file__).resolve().parents[3] / "shared" / "bench" / "score.py"
 

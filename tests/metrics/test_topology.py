@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from skimage.measure import euler_number as euler_of_skimage
 
-from heartmend.metrics import betti_numbers, euler_number, holes, pieces
+from heartmend.metrics.topology import betti_numbers, euler_number, holes, pieces
 
 
 def block() -> np.ndarray:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from heartmend.learning.targets import CLIP_MM
-from heartmend.models import Heart, fields_on, labels_on
-from heartmend.space import Grid, Roi
+from heartmend.geometry.distance import CLIP_MM
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.roi import Roi
+from heartmend.models.heart_model import Heart, fields_on, labels_on
 from support.grids import grids
 from support.models import CENTRES_MM, RADIUS_MM, SIZE_MM, two_balls
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from heartmend.errors import ConfigError
-from heartmend.models import HeartModel, labels_on
+from heartmend.models.code_book import CodeBook
+from heartmend.models.heart_model import HeartModel, labels_on
 from heartmend.models.population import between, heart_of_form, plausibility, principal_modes
-from heartmend.shapes import CodeBook
 from support.models import RADIUS_MM, SIZE_MM, frame, two_balls
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from heartmend.phantom import PhantomCase, make_cohort
+from heartmend.phantom.cohort import PhantomCase, make_cohort
 
 SPACING_MM = 2.0
 

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from heartmend.phantom import Label, make_case, make_cohort, write_cohort
-from heartmend.phantom.cohort import _reorient
+from heartmend.phantom.cohort import _reorient, make_case, make_cohort, write_cohort
+from heartmend.phantom.plan import Label
 
 COARSE_MM = 3.0
 

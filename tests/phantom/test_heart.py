@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from heartmend.metrics import dice
-from heartmend.phantom import Label, PhantomCase
+from heartmend.metrics.overlap import dice
+from heartmend.phantom.cohort import PhantomCase
+from heartmend.phantom.plan import Label
 
 ADULT_ML = {
     Label.MYOCARDIUM: (60, 220), Label.LA: (35, 150), Label.LV: (55, 180), Label.RA: (50, 220), Label.RV: (70, 280),

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from heartmend.anatomy import load_anatomy
-from heartmend.data import Case
-from heartmend.release import Plan, compose
+from heartmend.anatomy.load import load_anatomy
+from heartmend.io.dataset import Case
+from heartmend.release.compose import Plan, compose
 from heartmend.review.digest import Digest
 from heartmend.review.doubt import Doubt
 

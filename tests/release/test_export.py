@@ -8,12 +8,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from heartmend.data import write_labels_like
 from heartmend.errors import RunError
-from heartmend.release import LAYOUTS, export_release, import_corrected, plan_release, read_segments, write_segments
-from heartmend.release.layout import Names
-from heartmend.reopen import Finished
-from heartmend.review import Wish, decisions_of, make_ready, read_digest
+from heartmend.io.label_maps import write_labels_like
+from heartmend.io.segments import read_segments, write_segments
+from heartmend.release.corrected import import_corrected
+from heartmend.release.export import export_release
+from heartmend.release.layout import LAYOUTS, Names
+from heartmend.release.plan import plan_release
+from heartmend.review.case_cache import make_ready, read_digest
+from heartmend.run_folder.decisions import Wish, decisions_of
+from heartmend.run_folder.finished import Finished
 from support.cohorts import small_map
 from support.runs import finished_run, mended
 
@@ -120,17 +124,17 @@ def test_a_name_or_a_note_is_never_markup(tmp_path: Path) -> None:
     assert "\\<script\\>2: not mended" in texts["README.md"] and "\\<script\\>alert(1)" in texts["changelog/1.md"]
 
 
-def test_a_mesh_is_a_ply_file_in_lps(subject: Finished, tmp_path: Path) -> None:
+def test_a_mesh_is_a_ply_file_in_ras(subject: Finished, tmp_path: Path) -> None:
     decide(subject, "3")
     export_release(subject, tmp_path / "release", frozenset({"meshes"}), workers=1)
     head, body = (tmp_path / "release" / "meshes" / "3" / "LV.ply").read_bytes().split(b"end_header\n", 1)
-    assert head.startswith(b"ply\nformat binary_little_endian 1.0\n") and b"comment SPACE=LPS" in head
+    assert head.startswith(b"ply\nformat binary_little_endian 1.0\n") and b"comment SPACE=RAS" in head
     count = int(head.split(b"element vertex ")[1].split()[0])
     points = np.frombuffer(body, dtype=[("at", "<f4", 3), ("colour", "u1", 3)], count=count)
     case = subject.cohort["3"]
     where = np.argwhere(subject.after(case).labels == 3)
     middle = subject.after(case).grid.index_to_world(where).mean(axis=0)
-    assert np.allclose(points["at"].mean(axis=0) * (-1, -1, 1), middle, atol=1.5)
+    assert np.allclose(points["at"].mean(axis=0), middle, atol=1.5)
     assert (points["colour"] == (166, 12, 10)).all()
 
 
@@ -213,7 +217,7 @@ def test_nothing_that_is_there_is_written_over(subject: Finished, tmp_path: Path
 
 
 def test_two_ids_that_differ_in_signs_are_two_subjects() -> None:
-    from heartmend.anatomy import load_anatomy
+    from heartmend.anatomy.load import load_anatomy
 
     names = Names.of(load_anatomy("heart"), ["a_1", "a-1", "a1", "_"])
     assert names.bids == {"a_1": "a1", "a-1": "a1x2", "a1": "a1x3", "_": "x"}

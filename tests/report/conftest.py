@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heartmend.config import load_config
-from heartmend.pipeline import Request, run
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import Request, run
 from support.cohorts import SHAPE, write_cohort
 from support.volumes import save_nifti
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from heartmend.reopen import Finished
-from heartmend.report import write_report
+from heartmend.report.build import write_report
+from heartmend.run_folder.finished import Finished
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from heartmend.data.names import plain_markdown
 from heartmend.errors import BadInputError
-from heartmend.reopen import Finished
-from heartmend.report import write_report
+from heartmend.io.file_names import plain_markdown
+from heartmend.report.build import write_report
+from heartmend.run_folder.finished import Finished
 
 ODD = "<img src=x onerror=alert(1)>"
 

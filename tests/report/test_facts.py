@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from heartmend.data import Run
-from heartmend.files import write_json
+from heartmend.io.atomic import write_json
+from heartmend.repair.acceptance import Verdict
+from heartmend.repair.change_log import Audit
+from heartmend.repair.changes import Change
 from heartmend.report.facts import FitLog, read_fit_log, rule_rows, steps_done
-from heartmend.rules import Audit, Change, Verdict
+from heartmend.run_folder.folder import Run
 
 HEAD = "step,phase,loss,training_dice,whole_volume_dice,peak_memory_mb,dice_LV"
 ROWS = ["10,1,0.5,0.7,,800,0.7", "20,1,0.4,0.8,,900,0.8", "30,2,0.3,0.9,0.85,900,0.9", "40,2,0.2,0.9,0.85,900,0.9"]

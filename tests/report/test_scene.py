@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heartmend.anatomy import load_anatomy
-from heartmend.pictures import surface_mesh
-from heartmend.report.scene import packed_scene
-from heartmend.space import Grid
+from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.grid import Grid
+from heartmend.report.scene import packed_scene, small_mesh
 from support.hearts import ellipsoid
 
 SIDE = 40
@@ -42,7 +41,7 @@ def test_what_is_packed_is_what_was_there(flip: float) -> None:
     assert [(p["name"], p["colour"]) for p in scene["parts"]] == [("LV", "#a60c0a"), ("RV", "#4628f0")]
     found = unpacked(scene)
     assert len(found["RV", "before"][0]) == 0 and len(found["RV", "after"][1]) > 100
-    mesh = surface_mesh(before == 3, grid)
+    mesh = small_mesh(before == 3, grid)
     vertices, triangles = found["LV", "before"]
     np.testing.assert_allclose(vertices, mesh.vertices_mm, atol=scene["step_mm"])
     np.testing.assert_array_equal(triangles, mesh.triangles)
@@ -61,7 +60,7 @@ def test_a_mesh_is_closed_faces_outwards_and_keeps_the_volume(flip: float) -> No
     grid = Grid((SIDE,) * 3, np.diag([flip, 1.2, 0.9, 1.0]))
     mask = ellipsoid(grid.shape, (20, 19, 18), (11, 12, 13))
     mask[:9] = False
-    mesh = surface_mesh(mask, grid, triangles_of_mm2=1.0)
+    mesh = small_mesh(mask, grid, triangles_per_mm2=1.0)
     corners = mesh.vertices_mm[mesh.triangles].astype(float)
     volume = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() / 6
     assert volume == pytest.approx(mask.sum() * grid.voxel_mm3, rel=0.03)
@@ -75,4 +74,4 @@ def test_a_mesh_is_closed_faces_outwards_and_keeps_the_volume(flip: float) -> No
 def test_a_mesh_has_no_more_triangles_than_asked_for() -> None:
     grid = Grid((SIDE,) * 3, np.eye(4))
     mask = ellipsoid(grid.shape, (20, 20, 20), (15, 15, 15))
-    assert 900 <= len(surface_mesh(mask, grid, most=1000).triangles) <= 1000
+    assert 900 <= len(small_mesh(mask, grid, max_triangles=1000).triangles) <= 1000

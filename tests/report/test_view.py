@@ -7,10 +7,10 @@ import pytest
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
-from heartmend.cli import app
+from heartmend.cli.terminal import app
 from heartmend.errors import BadInputError, ConfigError
-from heartmend.reopen import Finished
-from heartmend.report import write_view
+from heartmend.report.pictures import write_view
+from heartmend.run_folder.finished import Finished
 
 
 def test_the_largest_change_and_the_surface(finished_out: Path, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from heartmend.release import export_release
-from heartmend.reopen import Finished
-from heartmend.review import Decisions
+from heartmend.release.export import export_release
+from heartmend.run_folder.decisions import Decisions
+from heartmend.run_folder.finished import Finished
 from support.browser import Server, launched, served
 from support.runs import finished_run
 

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from heartmend.anatomy import load_anatomy
+from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.grid import Grid
+from heartmend.repair.acceptance import Verdict
+from heartmend.repair.change_log import Audit
+from heartmend.repair.changes import Change
 from heartmend.review.digest import Digest, digest, most_doubtful_first
 from heartmend.review.doubt import Doubt
-from heartmend.rules import Audit, Change, Verdict
-from heartmend.space import Grid
 
 GRID = Grid((20, 10, 10), np.array([[-2.0, 0, 0, 50], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]))
 HEART = load_anatomy("heart")

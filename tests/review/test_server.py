@@ -6,9 +6,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from heartmend.errors import ConfigError
-from heartmend.reopen import Finished
-from heartmend.review import Access, Review, create_app, make_ready
-from heartmend.review.guard import POLICY
+from heartmend.review.access import POLICY, Access
+from heartmend.review.case_cache import make_ready
+from heartmend.review.server import Review, create_app
+from heartmend.run_folder.finished import Finished
 from support.runs import finished_run
 
 LOCAL = "http://127.0.0.1:8765"

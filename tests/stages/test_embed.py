@@ -6,10 +6,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from heartmend.errors import FitError
-from heartmend.learning.schedule import Phase
-from heartmend.models import Heart, HeartModel, labels_on
+from heartmend.models.heart_model import Heart, HeartModel, labels_on
+from heartmend.run_folder.records import Prepared
 from heartmend.stages.embed import EmbedSettings, encode_case, place_case
-from heartmend.stages.handover import Prepared
+from heartmend.training.schedule import Phase
 from support.models import SIDE, frame, two_balls
 
 QUICK = EmbedSettings(

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from heartmend.config import load_config
-from heartmend.data import Run
 from heartmend.errors import ConfigError, FitError
-from heartmend.learning.checkpoint import load_model
-from heartmend.learning.loop import Step
-from heartmend.learning.schedule import Phase
-from heartmend.shapes import TemplateShape
+from heartmend.models.template import TemplateShape
+from heartmend.pipelines.config import load_config
+from heartmend.run_folder.folder import Run
 from heartmend.stages.fit import FitSettings, fit, whole_volume_dice_of
+from heartmend.training.checkpoint import load_model
+from heartmend.training.loop import Step
+from heartmend.training.schedule import Phase
 from support.hearts import HEADS, prepared, small_heart, small_hearts
 
 PHASES = (

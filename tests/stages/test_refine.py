@@ -10,14 +10,17 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from heartmend.anatomy import load_anatomy
-from heartmend.data import Run, write_json
+from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import ConfigError, RunError
-from heartmend.learning.begin import begin_template
-from heartmend.learning.checkpoint import save_model
-from heartmend.shapes import CodeBook, TemplateShape
-from heartmend.stages.handover import Prepared, load_fields
-from heartmend.stages.refine import RefineSettings, refine, refine_case, render_case, write_render
+from heartmend.io.atomic import write_json
+from heartmend.models.code_book import CodeBook
+from heartmend.models.lattice import render_case
+from heartmend.models.template import TemplateShape
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import Prepared, load_fields
+from heartmend.stages.refine import RefineSettings, refine, refine_case, write_render
+from heartmend.training.checkpoint import save_model
+from heartmend.training.initialise import begin_template
 from support.hearts import HEADS, on_a_roi, prepared, small_heart, target_of
 
 

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heartmend.anatomy import load_anatomy
-from heartmend.data import Case, Cohort, Run, discover_cohort, read_labels
+from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import ConfigError
-from heartmend.learning.loop import Step
-from heartmend.learning.schedule import Phase
-from heartmend.models import labels_on, load_heart_model
+from heartmend.io.dataset import Case, Cohort, discover_cohort
+from heartmend.io.label_maps import read_labels
+from heartmend.models.heart_model import labels_on
+from heartmend.models.model_file import load_heart_model
+from heartmend.run_folder.folder import Run
 from heartmend.stages.unify import UnifySettings, unify
+from heartmend.training.loop import Step
+from heartmend.training.schedule import Phase
 from support.hearts import on_a_roi, prepared, small_heart
 from support.volumes import save_nifti
 

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from heartmend.reopen import Finished
-from heartmend.review import Review, create_app, make_ready
+from heartmend.review.case_cache import make_ready
 from heartmend.review.serve import bound
+from heartmend.review.server import Review, create_app
+from heartmend.run_folder.finished import Finished
 
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",

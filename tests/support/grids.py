@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from heartmend.space import Grid
+from heartmend.geometry.grid import Grid
 
 
 @st.composite

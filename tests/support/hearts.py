@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from heartmend.learning.targets import Target, make_target
-from heartmend.space import Grid, Roi
-from heartmend.stages.handover import Prepared
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.roi import Roi
+from heartmend.run_folder.records import Prepared
+from heartmend.training.case_samples import Target
+from heartmend.training.sampling import make_target
 from heartmend.types import UNKNOWN, Labels
 
 HEADS = {"LV": 3, "RV": 5}

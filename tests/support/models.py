@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from heartmend.anatomy import load_anatomy
-from heartmend.models import HeartModel
-from heartmend.shapes import CodeBook, UnifiedShape
-from heartmend.shapes.tables import cell_centres
-from heartmend.shapes.unified import stacked
-from heartmend.space import Grid, Roi
+from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.roi import Roi
+from heartmend.models.code_book import CodeBook
+from heartmend.models.feature_table import cell_centres
+from heartmend.models.heart_model import HeartModel
+from heartmend.models.unified import UnifiedShape, stacked
 
 SIZE_MM = 64.0
 RADIUS_MM = 14.0

@@ -10,16 +10,21 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
+from near_shape import NearShape
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from heartmend.learning.joint import JointSampler
-from heartmend.learning.listing import Listing
-from heartmend.learning.loop import Fit
-from heartmend.learning.points import PointSampler
-from heartmend.learning.schedule import MENDING, Phase
-from heartmend.shapes import CodeBook, DecoderShape, NearShape, Shape, TemplateShape, UnifiedShape
+from heartmend.models.base import Shape
+from heartmend.models.code_book import CodeBook
+from heartmend.models.decoder import DecoderShape
+from heartmend.models.template import TemplateShape
+from heartmend.models.unified import UnifiedShape
+from heartmend.training.joint_training import JointSampler
+from heartmend.training.loop import Fit
+from heartmend.training.point_sampler import PointSampler
+from heartmend.training.point_set import Listing
+from heartmend.training.schedule import MENDING, Phase
 from support.hearts import HEADS, small_hearts, target_of
 
 CPU = torch.device("cpu")

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from heartmend.anatomy import load_anatomy
-from heartmend.data import Run, discover_cohort, write_json, write_text
-from heartmend.rules import Audit, Change, Verdict, audit_to_json
+from heartmend.anatomy.load import load_anatomy
+from heartmend.io.atomic import write_json, write_text
+from heartmend.io.dataset import discover_cohort
+from heartmend.repair.acceptance import Verdict
+from heartmend.repair.change_log import Audit, audit_to_json
+from heartmend.repair.changes import Change
+from heartmend.run_folder.folder import Run
 from support.cohorts import small_map, write_cohort
 from support.volumes import save_nifti
 

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from heartmend.learning.begin import begin_template
-from heartmend.learning.checkpoint import save_fit
-from heartmend.learning.details import with_details
-from heartmend.learning.joint import JointSampler
-from heartmend.learning.loop import Fit, Step
-from heartmend.learning.points import PointSampler
-from heartmend.learning.ranks import Ranks
-from heartmend.learning.schedule import Phase
-from heartmend.shapes import CodeBook, DecoderShape, UnifiedShape
+from heartmend.compute.ranks import Ranks
+from heartmend.models.code_book import CodeBook
+from heartmend.models.decoder import DecoderShape
+from heartmend.models.unified import UnifiedShape
+from heartmend.training.checkpoint import save_fit
+from heartmend.training.details import with_details
+from heartmend.training.initialise import begin_template
+from heartmend.training.joint_training import JointSampler
+from heartmend.training.loop import Fit, Step
+from heartmend.training.point_sampler import PointSampler
+from heartmend.training.schedule import Phase
 from support.hearts import HEADS, small_hearts, target_of
 
 CASES = 5

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from heartmend.compute import workers
 from heartmend.errors import BadInputError
-from heartmend.stages import workers
 
 
 def begin_without_torch() -> None:

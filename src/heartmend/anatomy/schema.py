@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from heartmend.anatomy.rule_tables import Rule
+from heartmend.anatomy.rule_parameters import Rule
 from heartmend.errors import ConfigError
 from heartmend.types import BACKGROUND, UNKNOWN
 

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from heartmend.anatomy import load_anatomy
+from heartmend.anatomy.load import load_anatomy
 from heartmend.cli.terminal import (
     FAILED,
     SOME_REFUSED,
@@ -23,7 +23,7 @@ from heartmend.cli.terminal import (
     told,
 )
 from heartmend.errors import ConfigError
-from heartmend.files import write_json
+from heartmend.io.atomic import write_json
 
 
 @app.command()
@@ -38,7 +38,7 @@ def check(
     Nothing is mended, and nothing but the file of --to is written. Exit status: 0 no case would be refused, 3 some
     would be, 1 no run is possible.
     """
-    from heartmend.check import check_data_set, check_table
+    from heartmend.quality.check import check_data_set, check_table
 
     if other not in ("error", "keep"):
         raise typer.BadParameter("give error or keep", param_hint="--other")

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from heartmend.anatomy import load_anatomy
+from heartmend.anatomy.load import load_anatomy
 from heartmend.cli.terminal import (
     SOME_REFUSED,
     AnatomyName,
@@ -40,9 +40,9 @@ def evaluate(
     Overlap, surface distances, centrelines, pieces, holes, roughness, contacts; per case and structure, with mean, sd,
     median, 95 % intervals and a paired test. Exit status: 0 all compared, 3 some cases refused, 1 none compared.
     """
-    from heartmend.evaluate import evaluate_folders, refuse_inputs, write_evaluation
-    from heartmend.metrics import summary_tables
-    from heartmend.stages.cluster import scheduled
+    from heartmend.compute.cluster import scheduled
+    from heartmend.metrics.evaluation import evaluate_folders, refuse_inputs, write_evaluation
+    from heartmend.metrics.table import summary_tables
 
     tolerances_mm, keys = _numbers(tolerances), [key.strip() for key in metrics.split(",") if key.strip()]
     if other not in ("error", "keep"):

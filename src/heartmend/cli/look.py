@@ -24,8 +24,8 @@ from heartmend.cli.terminal import (
     counting,
     progress_bar,
     told,
-)  # fmt: skip
-from heartmend.config import load_config
+)
+from heartmend.pipelines.config import load_config
 
 ToFolder = Annotated[Optional[Path], typer.Option("--to", help="Folder for the files that are written.")]  # noqa: UP045
 InputLabels = Annotated[Optional[Path], typer.Option("--labels", help="Where the input lies now, if it was moved.")]  # noqa: UP045
@@ -46,7 +46,8 @@ def audit(
 
     The table on the screen, and structures.csv, cases.csv and audit.json in --to (with --out: in OUT/run/audit).
     """
-    from heartmend.audit import audit_in_passing, audit_labels, audit_run, ranking_tables, write_ranking
+    from heartmend.quality.ranking_table import ranking_tables, write_ranking
+    from heartmend.quality.screen import audit_in_passing, audit_labels, audit_run
 
     with told():
         is_run = (labels / "run" / "run.json").is_file()
@@ -83,9 +84,9 @@ def report(
 
     report.md beside it is the same in short, for a paper's supplement.
     """
-    from heartmend.reopen import Finished
-    from heartmend.report import write_report
-    from heartmend.stages.cluster import scheduled
+    from heartmend.compute.cluster import scheduled
+    from heartmend.report.build import write_report
+    from heartmend.run_folder.finished import Finished
 
     with told():
         finished = Finished.open(run_folder, labels, images)
@@ -115,8 +116,8 @@ def view(
     ] = None,
 ) -> None:  # fmt: skip
     """Draw CASE before and after mending, and what changed, in three planes and as surfaces: PNG files."""
-    from heartmend.reopen import Finished
-    from heartmend.report import write_view
+    from heartmend.report.pictures import write_view
+    from heartmend.run_folder.finished import Finished
 
     with told():
         finished = Finished.open(run_folder, labels, images)

@@ -8,7 +8,6 @@ from typing import Annotated, cast
 import typer
 from rich.progress import Progress, TaskID
 
-from heartmend import data
 from heartmend.cli.terminal import (
     SOME_REFUSED,
     AnatomyName,
@@ -30,13 +29,13 @@ from heartmend.cli.terminal import (
     plain,
     progress_bar,
     told,
-)  # fmt: skip
-from heartmend.config import Config, load_config
+)
 from heartmend.errors import HeartmendError, RunError
-from heartmend.files import read_json
-from heartmend.pipeline import VERBS, Request, Result, Verb, Watcher
-from heartmend.pipeline import run as run_pipeline
-from heartmend.rules import Audit
+from heartmend.io.atomic import read_json
+from heartmend.pipelines.config import Config, load_config
+from heartmend.pipelines.run import VERBS, Request, Result, Verb, Watcher
+from heartmend.pipelines.run import run as run_pipeline
+from heartmend.repair.change_log import Audit
 
 
 @app.command()
@@ -120,9 +119,9 @@ def explain(run_folder: RunFolder, case: Annotated[str, typer.Argument(metavar="
 
 
 def _explain(run_folder: Path, case: str) -> None:
-    from heartmend.data import Run
-    from heartmend.rules import explain as as_text
-    from heartmend.rules import summary_table
+    from heartmend.repair.change_log import explain as as_text
+    from heartmend.repair.change_log import summary_table
+    from heartmend.run_folder.folder import Run
 
     run = Run.at(run_folder)
     if not case:
@@ -185,6 +184,6 @@ def request_for(
     if until not in VERBS:
         raise typer.BadParameter(f"give one of {', '.join(VERBS)}", param_hint="--until")
     return Request(
-        labels, out, images, anatomy, names, cast(data.Other, other), device, devices, workers, scheduler,
+        labels, out, images, anatomy, names, cast(Literal["error", "keep"], other), device, devices, workers, scheduler,
         cast(Verb, until), resume,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from heartmend.cli.terminal import (
 from heartmend.errors import ConfigError
 
 if TYPE_CHECKING:
-    from heartmend.models import HeartModel
+    from heartmend.models.heart_model import HeartModel
 
 Model = Annotated[
     Path, typer.Argument(help="A model of `heartmend unify` (model.zip), or the folder that a run was given as --out.")
@@ -47,7 +47,7 @@ def render(
 
     Of a run that is not unified yet, it is the shape of stage 1 that is asked.
     """
-    from heartmend.rendering import write_render
+    from heartmend.pipelines.render import write_render
 
     with told():
         write_render(model, case, to, resolution, like, probability)
@@ -62,7 +62,7 @@ def mesh(
     spacing_mm: Annotated[float, typer.Option(min=0.2, max=4.0, help="How finely the function is asked.")] = 0.8,
 ) -> None:  # fmt: skip
     """Write closed, smooth surfaces of CASE in mm (RAS), one for each structure, from the function itself."""
-    from heartmend.models.mesh_files import write_meshes
+    from heartmend.io.mesh_files import write_meshes
     from heartmend.models.surfaces import surfaces_of
 
     with told():
@@ -86,7 +86,7 @@ def embed(
     OUT/labels holds the mended files, OUT/run/embed/model.zip the new hearts. Parts of hearts and broken maps will do.
     Exit status: 0 all mended, 3 some cases refused, 1 nothing could be done.
     """
-    from heartmend.embedding import embed as embed_all
+    from heartmend.pipelines.embed import embed as embed_all
 
     with told(), progress_bar() as bar:
         file = model_file(model)
@@ -103,7 +103,7 @@ def hearts(
     modes: Annotated[int, typer.Option(min=0, max=10, help="How many principal modes to show.")] = 3,
 ) -> None:  # fmt: skip
     """The space of hearts: the mean heart, how hearts differ, the way between two, and how usual each case is."""
-    from heartmend.atlas import draw_hearts
+    from heartmend.figures.population import draw_hearts
 
     with told():
         pair = tuple(id.strip() for id in between.split(",") if id.strip())
@@ -117,12 +117,12 @@ def hearts(
 
 def model_file(path: Path) -> Path:
     """The file of a model: the path itself, or that of the run in this folder."""
-    from heartmend.rendering import unified_model
+    from heartmend.pipelines.render import unified_model
 
     return unified_model(path)
 
 
 def _load(path: Path) -> HeartModel:
-    from heartmend.models import load_heart_model
+    from heartmend.models.model_file import load_heart_model
 
     return load_heart_model(model_file(path))

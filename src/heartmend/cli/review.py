@@ -13,8 +13,9 @@ from heartmend.cli.terminal import SOME_REFUSED, RunFolder, Workers, app, consol
 from heartmend.errors import ConfigError, HeartmendError
 
 if TYPE_CHECKING:
-    from heartmend.release import Layout, Undecided
-    from heartmend.reopen import Finished
+    from heartmend.release.layout import Layout
+    from heartmend.release.plan import Undecided
+    from heartmend.run_folder.finished import Finished
 
 MovedLabels = Annotated[Optional[Path], typer.Option("--labels", help="Where the label maps lie now, if moved.")]  # noqa: UP045  (typer)
 MovedImages = Annotated[Optional[Path], typer.Option("--images", help="Folder of the CTs, if not that of the run.")]  # noqa: UP045
@@ -39,8 +40,8 @@ def review(
     Nothing but this machine can reach the page, unless --host says otherwise. Decisions are kept in
     OUT/run/review/decisions.sqlite. Ctrl-C ends it.
     """
-    from heartmend.review import Review
     from heartmend.review.serve import bound, serve
+    from heartmend.review.server import Review
 
     with told():
         listener, access = bound(host, port, token)
@@ -70,7 +71,7 @@ def export(
     Cases that are marked for manual work come as a folder for 3D Slicer; `heartmend import` takes them back. Exit
     status: 0 all cases are released, 3 some wait or are left out (README.md says why), 1 nothing could be released.
     """
-    from heartmend.release import export_release
+    from heartmend.release.export import export_release
 
     with told():
         layouts, rest = _layouts(formats), _undecided(undecided)
@@ -94,8 +95,9 @@ def import_(
     by: By = "", images: MovedImages = None, labels: MovedLabels = None, workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Take hand-corrected maps (3D Slicer's .seg.nrrd, or label maps) or a table of decisions into the run in OUT."""
-    from heartmend.release import import_corrected
-    from heartmend.review import decisions_of, take_csv
+    from heartmend.release.corrected import import_corrected
+    from heartmend.run_folder.decisions import decisions_of
+    from heartmend.run_folder.decisions_table import take_csv
 
     failed = {}
     with told():
@@ -122,8 +124,8 @@ def import_(
 
 def _ready(run_folder: Path, labels: Path | None, images: Path | None, workers: int) -> Finished:
     """The run with every case ready for review; what cannot be made ready is told."""
-    from heartmend.reopen import Finished
-    from heartmend.review import make_ready
+    from heartmend.review.case_cache import make_ready
+    from heartmend.run_folder.finished import Finished
 
     subject = Finished.open(run_folder, labels, images)
     failed = {}
@@ -138,7 +140,7 @@ def _ready(run_folder: Path, labels: Path | None, images: Path | None, workers: 
 
 
 def _layouts(formats: str) -> frozenset[Layout]:
-    from heartmend.release import LAYOUTS
+    from heartmend.release.layout import LAYOUTS
 
     asked = {word.strip() for word in formats.split(",")} - {"", "none"}
     if unknown := asked - set(LAYOUTS):

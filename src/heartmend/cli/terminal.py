@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from heartmend.data.names import shown
 from heartmend.errors import HeartmendError
+from heartmend.io.file_names import shown
 
 app = typer.Typer(
     name="heartmend", help="Mend the labels of a whole data set of hearts at once, with neural implicit shapes.",

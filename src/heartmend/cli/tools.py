@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from heartmend.anatomy import load_anatomy
+from heartmend.anatomy.load import load_anatomy
 from heartmend.cli.mend import say, watched
 from heartmend.cli.terminal import (
     SOME_REFUSED,
@@ -25,9 +25,9 @@ from heartmend.cli.terminal import (
     plain,
     progress_bar,
     told,
-)  # fmt: skip
-from heartmend.config import load_config
-from heartmend.pipeline import Request
+)
+from heartmend.pipelines.config import load_config
+from heartmend.pipelines.run import Request
 
 
 @app.command()
@@ -36,7 +36,7 @@ def resize(
     resolution: Annotated[int, typer.Option(help="Voxels along each side.")] = 256, workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Cut every case to its heart and resample label map and CT to RESOLUTION³ (nothing is mended)."""
-    from heartmend.resize import resize_cohort
+    from heartmend.pipelines.crop import resize_cohort
 
     with told(), progress_bar() as bar:
         outcomes = resize_cohort(
@@ -55,8 +55,8 @@ def phantom(
     spacing_mm: Annotated[float, typer.Option(min=0.4, max=3.0)] = 0.9, workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Make a cohort of phantom hearts: labels_true, labels_noisy (spoiled) and images (CT)."""
-    from heartmend.phantom import write_cohort
-    from heartmend.stages.workers import cores
+    from heartmend.compute.workers import cores
+    from heartmend.phantom.cohort import write_cohort
 
     with told():
         with progress_bar() as bar:
@@ -70,11 +70,11 @@ def demo(
     device: Device = "auto",
 ) -> None:  # fmt: skip
     """Make phantom hearts, spoil them, mend them, and show before and after: a table here, pictures in OUT."""
-    from heartmend.demo import draw_pictures
-    from heartmend.evaluate import evaluate_folders
-    from heartmend.metrics import summary_tables
-    from heartmend.phantom import write_cohort
-    from heartmend.stages.workers import cores
+    from heartmend.compute.workers import cores
+    from heartmend.figures.demo import draw_pictures
+    from heartmend.metrics.evaluation import evaluate_folders
+    from heartmend.metrics.table import summary_tables
+    from heartmend.phantom.cohort import write_cohort
 
     began = time.monotonic()
     with told():

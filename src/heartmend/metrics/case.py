@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.ndimage import find_objects
 
-from heartmend.anatomy import Anatomy, Structure
+from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.metrics.catalogue import Metric, Subject, catalogue
 from heartmend.metrics.segment import Box, Segment, join_boxes
 from heartmend.types import Labels, Mask

@@ -8,7 +8,7 @@ from functools import cached_property
 from math import inf
 from typing import Literal
 
-from heartmend.anatomy import Structure
+from heartmend.anatomy.schema import Structure
 from heartmend.errors import ConfigError
 from heartmend.metrics.centreline import OVERLAP_MM, centreline_dice, centreline_overlap
 from heartmend.metrics.contact import contact_mm2, gap_mm

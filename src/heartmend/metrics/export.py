@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from heartmend.io.tables import NO_UNIT, Column
 from heartmend.metrics.case import Row
 from heartmend.metrics.catalogue import Metric
 from heartmend.metrics.summary import StructureSummary
-from heartmend.tables import NO_UNIT, Column
 
 _ROW = (
     Column("case", str), Column("structure", str), Column("labels", str, title="the map that is measured"),

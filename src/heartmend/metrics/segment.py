@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
+from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.skeletons import thin
 from heartmend.metrics.topology import BettiNumbers, betti_numbers
-from heartmend.space import filled_box
-from heartmend.thinning import thin
 from heartmend.types import FloatArray, Mask
 
 Box = tuple[slice, slice, slice]

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from heartmend.anatomy import Anatomy
+from heartmend.anatomy.schema import Anatomy
 from heartmend.metrics.catalogue import Metric
 from heartmend.metrics.summary import StructureSummary
 

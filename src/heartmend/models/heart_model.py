@@ -10,16 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from heartmend.anatomy import Anatomy
+from heartmend.anatomy.calibre import Calibre
+from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import ConfigError
-from heartmend.learning.targets import CLIP_MM
-from heartmend.models.decide import decide
-from heartmend.shapes import CodeBook, UnifiedShape
-from heartmend.shapes.base import Codes
-from heartmend.shapes.render import CHUNK, Axes, render
-from heartmend.space import Grid, Roi
+from heartmend.geometry.distance import CLIP_MM
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.roi import Roi
+from heartmend.models.base import Codes
+from heartmend.models.code_book import CodeBook
+from heartmend.models.label_decision import decide
+from heartmend.models.lattice import CHUNK, Axes, render
+from heartmend.models.unified import UnifiedShape
 from heartmend.types import Labels
-from heartmend.vessels import Calibre
 
 SLAB_VOXELS = 1 << 22
 

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 
 from heartmend.errors import ConfigError
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.roi import Roi
 from heartmend.models.heart_model import Heart, HeartModel
-from heartmend.shapes.unified import blended
-from heartmend.space import Grid, Roi
+from heartmend.models.unified import blended
 
 Floats = npt.NDArray[np.float64]
 _FRAME_VOXELS = 128

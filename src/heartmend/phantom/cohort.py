@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from heartmend.phantom import coronary, ct, heart
+from heartmend.phantom.label_corruption import Recipe, spoil
 from heartmend.phantom.plan import Vector, draw_plan
-from heartmend.phantom.spoil import Recipe, spoil
 
 DEFAULT_SPACING_MM = 0.9
 Shape = tuple[int, int, int]

@@ -10,17 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from heartmend.data import Case, read_labels, write_volume
 from heartmend.errors import RunError
-from heartmend.files import write_json, write_text
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.mesh import mesh_of_mask
+from heartmend.io.atomic import write_json, write_text
+from heartmend.io.dataset import Case
+from heartmend.io.label_maps import read_labels
+from heartmend.io.mesh_files import write_ply
+from heartmend.io.nifti import write_volume
+from heartmend.io.segments import write_segments
 from heartmend.release.changelog import case_changelog, manual_note
 from heartmend.release.compose import Plan, compose
 from heartmend.release.layout import Layout, Names
-from heartmend.release.mesh import write_mesh
-from heartmend.release.segments import write_segments
-from heartmend.reopen import Finished
-from heartmend.review.decisions import VERB
-from heartmend.space import Grid
+from heartmend.run_folder.decisions import VERB
+from heartmend.run_folder.finished import Finished
 from heartmend.types import Labels, Mask
 
 
@@ -75,7 +78,9 @@ def write_case(subject: Finished, plan: Plan, layouts: frozenset[Layout], names:
         write_segments(put.labels, put.grid, anatomy, to / "slicer" / f"{case.id}.seg.nrrd")
     if "meshes" in layouts:
         for structure in anatomy.structures:
-            write_mesh(put.labels, put.grid, structure, to / "meshes" / case.id / f"{structure.name}.ply")
+            mesh = mesh_of_mask(put.labels == structure.id, put.grid)
+            if len(mesh.triangles):
+                write_ply(to / "meshes" / case.id / f"{structure.name}.ply", mesh, structure.name, structure.colour)
     volumes = {s.name: int((put.labels == s.id).sum()) * put.grid.voxel_mm3 / 1000 for s in anatomy.structures}
     write_text(to / "changelog" / f"{case.id}.md", case_changelog(plan, volumes))
 

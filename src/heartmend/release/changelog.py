@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from heartmend.data.names import plain_markdown
+from heartmend.io.file_names import plain_markdown
 from heartmend.release.compose import Plan
-from heartmend.review import Choice
+from heartmend.run_folder.decisions import Choice
 
 SAID: Mapping[Choice, str] = {
     "accept": "mended", "keep": "original", "corrected": "corrected by hand", "manual": "to be corrected by hand",

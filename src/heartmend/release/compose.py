@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.anatomy import Anatomy
-from heartmend.data import Case
-from heartmend.review import Choice, Decision, Digest
+from heartmend.anatomy.schema import Anatomy
+from heartmend.io.dataset import Case
+from heartmend.review.digest import Digest
+from heartmend.run_folder.decisions import Choice, Decision
 from heartmend.types import BACKGROUND, Labels
 
 

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from heartmend.data import Case, read_labels, write_volume
-from heartmend.data.names import by_case, volume_ending
 from heartmend.errors import BadInputError, HeartmendError
+from heartmend.geometry.grid import Grid
+from heartmend.io.dataset import Case
+from heartmend.io.file_names import by_case, volume_ending
+from heartmend.io.label_maps import read_labels
+from heartmend.io.nifti import write_volume
+from heartmend.io.segments import is_segmentation, read_segments
 from heartmend.release.case import composed, corrected_path
 from heartmend.release.compose import Plan
 from heartmend.release.plan import plan_release
-from heartmend.release.segments import is_segmentation, read_segments
-from heartmend.reopen import Finished
-from heartmend.review import Decisions, Wish, decisions_of
-from heartmend.space import Grid
+from heartmend.run_folder.decisions import Decisions, Wish, decisions_of
+from heartmend.run_folder.finished import Finished
 from heartmend.types import Labels
 
 

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from heartmend.compute.workers import each
 from heartmend.errors import RunError
-from heartmend.files import TEMPORARY_PREFIX, write_text
+from heartmend.io.atomic import TEMPORARY_PREFIX, write_text
 from heartmend.release.case import write_case, write_manual
 from heartmend.release.compose import Plan
 from heartmend.release.layout import Layout, Names, write_layouts
 from heartmend.release.plan import Plans, Undecided, plan_release
 from heartmend.release.readme import release_readme
-from heartmend.reopen import Finished
-from heartmend.review import decisions_of, decisions_to_csv
-from heartmend.review.decisions import now
-from heartmend.stages.workers import each
+from heartmend.run_folder.decisions import decisions_of, now
+from heartmend.run_folder.decisions_table import decisions_to_csv
+from heartmend.run_folder.finished import Finished
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from heartmend import __version__
-from heartmend.anatomy import Anatomy, write_itksnap_labels, write_slicer_colours
-from heartmend.data.names import plain_markdown
-from heartmend.files import write_json, write_text
+from heartmend.anatomy.schema import Anatomy
+from heartmend.io.atomic import write_json, write_text
+from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
+from heartmend.io.file_names import plain_markdown
 
 Layout = Literal["nnunet", "bids", "slicer", "itksnap", "meshes"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

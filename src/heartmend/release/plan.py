@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from heartmend.release.compose import Plan
-from heartmend.reopen import Finished
-from heartmend.review import Choice, Decision, Decisions, read_digest
-from heartmend.review.decisions import VERB
+from heartmend.review.case_cache import read_digest
+from heartmend.run_folder.decisions import VERB, Choice, Decision, Decisions
+from heartmend.run_folder.finished import Finished
 
 Undecided = Literal["leave-out", "accept", "keep"]
 UNDECIDED: tuple[Undecided, ...] = get_args(Undecided)

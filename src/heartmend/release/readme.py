@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from importlib import resources
 
-from heartmend.anatomy import Anatomy
-from heartmend.data import versions
-from heartmend.data.names import plain_markdown
+from heartmend.anatomy.schema import Anatomy
+from heartmend.io.file_names import plain_markdown
 from heartmend.release.layout import Layout, Names
 from heartmend.release.plan import Plans
+from heartmend.run_folder.versions import versions
 
 _FOLDERS: dict[Layout, str] = {
     "nnunet": "| `nnunet/` | data set folder of nnU-Net v2: `dataset.json`, `labelsTr`{images} |",
     "bids": "| `bids/` | BIDS derivatives: `sub-*/anat/*_dseg.nii.gz`, the ids in `desc-mended_dseg.tsv` |",
     "slicer": "| `slicer/` | segmentations for 3D Slicer, with names and colours |",
     "itksnap": "| `itksnap/` | names and colours for ITK-SNAP (Import Label Descriptions), for `labels/` |",
-    "meshes": "| `meshes/CASE/` | surface of each structure (PLY, mm, LPS) |",
+    "meshes": "| `meshes/CASE/` | surface of each structure (PLY, mm, RAS) |",
 }
 
 

@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from heartmend.data import Case
+from heartmend.compute.workers import each
 from heartmend.errors import RunError
-from heartmend.evaluate import Evaluation, evaluate_folders
-from heartmend.files import write_text
-from heartmend.pictures import save
-from heartmend.reopen import Finished
+from heartmend.figures.files import save
+from heartmend.io.atomic import write_text
+from heartmend.io.dataset import Case
+from heartmend.metrics.evaluation import Evaluation, evaluate_folders
 from heartmend.report.changes import CaseChange, change_of, worth_seeing
 from heartmend.report.charts import fit_figure, spread_figure
 from heartmend.report.facts import FitLog, read_fit_log, rule_rows, settings_of, steps_done
 from heartmend.report.numbers import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
 from heartmend.report.page import Content, as_html, as_markdown
 from heartmend.report.pictures import CasePictures, pictures_of
-from heartmend.stages.workers import each
+from heartmend.run_folder.finished import Finished
 
 Told = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""

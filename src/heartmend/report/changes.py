@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heartmend.data import Case
-from heartmend.reopen import Finished
-from heartmend.rules import Audit, Severity
+from heartmend.io.dataset import Case
+from heartmend.repair.change_log import Audit
+from heartmend.repair.changes import Severity
+from heartmend.run_folder.finished import Finished
 
 
 @dataclass(frozen=True)

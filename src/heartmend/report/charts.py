@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from heartmend.anatomy import Anatomy
-from heartmend.pictures.view import EDGE, INK
+from heartmend.anatomy.schema import Anatomy
+from heartmend.figures.view import EDGE, INK
 from heartmend.report.facts import FitLog
 from heartmend.report.numbers import Panel
 

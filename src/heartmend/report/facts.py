@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from heartmend.data import Run
-from heartmend.rules import Audit
+from heartmend.repair.change_log import Audit
+from heartmend.run_folder.folder import Run
 
 
 @dataclass(frozen=True)

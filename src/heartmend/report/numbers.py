@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from heartmend.evaluate import Evaluation
-from heartmend.metrics import Row, Which
+from heartmend.metrics.case import Row, Which
+from heartmend.metrics.evaluation import Evaluation
 
 ALONE = ("volume_ml", "pieces_unexpected", "holes", "roughness_mm")
 PAIR = ("dice", "hd95_mm")

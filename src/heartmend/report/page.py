@@ -13,9 +13,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from heartmend import __version__
-from heartmend.anatomy import Anatomy
-from heartmend.data.names import plain_markdown
-from heartmend.pictures import as_svg
+from heartmend.anatomy.schema import Anatomy
+from heartmend.figures.files import as_svg
+from heartmend.io.file_names import plain_markdown
 from heartmend.report.changes import CaseChange
 from heartmend.report.facts import RuleRow
 from heartmend.report.numbers import Table

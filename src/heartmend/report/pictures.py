@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from heartmend.data import Case, LabelVolume
 from heartmend.errors import BadInputError, ConfigError
-from heartmend.pictures import as_webp, before_after_figure, save, surface_figure
-from heartmend.pictures.view import largest_change
-from heartmend.reopen import Finished
+from heartmend.figures.files import as_webp, save
+from heartmend.figures.planes import before_after_figure
+from heartmend.figures.surfaces import surface_figure
+from heartmend.figures.view import largest_change
+from heartmend.io.dataset import Case
+from heartmend.io.label_maps import LabelVolume
 from heartmend.report.scene import packed_scene
+from heartmend.run_folder.finished import Finished
 
 FRONT = ((-25.0, 10.0),)
 

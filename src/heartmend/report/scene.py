@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.anatomy import Anatomy
-from heartmend.pictures import Mesh, surface_mesh
-from heartmend.space import Grid
-from heartmend.types import Labels
+from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.mesh import Mesh, face_area_mm2, mesh_of_mask
+from heartmend.types import Labels, Mask
 
 STEPS = 65_535
+TRIANGLES_PER_MM2 = 0.35
+MAX_TRIANGLES = 20_000
 
 
 def packed_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def packed_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) ->
     """
     parts, meshes = [], []
     for structure in anatomy.structures:
-        pair = [surface_mesh(labels == structure.id, grid) for labels in (before, after)]
+        pair = [small_mesh(labels == structure.id, grid) for labels in (before, after)]
         if any(len(mesh.triangles) for mesh in pair):
             counts = [[len(mesh.vertices_mm), len(mesh.triangles)] for mesh in pair]
             colour = "#{:02x}{:02x}{:02x}".format(*structure.colour)
@@ -42,6 +44,14 @@ def packed_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) ->
         "middle_mm": ((origin + end) / 2).astype(float).tolist(), "size_mm": float(np.linalg.norm(end - origin)),
         "data": base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii"),
     }  # fmt: skip
+
+
+def small_mesh(
+    mask: Mask, grid: Grid, triangles_per_mm2: float = TRIANGLES_PER_MM2, max_triangles: int = MAX_TRIANGLES
+) -> Mesh:
+    """Extract the surface of a mask with few triangles, for a viewer in a page."""
+    wanted = int(triangles_per_mm2 * face_area_mm2(mask, grid.spacing_mm))
+    return mesh_of_mask(mask, grid).simplified(min(wanted, max_triangles))
 
 
 def _packed(mesh: Mesh, origin: npt.NDArray[np.float32], step_mm: float) -> bytes:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-from heartmend.anatomy import Anatomy
+from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.grid import Grid
+from heartmend.repair.change_log import Audit
+from heartmend.repair.changes import SEVERITIES, Change, Severity
 from heartmend.review.doubt import Doubt, doubt_of
-from heartmend.rules import Audit, Change, Severity
-from heartmend.rules.change import SEVERITIES
-from heartmend.space import Grid
 from heartmend.types import Labels, Triple
 
 Point = tuple[float, float, float]

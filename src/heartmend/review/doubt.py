@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from heartmend.rules import Audit
+from heartmend.repair.change_log import Audit
 
 # A mask that was not taken outweighs forty remarks, of which a sound case can have a dozen; a change of a tenth of all
 # labelled voxels weighs as ten of them.

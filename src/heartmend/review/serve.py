@@ -7,7 +7,7 @@ import socket
 import uvicorn
 
 from heartmend.errors import ConfigError
-from heartmend.review.guard import Access
+from heartmend.review.access import Access
 from heartmend.review.server import Review, create_app
 
 

@@ -18,17 +18,24 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from heartmend import __version__
-from heartmend.data import Case
 from heartmend.errors import BadInputError
-from heartmend.pictures.planes import ADDED, REMOVED, RENAMED
-from heartmend.reopen import Finished
-from heartmend.review.decisions import NOTE_LENGTH, VERB, WHO_LENGTH, ConflictError, Decision, Decisions, Wish
+from heartmend.figures.planes import ADDED, REMOVED, RENAMED
+from heartmend.io.dataset import Case
+from heartmend.review.access import Access, Guard
+from heartmend.review.case_cache import read_digest, read_image
 from heartmend.review.digest import Digest, most_doubtful_first
-from heartmend.review.guard import Access, Guard
-from heartmend.review.ready import read_digest, read_image
-from heartmend.review.table import decisions_to_csv, take_csv
+from heartmend.run_folder.decisions import (
+    NOTE_LENGTH,
+    VERB,
+    WHO_LENGTH,
+    ConflictError,
+    Decision,
+    Wish,
+    decisions_of,
+)
+from heartmend.run_folder.decisions_table import decisions_to_csv, take_csv
+from heartmend.run_folder.finished import Finished
 
-DATA_BASE = "decisions.sqlite"
 MAX_JSON_BYTES, MAX_CSV_BYTES = 1 << 18, 1 << 24
 Text = Annotated[str, Field(max_length=300)]
 
@@ -49,11 +56,6 @@ class _Act(BaseModel):
 
     who: Annotated[str, Field(min_length=1, max_length=WHO_LENGTH, pattern=r"\S")]
     entries: Annotated[list[_Entry], Field(max_length=300)] = []
-
-
-def decisions_of(subject: Finished) -> Decisions:
-    """The data base of a run's decisions."""
-    return Decisions(subject.run.folder(VERB) / DATA_BASE)
 
 
 class Review:

@@ -1,4 +1,1 @@
-"""The verbs. Each reads what the one before it left in the run folder, and leaves its own there.
-
-prepare -> fit -> refine -> fuse; they meet through the run folder alone and never import each other.
-"""
+"""The stages of a run: prepare, fit, refine, fuse, unify, and embed for new cases."""

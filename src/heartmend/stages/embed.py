@@ -15,21 +15,24 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.data import Case, Cohort, Run
+from heartmend.compute.workers import Outcome, each
 from heartmend.errors import FitError
-from heartmend.learning.align import affine_to
-from heartmend.learning.begin import target_of_template
-from heartmend.learning.details import with_details
-from heartmend.learning.joint import JointSampler
-from heartmend.learning.loop import Fit, Step
-from heartmend.learning.points import PointSampler
-from heartmend.learning.schedule import Phase
-from heartmend.learning.targets import joint_target, make_target
-from heartmend.models import HeartModel, load_heart_model
-from heartmend.shapes import CodeBook, TemplateShape
-from heartmend.shapes.splines import refined
-from heartmend.stages.handover import Prepared, fused_labels
-from heartmend.stages.workers import Outcome, each
+from heartmend.io.dataset import Case, Cohort
+from heartmend.models.code_book import CodeBook
+from heartmend.models.heart_model import HeartModel
+from heartmend.models.model_file import load_heart_model
+from heartmend.models.splines import refined
+from heartmend.models.template import TemplateShape
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import Prepared, fused_labels
+from heartmend.training.alignment import affine_to
+from heartmend.training.details import with_details
+from heartmend.training.initialise import target_of_template
+from heartmend.training.joint_training import JointSampler
+from heartmend.training.loop import Fit, Step
+from heartmend.training.point_sampler import PointSampler
+from heartmend.training.sampling import joint_target, make_target
+from heartmend.training.schedule import Phase
 from heartmend.types import Labels
 
 VERB = "embed"

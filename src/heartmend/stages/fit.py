@@ -17,24 +17,28 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.data import Run, fingerprint, write_json
+from heartmend.compute.process_group import Team
+from heartmend.compute.ranks import Ranks
+from heartmend.compute.workers import cores, each, keep_memory
 from heartmend.errors import ConfigError, FitError
-from heartmend.learning.begin import begin_template
-from heartmend.learning.checkpoint import load_fit, save_model
-from heartmend.learning.journal import BEST_FILE, LAST_FILES, Journal, Progress, mark_of
-from heartmend.learning.loop import Fit
-from heartmend.learning.points import PointSampler
-from heartmend.learning.ranks import Ranks
-from heartmend.learning.schedule import MENDING, Phase, stretch, stretched
-from heartmend.learning.surroundings import SurroundingsSettings
-from heartmend.learning.target import Outline, Target
-from heartmend.learning.targets import make_target
-from heartmend.learning.team import Team
-from heartmend.learning.volumes import dice_of_volume
-from heartmend.shapes import CodeBook, DecoderShape, Shape
-from heartmend.space import Roi
-from heartmend.stages.handover import PREPARED, Prepared
-from heartmend.stages.workers import cores, each, keep_memory
+from heartmend.geometry.roi import Roi
+from heartmend.io.atomic import write_json
+from heartmend.io.digests import fingerprint
+from heartmend.models.base import Shape
+from heartmend.models.code_book import CodeBook
+from heartmend.models.decoder import DecoderShape
+from heartmend.repair.voxel_classifier.classifier import SurroundingsSettings
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import PREPARED, Prepared
+from heartmend.training.case_samples import Outline, Target
+from heartmend.training.checkpoint import load_fit, save_model
+from heartmend.training.initialise import begin_template
+from heartmend.training.loop import Fit
+from heartmend.training.point_sampler import PointSampler
+from heartmend.training.sampling import make_target
+from heartmend.training.schedule import MENDING, Phase, stretch, stretched
+from heartmend.training.training_log import BEST_FILE, LAST_FILES, Journal, Progress, mark_of
+from heartmend.training.volume_dice import dice_of_volume
 from heartmend.types import Labels
 
 VERB = "fit"

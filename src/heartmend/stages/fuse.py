@@ -15,17 +15,24 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.anatomy import Anatomy
-from heartmend.data import Case, Cohort, Run, fingerprint, write_text
-from heartmend.learning.targets import STEP_MM, signed_distance_mm, without_crumbs
-from heartmend.rules import Audit, Mode, Verdict, apply_rules, audit_to_json, check, fuse
-from heartmend.rules.pieces import Box
-from heartmend.stages.handover import PREPARED, REFINED, Prepared, load_fields
-from heartmend.stages.sighted import see_case
-from heartmend.stages.tubes import calibres_of, mend_tube
-from heartmend.stages.workers import Outcome, each
+from heartmend.anatomy.calibre import Calibre
+from heartmend.anatomy.schema import Anatomy
+from heartmend.compute.workers import Outcome, each
+from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.distance import STEP_MM, signed_distance_mm
+from heartmend.io.atomic import write_text
+from heartmend.io.dataset import Case, Cohort
+from heartmend.io.digests import fingerprint
+from heartmend.repair.acceptance import Verdict, check
+from heartmend.repair.change_log import Audit, audit_to_json
+from heartmend.repair.fusion import Mode, fuse
+from heartmend.repair.image_edges.case import see_case
+from heartmend.repair.rules.apply import apply_rules
+from heartmend.repair.rules.components import Box
+from heartmend.repair.vessels.case import mend_tube
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import PREPARED, REFINED, Prepared, calibres_of, load_fields
 from heartmend.types import BACKGROUND, Labels, Mask
-from heartmend.vessels import Calibre
 
 VERB = "fuse"
 

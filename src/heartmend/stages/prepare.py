@@ -14,17 +14,20 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.data import Case, Cohort, Run, fingerprint, write_npz
+from heartmend.compute.workers import Outcome, each
 from heartmend.errors import BadInputError
-from heartmend.faults import Stairs, find_stairs, without_stairs
-from heartmend.learning.targets import without_crumbs
-from heartmend.learning.trust import roughness_mm2
-from heartmend.rules import Change, apply_rules
-from heartmend.space import Roi
-from heartmend.space.roi import CT_WINDOW_HU
-from heartmend.stages.handover import PREPARED, Prepared
-from heartmend.stages.workers import Outcome, each
-from heartmend.vessels import measure_tree, tree_radius_mm
+from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.roi import CT_WINDOW_HU, Roi
+from heartmend.geometry.roughness import roughness_mm2
+from heartmend.io.atomic import write_npz
+from heartmend.io.dataset import Case, Cohort
+from heartmend.io.digests import fingerprint
+from heartmend.repair.changes import Change
+from heartmend.repair.rules.apply import apply_rules
+from heartmend.repair.slice_staircase import Stairs, find_stairs, without_stairs
+from heartmend.repair.vessels.mend import measure_tree, tree_radius_mm
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import PREPARED, Prepared
 
 VERB = PREPARED
 RULES_BEFORE_THE_FIT = ("slices", "shifts", "salt", "swaps", "cut_vessels", "holes")

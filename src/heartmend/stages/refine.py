@@ -10,20 +10,25 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.anatomy import Anatomy
-from heartmend.data import Case, Cohort, Run, fingerprint, read_json, write_json, write_volume
+from heartmend.anatomy.schema import Anatomy
+from heartmend.compute.workers import Outcome, each
 from heartmend.errors import ConfigError, RunError
-from heartmend.learning.checkpoint import load_model
-from heartmend.learning.judges import Judges, load_judges
-from heartmend.learning.targets import CLIP_MM, signed_distance_mm, without_crumbs
-from heartmend.learning.trust import least_roughness_mm2, weigh
-from heartmend.rules import fuse
-from heartmend.shapes import CodeBook, Shape
-from heartmend.shapes.render import Axes, render
-from heartmend.shapes.tables import cell_centres
-from heartmend.space import Roi
-from heartmend.stages.handover import PREPARED, REFINED, Fields, Prepared, image_of, roughnesses_mm2, save_fields
-from heartmend.stages.workers import Outcome, each
+from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
+from heartmend.geometry.roughness import least_roughness_mm2
+from heartmend.io.atomic import read_json, write_json
+from heartmend.io.dataset import Case, Cohort
+from heartmend.io.digests import fingerprint
+from heartmend.io.nifti import write_volume
+from heartmend.models.base import Shape
+from heartmend.models.code_book import CodeBook
+from heartmend.models.lattice import render_case
+from heartmend.repair.fusion import fuse
+from heartmend.repair.shape_label_fusion import weigh
+from heartmend.repair.voxel_classifier.classifier_file import Judges, load_judges
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import PREPARED, REFINED, Fields, Prepared, image_of, roughnesses_mm2, save_fields
+from heartmend.training.checkpoint import load_model
 
 VERB = REFINED
 SURE_MM = 0.25
@@ -39,21 +44,6 @@ class RefineSettings(BaseModel):
 
     label_weight: Annotated[float, Field(ge=0)] = 0.5
     """How much a label counts beside the shape, for a misfit as large as its noise; 0: the shape alone decides."""
-
-
-def render_case(shape: Shape, codes: CodeBook, case_id: str, roi: Roi, resolution: int | None = None) -> Fields:
-    """Logits of each head: on the source voxels in the ROI (in the source's axes), or (n, n, n) of the unit frame."""
-    code = codes.of([case_id])
-    if resolution is not None:
-        axis = cell_centres(resolution).numpy()
-        logits = render(shape, code, (axis, axis, axis), roi.size_mm)
-    else:
-        source = roi.source_axes()
-        x, y, z = (source.coordinates[axis] for axis in source.axes)
-        axes: Axes = (x, y, z)
-        back = np.argsort(source.axes) + 1
-        logits = render(shape, code, axes, roi.size_mm).transpose(0, *back)
-    return dict(zip(shape.heads, logits, strict=True))
 
 
 def refine_case(

@@ -16,36 +16,36 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.data import Case, Cohort, Run, fingerprint, write_json, write_text
+from heartmend.compute.process_group import Team
+from heartmend.compute.ranks import Ranks
+from heartmend.compute.workers import cores, each, keep_memory
 from heartmend.errors import ConfigError, FitError
-from heartmend.learning.begin import begin_template
-from heartmend.learning.checkpoint import load_model, save_model
-from heartmend.learning.details import with_details
-from heartmend.learning.joint import JointSampler, shape_as_teacher
-from heartmend.learning.journal import Progress, Relay, checkpoint_files
-from heartmend.learning.listing import Listing
-from heartmend.learning.loop import Fit
-from heartmend.learning.points import PointSampler
-from heartmend.learning.ranks import Ranks
-from heartmend.learning.schedule import DETAILING, FOLLOWING, Phase, stretch, stretched
-from heartmend.learning.target import Outline, Target
-from heartmend.learning.targets import joint_target
-from heartmend.learning.team import Team
-from heartmend.learning.trust import least_roughness_mm2
-from heartmend.models import (
-    HeartModel,
-    choose_thresholds,
-    rounded,
-    rounded_template,
-    save_heart_model,
-)
-from heartmend.models.card import model_card
-from heartmend.shapes import CodeBook, TemplateShape, UnifiedShape
-from heartmend.space import Roi
-from heartmend.stages.handover import PREPARED, Prepared, fused_labels, heads_of, roughnesses_mm2
-from heartmend.stages.held import asked, dices
-from heartmend.stages.tubes import calibres_of
-from heartmend.stages.workers import cores, each, keep_memory
+from heartmend.geometry.roi import Roi
+from heartmend.geometry.roughness import least_roughness_mm2
+from heartmend.io.atomic import write_json, write_text
+from heartmend.io.dataset import Case, Cohort
+from heartmend.io.digests import fingerprint
+from heartmend.models.code_book import CodeBook
+from heartmend.models.heart_model import HeartModel
+from heartmend.models.label_decision import choose_thresholds
+from heartmend.models.model_card import model_card
+from heartmend.models.model_file import rounded, rounded_template, save_heart_model
+from heartmend.models.template import TemplateShape
+from heartmend.models.unified import UnifiedShape
+from heartmend.run_folder.folder import Run
+from heartmend.run_folder.records import PREPARED, Prepared, calibres_of, fused_labels, heads_of, roughnesses_mm2
+from heartmend.stages.fidelity import asked, dices
+from heartmend.training.case_samples import Outline, Target
+from heartmend.training.checkpoint import load_model, save_model
+from heartmend.training.details import with_details
+from heartmend.training.initialise import begin_template
+from heartmend.training.joint_training import JointSampler, shape_as_teacher
+from heartmend.training.loop import Fit
+from heartmend.training.point_sampler import PointSampler
+from heartmend.training.point_set import Listing
+from heartmend.training.sampling import joint_target
+from heartmend.training.schedule import DETAILING, FOLLOWING, Phase, stretch, stretched
+from heartmend.training.training_log import Progress, Relay, checkpoint_files
 from heartmend.types import Labels
 
 VERB = "unify"

@@ -1,0 +1,1 @@
+"""Where work is done: worker processes, a cluster, and the process group of a fit."""

@@ -1,0 +1,1 @@
+"""Arrays in millimetres: grids, boxes, components, skeletons, distance maps, meshes. No files, no torch."""

@@ -1,0 +1,162 @@
+"""Mesh files: STL, VTK's XML polydata (VTP), PLY and binary glTF (GLB), each written whole or not at all.
+
+One axis convention: points are in mm, RAS+, and every format that can store it says so (`SPACE=RAS`, as 3D Slicer
+reads it). glTF alone has axes of its own: metres, +Y up and +Z to the front, to which its root node turns.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heartmend.anatomy.schema import Anatomy
+from heartmend.errors import ConfigError
+from heartmend.geometry.mesh import Mesh
+from heartmend.io.atomic import write_bytes, write_text
+
+_FLOAT, _UNSIGNED_INT = 5126, 5125
+_VERTICES, _INDICES = 34962, 34963
+_MM_TO_GLTF = [-0.001, 0, 0, 0, 0, 0, 0.001, 0, 0, 0.001, 0, 0, 0, 0, 0, 1]
+"""glTF is in metres, +Y up, +Z to the front, -X to the right; column by column: right is -X, anterior is +Z, superior
+is +Y."""
+
+
+def write_stl(path: Path, mesh: Mesh) -> None:
+    """Binary STL in mm. Its header says the axes, RAS, as 3D Slicer reads it."""
+    corners = mesh.vertices_mm[mesh.triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
+    record = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    record["normal"], record["corners"] = normals, corners
+    write_bytes(path, b"Heartmend; mm; SPACE=RAS".ljust(80), struct.pack("<I", len(corners)), record.tobytes())
+
+
+def write_vtp(path: Path, mesh: Mesh, id: int) -> None:
+    """VTK XML polydata in mm, RAS; every triangle has the structure's id as cell data `label`."""
+    count = len(mesh.triangles)
+    ends = np.arange(3, 3 * count + 1, 3)
+    space = " ".join(str(ord(letter)) for letter in "RAS")
+    write_text(
+        path,
+        f"""<?xml version="1.0"?>
+<VTKFile type="PolyData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
+<PolyData>
+<FieldData><Array type="String" Name="SPACE" NumberOfTuples="1" format="ascii">{space} 0</Array></FieldData>
+<Piece NumberOfPoints="{len(mesh.vertices_mm)}" NumberOfPolys="{count}">
+<CellData Scalars="label">{_vtk_array("label", "UInt8", np.full(count, id, dtype="u1"))}</CellData>
+<Points>{_vtk_array("Points", "Float32", mesh.vertices_mm.astype("<f4"), 3)}</Points>
+<Polys>{_vtk_array("connectivity", "Int64", mesh.triangles.astype("<i8"))}{_vtk_array("offsets", "Int64", ends)}</Polys>
+</Piece>
+</PolyData>
+</VTKFile>
+""",
+    )
+
+
+def _vtk_array(name: str, kind: str, values: np.ndarray, components: int = 1) -> str:
+    data = np.ascontiguousarray(values).tobytes()
+    text = base64.b64encode(struct.pack("<Q", len(data)) + data).decode()
+    return (
+        f'<DataArray type="{kind}" Name="{name}" NumberOfComponents="{components}" format="binary">{text}</DataArray>'
+    )
+
+
+def write_ply(path: Path, mesh: Mesh, name: str, colour: tuple[int, int, int]) -> None:
+    """Write a binary PLY file in mm, RAS, with a colour at every vertex."""
+    points = np.zeros(len(mesh.vertices_mm), dtype=[("at", "<f4", 3), ("colour", "u1", 3)])
+    points["at"], points["colour"] = mesh.vertices_mm, colour
+    triangles = np.zeros(len(mesh.triangles), dtype=[("count", "u1"), ("corners", "<i4", 3)])
+    triangles["count"], triangles["corners"] = 3, mesh.triangles
+    head = "\n".join(
+        (
+            "ply", "format binary_little_endian 1.0", f"comment {name}", "comment SPACE=RAS",
+            f"element vertex {len(points)}", *(f"property float {axis}" for axis in "xyz"),
+            *(f"property uchar {channel}" for channel in ("red", "green", "blue")),
+            f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header\n",
+        )
+    )  # fmt: skip
+    write_bytes(path, head.encode(), points.tobytes(), triangles.tobytes())
+
+
+def write_glb(path: Path, meshes: Mapping[str, Mesh], anatomy: Anatomy) -> None:
+    """Binary glTF 2.0: a node for each structure in its colour. Points are in mm, RAS; the root node turns them into
+    glTF's metres with y up."""
+    chunks: list[bytes] = []
+    views: list[dict[str, Any]] = []
+    accessors: list[dict[str, Any]] = []
+
+    def kept(values: np.ndarray, target: int, kind: str, **more: Any) -> int:
+        data = np.ascontiguousarray(values).tobytes()
+        begin = sum(map(len, chunks))
+        views.append({"buffer": 0, "byteOffset": begin, "byteLength": len(data), "target": target})
+        chunks.append(data + b"\0" * (-len(data) % 4))
+        component = _FLOAT if values.dtype.kind == "f" else _UNSIGNED_INT
+        count = values.size if kind == "SCALAR" else len(values)
+        accessors.append(
+            {"bufferView": len(views) - 1, "componentType": component, "count": count, "type": kind, **more}
+        )
+        return len(accessors) - 1
+
+    parts, materials, nodes = [], [], []
+    for name, mesh in meshes.items():
+        points = mesh.vertices_mm.astype("<f4")
+        corners = {"min": points.min(axis=0).tolist(), "max": points.max(axis=0).tolist()}
+        attributes = {
+            "POSITION": kept(points, _VERTICES, "VEC3", **corners),
+            "NORMAL": kept(_normals(mesh).astype("<f4"), _VERTICES, "VEC3"),
+        }
+        indices = kept(mesh.triangles.astype("<u4"), _INDICES, "SCALAR")
+        linear = [(c / 255) ** 2.2 for c in anatomy.by_name(name).colour]
+        surface = {"baseColorFactor": [*linear, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.6}
+        materials.append({"name": name, "pbrMetallicRoughness": surface})
+        primitive = {"attributes": attributes, "indices": indices, "material": len(materials) - 1}
+        parts.append({"name": name, "primitives": [primitive]})
+        nodes.append({"name": name, "mesh": len(parts) - 1})
+    root = {"name": "heart", "matrix": _MM_TO_GLTF, "children": list(range(len(nodes)))}
+    table = {
+        "asset": {"version": "2.0", "generator": "Heartmend"}, "scene": 0, "scenes": [{"nodes": [len(nodes)]}],
+        "nodes": [*nodes, root], "meshes": parts, "materials": materials, "accessors": accessors, "bufferViews": views,
+        "buffers": [{"byteLength": sum(map(len, chunks))}],
+    }  # fmt: skip
+    text = json.dumps(table).encode()
+    text += b" " * (-len(text) % 4)
+    body = b"".join(chunks)
+    write_bytes(
+        path, struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(body)), struct.pack("<I4s", len(text), b"JSON"),
+        text, struct.pack("<I4s", len(body), b"BIN\0"), body,
+    )  # fmt: skip
+
+
+def _normals(mesh: Mesh) -> np.ndarray:
+    """(n, 3): at each point the mean direction of its triangles, by their area."""
+    a, b, c = (mesh.vertices_mm[mesh.triangles[:, i]].astype(np.float64) for i in range(3))
+    areas = np.cross(b - a, c - a)
+    total = np.zeros((len(mesh.vertices_mm), 3))
+    for corner in range(3):
+        for axis in range(3):
+            total[:, axis] += np.bincount(mesh.triangles[:, corner], areas[:, axis], minlength=len(total))
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 0, total / np.maximum(length, 1e-20), (0.0, 0.0, 1.0))
+
+
+def write_meshes(folder: Path, case_id: str, meshes: Mapping[str, Mesh], anatomy: Anatomy, kind: str) -> list[Path]:
+    """Write a heart's surfaces as `stl` or `vtp` (a file for each structure) or `glb` (one file); returns the files."""
+    if kind == "glb":
+        write_glb(folder / f"{case_id}.glb", meshes, anatomy)
+        return [folder / f"{case_id}.glb"]
+    if kind not in ("stl", "vtp"):
+        raise ConfigError(f"no mesh format is called {kind!r}; there are stl, vtp, glb")
+    paths = []
+    for name, mesh in meshes.items():
+        paths.append(folder / f"{case_id}_{name.replace(' ', '_')}.{kind}")
+        if kind == "stl":
+            write_stl(paths[-1], mesh)
+        else:
+            write_vtp(paths[-1], mesh, anatomy.by_name(name).id)
+    return paths

@@ -1,0 +1,46 @@
+"""Tables whose columns say their units, as CSV and as Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from heartmend.io.atomic import atomic_write, write_text
+
+NO_UNIT = "1"
+"""The unit of ratios and counts (UCUM)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, the type of its values (int, float, str or bool), of numbers the unit, and the meaning."""
+
+    name: str
+    type: type
+    unit: str = ""
+    title: str = ""
+
+
+def write_csv(path: str | os.PathLike[str], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows atomically; what a row does not have stays empty. The first line holds the names."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [column.name for column in columns], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({c.name: row[c.name] for c in columns if row.get(c.name) is not None} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def write_parquet(path: str | os.PathLike[str], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows atomically; what a row does not have is null. Units and titles are metadata of the columns."""
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    schema = pa.schema([pa.field(c.name, types[c.type], metadata={"unit": c.unit, "title": c.title}) for c in columns])
+    table = pa.Table.from_pylist([{c.name: row.get(c.name) for c in columns} for row in rows], schema=schema)
+    with atomic_write(path) as temporary:
+        pq.write_table(table, temporary)

@@ -1,0 +1,1 @@
+"""Stages in order: run and embed, and the settings that they share."""

@@ -1,0 +1,1 @@
+"""Quality of the input: the check before a run, and the ranking of suspicious labels."""

@@ -1,0 +1,98 @@
+"""A data set's structures and cases, the most suspicious first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from heartmend.anatomy.schema import Anatomy
+from heartmend.quality.reasons import Usual, reasons
+from heartmend.quality.signs import Signs
+
+LEAST_ERROR = 0.005
+"""Below this a Dice error is the voxels' own, and a multiple of it says nothing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A structure of a case. error: the Dice error expected of it; usual_error: the cohort's median for it."""
+
+    case: str
+    structure: str
+    error: float
+    usual_error: float
+    reasons: tuple[str, ...]
+    signs: Signs
+
+    @property
+    def suspicion(self) -> float:
+        """The expected error as a multiple of what is usual for this structure in this cohort."""
+        return self.error / max(self.usual_error, LEAST_ERROR)
+
+
+@dataclass(frozen=True)
+class CaseFinding:
+    """A case: the mean of its structures' suspicion, and its most suspicious structures, the first first."""
+
+    case: str
+    suspicion: float
+    error: float
+    """Mean over its structures."""
+    worst: tuple[Finding, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What most of its structures share, then of the three worst what stands out most, each said once."""
+        having: dict[str, list[str]] = {}
+        for finding in self.worst:
+            for reason in finding.reasons:
+                having.setdefault(reason, []).append(finding.structure)
+        shared = [reason for reason, names in having.items() if 2 * len(names) > max(len(self.worst), 3)]
+        own = [r for f in self.worst[:3] for r in f.reasons[:2] if r not in shared]
+        return (*shared, *(f"{', '.join(having[r])}: {r}" for r in dict.fromkeys(own)))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All findings, the most suspicious first; refused: cases that could not be looked at, and why."""
+
+    structures: tuple[Finding, ...]
+    cases: tuple[CaseFinding, ...]
+    refused: Mapping[str, str]
+    with_shapes: bool
+    """Whether cohort shapes were there to compare with."""
+
+
+def rank(
+    signs: Iterable[Signs], anatomy: Anatomy, with_shapes: bool, refused: Mapping[str, str] | None = None
+) -> Ranking:
+    """Rank structures and cases by how much more wrong than usual they are expected to be.
+
+    A structure that a case lacks counts with the share of the cases that have it; one that most cases lack is no
+    finding.
+    """
+    by_structure: dict[str, list[Signs]] = {name: [] for name in anatomy.names}
+    for one in signs:
+        by_structure[one.structure].append(one)
+    findings = []
+    for name, members in by_structure.items():
+        usual = Usual.of(members)
+        for one in members:
+            error = one.error if one.present else usual.having / usual.cases
+            if one.present or error > 0.5:
+                words = reasons(one, usual, anatomy.by_name(name))
+                findings.append(Finding(one.case, name, error, usual.error, words, one))
+    findings.sort(key=lambda f: (-f.suspicion, f.case, f.structure))
+    by_case: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_case.setdefault(finding.case, []).append(finding)
+    cases = [
+        CaseFinding(
+            case, float(np.mean([f.suspicion for f in found])), float(np.mean([f.error for f in found])), tuple(found)
+        )
+        for case, found in by_case.items()
+    ]
+    cases.sort(key=lambda c: (-c.suspicion, c.case))
+    return Ranking(tuple(findings), tuple(cases), dict(refused or {}), with_shapes)

@@ -1,0 +1,1 @@
+"""Boundaries moved to the edges of the CT."""

@@ -1,0 +1,1 @@
+"""The rules of anatomy, applied to one label map."""

@@ -1,0 +1,168 @@
+"""Slices that are missing or out of place. They come first: a missing slice severs whatever it runs through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import edt
+import numpy as np
+import numpy.typing as npt
+
+from heartmend.anatomy.rule_parameters import ShiftsRule, SlicesRule
+from heartmend.repair.changes import Change
+from heartmend.repair.rules.components import Box
+from heartmend.repair.rules.scene import Result, Scene
+from heartmend.types import Labels, Mask
+
+# A slice with less tissue than this is an end of the heart, and tells nothing.
+LEAST_VOXELS = 50
+
+
+def slices(labels: Labels, scene: Scene, rule: SlicesRule) -> Result:
+    """Missing slices, and single ones at odds with both neighbours, are interpolated where the neighbours agree.
+
+    Interpolation is shape based (Raya and Udupa 1990): signed distances of each label, the largest one wins.
+    """
+    labels, changes = labels.copy(), list[Change]()
+    for axis in range(3):
+        spacing = scene.grid.spacing_mm
+        flat = tuple(s for a, s in enumerate(spacing) if a != axis)
+        stack = np.moveaxis(labels, axis, 0)
+        for first, last in _odd_runs(stack, int(rule.max_gap_mm / spacing[axis] + 1e-6), rule):
+            before, after = stack[first - 1].copy(), stack[last].copy()
+            changed = 0
+            for k in range(first, last):
+                filled = _between(before, after, (k - first + 1) / (last - first + 1), flat)
+                changed += int((stack[k] != filled).sum())
+                stack[k] = filled
+            box = _slab(labels.shape, axis, first, last)
+            note = f"{last - first} slices of axis {axis} from {scene.start[axis] + first}"
+            changes.append(scene.change("slices", "", "interpolated", box, changed, "look", note))
+    return labels, changes
+
+
+def shifts(labels: Labels, scene: Scene, rule: ShiftsRule) -> Result:
+    """A run of slices that jumps sideways and back again is moved back by the jump."""
+    labels, changes = labels.copy(), list[Change]()
+    for axis in range(3):
+        spacing = scene.grid.spacing_mm
+        reach = tuple(int(rule.max_shift_mm / s) for a, s in enumerate(spacing) if a != axis)
+        longest = int(rule.max_run_mm / spacing[axis])
+        changes += _undo_shifts(labels, scene, axis, reach, longest)
+    return labels, changes
+
+
+def _undo_shifts(labels: Labels, scene: Scene, axis: int, reach: tuple[int, ...], longest: int) -> Iterator[Change]:
+    stack = np.moveaxis(labels, axis, 0)
+    jumps = {k: _jump(stack[k], stack[k + 1], reach) for k in _breaks(stack)}
+    starts = [k for k, jump in jumps.items() if any(jump)]
+    done = -1
+    for start in starts:
+        for end in starts:
+            there, back = np.array(jumps[start]), np.array(jumps[end])
+            if start <= done or not start < end <= start + longest or np.abs(there + back).max() > 1:
+                continue
+            run = stack[start + 1 : end + 1]
+            moved = _moved(run, tuple(int(-s) for s in there))
+            was = agreement(stack[start], run[0]) + agreement(run[-1], stack[end + 1])
+            now = agreement(stack[start], moved[0]) + agreement(moved[-1], stack[end + 1])
+            if now < was + 0.04:
+                continue
+            changed = int((run != moved).sum())
+            run[:] = moved
+            done = end
+            box = _slab(labels.shape, axis, start + 1, end + 1)
+            first = scene.start[axis] + start + 1
+            note = f"{end - start} slices of axis {axis} from {first} by {(-there).tolist()} voxels"
+            yield scene.change("shifts", "", "shifted", box, changed, "look", note)
+            break
+
+
+def agreement(a: Labels, b: Labels) -> float:
+    """Dice of two slices over all structures at once; 0 where both are empty."""
+    total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
+    return 2 * int(((a == b) & (a > 0)).sum()) / total if total else 0.0
+
+
+def _odd_runs(stack: Labels, longest: int, rule: SlicesRule) -> list[tuple[int, int]]:
+    """[first, last) of the runs that are missing, or one slice long and at odds with both sides."""
+    tissue = np.count_nonzero(stack.reshape(len(stack), -1), axis=1)
+    runs, k = [], 1
+    while k < len(stack) - 1:
+        length = next((n for n in range(longest, 0, -1) if _is_odd(stack, tissue, k, k + n, rule)), 0)
+        if length:
+            runs.append((k, k + length))
+        k += max(length, 1)
+    return runs
+
+
+def _is_odd(stack: Labels, tissue: npt.NDArray[np.int64], first: int, last: int, rule: SlicesRule) -> bool:
+    if last >= len(stack):
+        return False
+    sides = min(tissue[first - 1], tissue[last])
+    if sides < LEAST_VOXELS:
+        return False
+    if (tissue[first:last] < rule.empty_share * sides).all():
+        return agreement(stack[first - 1] > 0, stack[last] > 0) >= rule.min_agreement
+    if last > first + 1 or np.array_equal(stack[first - 1], stack[first]):
+        return False
+    own = max(agreement(stack[first - 1], stack[first]), agreement(stack[first], stack[last]))
+    return own < 0.75 and own < agreement(stack[first - 1], stack[last]) - 0.15
+
+
+def _between(a: Labels, b: Labels, share: float, spacing_mm: tuple[float, ...]) -> Labels:
+    ids = np.union1d(a, b)
+    heights = [(1 - share) * _height(a == i, spacing_mm) + share * _height(b == i, spacing_mm) for i in ids]
+    return ids[np.argmax(heights, axis=0)].astype(np.uint8)
+
+
+def _height(mask: Mask, spacing_mm: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    """Signed distance in the plane, positive inside."""
+    if not mask.any():
+        return np.full(mask.shape, -20.0, dtype=np.float32)
+    inside, outside = (edt.edt(np.ascontiguousarray(m), anisotropy=spacing_mm) for m in (mask, ~mask))
+    return np.clip(inside - outside, -20, 20)
+
+
+def _breaks(stack: Labels) -> list[int]:
+    """The k after which the map jumps: slices k and k + 1 agree far less than those about them do."""
+    pairs = np.array([agreement(a, b) for a, b in pairwise(stack)])
+    tissue = np.count_nonzero(stack.reshape(len(stack), -1), axis=1)
+    found = []
+    for k in np.flatnonzero((pairs > 0) & (np.minimum(tissue[:-1], tissue[1:]) > LEAST_VOXELS)):
+        about = pairs[max(k - 6, 0) : k + 7]
+        usual = float(np.median(about[about > 0]))
+        if pairs[k] < usual - 0.04:
+            found.append(int(k))
+    return found
+
+
+def _jump(a: Labels, b: Labels, reach: tuple[int, ...]) -> tuple[int, ...]:
+    """By how many voxels `b` lies sideways of `a`: where they agree best, zeros where that gains nothing."""
+    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero((a > 0) | (b > 0)))
+    a, b = (np.pad(s[box], [(r, r) for r in reach]) for s in (a, b))
+    rows, columns = (range(-r, r + 1) for r in reach)
+    still = agreement(a, b)
+    best, step = still, (0, 0)
+    for i in rows:
+        for j in columns:
+            if (found := agreement(a, np.roll(b, (-i, -j), (0, 1)))) > best:
+                best, step = found, (i, j)
+    return step if best > still + 0.03 else (0, 0)
+
+
+def _moved(run: Labels, step: tuple[int, ...]) -> Labels:
+    """The slices moved in their plane; what comes in from outside is background."""
+    moved = np.roll(run, step, (1, 2))
+    for axis, n in enumerate(step, start=1):
+        edge = [slice(None)] * 3
+        edge[axis] = slice(0, n) if n > 0 else slice(run.shape[axis] + n, None)
+        if n:
+            moved[tuple(edge)] = 0
+    return moved
+
+
+def _slab(shape: tuple[int, ...], axis: int, first: int, last: int) -> Box:
+    x, y, z = (slice(first, last) if a == axis else slice(0, n) for a, n in enumerate(shape))
+    return x, y, z

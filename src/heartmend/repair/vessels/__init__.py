@@ -1,0 +1,1 @@
+"""Thin vessels, repaired as trees of tubes."""

@@ -1,0 +1,1 @@
+"""Voxels classified from their neighbourhood, for structures without a shared shape."""

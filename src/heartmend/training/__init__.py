@@ -1,0 +1,1 @@
+"""The one auto-decoder loop: sampling, losses, schedule, checkpoints."""

@@ -1,0 +1,75 @@
+"""Meshes: volume, closedness and orientation by hand, from masks and from signed distances."""
+
+import numpy as np
+import pytest
+
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.mesh import Mesh, face_area_mm2, mesh_of_distance, mesh_of_mask
+from support.hearts import ellipsoid
+from support.models import frame
+
+TETRAHEDRON = Mesh(
+    np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32),
+    np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], dtype=np.int32),
+)
+
+
+def test_volume_and_watertightness_by_hand() -> None:
+    assert TETRAHEDRON.volume_mm3 == pytest.approx(1 / 6)
+    assert TETRAHEDRON.flipped().volume_mm3 == pytest.approx(-1 / 6)
+    assert TETRAHEDRON.is_watertight
+    assert not Mesh(TETRAHEDRON.vertices_mm, TETRAHEDRON.triangles[:3]).is_watertight
+    turned = TETRAHEDRON.triangles.copy()
+    turned[0] = turned[0, ::-1]
+    assert not Mesh(TETRAHEDRON.vertices_mm, turned).is_watertight
+
+
+@pytest.mark.parametrize("affine", [np.diag([1.0, 1, 1, 1]), np.diag([-1.0, 1, 1, 1]), np.diag([-0.5, -0.5, 2, 1])])
+def test_a_ball_has_its_volume_and_faces_outwards_on_any_grid(affine: np.ndarray) -> None:
+    mask = ellipsoid((30, 30, 30), (14, 15, 13), (9, 9, 9))
+    grid = Grid(mask.shape, affine)
+    mesh = mesh_of_mask(mask, grid)
+    assert mesh.is_watertight
+    assert mesh.volume_mm3 == pytest.approx(mask.sum() * grid.voxel_mm3, rel=0.05)
+    assert np.allclose(mesh.vertices_mm.mean(axis=0), grid.index_to_world((14, 15, 13)), atol=0.3)
+
+
+def test_a_thin_tube_does_not_shrink_and_an_empty_mask_has_no_surface() -> None:
+    tube = np.zeros((30, 9, 9), dtype=bool)
+    tube[:, 4:6, 4:6] = True
+    mesh = mesh_of_mask(tube, Grid(tube.shape, np.eye(4)))
+    assert 0.9 < mesh.volume_mm3 / tube.sum() < 1.12
+    assert len(mesh_of_mask(np.zeros((4, 4, 4), bool), Grid((4, 4, 4), np.eye(4))).triangles) == 0
+
+
+def test_a_simplified_mesh_keeps_its_volume() -> None:
+    mask = ellipsoid((40, 40, 40), (20, 20, 20), (15, 15, 15))
+    mesh = mesh_of_mask(mask, Grid(mask.shape, np.eye(4)))
+    small = mesh.simplified(1000)
+    assert 900 <= len(small.triangles) <= 1000 < len(mesh.triangles)
+    assert small.volume_mm3 == pytest.approx(mesh.volume_mm3, rel=0.02)
+    assert mesh.simplified(10**6) is mesh
+
+
+def test_what_leaves_the_grid_is_closed_at_its_face() -> None:
+    grid = frame().grid
+    depth = np.full(grid.shape, -3.0, dtype=np.float32)
+    depth[20:, 5:20, 5:20] = 3.0
+    mesh = mesh_of_distance(depth, grid)
+    assert mesh.is_watertight
+    assert mesh.vertices_mm[:, 0].max() <= 32.0 + 1e-4
+    assert len(mesh_of_distance(np.full(grid.shape, -1.0, dtype=np.float32), grid).triangles) == 0
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0])
+def test_values_of_exactly_zero_make_no_hole(flip: float) -> None:
+    grid = Grid((12, 12, 12), np.diag([flip, 1.0, 1.0, 1.0]))
+    depth = (3 - np.abs(np.indices(grid.shape) - 5).max(axis=0)).astype(np.float32)
+    mesh = mesh_of_distance(depth, grid)
+    assert mesh.is_watertight and mesh.volume_mm3 > 0
+
+
+def test_the_area_of_the_faces_of_one_voxel() -> None:
+    mask = np.zeros((3, 3, 3), bool)
+    mask[1, 1, 1] = True
+    assert face_area_mm2(mask, (1.0, 2.0, 3.0)) == pytest.approx(2 * (2 * 3 + 1 * 3 + 1 * 2))

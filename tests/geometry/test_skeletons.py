@@ -1,0 +1,27 @@
+"""Centrelines of masks."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
+from scipy.ndimage import label
+from skimage.morphology import skeletonize
+
+from heartmend.geometry.skeletons import thin
+
+
+def test_a_rod_becomes_a_line_in_its_middle() -> None:
+    rod = np.zeros((20, 9, 9), bool)
+    rod[3:17, 3:6, 3:6] = True
+    line = np.argwhere(thin(rod))
+    assert set(map(tuple, line[:, 1:])) == {(4, 4)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(bool, (6, 5, 4)))
+def test_no_piece_is_lost_and_nothing_else_is_changed(mask: np.ndarray) -> None:
+    skeleton, plain = thin(mask), skeletonize(mask) if mask.any() else mask
+    assert not (skeleton & ~mask).any() and not (plain & ~skeleton).any()
+    pieces, count = label(mask, np.ones((3, 3, 3)))
+    for piece in range(1, count + 1):
+        added = (skeleton & ~plain)[pieces == piece].sum()
+        assert added == (0 if plain[pieces == piece].any() else 1)

@@ -1,0 +1,70 @@
+"""Tables read at points, against SciPy's interpolation."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+
+from heartmend.models.feature_table import cell_centres, read_table, resized_table
+
+
+def random_table(side: int, features: int = 2, seed: int = 0) -> torch.Tensor:
+    return torch.randn(side**3, features, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def random_points(count: int, reach: float) -> torch.Tensor:
+    return (torch.rand(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(9)) * 2 - 1) * reach
+
+
+@pytest.mark.parametrize("side", [2, 5, 16])
+def test_reads_as_scipy_does(side: int) -> None:
+    """Also beyond the outermost cell centres, where the border holds."""
+    table, points = random_table(side), random_points(200, 1.3)
+    found = read_table(table, points, side)
+    at = ((points.numpy() + 1) / 2 * side - 0.5).T
+    for feature in range(2):
+        cube = table[:, feature].reshape(side, side, side).numpy()
+        expected = map_coordinates(cube, at, order=1, mode="nearest")
+        # The border is read a thousandth of a cell inside it.
+        assert np.allclose(found[:, feature], expected, atol=0.01)
+        inside = ((at > 0) & (at < side - 1.01)).all(axis=0)
+        assert np.allclose(found[inside, feature], expected[inside], atol=1e-12)
+
+
+def test_first_axis_is_x() -> None:
+    table = torch.zeros(4**3, 1)
+    table[3 * 16 + 0 * 4 + 1] = 1
+    point = torch.tensor([[0.75, -0.75, -0.25]])
+    assert read_table(table, point, 4).item() == pytest.approx(1, abs=0.01)
+    assert read_table(table, point.flip(-1), 4).item() == 0
+
+
+def test_stacked_tables_are_apart() -> None:
+    tables = torch.cat([random_table(5, seed=seed) for seed in range(3)])
+    points = random_points(30, 1.1)
+    which = torch.arange(30) % 3
+    found = read_table(tables, points, 5, which * 125)
+    for row in range(3):
+        alone = read_table(random_table(5, seed=row), points[which == row], 5)
+        assert torch.equal(found[which == row], alone)
+
+
+def test_gradients_in_table_and_points() -> None:
+    table, points = random_table(4).requires_grad_(), random_points(12, 0.7).requires_grad_()
+    assert torch.autograd.gradcheck(lambda t, p: read_table(t, p, 4), (table, points), eps=1e-7, atol=1e-5)
+
+
+def test_a_resized_table_is_the_same_function() -> None:
+    """Linear between the outermost centres of the coarser table, so exact for a linear one."""
+    rise = torch.tensor([1.0, -2.0, 3.0])
+    x, y, z = torch.meshgrid(*[cell_centres(6)] * 3, indexing="ij")
+    table = (torch.stack([x, y, z], dim=-1) @ rise).reshape(-1, 1)
+    fine = resized_table(table, 6, 9)
+    assert fine.shape == (9**3, 1)
+    points = random_points(50, 0.66).float()
+    torch.testing.assert_close(read_table(fine, points, 9)[:, 0], points @ rise, atol=1e-5, rtol=0)
+    assert resized_table(table, 6, 6) is table
+
+
+def test_cell_centres_by_hand() -> None:
+    assert cell_centres(4).tolist() == [-0.75, -0.25, 0.25, 0.75]

@@ -1,0 +1,89 @@
+"""The rules look at the tissue alone: a heart in a long scan is mended as in one that ends about it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.grid import Grid
+from heartmend.repair.rules.apply import apply_rules
+from support.hearts import ellipsoid
+
+HEART = load_anatomy("heart")
+LA, LV, AORTA = 2, 3, 6
+BELOW, ABOVE = (9, 12, 300), (14, 8, 200)
+
+
+def spoiled() -> np.ndarray:
+    """An LV with a hole and a speck, a patch of it in the LA, a missing slice, a run that jumped, and a far crumb."""
+    shape = (48, 46, 60)
+    labels = np.zeros(shape, dtype=np.uint8)
+    labels[ellipsoid(shape, (22, 22, 24), (12, 11, 16))] = LV
+    labels[ellipsoid(shape, (24, 24, 44), (11, 10, 9)) & (labels == 0)] = LA
+    labels[20:23, 20:23, 20:23] = 0
+    labels[22:24, 24:26, 46:48] = LV
+    labels[:, :, 30] = 0
+    labels[:, :, 14:17] = np.roll(labels[:, :, 14:17], 4, axis=0)
+    labels[40:42, 40:42, 14] = LV
+    # More background than the rules look at.
+    return np.pad(labels, 10)
+
+
+def padded(volume: np.ndarray, value: int = 0) -> np.ndarray:
+    return np.pad(volume, list(zip(BELOW, ABOVE, strict=True)), constant_values=value)
+
+
+def grids(shape: tuple[int, ...]) -> tuple[Grid, Grid]:
+    """Of the short scan and of the long one, in the same millimetres."""
+    affine = np.array([[-1.0, 0, 0, 50], [0, 1.0, 0, -20], [0, 0, 1.0, 7], [0, 0, 0, 1]])
+    short = Grid(shape, affine)
+    moved = affine.copy()
+    moved[:3, 3] = short.index_to_world(-np.array(BELOW))
+    return short, Grid(tuple(n + a + b for n, a, b in zip(shape, BELOW, ABOVE, strict=True)), moved)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_heart_in_a_long_scan_is_mended_as_in_a_short_one(order: str) -> None:
+    labels = spoiled()
+    short, long = grids(labels.shape)
+    wanted, told = apply_rules(labels, short, HEART)
+    scan = np.asarray(padded(labels), order=order)  # type: ignore[call-overload]
+    before = scan.copy()
+    found, said = apply_rules(scan, long, HEART)
+    assert np.array_equal(found, padded(wanted)) and np.array_equal(scan, before)
+    assert {change.rule for change in told} >= {"slices", "shifts", "swaps", "holes", "pieces"}
+    assert [(c.rule, c.action, c.voxels, c.box_mm) for c in said] == [
+        (c.rule, c.action, c.voxels, c.box_mm) for c in told
+    ]
+    # What is told of slices counts them in the file.
+    (here,), (there,) = ([c.note for c in changes if c.rule == "slices"] for changes in (told, said))
+    assert here == "1 slices of axis 2 from 40" and there == "1 slices of axis 2 from 340"
+
+
+def test_evidence_on_a_box_counts_as_nothing_beyond_it() -> None:
+    labels = spoiled()
+    _, long = grids(labels.shape)
+    evidence = np.stack([np.where(labels == s.id, 40, -60) for s in HEART.structures]).astype(np.int8)
+    box = tuple(slice(a, a + n) for a, n in zip(BELOW, labels.shape, strict=True))
+    whole = np.stack([padded(field, -127) for field in evidence])
+    wanted = apply_rules(padded(labels), long, HEART, whole, 8 / 127)
+    found = apply_rules(padded(labels), long, HEART, evidence, 8 / 127, evidence_box=(box[0], box[1], box[2]))
+    assert np.array_equal(found[0], wanted[0]) and found[1] == wanted[1]
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_filled_box_is_the_smallest(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(*[st.integers(1, 6)] * 3))
+    volume = np.zeros(shape, dtype=np.uint8, order=data.draw(st.sampled_from(["C", "F"])))
+    at = data.draw(st.lists(st.tuples(*[st.integers(0, n - 1) for n in shape]), max_size=4))
+    for index in at:
+        volume[index] = 7
+    box = filled_box(volume)
+    if not at:
+        assert box is None
+    else:
+        low, high = np.min(at, axis=0), np.max(at, axis=0)
+        assert box == tuple(slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))

@@ -1,0 +1,66 @@
+"""What the page is sent: cut, turned to RAS+, and packed so that it can be put together again."""
+
+import gzip
+import io
+import json
+import struct
+
+import nibabel as nib
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.grid import Grid
+from heartmend.review.page_data import LOWEST_HU, STEP_HU, Window, image_file, packed_maps, packed_surfaces
+from support.grids import grids
+from support.hearts import ellipsoid
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids(min_size=2), st.data())
+def test_every_shown_voxel_lies_where_it_lay(grid: Grid, data: st.DataObject) -> None:
+    numbers = np.arange(np.prod(grid.shape)).reshape(grid.shape)
+    mask = np.zeros(grid.shape, dtype=bool)
+    for _ in range(data.draw(st.integers(0, 3))):
+        mask[tuple(data.draw(st.integers(0, n - 1)) for n in grid.shape)] = True
+    window = Window.about(mask, grid, margin_mm=1.0)
+    shown = window.of(numbers)
+    assert shown.shape == window.grid.shape
+    assert all(window.grid.affine[i, i] > 0 or abs(window.grid.affine[i]).max() > 0 for i in range(3))
+    assert window.of(mask).sum() == mask.sum()
+    for at in np.ndindex(*shown.shape):
+        there = np.rint(grid.world_to_index(window.grid.index_to_world(at))).astype(int)
+        assert numbers[tuple(there)] == shown[at]
+    assert (Window.showing(window.grid, grid).of(numbers) == shown).all()
+
+
+def test_maps_are_pairs_x_fastest() -> None:
+    before = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    pairs = np.frombuffer(gzip.decompress(packed_maps(before, before + 100)), np.uint8)
+    x, y, z = 1, 0, 2
+    at = 2 * (x + 2 * (y + 3 * z))
+    assert (pairs[at], pairs[at + 1]) == (before[x, y, z], before[x, y, z] + 100)
+
+
+def test_the_ct_is_told_in_steps_of_six_hu() -> None:
+    grid = Grid((2, 2, 1), np.diag([1.0, 2.0, 3.0, 1.0]))
+    hu = np.array([[-2000.0, 40.0], [400.0, 3000.0]])[..., None]
+    image = nib.Nifti1Image.from_bytes(image_file(hu, grid))
+    assert np.allclose(image.get_fdata()[..., 0], [[-500, 40], [400, 1030]], atol=STEP_HU / 2)
+    assert np.array_equal(image.affine, grid.affine)
+    assert nib.Nifti1Image.from_bytes(image_file(None, grid)).get_fdata().max() == LOWEST_HU
+
+
+def test_packed_surfaces_can_be_taken_apart() -> None:
+    labels = 3 * ellipsoid((20, 20, 20), (9, 9, 9), (6, 6, 6)).astype(np.uint8)
+    grid = Grid(labels.shape, np.eye(4))
+    stream = io.BytesIO(gzip.decompress(packed_surfaces(labels, np.zeros_like(labels), grid, load_anatomy("heart"))))
+    (length,) = struct.unpack("<I", stream.read(4))
+    assert length % 4 == 0
+    (told,) = json.loads(stream.read(length))
+    assert (told["structure"], told["state"]) == (3, "before")
+    vertices = np.frombuffer(stream.read(12 * told["vertices"]), "<f4").reshape(-1, 3)
+    faces = np.frombuffer(stream.read(), "<u4").reshape(-1, 3)
+    assert len(faces) == told["faces"] and faces.max() == len(vertices) - 1
+    assert abs(np.linalg.norm(vertices - 9, axis=1).mean() - 6) < 0.5

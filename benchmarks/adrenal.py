@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The experiment of the NeAR paper (Yang et al., MICCAI 2022, section 3.2) on real adrenal shapes: spoil, mend, score.
+"""The experiment of the NeAR paper (Yang et al., MICCAI 2022, section 3.2) on real adrenal shapes: corrupt, mend, score.
 
 usage: adrenal.py SHAPES [--trials 5] [--count 100] [--epochs 60] [--look 20] [--lattice 32]
        [--unet-steps 400] [--arms classics,near,unet,heartmend] [--appearance] [--compile] [--keep FOLDER]
@@ -53,8 +53,8 @@ Scores = tuple[float, float]
 
 def shapes_of(path: Path) -> npt.NDArray[np.bool_]:
     """The train and val shapes (case, 64, 64, 64) of an AdrenalMNIST3D file."""
-    with np.load(path) as held:
-        return np.concatenate([held["train_images"], held["val_images"]]) > 0
+    with np.load(path) as frozen:
+        return np.concatenate([frozen["train_images"], frozen["val_images"]]) > 0
 
 
 def synthetic_image(mask: Mask, rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -149,7 +149,7 @@ def arms(
         chosen["NeAR, shape only"] = partial(near, None)
     if "heartmend" in asked.arms:
         chosen["Heartmend, shape only"] = partial(by_heartmend, noisy, None, trial)
-    if asked.appearance:
+    if asked.image_edges:
         if "unet" in asked.arms:
             chosen["U-Net, with image"] = partial(by_unet, noisy, images, asked.unet_steps, trial)
         if "near" in asked.arms:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Audit a cohort with known truth: does the ranking find what is wrong?
+"""ChangeLog a cohort with known truth: does the ranking find what is wrong?
 
 usage: audit_ranking.py COHORT [--quick] [--preset fast] [--run OUT]
 
@@ -24,11 +24,11 @@ from heartmend.metrics.evaluation import evaluate_folders
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request
 from heartmend.quality.ranking import Finding
-from heartmend.quality.screen import audit_in_passing, audit_run
+from heartmend.quality.screen import screen_in_passing, screen_run
 
 
 def main() -> None:
-    """Audit, compare, print."""
+    """ChangeLog, compare, print."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("cohort", type=Path)
     ask.add_argument("--quick", action="store_true")
@@ -39,10 +39,10 @@ def main() -> None:
     console, anatomy, began = Console(width=110), load_anatomy("heart"), time.monotonic()
     noisy = asked.cohort / "labels_noisy"
     if asked.run is not None:
-        ranking = audit_run(asked.run, asked.quick, asked.workers)
+        ranking = screen_run(asked.run, asked.quick, asked.workers)
     else:
         request = Request(noisy, Path(), workers=asked.workers)
-        ranking = audit_in_passing(request, load_config(asked.preset), asked.quick)
+        ranking = screen_in_passing(request, load_config(asked.preset), asked.quick)
     took = time.monotonic() - began
     truth = asked.cohort / "labels_true"
     rows = evaluate_folders(noisy, truth, anatomy, truth, keys=["dice"], workers=asked.workers).rows

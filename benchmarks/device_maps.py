@@ -15,8 +15,8 @@ from torch import Tensor
 
 from heartmend.geometry.distance import CLIP_MM, STEP_MM
 from heartmend.models.feature_table import cell_centres
-from heartmend.training.case_samples import BAND_MM, Outline
-from heartmend.training.point_set import Listing
+from heartmend.training.case_samples import BAND_MM, CaseSummary
+from heartmend.training.point_set import PointSet
 
 
 def distances_mm(labels: Tensor, ids: Sequence[int], size_mm: float, clip_mm: float = CLIP_MM) -> Tensor:
@@ -52,7 +52,7 @@ def _to_nearest(targets: Tensor, cell: float, clip_mm: float) -> Tensor:
 def listing_of_maps(
     maps: Sequence[Tensor], ids: Sequence[int], size_mm: float, far_share: float = 0.05, seed: int = 0,
     told: Callable[[int], None] = lambda done: None,
-) -> tuple[Listing, list[Outline]]:  # fmt: skip
+) -> tuple[PointSet, list[CaseSummary]]:  # fmt: skip
     """The points of all cases, and what else a fit begins with. maps: of each case labels (n, n, n) on the device.
 
     Twice over the maps, first to count, so that the points are never held twice. told: how many maps are done.
@@ -84,16 +84,16 @@ def listing_of_maps(
     shares = torch.full((len(maps),), max(far_share, 1e-6), device=device)
     sizes = ((size_mm,) * 3,) * len(maps)
     cells = torch.full((len(maps), 3), n, device=device)
-    return Listing(cells, voxels, distances, starts, found[:, 0], found[:, 1], shares, present, sizes), outlines
+    return PointSet(cells, voxels, distances, starts, found[:, 0], found[:, 1], shares, present, sizes), outlines
 
 
-def _outline(case_id: str, labels: Tensor, ids: Sequence[int], size_mm: float) -> Outline:
+def _outline(case_id: str, labels: Tensor, ids: Sequence[int], size_mm: float) -> CaseSummary:
     n = labels.shape[0]
     axis = cell_centres(n, labels.device)
     inside = torch.stack([labels == id for id in ids])
     volumes = inside.sum(dim=(1, 2, 3)).double()
     sums = [inside.sum(dim=tuple({1, 2, 3} - {a})).float() @ axis for a in (1, 2, 3)]
     centroids = torch.stack(sums, dim=1) / volumes[:, None].float()
-    return Outline(
+    return CaseSummary(
         case_id, n, (size_mm,) * 3, centroids.cpu().numpy(), (volumes > 0).cpu().numpy(), volumes.cpu().numpy()
     )

@@ -23,7 +23,7 @@ class Distortion:
     sides: tuple[int, int] = (3, 8)
     rim: float = 0.42
     patch_voxels: float = 4.0
-    salt: float = 0.065
+    speckle: float = 0.065
     reach_voxels: int = 4
 
 
@@ -46,5 +46,5 @@ def distorted(mask: Mask, rng: np.random.Generator, by: Distortion = Distortion(
     low, high = np.quantile(field[about], [by.rim / 2, 1 - by.rim / 2])
     out = np.where(field > high, binary_dilation(out), np.where(field < low, binary_erosion(out), out))
     near = binary_dilation(mask, iterations=by.reach_voxels)
-    flipped: Mask = out ^ (near & (rng.random(mask.shape) < by.salt))
+    flipped: Mask = out ^ (near & (rng.random(mask.shape) < by.speckle))
     return flipped

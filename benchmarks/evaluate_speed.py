@@ -3,7 +3,7 @@
 
 usage: evaluate_speed.py [--repeat 3] [--shape 512,512,275] [--without monai,surface-distance]
 
-A phantom heart of ten structures and its spoiled map, 512 x 512 x 275 voxels of 0.36 x 0.36 x 0.55 mm (or as many as
+A phantom heart of ten structures and its corrupt_mask map, 512 x 512 x 275 voxels of 0.36 x 0.36 x 0.55 mm (or as many as
 asked for in the same field of view), in the order of a NIfTI file, are compared on one core: by `evaluate_case` with
 all its metrics, and with only those that the others have; and by each of the others with what it has (overlap, surface
 Dice at four tolerances, HD95, mean surface distance), structure by structure, called as its documentation says. Every
@@ -33,7 +33,7 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.case import evaluate_case
 from heartmend.metrics.catalogue import TOLERANCES_MM, catalogue
 from heartmend.phantom import coronary, heart
-from heartmend.phantom.label_corruption import spoil
+from heartmend.phantom.label_corruption import corrupt
 from heartmend.phantom.plan import draw_plan
 from heartmend.types import Labels
 
@@ -115,7 +115,7 @@ def measure(name: str, pair: Path) -> Measured:
     """One method in this process, once its imports are done."""
     warnings.simplefilter("ignore")
     with np.load(pair) as stored:
-        truth, other = (np.asfortranarray(stored[key]) for key in ("truth", "other"))
+        truth, other = (np.asfortranarray(stored[key]) for key in ("truth", "unknown_labels"))
         spacing = tuple(stored["spacing"].tolist())
     small = np.kron(np.arange(11, dtype=np.uint8)[:, None, None], np.ones((3, 12, 12), np.uint8))
     METHODS[name](small, small, spacing)
@@ -129,11 +129,11 @@ def measure(name: str, pair: Path) -> Measured:
 
 
 def make_pair(shape: tuple[int, int, int], path: Path) -> None:
-    """A phantom heart and its spoiled map."""
+    """A phantom heart and its corrupt_mask map."""
     rng = np.random.default_rng(1)
     spacing = np.array(FIELD_OF_VIEW_MM) / shape
     truth = coronary.grow(heart.build(draw_plan(rng), spacing, rng, shape), rng)
-    np.savez(path, truth=truth, other=spoil(truth, spacing, rng)[0], spacing=spacing)
+    np.savez(path, truth=truth, unknown_labels=corrupt(truth, spacing, rng)[0], spacing=spacing)
 
 
 def alone(work: Callable[..., object], *args: object) -> object:

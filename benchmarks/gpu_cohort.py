@@ -27,13 +27,13 @@ from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
 from heartmend.models.unified import UnifiedShape
-from heartmend.training.alignment import laid_onto, medoid
+from heartmend.training.alignment import align_to_medoid, medoid
 from heartmend.training.details import with_details
 from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
-from heartmend.training.point_set import Listing
-from heartmend.training.schedule import DETAILING, MENDING, Phase, stretch, stretched
+from heartmend.training.point_set import PointSet
+from heartmend.training.schedule import DETAIL_PHASES, TEMPLATE_PHASES, Phase, cohort_step_factor, scale_steps
 from heartmend.training.volume_dice import dice_of_volume
 
 try:
@@ -43,9 +43,9 @@ except ImportError:
 
 SIZE_MM = 160.0
 LEADING = (
-    *MENDING,
-    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=128, controls=16, tolerance_mm=1.0),
-    Phase(steps=400, code_rate=0.005, shape_rate=0.05, side=128, controls=20, tolerance_mm=1.0, penalty=3e-6),
+    *TEMPLATE_PHASES,
+    Phase(steps=350, code_lr=0.005, shape_lr=0.05, side=128, controls=16, tolerance_mm=1.0),
+    Phase(steps=400, code_lr=0.005, shape_lr=0.05, side=128, controls=20, tolerance_mm=1.0, regularisation=3e-6),
 )
 """Stage 1, led on to finer fields than mending takes: these maps have no noise that a shape could follow."""
 THIN = ("Coronary",)
@@ -110,7 +110,7 @@ def timed_fit(name: str, fit: Fit, cases: int, maps: Sequence[Tensor], heads: Se
     fit.run(Quiet())
     _wait(device)
     seconds = time.perf_counter() - began
-    drawn = min(fit.cases_per_step, cases) * fit.accumulate
+    drawn = min(fit.cases_per_step, cases) * fit.gradient_accumulation
     steps = fit.total
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
     rows = range(0, cases, max(cases // measured, 1))
@@ -137,7 +137,7 @@ def flops_of_step(fit: Fit) -> float:
     points = batch.points.shape[0] * batch.points.shape[1]
     features = {"template": 3 + len(shape.heads), "unified": 3 + 12 + len(shape.heads)}.get(shape.kind, 0)
     # Eight cells a point, once forward and twice backward.
-    return fit.accumulate * (counter.get_total_flops() + 3 * 2 * 8 * features * points)
+    return fit.gradient_accumulation * (counter.get_total_flops() + 3 * 2 * 8 * features * points)
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
@@ -174,14 +174,14 @@ def main() -> None:
     began = time.perf_counter()
     listing, outlines = listing_of_maps(list(maps), list(HEADS.values()), SIZE_MM)
     _wait(device)
-    held = listing.voxels.nbytes + listing.distances.nbytes
-    say(f"points listed: {time.perf_counter() - began:.1f} s, {len(listing.voxels):,} points, {held / 2**30:.2f} GiB")
+    frozen = listing.voxels.nbytes + listing.distances.nbytes
+    say(f"points listed: {time.perf_counter() - began:.1f} s, {len(listing.voxels):,} points, {frozen / 2**30:.2f} GiB")
 
     drawn = min(size.cases_per_step, size.cases)
     middle = outlines[medoid(outlines)]
     table = distances_mm(maps[int(middle.case_id)], list(HEADS.values()), SIZE_MM).flatten(1).T.cpu()
-    first, rows = stretched(LEADING, stretch(LEADING, size.cases, drawn, size.visits)), []
-    shape, codes = laid_onto(middle, table, tuple(HEADS), outlines, first[0].side or 48, first[0].controls or 6)
+    first, rows = scale_steps(LEADING, cohort_step_factor(LEADING, size.cases, drawn, size.visits)), []
+    shape, codes = align_to_medoid(middle, table, tuple(HEADS), outlines, first[0].side or 48, first[0].controls or 6)
     shape, codes = shape.to(device), codes.to(device)
     stage1 = Fit(
         shape, codes, PointSampler(listing, device), first, cases_per_step=drawn, points=size.points,
@@ -197,7 +197,7 @@ def main() -> None:
     print_table(rows, peaks)
 
 
-def stage3(shape: Shape, codes: CodeBook, listing: Listing, size: Size, maps: Tensor, compiled: bool) -> Row:
+def stage3(shape: Shape, codes: CodeBook, listing: PointSet, size: Size, maps: Tensor, compiled: bool) -> Row:
     """All heads in one function: stage 1's template of the bulky structures, and details for what it lacks."""
     device, heads = listing.device, tuple(HEADS)
     columns = [at for at, head in enumerate(heads) if head not in THIN]
@@ -213,7 +213,7 @@ def stage3(shape: Shape, codes: CodeBook, listing: Listing, size: Size, maps: Te
     opened = float((book.values["slot"] > 0).float().mean())
     say(f"details opened: {time.perf_counter() - began:.1f} s, {opened:.1%} of the nodes")
     drawn = min(size.cases_per_step, size.cases)
-    phases = stretched(DETAILING, stretch(DETAILING, size.cases, drawn, size.details))
+    phases = scale_steps(DETAIL_PHASES, cohort_step_factor(DETAIL_PHASES, size.cases, drawn, size.details))
     fit = Fit(
         whole, book, sampler, phases, cases_per_step=drawn,
         points=size.points, compiled=compiled and compiles(whole, book, device),
@@ -221,7 +221,7 @@ def stage3(shape: Shape, codes: CodeBook, listing: Listing, size: Size, maps: Te
     return timed_fit("stage 3", fit, size.cases, maps, heads, size.measured)
 
 
-def published(listing: Listing, size: Size, maps: Tensor) -> Row:
+def published(listing: PointSet, size: Size, maps: Tensor) -> Row:
     """The published NeAR as the reference runs it: one structure, a case at a time, four accumulated, 0.7 Dice + 0.3
     focal. Ten structures are ten such fits."""
     device, cases, head = listing.device, min(size.near_cases, size.cases), "LV"
@@ -237,9 +237,9 @@ def published(listing: Listing, size: Size, maps: Tensor) -> Row:
     shape = NearShape((head,))
     codes = CodeBook([str(row) for row in range(cases)], shape.new_codes(cases))
     steps = max(size.near_epochs * cases // 4, 1)
-    phase = Phase(steps, 2e-3, 5e-4, loss="dice_focal", penalty=1e-4, band_shares=(0.5, 0.3, 0.1), warm_up=0.03)
+    phase = Phase(steps, 2e-3, 5e-4, loss="dice_focal", regularisation=1e-4, band_shares=(0.5, 0.3, 0.1), warm_up=0.03)
     fit = Fit(
-        shape.to(device), codes.to(device), PointSampler(part, device), [phase], cases_per_step=1, accumulate=4,
+        shape.to(device), codes.to(device), PointSampler(part, device), [phase], cases_per_step=1, gradient_accumulation=4,
         points=size.near_points, autocast=torch.bfloat16 if device.type == "cuda" else None,
     )  # fmt: skip
     return timed_fit("published NeAR", fit, cases, maps, (head,), min(size.measured, cases))

@@ -51,8 +51,8 @@ resolution = 32
 points = 64
 checkpoint_seconds = 0
 phases = [
-  {steps = 15, code_rate = 0.01, shape_rate = 0.1, side = 16, controls = 5, tolerance_mm = 3.0},
-  {steps = 15, code_rate = 0.006, shape_rate = 0.05, side = 24, controls = 6},
+  {steps = 15, code_lr = 0.01, shape_lr = 0.1, side = 16, controls = 5, tolerance_mm = 3.0},
+  {steps = 15, code_lr = 0.006, shape_lr = 0.05, side = 24, controls = 6},
 ]
 
 [unify]
@@ -61,8 +61,8 @@ side = 8
 points = 100
 positives = 30
 checkpoint_seconds = 0
-template_phases = [{steps = 10, code_rate = 0.005, shape_rate = 0.05, side = 24, controls = 7}]
-phases = [{steps = 20, code_rate = 0.05, shape_rate = 0.005, loss = "joint"}]
+template_phases = [{steps = 10, code_lr = 0.005, shape_lr = 0.05, side = 24, controls = 7}]
+phases = [{steps = 20, code_lr = 0.05, shape_lr = 0.005, loss = "joint"}]
 """
 # What says when, with which memory, or on what: not the result.
 TIMES = ("log.csv", "lock", "run.json", "config.json", "versions.json", "last.json")

@@ -29,13 +29,13 @@ CONFIG = """
 resolution = 48
 [fit]
 points = 500
-phases = [{steps = 20, code_rate = 0.01, shape_rate = 0.1, side = 32, controls = 6}]
+phases = [{steps = 20, code_lr = 0.01, shape_lr = 0.1, side = 32, controls = 6}]
 [unify]
 points = 500
 resolution = 48
 side = 16
-template_phases = [{steps = 10, code_rate = 0.004, shape_rate = 0.05, side = 32, controls = 6}]
-phases = [{steps = 20, code_rate = 0.06, shape_rate = 0.003, loss = "joint", tolerance_mm = 1.0, penalty = 1e-4}]
+template_phases = [{steps = 10, code_lr = 0.004, shape_lr = 0.05, side = 32, controls = 6}]
+phases = [{steps = 20, code_lr = 0.06, shape_lr = 0.003, loss = "joint", tolerance_mm = 1.0, penalty = 1e-4}]
 """
 VERBS = ("prepare", "fit", "refine", "fuse", "unify", "evaluate", "report")
 

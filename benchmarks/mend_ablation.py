@@ -45,7 +45,7 @@ def _controls(last: int) -> Callable[[Config, int], Config]:
 
 
 def _unprepared(c: Config, _: int) -> Config:
-    return c.model_copy(update={"prepare": c.prepare.model_copy(update={"mend_faults": False})})
+    return c.model_copy(update={"prepare": c.prepare.model_copy(update={"repair_faults": False})})
 
 
 def _reference(_: Config, steps: int) -> Config:

@@ -56,11 +56,11 @@ def closing_and_pieces(labels: Labels, spacing_mm: tuple[float, float, float], a
         structure = anatomy.by_name(name)
         mask = labels == structure.id
         closed = (binary_closing(mask, iterations=steps) & (labels == 0)) | mask
-        pieces = cc3d.connected_components(closed, connectivity=26)
-        sizes = np.bincount(pieces.ravel())
+        components = cc3d.connected_components(closed, connectivity=26)
+        sizes = np.bincount(components.ravel())
         sizes[0] = 0
-        kept = [p for p in np.argsort(-sizes)[: structure.pieces] if sizes[p]]
-        out[np.isin(pieces, kept)] = structure.id
+        kept = [p for p in np.argsort(-sizes)[: structure.components] if sizes[p]]
+        out[np.isin(components, kept)] = structure.id
     return out
 
 
@@ -130,7 +130,7 @@ def main() -> None:
     for heading in ("structure", "Dice", "nsd 1 mm", "HD95, mm", "pieces off", "gone", *CLASSICS, "harmed"):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
     for s in ours:
-        pairs = (("dice", 3), ("nsd_1mm", 3), ("hd95_mm", 1), ("pieces_off", 1))
+        pairs = (("dice", 3), ("nsd_1mm", 3), ("hd95_mm", 1), ("component_count_error", 1))
         means = [" > ".join(f"{s.spreads[key][which].mean:.{digits}f}" for which in "ab") for key, digits in pairs]
         classics = [f"{found[s.structure]:.2f}" for found in gone.values()]
         table.add_row(s.structure, *means, f"[bold]{s.gone:.2f}[/]", *classics, f"{len(s.harmed or ())}/{s.cases}")

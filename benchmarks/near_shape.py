@@ -33,7 +33,7 @@ class NearShape(Shape):
 
     kind = "near"
     pointwise = False
-    held = ("image",)
+    frozen = ("image",)
 
     def __init__(self, heads: Sequence[str], code_size: int = 256, image_side: int = 0) -> None:
         super().__init__(heads)
@@ -92,7 +92,7 @@ class NearShape(Shape):
         x, y, z = axes
         return self.on_lattices((x[None], y[None], z[None]), codes)[0]
 
-    def penalty(self, codes: Codes) -> Tensor:
+    def regularisation(self, codes: Codes) -> Tensor:
         """Mean length |z| of the codes."""
         return codes["latent"].norm(dim=1).mean()
 

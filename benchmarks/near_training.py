@@ -22,7 +22,7 @@ SHIFT = 0.01
 PENALTY = 0.01
 
 Epoch = Callable[[int, NearShape, CodeBook], None]
-"""Told after each pass over the cases: its number from 1, and the shape and the codes as they are."""
+"""ReportProgress after each pass over the cases: its number from 1, and the shape and the codes as they are."""
 
 
 def fit_near(
@@ -46,7 +46,7 @@ def fit_near(
     if images is not None:
         codes["image"] = torch.from_numpy(images)
     book = CodeBook([str(case) for case in range(len(labels))], codes)
-    moved = [code.requires_grad_(name not in shape.held) for name, code in book.values.items()]
+    moved = [code.requires_grad_(name not in shape.frozen) for name, code in book.values.items()]
     optimiser = torch.optim.Adam([*shape.parameters(), *(code for code in moved if code.requires_grad)], lr=RATE)
     falls = torch.optim.lr_scheduler.MultiStepLR(optimiser, FALLS, FALL)
     truth = torch.from_numpy(labels)
@@ -61,7 +61,7 @@ def fit_near(
             with torch.autocast("cpu", torch.bfloat16):
                 logits = answer(shape, axis, asked)
             loss = F.binary_cross_entropy_with_logits(logits.float(), _read(truth[rows], axis))
-            loss = loss + PENALTY * shape.penalty(asked)
+            loss = loss + PENALTY * shape.regularisation(asked)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -98,21 +98,21 @@ class _State:
         """Take up what is kept; the epoch that it is of, 0 if nothing is."""
         if self.path is None or not self.path.exists():
             return 0
-        held = torch.load(self.path, weights_only=True)
+        frozen = torch.load(self.path, weights_only=True)
         for name, part in self.parts.items():
-            part.load_state_dict(held[name])
+            part.load_state_dict(frozen[name])
         with torch.no_grad():
-            self.latent.copy_(held["latent"])
-        self.generator.set_state(held["generator"])
-        return int(held["epoch"])
+            self.latent.copy_(frozen["latent"])
+        self.generator.set_state(frozen["generator"])
+        return int(frozen["epoch"])
 
     def write(self, epoch: int) -> None:
         if self.path is None:
             return
-        held = {name: part.state_dict() for name, part in self.parts.items()}
-        held |= {"latent": self.latent.detach(), "generator": self.generator.get_state(), "epoch": epoch}
+        frozen = {name: part.state_dict() for name, part in self.parts.items()}
+        frozen |= {"latent": self.latent.detach(), "generator": self.generator.get_state(), "epoch": epoch}
         with atomic_write(self.path) as part:
-            torch.save(held, part)
+            torch.save(frozen, part)
 
 
 def _read(labels: Tensor, axis: Tensor) -> Tensor:

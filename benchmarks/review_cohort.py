@@ -30,7 +30,7 @@ from heartmend.io.label_maps import read_labels
 from heartmend.release.export import export_release
 from heartmend.release.layout import LAYOUTS
 from heartmend.run_folder.decisions import Decisions
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 from support.browser import Server, launched
 
 KEYS = {"accept": "a", "keep": "k", "manual": "f"}
@@ -89,12 +89,12 @@ class Reviewer:
         return bool(now["open"])
 
 
-def unlike(subject: Finished, pressed: Pressed, release: Path) -> list[str]:
+def unlike(subject: FinishedRun, pressed: Pressed, release: Path) -> list[str]:
     """What is not as decided, in words: the data base, who is released, and every voxel of the released maps."""
     base = Decisions(subject.run.out / "run" / "review" / "decisions.sqlite")
-    held = {(d.case, d.structure): d.choice for d in base.current() if d.choice != "open"}
-    found = [f"{key}: pressed {pressed.get(key)}, kept {held.get(key)}" for key in held.keys() | pressed.keys()
-             if held.get(key) != pressed.get(key)]  # fmt: skip
+    frozen = {(d.case, d.structure): d.choice for d in base.current() if d.choice != "open"}
+    found = [f"{key}: pressed {pressed.get(key)}, kept {frozen.get(key)}" for key in frozen.keys() | pressed.keys()
+             if frozen.get(key) != pressed.get(key)]  # fmt: skip
     for case in subject:
         choices = {name: choice for (id, name), choice in pressed.items() if id == case.id}
         own, waits = release / "labels" / case.labels_path.name, release / "manual" / case.id
@@ -105,7 +105,7 @@ def unlike(subject: Finished, pressed: Pressed, release: Path) -> list[str]:
         came, mended = subject.before(case).labels, subject.after(case).labels
         kept = [s.id for s in subject.anatomy.structures if choices.get(s.name) == "keep"]
         wanted = np.where(np.isin(came, kept) | np.isin(mended, kept), came, mended)
-        got = read_labels(own, subject.anatomy, subject.cohort.other, subject.cohort.file_ids).labels
+        got = read_labels(own, subject.anatomy, subject.cohort.unknown_labels, subject.cohort.file_ids).labels
         if not np.array_equal(got, wanted):
             found.append(f"{case.id}: {int((got != wanted).sum())} voxels are not as decided")
     return found
@@ -121,7 +121,7 @@ def main() -> None:
     ask.add_argument("--to", type=Path)
     asked, screen = ask.parse_args(), Console(width=120, highlight=False)
     folder = asked.to or Path(tempfile.mkdtemp(prefix="heartmend-review-"))
-    subject = Finished.open(asked.out, asked.labels, asked.images)
+    subject = FinishedRun.open(asked.out, asked.labels, asked.images)
     given = {"--labels": asked.labels, "--images": asked.images}
     more = [str(word) for option, value in given.items() if value for word in (option, value)]
     reviewer, wrong = Reviewer(asked.seed), list[str]()

@@ -34,7 +34,7 @@ from heartmend.io.atomic import write_json, write_text
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.nifti import write_volume
 from heartmend.phantom.cohort import make_case
-from heartmend.repair.change_log import Audit, audit_to_json
+from heartmend.repair.change_log import ChangeLog, change_log_to_json
 from heartmend.run_folder.folder import Run
 from support.browser import launched, served
 
@@ -70,7 +70,7 @@ def finished_run(folder: Path, side: int, count: int) -> Path:
         for case in cohort:
             truth = np.asarray(cohort.read_labels(discover_cohort(folder / "truth", anatomy=anatomy)[case.id]).labels)
             cohort.write_labels(case, truth, run.result_path(case.labels_path))
-            write_text(run.case_path("fuse", case.id, ".json"), audit_to_json(Audit(case.id)))
+            write_text(run.case_path("fuse", case.id, ".json"), change_log_to_json(ChangeLog(case.id)))
     return out
 
 

@@ -22,15 +22,15 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.compute.workers import each
-from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.metrics.overlap import dice
 from heartmend.models.lattice import render_case
-from heartmend.repair.shape_label_fusion import weigh
+from heartmend.repair.shape_label_fusion import fuse_shape_and_label
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PREPARED, Prepared, load_fields
+from heartmend.run_folder.records import PREPARED, PreparedCase, load_fields
 from heartmend.training.checkpoint import load_model
 from heartmend.types import Mask
 
@@ -42,7 +42,7 @@ WAYS = ("faults alone", "best smoothing", "best vote", "Heartmend")
 def scores(case_id: str, cohort: Path, out: Path) -> dict[str, tuple[float, ...]]:
     """For each structure Dice as it came and in each of `WAYS`."""
     anatomy, run = load_anatomy("heart"), Run.at(out)
-    case = Prepared.load(run, case_id)
+    case = PreparedCase.load(run, case_id)
     box, spacing = case.roi.source_box(), case.roi.grid.spacing_mm
     truth, noisy = (
         read_labels(discover_cohort(cohort / name, anatomy=anatomy)[case_id].labels_path, anatomy).labels[box]
@@ -53,13 +53,13 @@ def scores(case_id: str, cohort: Path, out: Path) -> dict[str, tuple[float, ...]
     found = {}
     for name, field in shapes.items():
         id = anatomy.by_name(name).id
-        true, label = truth == id, without_crumbs(case.source == id)
+        true, label = truth == id, without_small_components(case.source == id)
         if not true.any() or not label.any():
             continue
         score = partial(dice, true)
         distance = signed_distance_mm(label, spacing)
         smoothed = max(score(_smooth(distance, width, spacing)) for width in WIDTHS_MM)
-        drawn = weigh(label, np.clip(field, -CLIP_MM, CLIP_MM), spacing).shape_mm
+        drawn = fuse_shape_and_label(label, np.clip(field, -CLIP_MM, CLIP_MM), spacing).shape_mm
         voted = max(score(drawn + np.where(label, vote, -vote) > 0) for vote in VOTES_MM)
         found[name] = (score(noisy == id), score(label), smoothed, voted, score(mended[name] > 0))
     return found

@@ -32,8 +32,8 @@ from heartmend.io.dataset import discover_cohort
 from heartmend.types import Labels
 
 Image = npt.NDArray[np.float32]
-Told = Callable[[int, int, float], None]
-"""Told now and then the fold, the step and the loss."""
+ReportProgress = Callable[[int, int, float], None]
+"""ReportProgress now and then the fold, the step and the loss."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,10 @@ class UNetSettings:
 
 
 def relabel(
-    images: Sequence[Image], labels: Sequence[Labels], settings: UNetSettings | None = None, told: Told | None = None
+    images: Sequence[Image],
+    labels: Sequence[Labels],
+    settings: UNetSettings | None = None,
+    told: ReportProgress | None = None,
 ) -> list[Labels]:
     """New label maps, each predicted by a network that was trained without that case.
 
@@ -73,7 +76,7 @@ def relabel(
 
 def _trained(
     images: Sequence[Image], labels: Sequence[Labels], classes: int, settings: UNetSettings, fold: int,
-    told: Told | None,
+    told: ReportProgress | None,
 ) -> torch.nn.Module:  # fmt: skip
     torch.manual_seed(settings.seed + fold)
     rng = np.random.default_rng([settings.seed, fold])
@@ -119,7 +122,12 @@ def _predicted(net: torch.nn.Module, image: Image, patch: int) -> Labels:
 
 
 def relabel_cohort(
-    labels_folder: Path, images_folder: Path, out: Path, anatomy_name: str, settings: UNetSettings, told: Told | None
+    labels_folder: Path,
+    images_folder: Path,
+    out: Path,
+    anatomy_name: str,
+    settings: UNetSettings,
+    told: ReportProgress | None,
 ) -> None:
     """Relabel a folder of label maps with images, within the box about each case's structures."""
     anatomy = load_anatomy(anatomy_name)

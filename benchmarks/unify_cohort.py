@@ -54,7 +54,7 @@ def _cpu() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def held(model: HeartModel, cohort: Path, out: Path) -> tuple[dict, list[float], int]:
+def frozen(model: HeartModel, cohort: Path, out: Path) -> tuple[dict, list[float], int]:
     """Dice of the rendered maps by structure, the seconds that 128 cubed takes, bytes of the gzipped maps at 128."""
     found, seconds, packed = {name: [] for name in ANATOMY.names}, [], 0
     true = discover_cohort(cohort / "labels_true", anatomy=ANATOMY)
@@ -92,7 +92,7 @@ def main() -> None:
     _, wall, cpu = measured(lambda: run(Request(noisy, whole), config))
     file = unified_model(whole)
     model = load_heart_model(file)
-    dices, seconds, packed = held(model, asked.cohort, whole)
+    dices, seconds, packed = frozen(model, asked.cohort, whole)
 
     gone: dict[str, tuple[float, float, float]] = {}
     if asked.held_out != "0":

@@ -37,8 +37,8 @@ margin_voxels = 4
 points = 200
 checkpoint_seconds = 0
 phases = [
-  {steps = 10, code_rate = 0.01, shape_rate = 0.1, side = 16, controls = 5, tolerance_mm = 3.0},
-  {steps = 10, code_rate = 0.006, shape_rate = 0.05, side = 16, controls = 5},
+  {steps = 10, code_lr = 0.01, shape_lr = 0.1, side = 16, controls = 5, tolerance_mm = 3.0},
+  {steps = 10, code_lr = 0.006, shape_lr = 0.05, side = 16, controls = 5},
 ]
 """
 

@@ -16,7 +16,7 @@ from heartmend.errors import BadInputError, HeartmendError, RunError
 from heartmend.io.atomic import read_json, read_npz, write_npz
 from heartmend.io.file_names import case_id
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import Prepared, load_fields
+from heartmend.run_folder.records import PreparedCase, load_fields
 from heartmend.training.checkpoint import load_model
 from support.hearts import small_hearts
 from support.volumes import save_nifti, some_labels
@@ -73,7 +73,7 @@ def test_nor_as_a_prepared_case_of_a_run_that_one_was_given(tmp_path: Path, spru
         for trap in planted(tmp_path / "x.npz", sprung):
             path.write_bytes(trap.read_bytes())
             with pytest.raises(RunError, match="remove it"):
-                Prepared.load(run, case.case_id)
+                PreparedCase.load(run, case.case_id)
     assert not sprung.exists()
 
 

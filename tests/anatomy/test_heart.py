@@ -15,7 +15,7 @@ def test_the_ten_structures_are_numbered_as_in_the_reference_data_set() -> None:
         1: "Myocardium", 2: "LA", 3: "LV", 4: "RA", 5: "RV", 6: "Aorta", 7: "PA", 8: "LAA", 9: "Coronary", 10: "PV",
     }  # fmt: skip
     assert heart.priority == ("Coronary", "LAA", "PV", "LA", "LV", "Myocardium", "Aorta", "RA", "RV", "PA")
-    assert [s.pieces for s in heart.structures] == [1, 1, 1, 1, 1, 2, 1, 1, 2, 2]
+    assert [s.components for s in heart.structures] == [1, 1, 1, 1, 1, 2, 1, 1, 2, 2]
     assert heart.by_name("LAA").must_touch == ("LA",)
     assert heart.by_name("PV").must_touch == ("LA",)
     assert [s.name for s in heart.structures if s.kind == "tube"] == ["Coronary"]

@@ -23,18 +23,18 @@ def test_ours_has_every_rule_once_and_in_order() -> None:
 
 def test_a_file_may_leave_them_out_or_choose() -> None:
     assert parse_anatomy(BONE, "b.toml").rules == ()
-    (rule,) = parse_anatomy(BONE + '[[rules]]\nrule = "pieces"\nstructures = ["Femur"]\nmin_share = 0.1', "b").rules
-    assert (rule.rule, rule.structures, rule.min_share) == ("pieces", ("Femur",), 0.1)  # type: ignore[union-attr]
+    (rule,) = parse_anatomy(BONE + '[[rules]]\nrule = "components"\nstructures = ["Femur"]\nmin_share = 0.1', "b").rules
+    assert (rule.rule, rule.structures, rule.min_share) == ("components", ("Femur",), 0.1)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
     ("table", "told"),
     [
         ('rule = "smooth"', "'smooth'"),
-        ('rule = "pieces"\nsize = 3', "size"),
-        ('rule = "pieces"\nmin_share = 2', "min_share"),
-        ('rule = "pieces"\nstructures = ["Tibia"]', "rules.pieces.structures names 'Tibia', which is no structure"),
-        ('rule = "strays"\nroot = "Aorta"\nnear = []', "rules.strays.root names 'Aorta'"),
+        ('rule = "components"\nsize = 3', "size"),
+        ('rule = "components"\nmin_share = 2', "min_share"),
+        ('rule = "components"\nstructures = ["Tibia"]', "rules.pieces.structures names 'Tibia', which is no structure"),
+        ('rule = "detached_segments"\nroot = "Aorta"\nnear = []', "rules.strays.root names 'Aorta'"),
         ("min_share = 0.1", "rule"),
     ],
 )

@@ -5,7 +5,7 @@ import torch
 from device_maps import distances_mm, listing_of_maps
 
 from heartmend.geometry.distance import STEP_MM, signed_distance_mm
-from heartmend.training.point_set import Listing
+from heartmend.training.point_set import PointSet
 from support.hearts import HEADS, SIZE_MM, small_heart, target_of
 
 IDS = list(HEADS.values())
@@ -32,7 +32,7 @@ def test_a_distance_by_hand() -> None:
 def test_the_listed_points_are_those_of_targets() -> None:
     hearts = [small_heart(seed) for seed in (1, 2, 3)]
     targets = [target_of(str(row), heart, IDS, far_share=0.1) for row, heart in enumerate(hearts)]
-    wanted = Listing.of(targets, torch.device("cpu"))
+    wanted = PointSet.of(targets, torch.device("cpu"))
     found, outlines = listing_of_maps([torch.from_numpy(heart) for heart in hearts], IDS, SIZE_MM[0], far_share=0.1)
     assert torch.equal(found.bands, wanted.bands) and torch.equal(found.rests, wanted.rests)
     assert torch.equal(found.starts, wanted.starts) and found.sizes_mm == wanted.sizes_mm

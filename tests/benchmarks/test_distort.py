@@ -9,7 +9,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from support.sheets import sheet
 
-NONE = Distortion(cubes=(0, 0), rim=0.0, salt=0.0)
+NONE = Distortion(cubes=(0, 0), rim=0.0, speckle=0.0)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -48,7 +48,7 @@ def test_the_rim_is_dilated_here_and_eroded_there() -> None:
 def test_salt_is_as_thick_as_asked_and_near() -> None:
     mask = sheet(3)
     near = binary_dilation(mask, iterations=4)
-    flipped = distorted(mask, rng(), replace(NONE, salt=0.1)) ^ mask
+    flipped = distorted(mask, rng(), replace(NONE, speckle=0.1)) ^ mask
     assert not (flipped & ~near).any()
     assert flipped.sum() / near.sum() == pytest.approx(0.1, abs=0.015)
 

@@ -33,7 +33,7 @@ def test_codes_begin_as_an_embedding_does() -> None:
 def test_the_penalty_is_the_mean_length() -> None:
     latent = torch.zeros(2, 256)
     latent[0, :2] = torch.tensor([3.0, 4.0])
-    assert NearShape(HEADS).penalty({"latent": latent}).item() == pytest.approx(2.5)
+    assert NearShape(HEADS).regularisation({"latent": latent}).item() == pytest.approx(2.5)
 
 
 def test_lattices_of_their_own_are_read_as_their_points_are() -> None:

@@ -99,7 +99,7 @@ def test_an_unknown_key_of_the_settings_is_named(cohort: Path) -> None:
     assert "fit.colour" in told.stdout
 
 
-@pytest.mark.parametrize("words", [("--other", "drop"), ("--until", "heal")])
+@pytest.mark.parametrize("words", [("--unknown-labels", "drop"), ("--until", "heal")])
 def test_words_that_are_no_choice_are_refused(cohort: Path, words: tuple[str, str]) -> None:
     assert heartmend("run", cohort / "labels", "-o", cohort / "out", *words).exit_code == 2
 

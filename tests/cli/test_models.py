@@ -18,9 +18,9 @@ from heartmend.training.schedule import Phase
 from support.cohorts import write_cohort
 
 QUICK = EmbedSettings(
-    placing=(Phase(steps=30, code_rate=0.01, shape_rate=0, controls=5, tolerance_mm=3.0),),
-    following=Phase(steps=5, code_rate=0.004, shape_rate=0), points=300, resolution=32,
-    detailing=Phase(steps=5, code_rate=0.03, shape_rate=0, loss="joint"),
+    placing=(Phase(steps=30, code_lr=0.01, shape_lr=0, controls=5, tolerance_mm=3.0),),
+    following=Phase(steps=5, code_lr=0.004, shape_lr=0), points=300, resolution=32,
+    detailing=Phase(steps=5, code_lr=0.03, shape_lr=0, loss="joint"),
 )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_hearts_draws_the_space(unified: Path, tmp_path: Path) -> None:
     assert told.exit_code == 0, told.stdout
     assert {p.name for p in tmp_path.iterdir()} == {"modes.png", "hearts.png", "hearts.csv", "between_3_4.png"}
     lines = (tmp_path / "hearts.csv").read_text().splitlines()
-    assert lines[0].startswith("case,distance_mm,unexplained_mm,unusual")
+    assert lines[0].startswith("case,distance_mm,reconstruction_residual_mm,unusual")
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
     assert "two case ids" in heartmend("hearts", unified / "out", "--out", tmp_path, "--between", "3").stdout
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heartmend.compute import process_group as team
-from heartmend.compute.process_group import Team, gathered
+from heartmend.compute.process_group import ProcessGroup, process_group
 from heartmend.compute.ranks import Ranks
 from heartmend.errors import ConfigError, FitError
 from heartmend.run_folder.folder import Run
@@ -24,8 +24,8 @@ TOLERANCE = 2e-3
 """Of weights in mm and codes in units of the frame, between one process and two: the sums have another order."""
 SETTINGS = FitSettings(
     phases=(
-        Phase(steps=20, code_rate=0.01, shape_rate=0.1, side=12, controls=5, tolerance_mm=3.0),
-        Phase(steps=20, code_rate=0.006, shape_rate=0.05, side=16, controls=6),
+        Phase(steps=20, code_lr=0.01, shape_lr=0.1, side=12, controls=5, tolerance_mm=3.0),
+        Phase(steps=20, code_lr=0.006, shape_lr=0.05, side=16, controls=6),
     ),
     points=200, cases_per_step=2, min_epochs=0, checkpoint_seconds=0,
 )  # fmt: skip
@@ -39,13 +39,13 @@ def test_two_processes_fit_as_one_does(tmp_path: Path, monkeypatch: pytest.Monke
     for count in (1, 2):
         (tmp_path / str(count)).mkdir()
         say = lambda *what, count=count: told[count].append(what)  # noqa: E731
-        found[count] = Team("cpu", count).call(teams.fit_small, tmp_path / str(count), say)
+        found[count] = ProcessGroup("cpu", count).call(teams.fit_small, tmp_path / str(count), say)
     one, two = found[1], found[2]
     assert one.keys() == two.keys() and len(one) > 20
     for name, value in one.items():
         apart = np.abs(value - two[name])
         # Where a detail's gradient is rounding alone, Adam makes a step of it all the same.
-        most = teams.DETAILS.code_rate if name == "unified detail" else TOLERANCE
+        most = teams.DETAILS.code_lr if name == "unified detail" else TOLERANCE
         assert bool(apart.max() < most and apart.mean() < TOLERANCE / 10), (name, apart.max(), apart.mean())
     assert len(told[1]) == len(told[2]) == 5
     for (step, loss, dice), (other_step, other_loss, other_dice) in zip(*told.values(), strict=True):
@@ -59,7 +59,7 @@ def test_two_processes_fit_as_one_does(tmp_path: Path, monkeypatch: pytest.Monke
         assert heads[0]["ids"] == [case.case_id for case in small_hearts(teams.CASES)]
 
 
-class Deadly(Team):
+class Deadly(ProcessGroup):
     """A team of which the last process is killed at a step."""
 
     def call(self, work: team.Work, job: Any, tell: Callable[..., None] | None = None) -> Any:
@@ -101,12 +101,12 @@ def test_a_process_that_dies_ends_the_fit_and_the_checkpoint_goes_on(
 
 def test_more_devices_than_there_is_sense_in(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="4 devices are more than the 3 cases"):
-        Team("cpu", 4).refuse_more_than(3)
-    with pytest.raises(ConfigError, match="--devices 0: give 1 or more"), gathered("cpu", 0):
+        ProcessGroup("cpu", 4).refuse_more_than(3)
+    with pytest.raises(ConfigError, match="--devices 0: give 1 or more"), process_group("cpu", 0):
         pass
-    with pytest.raises(ConfigError, match="cuda:1 is one device"), gathered("cuda:1", 2):
+    with pytest.raises(ConfigError, match="cuda:1 is one device"), process_group("cuda:1", 2):
         pass
-    with pytest.raises(ConfigError, match="this machine has 0 GPUs"), gathered("cuda", 2):
+    with pytest.raises(ConfigError, match="this machine has 0 GPUs"), process_group("cuda", 2):
         pass
 
 

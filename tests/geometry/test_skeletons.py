@@ -21,7 +21,7 @@ def test_a_rod_becomes_a_line_in_its_middle() -> None:
 def test_no_piece_is_lost_and_nothing_else_is_changed(mask: np.ndarray) -> None:
     skeleton, plain = thin(mask), skeletonize(mask) if mask.any() else mask
     assert not (skeleton & ~mask).any() and not (plain & ~skeleton).any()
-    pieces, count = label(mask, np.ones((3, 3, 3)))
-    for piece in range(1, count + 1):
-        added = (skeleton & ~plain)[pieces == piece].sum()
-        assert added == (0 if plain[pieces == piece].any() else 1)
+    components, count = label(mask, np.ones((3, 3, 3)))
+    for component in range(1, count + 1):
+        added = (skeleton & ~plain)[components == component].sum()
+        assert added == (0 if plain[components == component].any() else 1)

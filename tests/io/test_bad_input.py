@@ -173,7 +173,7 @@ class TestItk:
         path.write_bytes(raw[: data.draw(st.integers(0, len(raw)) | st.just(len(raw)))])
         told = str(path)
         try:
-            read_labels(path, HEART, other="keep")
+            read_labels(path, HEART, unknown_labels="keep")
         except BadInputError as error:
             told = str(error)
         assert str(path) in told

@@ -67,7 +67,7 @@ def test_images_are_paired_and_all_is_sorted_by_id(tmp_path: Path) -> None:
         "a b": ("a b.mha", None),
     }
     assert [c.id for c in cohort] == ["10", "9", "a b"]
-    assert [p.name for p in cohort.images_alone] == ["77.nii.gz", "88_0000.nii.gz"]
+    assert [p.name for p in cohort.images_without_labels] == ["77.nii.gz", "88_0000.nii.gz"]
     assert cohort["9"].id == "9"
     with pytest.raises(BadInputError, match="no case '8'"):
         cohort["8"]
@@ -137,7 +137,7 @@ def test_its_names_that_the_anatomy_lacks_are_other_ids(tmp_path: Path) -> None:
     cohort = discover_cohort(root, anatomy=HEART)
     with pytest.raises(BadInputError, match="does not have: 2"):
         cohort.read_labels(cohort["heart_001"])
-    cohort = discover_cohort(root, anatomy=HEART, other="keep")
+    cohort = discover_cohort(root, anatomy=HEART, unknown_labels="keep")
     volume = cohort.read_labels(cohort["heart_001"])
     assert volume.kept is not None
     cohort.write_labels(cohort["heart_001"], volume.labels, tmp_path / "out.nii.gz", volume.kept)

@@ -161,7 +161,7 @@ def test_other_ids_can_be_kept_untouched(tmp_path: Path) -> None:
     values = some_labels().astype(np.int16)
     values[0, 0, 0], values[1, 1, 1], values[2, 2, 2] = 77, 300, 255
     path = save_nifti(tmp_path / "in.nii.gz", values, np.int16)
-    volume = read_labels(path, HEART, other="keep")
+    volume = read_labels(path, HEART, unknown_labels="keep")
     assert volume.kept is not None
     assert np.argwhere(volume.kept).tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
     assert (volume.labels[volume.kept] == 0).all()
@@ -284,7 +284,7 @@ class TestBrokenFiles:
         path.write_bytes(raw)
         told = "in.nii"
         try:
-            read_labels(path, HEART, other="keep")
+            read_labels(path, HEART, unknown_labels="keep")
         except BadInputError as error:
             told = str(error)
         assert "in.nii" in told

@@ -38,8 +38,8 @@ def test_without_a_reference_b_is_compared_with_a() -> None:
     alone, both = row_of(rows, "LA", "a").values, row_of(rows, "LA", "b").values
     assert "dice" not in alone and both["dice"] == both["nsd_0.5mm"] == 1 and both["hd95_mm"] == 0
     assert alone["volume_ml"] == pytest.approx(4 * 6 * 5 / 1000)
-    assert alone["pieces"] == alone["euler"] == 1 and alone["pieces_unexpected"] == alone["euler_unexpected"] == 0
-    assert row_of(rows, "Aorta", "a").values["pieces_unexpected"] == 1, "the anatomy expects two"
+    assert alone["components"] == alone["euler"] == 1 and alone["component_count_error"] == alone["euler_error"] == 0
+    assert row_of(rows, "Aorta", "a").values["component_count_error"] == 1, "the anatomy expects two"
 
 
 def test_contacts_are_those_of_the_anatomy() -> None:
@@ -76,7 +76,7 @@ def test_what_is_missing_and_what_is_extra() -> None:
     assert missing.expected and not missing.present
     assert missing.values["dice"] == missing.values["nsd_3mm"] == missing.values["volume_ratio"] == 0
     assert missing.values["hd95_mm"] == missing.values["assd_mm"] == pytest.approx(np.linalg.norm([1.5, 2, 4]))
-    assert "pieces" not in missing.values and missing.values["pieces_off"] == 1
+    assert "components" not in missing.values and missing.values["component_count_error"] == 1
     extra = row_of(rows, "RV", "b")
     assert extra.present and not extra.expected
     assert extra.values["dice"] == 0 and "volume_ratio" not in extra.values

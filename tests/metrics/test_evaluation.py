@@ -106,7 +106,7 @@ def test_itk_files_beside_nifti(tmp_path: Path) -> None:
 def test_ids_that_the_anatomy_lacks(folders: Folders) -> None:
     save_nifti(folders[0] / "2.nii.gz", cube(8, rv=77), np.uint8, AFFINE)
     assert "77" in against_truth(folders).refused["2"]
-    kept = against_truth(folders, other="keep")
+    kept = against_truth(folders, unknown_labels="keep")
     assert not kept.refused
     assert not next(r for r in kept.rows if (r.case, r.structure, r.labels) == ("2", "RV", "a")).present
 

@@ -13,7 +13,7 @@ from heartmend.metrics.summary import summarise
 from heartmend.metrics.table import summary_tables
 
 HEART = load_anatomy("heart")
-KEYS = ("dice", "nsd_1mm", "hd95_mm", "volume_ml", "pieces", "cldice")
+KEYS = ("dice", "nsd_1mm", "hd95_mm", "volume_ml", "components", "cldice")
 METRICS = catalogue(keys=KEYS)
 
 
@@ -68,12 +68,12 @@ def test_without_a_reference_what_each_map_is_by_itself_is_tested() -> None:
     rows = []
     for case, (a, b) in enumerate([(9.0, 1.0), (7.0, 1.0), (5.0, 2.0)]):
         rows += [
-            Row(str(case), "LV", "a", None, True, True, {"pieces": a}),
-            Row(str(case), "LV", "b", "a", True, True, {"pieces": b, "dice": 0.9}),
+            Row(str(case), "LV", "a", None, True, True, {"components": a}),
+            Row(str(case), "LV", "b", "a", True, True, {"components": b, "dice": 0.9}),
         ]
     (found,) = summarise(rows, METRICS)
-    assert found.tests["pieces"].difference == pytest.approx(-17 / 3)
-    assert found.tests["pieces"].rank_biserial == -1 and found.tests["pieces"].p == pytest.approx(2 / 8)
+    assert found.tests["components"].difference == pytest.approx(-17 / 3)
+    assert found.tests["components"].rank_biserial == -1 and found.tests["components"].p == pytest.approx(2 / 8)
     assert "dice" not in found.tests and found.gone is None and found.harmed is None
 
 
@@ -112,22 +112,22 @@ def shown(rows: list[Row]) -> str:
 
 
 def test_the_screen_names_everything_in_eighty_columns() -> None:
-    line = {"volume_ml": 140.83, "pieces": 38.0}
+    line = {"volume_ml": 140.83, "components": 38.0}
     rows = [
-        *pair("1", {**scores(0.9), **line}, {**scores(0.95), **line, "pieces": 1.0}, "Myocardium"),
+        *pair("1", {**scores(0.9), **line}, {**scores(0.95), **line, "components": 1.0}, "Myocardium"),
         *pair("1", {"dice": 0.8, "nsd_1mm": 0.8, "hd95_mm": 120.4, "cldice": 0.7},
               {"dice": 0.5, "nsd_1mm": 0.5, "hd95_mm": 130.2, "cldice": 0.9}, "Coronary"),
     ]  # fmt: skip
     text = shown(rows)
-    for piece in ("Myocardium", "Coronary", "0.900→0.950", "+50%", "120.40→130.20", "1/1", "0.700 → 0.900", "HD95, mm",
+    for component in ("Myocardium", "Coronary", "0.900→0.950", "+50%", "120.40→130.20", "1/1", "0.700 → 0.900", "HD95, mm",
                   "volume, ml", "38.0→1.0 (1)"):  # fmt: skip
-        assert piece in text
+        assert component in text
     assert "…" not in text and max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
 
 def test_the_screen_without_a_reference() -> None:
     text = shown([
-        Row("1", "LV", "a", None, True, True, {"pieces": 3.0}),
+        Row("1", "LV", "a", None, True, True, {"components": 3.0}),
         Row("1", "LV", "b", "a", True, True, scores(0.75)),
         Row("2", "LV", "b", "a", False, True, {"dice": 0.25}),
     ])  # fmt: skip

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from heartmend.metrics.centreline import cldice
 from heartmend.metrics.overlap import dice
 from heartmend.metrics.surface import assd, hd95, surface_dice
-from heartmend.metrics.topology import pieces
+from heartmend.metrics.topology import components
 
 SCORER = Path(__file__).resolve().parents[3] / "shared" / "bench" / "score.py"
 
@@ -98,5 +98,5 @@ def test_same_numbers_as_the_benchmark(scorer: ModuleType, seed: int) -> None:
     assert dice(true, other) == theirs["dice"]
     assert surface_dice(other, true, spacing) == theirs["nsd"]
     assert hd95(other, true, spacing) == pytest.approx(theirs["hd95"], rel=1e-6)
-    assert abs(pieces(other) - pieces(true)) == theirs["pieces"]
+    assert abs(components(other) - components(true)) == theirs["components"]
     assert cldice(other, true) == theirs["cldice"]

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from skimage.measure import euler_number as euler_of_skimage
 
-from heartmend.metrics.topology import betti_numbers, euler_number, holes, pieces
+from heartmend.metrics.topology import betti_numbers, components, euler_number, holes
 
 
 def block() -> np.ndarray:
@@ -79,6 +79,6 @@ def test_same_as_scikit_image_and_scipy(mask: np.ndarray) -> None:
     wide = np.pad(mask, 1)
     found = betti_numbers(mask)
     assert found.euler == euler_of_skimage(wide, connectivity=3)
-    assert found.pieces == pieces(mask) == ndimage.label(mask, np.ones((3, 3, 3)))[1]
+    assert found.components == components(mask) == ndimage.label(mask, np.ones((3, 3, 3)))[1]
     assert found.cavities == holes(mask) == ndimage.label(~wide)[1] - 1
     assert found.tunnels >= 0

@@ -116,7 +116,7 @@ def test_new_codes_depend_on_their_seed_alone(kind: str) -> None:
     first, again = shape.new_codes(2, seed=1), shape.new_codes(2, seed=1)
     torch.manual_seed(99)
     assert all(torch.equal(first[name], again[name]) and len(first[name]) == 2 for name in first)
-    assert shape.penalty(first).shape == ()
+    assert shape.regularisation(first).shape == ()
 
 
 def test_an_unknown_kind_is_told_with_those_there_are() -> None:

@@ -28,7 +28,7 @@ def full() -> object:
     model = two_balls()
     return replace(
         model, thresholds={"LV": 0.4, "RV": 0.55}, absent={"b": ("RV",)}, calibres={"Coronary": Calibre(1.3, 0.2)},
-        least_roughness_mm2={"LV": 0.02},
+        lowest_surface_noise_mm2={"LV": 0.02},
         about={"dice": {"LV": 0.99}},
     )  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert (again.anatomy, again.thresholds, again.about) == (model.anatomy, model.thresholds, model.about)
     assert again.absent == {"b": ("RV",)}
     assert again.calibres == {"Coronary": Calibre(1.3, 0.2)}
-    assert again.least_roughness_mm2 == {"LV": 0.02}
+    assert again.lowest_surface_noise_mm2 == {"LV": 0.02}
     assert all(again.frames[id] == model.frames[id] for id in model.frames)
     for name, step in (("field", FIELD_STEP), ("affine", 1e-6)):
         assert (again.codes.values[name] - model.codes.values[name]).abs().max() <= 0.5001 * step
@@ -108,11 +108,11 @@ def test_what_is_no_model_is_told(tmp_path: Path, content: bytes) -> None:
 def test_a_damaged_model_and_one_of_another_version_are_told(tmp_path: Path) -> None:
     save_heart_model(tmp_path / "model.zip", full())
     whole = (tmp_path / "model.zip").read_bytes()
-    spoiled = bytearray(whole)
-    spoiled[200:260] = bytes(60)
-    (tmp_path / "spoiled.zip").write_bytes(spoiled)
+    corrupt_mask = bytearray(whole)
+    corrupt_mask[200:260] = bytes(60)
+    (tmp_path / "corrupt_mask.zip").write_bytes(corrupt_mask)
     with pytest.raises(BadInputError, match="no heart model"):
-        load_heart_model(tmp_path / "spoiled.zip")
+        load_heart_model(tmp_path / "corrupt_mask.zip")
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     parts["model.json"] = parts["model.json"].replace(b'"format_version": 1', b'"format_version": 7')

@@ -82,7 +82,7 @@ def test_an_odd_heart_stands_out() -> None:
     assert [p.case_id for p in found] == list(model.codes.ids)
     assert found[-1].unusual > 5
     assert max(p.unusual for p in found[:-1]) < 5
-    assert all(0 <= p.unexplained_mm <= p.distance_mm for p in found)
+    assert all(0 <= p.reconstruction_residual_mm <= p.distance_mm for p in found)
 
 
 def test_too_few_hearts_are_told() -> None:

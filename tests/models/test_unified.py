@@ -5,7 +5,7 @@ import torch
 
 from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
-from heartmend.models.unified import UnifiedShape, blended, nodes_about, stacked, told_at
+from heartmend.models.unified import UnifiedShape, blended, details_at, node_weights, stacked
 
 HEADS = ("LV", "Coronary", "RV")
 
@@ -66,7 +66,7 @@ def test_cases_with_few_and_with_many_open_nodes_stand_in_one_table(shape: Unifi
         torch.testing.assert_close(shape(points(2)[[row]], own | alone)[0], both[row])
         everywhere = torch.zeros(4**3, 3)
         everywhere[nodes] = alone["detail"][0, 1:]
-        whole = told_at(torch.ones(4**3, dtype=torch.bool), everywhere)
+        whole = details_at(torch.ones(4**3, dtype=torch.bool), everywhere)
         torch.testing.assert_close(shape(points(2)[[row]], own | whole)[0], both[row])
 
 
@@ -74,12 +74,12 @@ def test_a_heart_of_which_no_node_is_open_is_its_template(shape: UnifiedShape) -
     none = shape.details(torch.zeros(4**3, dtype=torch.bool))
     assert none["detail"].shape == (1, 1, 3)
     codes = shape.new_codes(1)
-    assert torch.equal(shape(points(), codes | none), shape(points(), codes | shape.no_details()))
+    assert torch.equal(shape(points(), codes | none), shape(points(), codes | shape.empty_details()))
 
 
 def test_details_of_two_hearts_fade_into_each_other(shape: UnifiedShape) -> None:
-    one = told_at(torch.arange(64) < 2, torch.tensor([[1.0] * 3, [2.0] * 3]))
-    other = told_at(torch.arange(64) % 63 == 1, torch.tensor([[4.0] * 3]))
+    one = details_at(torch.arange(64) < 2, torch.tensor([[1.0] * 3, [2.0] * 3]))
+    other = details_at(torch.arange(64) % 63 == 1, torch.tensor([[4.0] * 3]))
     between = blended(one, other, 0.25)
     assert between["slot"][0, :3].tolist() == [1, 2, 0]
     assert between["detail"][0, :, 0].tolist() == [0, 0.75, 0.75 * 2 + 0.25 * 4]
@@ -88,16 +88,16 @@ def test_details_of_two_hearts_fade_into_each_other(shape: UnifiedShape) -> None
 def test_the_penalty_is_the_mean_square_of_the_open_nodes(shape: UnifiedShape) -> None:
     codes = shape.new_codes(1)
     codes["detail"].zero_()
-    assert shape.penalty(codes) == 0
+    assert shape.regularisation(codes) == 0
     codes["detail"][0, 6] = torch.tensor([1.0, 2.0, 3.0])
-    assert shape.penalty(codes).item() == pytest.approx((1 + 4 + 9) / 3)
+    assert shape.regularisation(codes).item() == pytest.approx((1 + 4 + 9) / 3)
 
 
 def test_a_place_counts_for_the_nodes_it_is_read_from() -> None:
     # Of four nodes a side the centres lie at -0.75, -0.25, 0.25, 0.75: this one is a node itself.
-    at_node = nodes_about(torch.tensor([[-0.25, 0.25, 0.75]]), 4)
+    at_node = node_weights(torch.tensor([[-0.25, 0.25, 0.75]]), 4)
     assert (at_node > 0.01).nonzero().flatten().tolist() == [(1 * 4 + 2) * 4 + 3]
-    between = nodes_about(torch.tensor([[0.0, 0.25, 0.25]]), 4, torch.tensor([2.0]))
+    between = node_weights(torch.tensor([[0.0, 0.25, 0.25]]), 4, torch.tensor([2.0]))
     assert (between > 0.01).nonzero().flatten().tolist() == [(1 * 4 + 2) * 4 + 2, (2 * 4 + 2) * 4 + 2]
     assert between.sum().item() == pytest.approx(2)
 

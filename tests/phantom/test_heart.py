@@ -24,7 +24,7 @@ MEETING = (
 APART = ((Label.LV, Label.RV), (Label.LA, Label.RA), (Label.LV, Label.PA), (Label.LAA, Label.PA), (Label.RA, Label.LV))
 
 
-def pieces_of(case: PhantomCase, label: Label) -> np.ndarray:
+def components_of(case: PhantomCase, label: Label) -> np.ndarray:
     found: np.ndarray = cc3d.connected_components(case.truth == label, connectivity=26)
     return found
 
@@ -39,10 +39,10 @@ def test_every_structure_has_an_adult_volume(hearts: list[PhantomCase]) -> None:
 def test_pieces_are_as_nature_made_them(hearts: list[PhantomCase]) -> None:
     for case in hearts:
         for label in ONE_PIECE:
-            assert pieces_of(case, label).max() == 1, (case.id, label.name)
-        assert pieces_of(case, Label.AORTA).max() in (1, 2)
-        assert pieces_of(case, Label.PV).max() in (2, 3, 4)
-        assert pieces_of(case, Label.CORONARY).max() == 2
+            assert components_of(case, label).max() == 1, (case.id, label.name)
+        assert components_of(case, Label.AORTA).max() in (1, 2)
+        assert components_of(case, Label.PV).max() in (2, 3, 4)
+        assert components_of(case, Label.CORONARY).max() == 2
 
 
 @pytest.mark.parametrize("pair", MEETING, ids=lambda pair: f"{pair[0].name}-{pair[1].name}")
@@ -61,7 +61,7 @@ def test_walls_keep_blood_apart(hearts: list[PhantomCase], pair: tuple[Label, La
 
 def test_both_coronary_trees_begin_at_the_aorta(hearts: list[PhantomCase]) -> None:
     for case in hearts:
-        trees = pieces_of(case, Label.CORONARY)
+        trees = components_of(case, Label.CORONARY)
         aorta = binary_dilation(case.truth == Label.AORTA, np.ones((3, 3, 3)))
         for tree in (1, 2):
             assert (aorta & (trees == tree)).any(), case.id

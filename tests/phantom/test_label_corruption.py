@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from heartmend.metrics.surface import assd
-from heartmend.metrics.topology import pieces
+from heartmend.metrics.topology import components
 from heartmend.phantom.cohort import PhantomCase
 from heartmend.phantom.label_corruption import (
     Recipe,
     bias,
-    crumb,
+    corrupt,
     cut,
     drop_slices,
     hole,
@@ -19,17 +19,17 @@ from heartmend.phantom.label_corruption import (
     lose_end,
     ragged,
     rough,
-    salt,
     shift_slices,
-    spoil,
-    stairs,
+    small_component,
+    speckle,
+    staircases,
     swap,
 )
 from heartmend.phantom.plan import Label
 
 SPACING = np.array([1.0, 1.0, 1.0])
 CLEAN = Recipe(
-    rough_chance=0, ragged_chance=0, bias_chance=0, stairs_chance=0, coarse_chance=0, crumbs=0, holes=0, leaks=0,
+    rough_chance=0, ragged_chance=0, bias_chance=0, stairs_chance=0, coarse_chance=0, small_components=0, holes=0, leaks=0,
     swaps=0, cut_vessel_chance=0, coronary_gaps=0, coronary_width_chance=0, coronary_end_chance=0,
     slice_shift_chance=0, slice_drop_chance=0, salt_chance=0,
 )  # fmt: skip
@@ -58,7 +58,7 @@ def tube() -> np.ndarray:
 
 
 def test_a_recipe_of_nothing_changes_nothing(two_balls: np.ndarray, rng: np.random.Generator) -> None:
-    noisy, modes = spoil(two_balls, SPACING, rng, CLEAN)
+    noisy, modes = corrupt(two_balls, SPACING, rng, CLEAN)
     assert modes == () and noisy is not two_balls
     np.testing.assert_array_equal(noisy, two_balls)
 
@@ -72,11 +72,11 @@ def test_the_default_recipe_spoils_and_says_so(hearts: list[PhantomCase]) -> Non
 
 def test_a_fault_leaves_its_input_alone(two_balls: np.ndarray, rng: np.random.Generator) -> None:
     kept = two_balls.copy()
-    for fault in (crumb, hole, leak, swap):
+    for fault in (small_component, hole, leak, swap):
         fault(two_balls, SPACING, rng, 4.0)
     rough(two_balls, SPACING, rng, 1.0, 3.0)
     ragged(two_balls, SPACING, rng, Label.LV, 1.0, 3.0)
-    salt(two_balls, rng, 0.05)
+    speckle(two_balls, rng, 0.05)
     np.testing.assert_array_equal(two_balls, kept)
 
 
@@ -105,20 +105,20 @@ def test_bias_grows_or_shrinks(two_balls: np.ndarray, rng: np.random.Generator) 
 
 
 def test_stairs_repeat_along_one_axis_only(two_balls: np.ndarray) -> None:
-    noisy = stairs(two_balls, SPACING, [0, 0, 4.0])
+    noisy = staircases(two_balls, SPACING, [0, 0, 4.0])
     for first in range(0, 40, 4):
         assert (noisy[:, :, first : first + 4] == noisy[:, :, first : first + 1]).all()
-    np.testing.assert_array_equal(stairs(noisy, SPACING, [0, 0, 4.0]), noisy)
-    np.testing.assert_array_equal(stairs(two_balls, SPACING, [0.5, 0, 1.0]), two_balls)
+    np.testing.assert_array_equal(staircases(noisy, SPACING, [0, 0, 4.0]), noisy)
+    np.testing.assert_array_equal(staircases(two_balls, SPACING, [0.5, 0, 1.0]), two_balls)
 
 
 def test_crumbs_are_added_in_the_background(two_balls: np.ndarray, rng: np.random.Generator) -> None:
     noisy = two_balls
     for _ in range(6):
-        noisy = crumb(noisy, SPACING, rng, 2.5)
+        noisy = small_component(noisy, SPACING, rng, 2.5)
     changed = noisy != two_balls
     assert changed.any() and (two_balls[changed] == 0).all()
-    assert pieces(noisy > 0) > 1
+    assert components(noisy > 0) > 1
 
 
 def test_holes_only_take_away(two_balls: np.ndarray, rng: np.random.Generator) -> None:
@@ -142,11 +142,11 @@ def test_a_swap_renames_a_patch(two_balls: np.ndarray) -> None:
 
 
 def test_a_cut_parts_a_vessel_and_an_end_is_lost_from_an_end(tube: np.ndarray) -> None:
-    parts = [pieces(cut(tube, SPACING, np.random.default_rng(seed), Label.CORONARY, 6.0) > 0) for seed in range(8)]
+    parts = [components(cut(tube, SPACING, np.random.default_rng(seed), Label.CORONARY, 6.0) > 0) for seed in range(8)]
     assert max(parts) == 2
     lost = lose_end(tube, SPACING, np.random.default_rng(0), Label.CORONARY, 15.0)
     left = np.flatnonzero(lost.any(axis=(1, 2)))
-    assert pieces(lost > 0) == 1 and 45 <= len(left) <= 62
+    assert components(lost > 0) == 1 and 45 <= len(left) <= 62
 
 
 def test_slices_shift_and_drop(two_balls: np.ndarray, rng: np.random.Generator) -> None:
@@ -158,11 +158,11 @@ def test_slices_shift_and_drop(two_balls: np.ndarray, rng: np.random.Generator) 
 
 
 def test_salt_is_sparse(two_balls: np.ndarray, rng: np.random.Generator) -> None:
-    share = (salt(two_balls, rng, 0.02) != two_balls).mean()
+    share = (speckle(two_balls, rng, 0.02) != two_balls).mean()
     assert 0 < share < 0.02
 
 
 def test_an_empty_map_stays_empty(rng: np.random.Generator) -> None:
     empty = np.zeros((16, 16, 16), np.uint8)
-    noisy, _ = spoil(empty, SPACING, rng)
+    noisy, _ = corrupt(empty, SPACING, rng)
     assert not noisy.any()

@@ -24,12 +24,12 @@ def test_the_reference_preset_is_the_reference() -> None:
     config = load_config("reference")
     (phase,) = config.fit.phases
     assert config.prepare.resolution == 128
-    assert (config.fit.shape, config.fit.code_size, config.fit.cases_per_step, config.fit.accumulate) == (
+    assert (config.fit.shape, config.fit.code_size, config.fit.cases_per_step, config.fit.gradient_accumulation) == (
         "decoder", 256, 1, 4,
     )  # fmt: skip
     assert phase.loss == "dice_focal"
     assert phase.band_shares == (0.5, 0.3, 0.1)
-    assert 5e-4 <= phase.shape_rate <= phase.code_rate <= 2e-3
+    assert 5e-4 <= phase.shape_lr <= phase.code_lr <= 2e-3
 
 
 def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from heartmend.geometry.roi import Roi
 from heartmend.io.label_maps import read_labels
 from heartmend.pipelines.config import Config, load_config
 from heartmend.pipelines.run import Request, Watcher, resolve_device, run
-from heartmend.repair.voxel_classifier.label_corruption import spoiled
+from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask
 from support.cohorts import CONFIG, small_map, write_cohort
 from support.sheets import sheet
 
@@ -158,7 +158,7 @@ def test_the_structures_that_were_asked_for_are_the_only_ones_to_change(again: P
         assert changed.any()
         assert (np.isin(was, (2, 3)) | np.isin(now, (2, 3)))[changed].all()
     with pytest.raises(ConfigError, match="no structure 'spleen'"):
-        mend(again, "other", structures=("spleen",))
+        mend(again, "unknown_labels", structures=("spleen",))
 
 
 @pytest.mark.slow
@@ -186,14 +186,14 @@ def test_one_bad_file_never_stops_the_others(again: Path) -> None:
 
 def test_what_has_no_shape_in_common_is_mended_without_a_template(tmp_path: Path) -> None:
     """Sheets of which no two are alike, as adrenal glands: nearer to the truth, and the template's fit is not asked."""
-    (tmp_path / "small.toml").write_text(CONFIG + "[fit.surroundings]\nrounds = 1\nexamples = 12000\npasses = 12\n")
+    (tmp_path / "small.toml").write_text(CONFIG + "[fit.voxel_classifier]\nrounds = 1\nexamples = 12000\npasses = 12\n")
     (tmp_path / "labels").mkdir()
     for seed in range(5):
-        worse = spoiled(sheet(seed), 0.7, np.random.default_rng(seed)).astype(np.uint8)
+        worse = corrupt_mask(sheet(seed), 0.7, np.random.default_rng(seed)).astype(np.uint8)
         nib.save(nib.Nifti1Image(worse, np.eye(4)), tmp_path / "labels" / f"{seed}.nii.gz")
     listener = Listener()
     mend(tmp_path, "out", listener, anatomy="adrenal", until="fuse")
-    assert listener.steps.keys() == {"prepare", "surroundings", "refine", "fuse"}
+    assert listener.steps.keys() == {"prepare", "voxel_classifier", "refine", "fuse"}
     wrong = np.zeros(2)
     for seed in range(5):
         for at, folder in enumerate(("labels", "out/labels")):

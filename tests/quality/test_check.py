@@ -95,10 +95,10 @@ def test_the_command_tells_writes_and_ends_with_its_status(labels: Path, tmp_pat
     assert "Jane" not in to.read_text() + told.stdout
 
 
-@pytest.mark.parametrize("where", ["labels/out", ".", "other"])
+@pytest.mark.parametrize("where", ["labels/out", ".", "unknown_labels"])
 def test_an_out_that_cannot_be_makes_the_status_1(labels: Path, tmp_path: Path, where: str) -> None:
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").touch()
+    (tmp_path / "unknown_labels").mkdir()
+    (tmp_path / "unknown_labels" / "thesis.tex").touch()
     told = heartmend(labels, "--out", tmp_path / where)
     assert told.exit_code == 1 and "give another" in told.stdout
     assert heartmend(labels, "--to", labels / "check.json").exit_code == 1

@@ -8,7 +8,7 @@ import pytest
 
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request
-from heartmend.quality.screen import audit_in_passing, audit_labels, audit_run
+from heartmend.quality.screen import screen_in_passing, screen_labels, screen_run
 from support.cohorts import small_map, write_cohort
 from support.volumes import save_nifti
 
@@ -30,7 +30,7 @@ def request(cohort: Path) -> Request:
 def test_the_case_that_lacks_a_part_comes_first(cohort: Path) -> None:
     config = load_config("mend", cohort / "small.toml")
     before = {p.name: p.read_bytes() for p in (cohort / "labels").iterdir()}
-    ranking = audit_labels(request(cohort), config)
+    ranking = screen_labels(request(cohort), config)
     assert ranking.with_shapes and not ranking.refused
     found = [f for f in ranking.structures if f.structure == "LV"]
     assert found[0].case == "5" and found[0].suspicion > 1.5
@@ -40,7 +40,7 @@ def test_the_case_that_lacks_a_part_comes_first(cohort: Path) -> None:
     assert lacking.error == pytest.approx(5 / 6) and "5 of 6" in lacking.reasons[0]
     assert {p.name: p.read_bytes() for p in (cohort / "labels").iterdir()} == before
     # What was fitted stays, and a run that is there is asked.
-    again = audit_run(cohort / "out", workers=1)
+    again = screen_run(cohort / "out", workers=1)
     assert again == ranking
     assert not any((cohort / "out" / "labels").iterdir())
 
@@ -48,7 +48,7 @@ def test_the_case_that_lacks_a_part_comes_first(cohort: Path) -> None:
 def test_quick_and_in_passing_leaves_nothing(cohort: Path) -> None:
     (cohort / "labels" / "3.nii.gz").write_bytes(b"no volume")
     entries = sorted(cohort.rglob("*"))
-    ranking = audit_in_passing(request(cohort), load_config("mend", cohort / "small.toml"), quick=True)
+    ranking = screen_in_passing(request(cohort), load_config("mend", cohort / "small.toml"), quick=True)
     assert not ranking.with_shapes
     assert list(ranking.refused) == ["3"] and {c.case for c in ranking.cases} == {"1", "2", "4", "5", "6"}
     assert all(f.signs.shape_error is None for f in ranking.structures)
@@ -59,4 +59,4 @@ def test_few_cases_have_no_shape_of_their_own(cohort: Path) -> None:
     for n in (4, 5, 6):
         (cohort / "labels" / f"{n}.nii.gz").unlink()
     config = load_config("mend", cohort / "small.toml")
-    assert not audit_labels(replace(request(cohort)), config, quick=True).with_shapes
+    assert not screen_labels(replace(request(cohort)), config, quick=True).with_shapes

@@ -9,9 +9,9 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
-from heartmend.quality.signs import Signs, case_signs
-from heartmend.repair.slice_staircase import Stairs
-from heartmend.run_folder.records import Prepared
+from heartmend.quality.signs import LabelSigns, case_signs
+from heartmend.repair.slice_staircase import SliceStaircase
+from heartmend.run_folder.records import PreparedCase
 
 ANATOMY = load_anatomy("heart")
 LV, RV = 3, 5
@@ -25,13 +25,13 @@ def box_map(low: int = 10, high: int = 22) -> np.ndarray:
     return labels
 
 
-def case_of(labels: np.ndarray, roi: Roi | None = None) -> Prepared:
+def case_of(labels: np.ndarray, roi: Roi | None = None) -> PreparedCase:
     roi = roi or Roi(Grid(SHAPE, np.eye(4)), (0, 0, 0), SHAPE)
     source = np.ascontiguousarray(labels[roi.source_box()])
-    return Prepared("1", roi, source, source, (), (), {}, {})
+    return PreparedCase("1", roi, source, source, (), (), {}, {})
 
 
-def signs_of(labels: np.ndarray, name: str = "LV", case: Prepared | None = None, **more: object) -> Signs:
+def signs_of(labels: np.ndarray, name: str = "LV", case: PreparedCase | None = None, **more: object) -> LabelSigns:
     found = case_signs(labels, case or case_of(labels), ANATOMY, **more)  # type: ignore[arg-type]
     return next(s for s in found if s.structure == name)
 
@@ -49,7 +49,7 @@ def test_an_island_costs_its_voxels() -> None:
     signs = signs_of(labels)
     # 8 voxels too many: Dice is 2 n / (n + n + 8).
     assert signs.faults_error == pytest.approx(1 - 2 * whole / (2 * whole + 8))
-    assert [(c.rule, c.voxels) for c in signs.changes] == [("pieces", 8)]
+    assert [(c.rule, c.voxels) for c in signs.changes] == [("components", 8)]
 
 
 def test_what_lies_outside_the_box_about_the_heart_is_wrong() -> None:
@@ -88,17 +88,17 @@ def test_a_ragged_label_of_a_shape_that_fits_is_told_by_the_shape() -> None:
 
 
 def test_stairs_are_told_in_mm() -> None:
-    case = replace(case_of(box_map()), stairs=(Stairs(2, 4, 0),))
-    assert signs_of(box_map(), case=case).stairs_mm == 4.0
+    case = replace(case_of(box_map()), staircases=(SliceStaircase(2, 4, 0),))
+    assert signs_of(box_map(), case=case).slice_staircase_mm == 4.0
 
 
 @pytest.mark.parametrize(
     ("shape_error", "trust", "error"), [(None, 0.0, 0.2), (0.4, 0.5, 0.3), (0.4, 0.0, 0.2), (0.4, 1.0, 0.4)]
 )
 def test_the_expected_error_is_the_shapes_by_its_trust(shape_error: float | None, trust: float, error: float) -> None:
-    signs = Signs("1", "LV", True, faults_error=0.1, roughness_error=0.1, shape_error=shape_error, trust=trust)
+    signs = LabelSigns("1", "LV", True, faults_error=0.1, roughness_error=0.1, shape_error=shape_error, trust=trust)
     assert signs.error == pytest.approx(error)
 
 
 def test_a_label_alone_is_never_expected_to_be_worse_than_wrong() -> None:
-    assert Signs("1", "LV", True, faults_error=0.8, roughness_error=0.9).error == 1.0
+    assert LabelSigns("1", "LV", True, faults_error=0.8, roughness_error=0.9).error == 1.0

@@ -16,8 +16,8 @@ from heartmend.release.export import export_release
 from heartmend.release.layout import LAYOUTS, Names
 from heartmend.release.plan import plan_release
 from heartmend.review.case_cache import make_ready, read_digest
-from heartmend.run_folder.decisions import Wish, decisions_of
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.decisions import DecisionRequest, decisions_of
+from heartmend.run_folder.finished import FinishedRun
 from support.cohorts import small_map
 from support.runs import finished_run, mended
 
@@ -25,18 +25,18 @@ ALL = frozenset(LAYOUTS)
 
 
 @pytest.fixture
-def subject(tmp_path: Path) -> Finished:
-    found = Finished.open(finished_run(tmp_path, images=True))
+def subject(tmp_path: Path) -> FinishedRun:
+    found = FinishedRun.open(finished_run(tmp_path, images=True))
     assert all(error is None for _, _, error in make_ready(found, workers=1))
     return found
 
 
-def decide(subject: Finished, case: str, **choices: str) -> None:
+def decide(subject: FinishedRun, case: str, **choices: str) -> None:
     """Accept what changed in a case, but for `choices`."""
     found, base = read_digest(subject, subject.cohort[case]), decisions_of(subject)
     seen = {(d.case, d.structure): d.number for d in base.current()}
     wishes = [
-        Wish(case, s, choices.get(s, "accept"), "see | there", found.stamp, seen.get((case, s), 0))  # type: ignore[arg-type]
+        DecisionRequest(case, s, choices.get(s, "accept"), "see | there", found.stamp, seen.get((case, s), 0))  # type: ignore[arg-type]
         for s in found.to_decide
     ]
     base.write(wishes, "Anna")
@@ -46,7 +46,7 @@ def values(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj)
 
 
-def test_every_layout_holds_what_was_decided(subject: Finished, tmp_path: Path) -> None:
+def test_every_layout_holds_what_was_decided(subject: FinishedRun, tmp_path: Path) -> None:
     decide(subject, "1")
     decide(subject, "2", LV="keep")
     to = tmp_path / "release"
@@ -76,7 +76,7 @@ def test_every_layout_holds_what_was_decided(subject: Finished, tmp_path: Path) 
     )
 
 
-def test_what_people_and_programs_read_beside_the_maps(subject: Finished, tmp_path: Path) -> None:
+def test_what_people_and_programs_read_beside_the_maps(subject: FinishedRun, tmp_path: Path) -> None:
     decide(subject, "1", LA="keep")
     to = tmp_path / "release"
     export_release(subject, to, ALL, workers=1)
@@ -107,13 +107,14 @@ def test_a_name_or_a_note_is_never_markup(tmp_path: Path) -> None:
     odd = "<script>alert(1)</script>"
     out = finished_run(tmp_path)
     (tmp_path / "labels" / "2.nii.gz").rename(tmp_path / "labels" / "<script>2.nii.gz")
-    subject = Finished.open(out)
+    subject = FinishedRun.open(out)
     assert all(error is None for _, _, error in make_ready(subject, workers=1))
     base, to = decisions_of(subject), tmp_path / "release"
     for case, choice in (("1", "accept"), ("3", "manual")):
         found = read_digest(subject, subject.cohort[case])
         base.write(
-            [Wish(case, s, choice, f"{odd} [x](javascript:y) | z", found.stamp, 0) for s in found.to_decide], odd
+            [DecisionRequest(case, s, choice, f"{odd} [x](javascript:y) | z", found.stamp, 0) for s in found.to_decide],
+            odd,
         )  # type: ignore[arg-type]
     export_release(subject, to, ALL, workers=1)
     texts = {p.relative_to(to).as_posix(): p.read_text() for p in to.rglob("*.md")}
@@ -124,7 +125,7 @@ def test_a_name_or_a_note_is_never_markup(tmp_path: Path) -> None:
     assert "\\<script\\>2: not mended" in texts["README.md"] and "\\<script\\>alert(1)" in texts["changelog/1.md"]
 
 
-def test_a_mesh_is_a_ply_file_in_ras(subject: Finished, tmp_path: Path) -> None:
+def test_a_mesh_is_a_ply_file_in_ras(subject: FinishedRun, tmp_path: Path) -> None:
     decide(subject, "3")
     export_release(subject, tmp_path / "release", frozenset({"meshes"}), workers=1)
     head, body = (tmp_path / "release" / "meshes" / "3" / "LV.ply").read_bytes().split(b"end_header\n", 1)
@@ -138,7 +139,7 @@ def test_a_mesh_is_a_ply_file_in_ras(subject: Finished, tmp_path: Path) -> None:
     assert (points["colour"] == (166, 12, 10)).all()
 
 
-def test_marked_cases_come_as_a_folder_and_go_back_corrected(subject: Finished, tmp_path: Path) -> None:
+def test_marked_cases_come_as_a_folder_and_go_back_corrected(subject: FinishedRun, tmp_path: Path) -> None:
     decide(subject, "1", LV="manual")
     decide(subject, "2")
     plans = export_release(subject, tmp_path / "first", frozenset(), workers=1)
@@ -161,7 +162,7 @@ def test_marked_cases_come_as_a_folder_and_go_back_corrected(subject: Finished, 
     assert json.loads((tmp_path / "second/bids/sub-1/anat/sub-1_desc-mended_dseg.json").read_text()) == {"Manual": True}
 
 
-def test_a_corrected_label_map_is_taken_too_and_a_strange_one_is_told(subject: Finished, tmp_path: Path) -> None:
+def test_a_corrected_label_map_is_taken_too_and_a_strange_one_is_told(subject: FinishedRun, tmp_path: Path) -> None:
     source = tmp_path / "labels" / "3.nii.gz"
     labels = subject.after(subject.cohort["3"]).labels.copy()
     labels[5, 5, 5] = 8
@@ -178,7 +179,7 @@ def test_a_corrected_label_map_is_taken_too_and_a_strange_one_is_told(subject: F
     assert plan.choices == {"LA": "keep", "LV": "keep", "RA": "keep", "RV": "keep", "LAA": "corrected"}
 
 
-def test_open_cases_can_be_taken_as_accepted_or_kept(subject: Finished, tmp_path: Path) -> None:
+def test_open_cases_can_be_taken_as_accepted_or_kept(subject: FinishedRun, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="none of its 3 cases is decided"):
         export_release(subject, tmp_path / "none", frozenset(), workers=1)
     export_release(subject, tmp_path / "accept", frozenset(), "accept", workers=1)
@@ -188,7 +189,7 @@ def test_open_cases_can_be_taken_as_accepted_or_kept(subject: Finished, tmp_path
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
 
 
-def test_a_decision_on_an_earlier_result_does_not_count(subject: Finished, tmp_path: Path) -> None:
+def test_a_decision_on_an_earlier_result_does_not_count(subject: FinishedRun, tmp_path: Path) -> None:
     decide(subject, "3")
     labels = subject.after(subject.cohort["3"]).labels.copy()
     labels[6, 6, 6] = 3
@@ -197,7 +198,7 @@ def test_a_decision_on_an_earlier_result_does_not_count(subject: Finished, tmp_p
     assert "not decided" in plan_release(subject, decisions_of(subject)).left_out["3"]
 
 
-def test_one_broken_case_does_not_stop_the_others(subject: Finished, tmp_path: Path) -> None:
+def test_one_broken_case_does_not_stop_the_others(subject: FinishedRun, tmp_path: Path) -> None:
     for case in ("1", "2", "3"):
         decide(subject, case)
     path = subject.mended_path(subject.cohort["2"])
@@ -209,7 +210,7 @@ def test_one_broken_case_does_not_stop_the_others(subject: Finished, tmp_path: P
     assert "- 2: " in (tmp_path / "release" / "README.md").read_text()
 
 
-def test_nothing_that_is_there_is_written_over(subject: Finished, tmp_path: Path) -> None:
+def test_nothing_that_is_there_is_written_over(subject: FinishedRun, tmp_path: Path) -> None:
     decide(subject, "1")
     for to in (subject.run.out / "release", tmp_path / "labels" / "release", tmp_path / "images"):
         with pytest.raises(RunError, match="give another --to"):

@@ -18,7 +18,7 @@ def block(size: int = 20, at: int = 5) -> np.ndarray:
 
 def test_the_same_is_kept() -> None:
     verdict = check(block(), block(), HEART.by_name("LA"), UNIT)
-    assert (verdict.keep, verdict.volume_ratio, verdict.surface_mm) == (True, 1.0, 0.0)
+    assert (verdict.accepted, verdict.volume_ratio, verdict.surface_mm) == (True, 1.0, 0.0)
 
 
 def test_to_remove_an_island_is_no_harm() -> None:
@@ -31,7 +31,7 @@ def test_to_lose_a_third_is_harm() -> None:
     less = block()
     less[5:12] = False
     verdict = check(block(), less, HEART.by_name("LA"), UNIT)
-    assert not verdict.keep
+    assert not verdict.accepted
     assert verdict.volume_ratio == pytest.approx(0.65)
     assert "volume is 0.65" in verdict.reason
 
@@ -40,7 +40,7 @@ def test_to_lie_elsewhere_is_harm_by_the_files_spacing() -> None:
     moved = np.roll(block(), 4, 0)
     assert check(block(), moved, HEART.by_name("LA"), UNIT).keep
     verdict = check(block(), moved, HEART.by_name("LA"), (2.0, 1.0, 1.0))
-    assert not verdict.keep and "surface moved 8.0 mm, beyond 6 mm" in verdict.reason
+    assert not verdict.accepted and "surface moved 8.0 mm, beyond 6 mm" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_to_lie_elsewhere_is_harm_by_the_files_spacing() -> None:
 )
 def test_absent_stays_absent_and_present_present(before: int, after: int, keep: bool) -> None:
     verdict = check(block() & bool(before), block() & bool(after), HEART.by_name("LA"), UNIT)
-    assert verdict.keep is keep
+    assert verdict.accepted is keep
     assert verdict.volume_ratio is None
 
 

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from heartmend.report.build import write_report
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -26,7 +26,7 @@ def page(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     if where is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     folder = tmp_path_factory.mktemp("page")
-    write_report(Finished.open(finished_out), folder, worst=1, most_changed=0, workers=1)
+    write_report(FinishedRun.open(finished_out), folder, worst=1, most_changed=0, workers=1)
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
         shown = browser.new_page(viewport={"width": 1100, "height": 900})

@@ -9,7 +9,7 @@ import pytest
 from heartmend.errors import BadInputError
 from heartmend.io.file_names import plain_markdown
 from heartmend.report.build import write_report
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 ODD = "<img src=x onerror=alert(1)>"
 
@@ -36,7 +36,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def written(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written") / "report"
-    finished = Finished.open(finished_out, images=finished_out.parent / "images")
+    finished = FinishedRun.open(finished_out, images=finished_out.parent / "images")
     seen: list[tuple[str, int, int]] = []
     paths = write_report(
         finished, folder, cases=["1"], worst=1, most_changed=1, workers=1, told=lambda *t: seen.append(t)
@@ -78,7 +78,7 @@ def test_the_table_holds_every_structure_and_the_fit_its_time(written: Path) -> 
 
 
 def test_against_a_reference(finished_out: Path, tmp_path: Path) -> None:
-    finished = Finished.open(finished_out)
+    finished = FinishedRun.open(finished_out)
     write_report(finished, tmp_path, reference=finished_out.parent / "labels", worst=0, most_changed=0, workers=1)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     # The labels as they came are their own reference: before mending Dice is 1.
@@ -92,7 +92,7 @@ def test_a_case_whose_result_is_damaged_is_left_out(finished_out: Path, tmp_path
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:200])
     try:
-        write_report(Finished.open(finished_out), tmp_path, worst=0, most_changed=0, workers=1)
+        write_report(FinishedRun.open(finished_out), tmp_path, worst=0, most_changed=0, workers=1)
     finally:
         damaged.write_bytes(whole)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -101,7 +101,7 @@ def test_a_case_whose_result_is_damaged_is_left_out(finished_out: Path, tmp_path
 
 def test_an_unknown_case_is_told(finished_out: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no case 'nobody'"):
-        write_report(Finished.open(finished_out), tmp_path, cases=["nobody"], workers=1)
+        write_report(FinishedRun.open(finished_out), tmp_path, cases=["nobody"], workers=1)
 
 
 def test_markdown_takes_text_as_text() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from heartmend.io.atomic import write_json
 from heartmend.repair.acceptance import Verdict
-from heartmend.repair.change_log import Audit
+from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change
 from heartmend.report.facts import FitLog, read_fit_log, rule_rows, steps_done
 from heartmend.run_folder.folder import Run
@@ -55,7 +55,7 @@ def test_what_was_not_done_is_not_told(tmp_path: Path) -> None:
     settings = {"fuse": {"mode": "priority"}}
     assert [verb for verb, _ in steps_done(Run(tmp_path), settings, None)] == ["prepare", "fuse"]
     for images, told in ((None, False), ("CTs", True)):
-        seen = {"fuse": {"mode": "evidence", "appearance": True}, "request": {"images": images}}
+        seen = {"fuse": {"mode": "evidence", "image_edges": True}, "request": {"images": images}}
         assert ("CT" in steps_done(Run(tmp_path), seen, None)[-1][1]) is told
     write_json(tmp_path / "run" / "unify" / "validation.json", {"1": {"LA": 0.97}, "2": {"LA": 0.99}})
     verb, words = steps_done(Run(tmp_path), settings, None)[-1]
@@ -64,10 +64,10 @@ def test_what_was_not_done_is_not_told(tmp_path: Path) -> None:
 
 def test_rules_are_counted_over_the_cohort() -> None:
     here = ((0.0,) * 3, (1.0,) * 3)
-    change = Change("holes", "LV", "filled", 3, 1500.0, here, "look")  # type: ignore[arg-type]
+    change = Change("holes", "LV", "filled", 3, 1500.0, here, "review")  # type: ignore[arg-type]
     audits = [
-        Audit("1", (change, change), (Verdict("LV", True, 1.0, 0.1),)),
-        Audit("2", (change,), (Verdict("LV", False, 2.0, 9.0, "too far"),)),
+        ChangeLog("1", (change, change), (Verdict("LV", True, 1.0, 0.1),)),
+        ChangeLog("2", (change,), (Verdict("LV", False, 2.0, 9.0, "too far"),)),
     ]
     first, last = rule_rows(audits)
     assert (first.cases, first.changes, first.volume_ml, first.look) == (2, 3, 4.5, 3)

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 from heartmend.cli.terminal import app
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.report.pictures import write_view
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 
 def test_the_largest_change_and_the_surface(finished_out: Path, tmp_path: Path) -> None:
-    paths = write_view(Finished.open(finished_out), "1", tmp_path)
+    paths = write_view(FinishedRun.open(finished_out), "1", tmp_path)
     assert [p.name for p in paths] == ["1_change.png", "1_surface.png"]
     picture = imread(paths[1])
     # Pixels of the LA's own colour, lit or not: red over blue over green.
@@ -23,7 +23,7 @@ def test_the_largest_change_and_the_surface(finished_out: Path, tmp_path: Path) 
 
 
 def test_chosen_planes(finished_out: Path, tmp_path: Path) -> None:
-    finished = Finished.open(finished_out)
+    finished = FinishedRun.open(finished_out)
     grid = finished.before(finished.cohort["2"]).grid
     place = grid.index_to_world(np.array([[12.0, 20.0, 11.0]]))[0]
     paths = write_view(finished, "2", tmp_path, voxels=[(12, 20, 11), (3, 4, 5)], places_mm=[place], structures=["LV"])
@@ -33,7 +33,7 @@ def test_chosen_planes(finished_out: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn_is_told(finished_out: Path, tmp_path: Path) -> None:
-    finished = Finished.open(finished_out)
+    finished = FinishedRun.open(finished_out)
     with pytest.raises(BadInputError, match="voxel 12, 20, 99 lies outside case 2, which has 34 x 36 x 30 voxels"):
         write_view(finished, "2", tmp_path, voxels=[(12, 20, 99)])
     with pytest.raises(ConfigError, match="PA of case 2 was not changed"):

@@ -11,7 +11,7 @@ import pytest
 
 from heartmend.release.export import export_release
 from heartmend.run_folder.decisions import Decisions
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 from support.browser import Server, launched, served
 from support.runs import finished_run
 
@@ -104,7 +104,7 @@ def test_a_review_by_keyboard_survives_a_kill_and_is_what_is_exported(browser: A
         page.wait_for_selector("#counts:has-text('3 of 3 decided')")
         assert wrong == [e for e in wrong if "ERR_CONNECTION_REFUSED" in e]
 
-    export_release(Finished.open(out), tmp_path / "release", frozenset(), workers=1)
+    export_release(FinishedRun.open(out), tmp_path / "release", frozenset(), workers=1)
     maps = {
         (where, n): np.asarray(nib.load(tmp_path / folder / f"{n}.nii.gz").dataobj)
         for where, folder in (("came", "labels"), ("mended", "out/labels"), ("released", "release/labels"))
@@ -158,7 +158,7 @@ def test_every_part_of_the_page_answers(browser: Any, out: Path) -> None:
         for key, button in (("d", "#show-changes"), ("s", "#show-fill")):
             page.keyboard.press(key)
             assert page.locator(button).get_attribute("aria-pressed") == "false"
-        page.select_option("#filter-severity", "warn")
+        page.select_option("#filter-severity", "warning")
         assert page.locator("#case-list li").count() == 2
         page.select_option("#filter-structure", "RV")
         assert {page.locator("#case-list li").nth(i).get_attribute("data-case") for i in range(2)} == {"2", "3"}

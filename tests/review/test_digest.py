@@ -6,7 +6,7 @@ import pytest
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
 from heartmend.repair.acceptance import Verdict
-from heartmend.repair.change_log import Audit
+from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change
 from heartmend.review.digest import Digest, digest, most_doubtful_first
 from heartmend.review.doubt import Doubt
@@ -27,9 +27,9 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
     return before, after
 
 
-def made(audit: Audit | None = None) -> Digest:
+def made(audit: ChangeLog | None = None) -> Digest:
     before, after = maps()
-    return digest("7", "stamp", before, after, GRID, HEART, audit or Audit("7"), False)
+    return digest("7", "stamp", before, after, GRID, HEART, audit or ChangeLog("7"), False)
 
 
 def test_gains_and_losses_in_ml() -> None:
@@ -48,7 +48,7 @@ def test_gains_and_losses_in_ml() -> None:
 def test_places_lie_on_what_changed() -> None:
     box = ((10.0, -5.0, -5.0), (60.0, 30.0, 30.0))
     nothing_there = ((12.0, 10.0, 15.0), (14.0, 12.0, 17.0))
-    audit = Audit(
+    audit = ChangeLog(
         "7", (Change("swaps", "RA", "moved to LA", 10, 80, box), Change("holes", "LV", "filled", 1, 8, nothing_there))
     )
     found = made(audit)
@@ -63,19 +63,19 @@ def test_places_lie_on_what_changed() -> None:
 
 def test_severity_is_that_of_the_gravest_and_of_masks_not_taken() -> None:
     box = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    audit = Audit(
+    audit = ChangeLog(
         "7",
-        (Change("holes", "LA", "filled", 1, 8, box), Change("tree", "LA", "kept", 0, 0, box, "look")),
+        (Change("holes", "LA", "filled", 1, 8, box), Change("tree", "LA", "kept", 0, 0, box, "review")),
         (Verdict("RA", False, 0.5, 7, "volume is 0.5 of what it was"), Verdict("LA", True, 1, 1)),
     )
     found = {s.name: (s.severity, s.kept) for s in made(audit).structures}
-    assert found == {"LA": ("look", ""), "LV": ("info", ""), "RA": ("warn", "volume is 0.5 of what it was")}
+    assert found == {"LA": ("review", ""), "LV": ("info", ""), "RA": ("warning", "volume is 0.5 of what it was")}
 
 
 def test_it_is_read_as_it_was_written() -> None:
     import json
 
-    audit = Audit("7", (Change("holes", "LV", "filled", 1, 8, ((0, 0, 0), (1, 1, 1)), "look", "n"),))
+    audit = ChangeLog("7", (Change("holes", "LV", "filled", 1, 8, ((0, 0, 0), (1, 1, 1)), "review", "n"),))
     assert Digest.from_json(json.dumps(made(audit).to_dict())) == made(audit)
 
 

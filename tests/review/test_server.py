@@ -9,7 +9,7 @@ from heartmend.errors import ConfigError
 from heartmend.review.access import POLICY, Access
 from heartmend.review.case_cache import make_ready
 from heartmend.review.server import Review, create_app
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 from support.runs import finished_run
 
 LOCAL = "http://127.0.0.1:8765"
@@ -18,15 +18,15 @@ LOCAL = "http://127.0.0.1:8765"
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = finished_run(tmp_path_factory.mktemp("run"), images=True)
-    assert [error for _, _, error in make_ready(Finished.open(out), workers=1)] == [None] * 3
+    assert [error for _, _, error in make_ready(FinishedRun.open(out), workers=1)] == [None] * 3
     return out
 
 
 @pytest.fixture
 def review(run_folder: Path) -> Review:
-    found = Review(Finished.open(run_folder), "Anna")
+    found = Review(FinishedRun.open(run_folder), "Anna")
     found.decisions.path.unlink()
-    return Review(Finished.open(run_folder), "Anna")
+    return Review(FinishedRun.open(run_folder), "Anna")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_run_begins_with_the_most_doubtful_case(page: TestClient) -> None:
     told = page.get("/api/run").json()
     assert [c["case"] for c in told["cases"]] == ["2", "3", "1"]
     assert told["reviewer"] == "Anna"
-    assert {s["name"]: s["severity"] for s in told["cases"][0]["structures"]}["LV"] == "warn"
+    assert {s["name"]: s["severity"] for s in told["cases"][0]["structures"]}["LV"] == "warning"
     (change,) = page.get("/api/cases/1").json()["changes"]
     assert (change["rule"], change["structure"], len(change["at_mm"])) == ("holes", "LV", 3)
 
@@ -88,7 +88,7 @@ def test_the_second_of_two_browsers_is_told_409_and_what_holds(page: TestClient,
         ({"structure": "spleen"}, 400),
         ({"choice": "corrected"}, 400),
         ({"choice": 1}, 400),
-        ({"stamp": "other"}, 400),
+        ({"stamp": "unknown_labels"}, 400),
         ({"note": "x" * 2001}, 400),
         ({"seen": -1}, 400),
         ({"more": 1}, 400),

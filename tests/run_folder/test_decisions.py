@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from heartmend.errors import BadInputError, RunError
-from heartmend.run_folder.decisions import ConflictError, Decisions, Wish
+from heartmend.run_folder.decisions import ConflictError, DecisionRequest, Decisions
 
 
-def wish(structure: str = "LA", choice: str = "accept", seen: int = 0, case: str = "1", note: str = "") -> Wish:
-    return Wish(case, structure, choice, note, "stamp", seen)  # type: ignore[arg-type]
+def wish(
+    structure: str = "LA", choice: str = "accept", seen: int = 0, case: str = "1", note: str = ""
+) -> DecisionRequest:
+    return DecisionRequest(case, structure, choice, note, "stamp", seen)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -74,7 +76,9 @@ def test_undo_does_not_take_back_what_another_decided_since(decisions: Decisions
         ([wish(), wish()], "Anna", "decided twice"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(decisions: Decisions, wishes: list[Wish], who: str, says: str) -> None:
+def test_what_cannot_be_meant_is_refused(
+    decisions: Decisions, wishes: list[DecisionRequest], who: str, says: str
+) -> None:
     with pytest.raises(BadInputError, match=says):
         decisions.write(wishes, who)
     assert decisions.history() == []
@@ -90,10 +94,10 @@ def test_what_a_writer_was_told_survives_its_kill(decisions: Decisions) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from heartmend.review.decisions import Decisions, Wish
+from heartmend.review.decisions import Decisions, DecisionRequest
 base = Decisions(Path({str(decisions.path)!r}))
 for n in range(1000):
-    base.write([Wish(str(n), "LA", "accept", "", "", 0)], "Anna")
+    base.write([DecisionRequest(str(n), "LA", "accept", "", "", 0)], "Anna")
     print(n, flush=True)
 """
     writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heartmend.errors import BadInputError
-from heartmend.run_folder.decisions import Decisions, Wish
+from heartmend.run_folder.decisions import DecisionRequest, Decisions
 from heartmend.run_folder.decisions_table import Taken, decisions_to_csv, take_csv
 
 RUN = {"1": ("LA", "LV"), "2": ("LA",)}
@@ -21,7 +21,9 @@ def test_a_table_taken_elsewhere_says_the_same(tmp_path: Path, note: str, who: s
     for name in ("here.sqlite", "there.sqlite"):
         (tmp_path / name).unlink(missing_ok=True)
     here, there = Decisions(tmp_path / "here.sqlite"), Decisions(tmp_path / "there.sqlite")
-    here.write([Wish("1", "LA", "keep", note, "s", 0), Wish("1", "LV", "manual", "", "s", 0)], who)
+    here.write(
+        [DecisionRequest("1", "LA", "keep", note, "s", 0), DecisionRequest("1", "LV", "manual", "", "s", 0)], who
+    )
     text = decisions_to_csv(here.current())
     assert take_csv(text, there, RUN) == Taken(2, 0, 0)
     assert decisions_to_csv(there.current()) == text
@@ -31,13 +33,13 @@ def test_a_table_taken_elsewhere_says_the_same(tmp_path: Path, note: str, who: s
 @pytest.mark.parametrize("note", ["=1+1", "+1", "-1", "@x", "'=1", "'"])
 def test_no_cell_is_a_formula(tmp_path: Path, note: str) -> None:
     base = Decisions(tmp_path / "d.sqlite")
-    base.write([Wish("1", "LA", "keep", note, "s", 0)], "Anna")
+    base.write([DecisionRequest("1", "LA", "keep", note, "s", 0)], "Anna")
     assert decisions_to_csv(base.current()).splitlines()[1].split(",")[3] == f"'{note}"
 
 
 def test_what_is_newer_here_stays(tmp_path: Path) -> None:
     base = Decisions(tmp_path / "d.sqlite")
-    base.write([Wish("1", "LA", "keep", "", "s", 0)], "Anna", "2026-02-01T00:00:00+00:00")
+    base.write([DecisionRequest("1", "LA", "keep", "", "s", 0)], "Anna", "2026-02-01T00:00:00+00:00")
     rows = "1,LA,accept,,Ben,2026-01-31T23:00:00+00:00,s\n2,LA,accept,,Ben,2026-01-31T23:00:00+00:00,s\n"
     assert take_csv(HEAD + rows, base, RUN) == Taken(written=1, known=0, older=1)
     assert {(d.case, d.choice, d.who) for d in base.current()} == {("1", "keep", "Anna"), ("2", "accept", "Ben")}

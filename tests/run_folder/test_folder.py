@@ -83,7 +83,7 @@ def test_a_run_killed_in_its_first_moment_is_begun_again(tmp_path: Path, labels:
 
 
 def test_the_run_of_another_input_is_refused(tmp_path: Path, labels: Path) -> None:
-    other = tmp_path / "other"
+    other = tmp_path / "unknown_labels"
     other.mkdir()
     Run.open(tmp_path / "out", labels).close()
     with pytest.raises(RunError, match=r"is the run of .*labels, not of .*other"):
@@ -242,7 +242,7 @@ def test_check_says_what_open_would_and_makes_nothing(tmp_path: Path, labels: Pa
         with pytest.raises(RunError, match="another process"):
             Run.check(tmp_path / "out", labels)
         with pytest.raises(RunError, match="is the run of"):
-            Run.check(tmp_path / "out", tmp_path / "other")
+            Run.check(tmp_path / "out", tmp_path / "unknown_labels")
     Run.check(tmp_path / "out", labels)
 
 

@@ -7,18 +7,18 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.errors import FitError
 from heartmend.models.heart_model import Heart, HeartModel, labels_on
-from heartmend.run_folder.records import Prepared
+from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.embed import EmbedSettings, encode_case, place_case
 from heartmend.training.schedule import Phase
 from support.models import SIDE, frame, two_balls
 
 QUICK = EmbedSettings(
     placing=(
-        Phase(steps=50, code_rate=0.01, shape_rate=0, controls=4, tolerance_mm=3.0),
-        Phase(steps=60, code_rate=0.006, shape_rate=0, controls=5),
+        Phase(steps=50, code_lr=0.01, shape_lr=0, controls=4, tolerance_mm=3.0),
+        Phase(steps=60, code_lr=0.006, shape_lr=0, controls=5),
     ),
-    following=Phase(steps=30, code_rate=0.004, shape_rate=0, tolerance_mm=1.5),
-    detailing=Phase(steps=20, code_rate=0.03, shape_rate=0, loss="joint", tolerance_mm=1.0),
+    following=Phase(steps=30, code_lr=0.004, shape_lr=0, tolerance_mm=1.5),
+    detailing=Phase(steps=20, code_lr=0.03, shape_lr=0, loss="joint", tolerance_mm=1.0),
     points=500,
     resolution=SIDE,
 )
@@ -36,8 +36,8 @@ def new_heart() -> np.ndarray:
     return labels_on(other, other.heart("x"), frame().grid)
 
 
-def case_of(labels: np.ndarray) -> Prepared:
-    return Prepared("x", frame(), labels, labels, (), (), {}, {})
+def case_of(labels: np.ndarray) -> PreparedCase:
+    return PreparedCase("x", frame(), labels, labels, (), (), {}, {})
 
 
 def noisy(labels: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -59,19 +59,19 @@ def wrong(labels: np.ndarray, truth: np.ndarray) -> int:
 
 
 def test_a_noisy_heart_is_placed_nearer_to_the_truth_than_its_label(model: HeartModel, new_heart: np.ndarray) -> None:
-    spoiled = noisy(new_heart)
+    corrupt_mask = noisy(new_heart)
     before = {name: value.clone() for name, value in model.shape.state_dict().items()}
-    code = place_case(model, case_of(spoiled), QUICK)
+    code = place_case(model, case_of(corrupt_mask), QUICK)
     assert {name: value.shape for name, value in code.items()} == {"affine": (1, 3, 4), "field": (1, 3, 5, 5, 5)}
-    placed = rendered(model, {**code, **model.shape.no_details()})
-    assert wrong(placed, new_heart) < 0.5 * wrong(spoiled, new_heart)
+    placed = rendered(model, {**code, **model.shape.empty_details()})
+    assert wrong(placed, new_heart) < 0.5 * wrong(corrupt_mask, new_heart)
     assert all(torch.equal(value, before[name]) for name, value in model.shape.state_dict().items())
 
 
 def test_half_of_the_structures_are_enough(model: HeartModel, new_heart: np.ndarray) -> None:
     """Only the LV is given; the RV comes out about where it would be, and not where an empty label would push it."""
     code = place_case(model, case_of(np.where(new_heart == 3, 3, 0).astype(np.uint8)), QUICK)
-    placed = rendered(model, {**code, **model.shape.no_details()})
+    placed = rendered(model, {**code, **model.shape.empty_details()})
     overlap = 2 * ((placed == 5) & (new_heart == 5)).sum() / ((placed == 5).sum() + (new_heart == 5).sum())
     assert overlap > 0.75
 
@@ -86,5 +86,5 @@ def test_the_whole_code_follows_the_mended_map(model: HeartModel, new_heart: np.
     code = encode_case(model, case_of(new_heart), new_heart, placed, QUICK)
     assert set(code) == {"affine", "field", "detail", "slot"}
     assert wrong(rendered(model, code), new_heart) <= wrong(
-        rendered(model, {**placed, **model.shape.no_details()}), new_heart
+        rendered(model, {**placed, **model.shape.empty_details()}), new_heart
     )

@@ -20,8 +20,8 @@ from heartmend.training.schedule import Phase
 from support.hearts import HEADS, prepared, small_heart, small_hearts
 
 PHASES = (
-    Phase(steps=20, code_rate=0.01, shape_rate=0.1, side=16, controls=5, tolerance_mm=3.0),
-    Phase(steps=40, code_rate=0.006, shape_rate=0.05, side=32, controls=8),
+    Phase(steps=20, code_lr=0.01, shape_lr=0.1, side=16, controls=5, tolerance_mm=3.0),
+    Phase(steps=40, code_lr=0.006, shape_lr=0.05, side=32, controls=8),
 )
 SETTINGS = FitSettings(phases=PHASES, points=1500, checkpoint_seconds=0)
 
@@ -146,14 +146,14 @@ def test_nothing_to_fit_is_told(run: Run) -> None:
         fit(run, IDS, {}, SETTINGS)
     with pytest.raises(FitError, match="no case shows a whole structure"):
         fit(run, IDS, {"LAA": 8}, SETTINGS)
-    bare = FitSettings(phases=(Phase(steps=5, code_rate=0.01, shape_rate=0.1),))
+    bare = FitSettings(phases=(Phase(steps=5, code_lr=0.01, shape_lr=0.1),))
     with pytest.raises(ConfigError, match="give side and controls"):
         fit(run, IDS, HEADS, bare)
 
 
 def test_epochs_are_passes_over_all_cases() -> None:
     phases = (replace(PHASES[0], steps=1), replace(PHASES[1], steps=3))
-    settings = FitSettings(phases=phases, epochs=300, cases_per_step=1, accumulate=4)
+    settings = FitSettings(phases=phases, epochs=300, cases_per_step=1, gradient_accumulation=4)
     assert [p.steps for p in settings.phases_for(20)] == [375, 1125]
 
 

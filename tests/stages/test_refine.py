@@ -17,10 +17,10 @@ from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import render_case
 from heartmend.models.template import TemplateShape
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import Prepared, load_fields
+from heartmend.run_folder.records import PreparedCase, load_fields
 from heartmend.stages.refine import RefineSettings, refine, refine_case, write_render
 from heartmend.training.checkpoint import save_model
-from heartmend.training.initialise import begin_template
+from heartmend.training.initialise import initialise_template
 from support.hearts import HEADS, on_a_roi, prepared, small_heart, target_of
 
 
@@ -28,10 +28,10 @@ from support.hearts import HEADS, on_a_roi, prepared, small_heart, target_of
 def model() -> tuple[TemplateShape, CodeBook]:
     """A template that is just the one heart."""
     heart = small_heart(1)
-    return begin_template(HEADS, [target_of("a", heart, [3, 5])], lambda _: on_a_roi(heart), side=32, controls=6)
+    return initialise_template(HEADS, [target_of("a", heart, [3, 5])], lambda _: on_a_roi(heart), side=32, controls=6)
 
 
-def case_of(labels: np.ndarray) -> Prepared:
+def case_of(labels: np.ndarray) -> PreparedCase:
     return prepared("a", labels)
 
 
@@ -85,7 +85,7 @@ def test_each_case_is_done_once_and_the_votes_are_kept(run: Run, model: tuple[Te
     assert list(refine(run, path, ["a"], HEADS, settings, workers=1)) == [("a", None, None)]
     kept = run.case_path("refine", "a", ".npz")
     assert set(load_fields(kept)) == {"LV", "RV"}
-    assert set(json.loads(kept.with_suffix(".json").read_text())["label_vote_mm"]) == {"LV", "RV"}
+    assert set(json.loads(kept.with_suffix(".json").read_text())["label_margin_mm"]) == {"LV", "RV"}
     written = kept.stat().st_mtime_ns
     assert list(refine(run, path, ["a"], HEADS, settings, workers=1)) == [("a", None, None)]
     assert kept.stat().st_mtime_ns == written

@@ -20,12 +20,12 @@ from support.hearts import on_a_roi, prepared, small_heart
 from support.volumes import save_nifti
 
 COARSE = (
-    Phase(steps=30, code_rate=0.01, shape_rate=0.1, side=16, controls=5, tolerance_mm=3.0),
-    Phase(steps=30, code_rate=0.006, shape_rate=0.05, side=24, controls=6),
+    Phase(steps=30, code_lr=0.01, shape_lr=0.1, side=16, controls=5, tolerance_mm=3.0),
+    Phase(steps=30, code_lr=0.006, shape_lr=0.05, side=24, controls=6),
 )
 SMALL = UnifySettings(
-    template_phases=(Phase(steps=30, code_rate=0.006, shape_rate=0.05, side=32, controls=6),),
-    phases=(Phase(steps=150, code_rate=0.06, shape_rate=0.005, loss="joint", tolerance_mm=1.0, penalty=1e-4),),
+    template_phases=(Phase(steps=30, code_lr=0.006, shape_lr=0.05, side=32, controls=6),),
+    phases=(Phase(steps=150, code_lr=0.06, shape_lr=0.005, loss="joint", tolerance_mm=1.0, regularisation=1e-4),),
     points=500, positives=150, resolution=32, side=10, channels=6, width=24, checkpoint_seconds=0,
 )  # fmt: skip
 

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.repair.voxel_classifier.classifier import SurroundingsSettings
-from heartmend.repair.voxel_classifier.label_corruption import spoiled
+from heartmend.repair.voxel_classifier.classifier import ClassifierSettings
+from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask
 from heartmend.run_folder.folder import Run
 from heartmend.run_folder.records import load_fields
 from heartmend.stages.refine import RefineSettings, refine
-from heartmend.stages.voxel_classifiers import judges_wanted, learn_surroundings
+from heartmend.stages.voxel_classifiers import classifiers_wanted, train_classifiers
 from support.hearts import prepared
 from support.sheets import sheet
 
 IDS = ["a", "b", "c", "d", "e", "f", "none"]
 SHOWN = IDS[:-1]
-SETTINGS = SurroundingsSettings(rounds=1, examples=12_000, passes=12)
+SETTINGS = ClassifierSettings(rounds=1, examples=12_000, passes=12)
 
 
 def labels_of(seed: int) -> np.ndarray:
-    mask = spoiled(sheet(seed), 0.7, np.random.default_rng(seed))
+    mask = corrupt_mask(sheet(seed), 0.7, np.random.default_rng(seed))
     return np.where(mask, 8, 0).astype(np.uint8)
 
 
@@ -39,9 +39,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 def test_it_is_learned_once_and_refines_without_a_template(run: Run) -> None:
     told = []
-    path = learn_surroundings(run, IDS, {"LAA": 8}, SETTINGS, progress=lambda step, loss: told.append(step))
+    path = train_classifiers(run, IDS, {"LAA": 8}, SETTINGS, progress=lambda step, loss: told.append(step))
     written = path.stat().st_mtime_ns
-    assert learn_surroundings(run, IDS, {"LAA": 8}, SETTINGS) == path
+    assert train_classifiers(run, IDS, {"LAA": 8}, SETTINGS) == path
     assert path.stat().st_mtime_ns == written
     assert told
     outcomes = list(refine(run, None, IDS, {"LAA": 8}, RefineSettings(), workers=1, around=path))
@@ -57,7 +57,7 @@ def test_it_is_learned_once_and_refines_without_a_template(run: Run) -> None:
 
 
 def test_a_structure_that_no_case_shows_is_left_out(run: Run) -> None:
-    path = learn_surroundings(run, IDS, {"LAA": 8, "PV": 10}, SETTINGS)
+    path = train_classifiers(run, IDS, {"LAA": 8, "PV": 10}, SETTINGS)
     list(refine(run, None, ["a"], {"LAA": 8, "PV": 10}, RefineSettings(), workers=1, around=path))
     assert load_fields(run.case_path("refine", "a", ".npz")).keys() == {"LAA"}
 
@@ -77,5 +77,5 @@ class Images:
     [("", [False]), ("abcd", [False]), ("abcde", [True, False]), ("abcdef", [True])],
 )
 def test_images_are_looked_at_where_there_are_enough(having: str, sees: list[bool]) -> None:
-    assert judges_wanted("abcdef", {"LAA": 8}, Images(having)) == [("LAA", kind) for kind in sees]
-    assert judges_wanted("abcdef", {"LAA": 8}) == [("LAA", False)]
+    assert classifiers_wanted("abcdef", {"LAA": 8}, Images(having)) == [("LAA", kind) for kind in sees]
+    assert classifiers_wanted("abcdef", {"LAA": 8}) == [("LAA", False)]

@@ -20,7 +20,7 @@ import uvicorn
 from heartmend.review.case_cache import make_ready
 from heartmend.review.serve import bound
 from heartmend.review.server import Review, create_app
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -54,7 +54,7 @@ def launched() -> Iterator[Any]:
 @contextmanager
 def served(out: Path) -> Iterator[str]:
     """The review of a run from a thread of this process; gives its address."""
-    subject = Finished.open(out)
+    subject = FinishedRun.open(out)
     assert all(error is None for _, _, error in make_ready(subject, workers=1))
     listener, access = bound("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(Review(subject, "Anna"), access), log_level="error"))

@@ -18,8 +18,8 @@ margin_voxels = 4
 points = 300
 checkpoint_seconds = 0
 phases = [
-  {steps = 20, code_rate = 0.01, shape_rate = 0.1, side = 16, controls = 5, tolerance_mm = 3.0},
-  {steps = 20, code_rate = 0.006, shape_rate = 0.05, side = 24, controls = 6},
+  {steps = 20, code_lr = 0.01, shape_lr = 0.1, side = 16, controls = 5, tolerance_mm = 3.0},
+  {steps = 20, code_lr = 0.006, shape_lr = 0.05, side = 24, controls = 6},
 ]
 
 [unify]
@@ -29,8 +29,8 @@ resolution = 32
 side = 8
 channels = 4
 width = 16
-template_phases = [{steps = 10, code_rate = 0.004, shape_rate = 0.05, side = 24, controls = 6}]
-phases = [{steps = 20, code_rate = 0.06, shape_rate = 0.003, loss = "joint", tolerance_mm = 1.0, penalty = 1e-4}]
+template_phases = [{steps = 10, code_lr = 0.004, shape_lr = 0.05, side = 24, controls = 6}]
+phases = [{steps = 20, code_lr = 0.06, shape_lr = 0.003, loss = "joint", tolerance_mm = 1.0, penalty = 1e-4}]
 """
 SHAPE = (34, 36, 30)
 TURNED = np.array([[0, -2.0, 0.2, 40], [-2.0, 0, 0, 60], [0, 0.2, 2.0, -30], [0, 0, 0, 1]])

@@ -8,9 +8,9 @@ import numpy as np
 
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
-from heartmend.run_folder.records import Prepared
-from heartmend.training.case_samples import Target
-from heartmend.training.sampling import make_target
+from heartmend.run_folder.records import PreparedCase
+from heartmend.training.case_samples import CaseSamples
+from heartmend.training.sampling import sample_case
 from heartmend.types import UNKNOWN, Labels
 
 HEADS = {"LV": 3, "RV": 5}
@@ -45,18 +45,18 @@ def on_a_roi(labels: Labels, size_mm: tuple[float, float, float] = SIZE_MM) -> t
 
 def target_of(
     case_id: str, labels: Labels, ids: Sequence[int], size_mm: tuple[float, ...] = SIZE_MM, **more: float
-) -> Target:
+) -> CaseSamples:
     """The target of labels (n, n, n) of the unit frame."""
     source, roi = on_a_roi(labels, size_mm)
-    return make_target(case_id, source, roi, ids, resolution=labels.shape[0], **more)
+    return sample_case(case_id, source, roi, ids, resolution=labels.shape[0], **more)
 
 
-def prepared(case_id: str, labels: Labels) -> Prepared:
+def prepared(case_id: str, labels: Labels) -> PreparedCase:
     """A prepared case of labels (n, n, n) of the unit frame."""
     source, roi = on_a_roi(labels)
-    return Prepared(case_id, roi, labels, source, (), (), {}, {})
+    return PreparedCase(case_id, roi, labels, source, (), (), {}, {})
 
 
-def small_hearts(count: int = 3) -> list[Prepared]:
+def small_hearts(count: int = 3) -> list[PreparedCase]:
     """A prepared cohort."""
     return [prepared(f"{n:03d}", small_heart(n)) for n in range(1, count + 1)]

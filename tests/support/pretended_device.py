@@ -23,13 +23,13 @@ from heartmend.models.unified import UnifiedShape
 from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit
 from heartmend.training.point_sampler import PointSampler
-from heartmend.training.point_set import Listing
-from heartmend.training.schedule import MENDING, Phase
+from heartmend.training.point_set import PointSet
+from heartmend.training.schedule import TEMPLATE_PHASES, Phase
 from support.hearts import HEADS, small_hearts, target_of
 
 CPU = torch.device("cpu")
-PLAIN = Phase(steps=3, code_rate=0.01, shape_rate=0.01, loss="dice_focal", penalty=1e-4)
-JOINT = Phase(steps=3, code_rate=0.01, shape_rate=0.01, loss="joint")
+PLAIN = Phase(steps=3, code_lr=0.01, shape_lr=0.01, loss="dice_focal", regularisation=1e-4)
+JOINT = Phase(steps=3, code_lr=0.01, shape_lr=0.01, loss="joint")
 T = TypeVar("T")
 
 
@@ -95,7 +95,7 @@ def step(there: Pretended, shape: Shape, points: PointSampler, phases: Sequence[
 
 def main() -> None:
     there, heads = Pretended(), tuple(HEADS)
-    listing = Listing.of([target_of(h.case_id, h.labels, list(HEADS.values())) for h in small_hearts()], CPU)
+    listing = PointSet.of([target_of(h.case_id, h.labels, list(HEADS.values())) for h in small_hearts()], CPU)
     joint = JointSampler(listing, CPU, positives=20)
     without_generators()
     points = PointSampler(there.holder(listing), there.device)
@@ -103,10 +103,10 @@ def main() -> None:
     joint._alphas, joint._teaching = there.tensor(joint._alphas), there.tensor(joint._teaching)
     joint._strata = [there.holder(stratum) for stratum in joint._strata]
     template = TemplateShape(heads[:1], 12, 5)
-    step(there, TemplateShape(heads, 48, 6), points, MENDING)
+    step(there, TemplateShape(heads, 48, 6), points, TEMPLATE_PHASES)
     step(there, UnifiedShape(heads, template.settings(), side=8), joint, [JOINT])
-    step(there, DecoderShape(heads, 8), points, [PLAIN], accumulate=2, autocast=torch.bfloat16)
-    step(there, NearShape(heads), points, [PLAIN], accumulate=2)
+    step(there, DecoderShape(heads, 8), points, [PLAIN], gradient_accumulation=2, autocast=torch.bfloat16)
+    step(there, NearShape(heads), points, [PLAIN], gradient_accumulation=2)
 
 
 if __name__ == "__main__":

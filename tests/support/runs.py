@@ -10,7 +10,7 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.dataset import discover_cohort
 from heartmend.repair.acceptance import Verdict
-from heartmend.repair.change_log import Audit, audit_to_json
+from heartmend.repair.change_log import ChangeLog, change_log_to_json
 from heartmend.repair.changes import Change
 from heartmend.run_folder.folder import Run
 from support.cohorts import small_map, write_cohort
@@ -56,7 +56,10 @@ def finished_run(folder: Path, count: int = 3, *, images: bool = False) -> Path:
             box = (tuple(map(min, low, high)), tuple(map(max, low, high)))
             changes = [Change("holes", "LV", "filled", 9, 72.0, box)]
             if case.id == "3":
-                changes.append(Change("slices", "RV", "dropped", 20, 160.0, box, "warn", "a slice of it"))
+                changes.append(Change("slices", "RV", "dropped", 20, 160.0, box, "warning", "a slice of it"))
             taken = Verdict("LV", case.id != "2", 1.1, 7.0, "surface moved 7.0 mm" if case.id == "2" else "")
-            write_text(run.case_path("fuse", case.id, ".json"), audit_to_json(Audit(case.id, tuple(changes), (taken,))))
+            write_text(
+                run.case_path("fuse", case.id, ".json"),
+                change_log_to_json(ChangeLog(case.id, tuple(changes), (taken,))),
+            )
     return out

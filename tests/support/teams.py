@@ -17,7 +17,7 @@ from heartmend.models.decoder import DecoderShape
 from heartmend.models.unified import UnifiedShape
 from heartmend.training.checkpoint import save_fit
 from heartmend.training.details import with_details
-from heartmend.training.initialise import begin_template
+from heartmend.training.initialise import initialise_template
 from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
@@ -25,10 +25,10 @@ from heartmend.training.schedule import Phase
 from support.hearts import HEADS, small_hearts, target_of
 
 CASES = 5
-TEMPLATE = Phase(steps=12, code_rate=0.01, shape_rate=0.1, side=12, controls=5, tolerance_mm=3.0)
-FINER = Phase(steps=8, code_rate=0.006, shape_rate=0.05, side=16, controls=6)
-DECODER = Phase(steps=6, code_rate=0.01, shape_rate=1e-3, loss="dice_focal", penalty=1e-2)
-DETAILS = Phase(steps=8, code_rate=0.06, shape_rate=0.003, loss="joint", tolerance_mm=1.0, penalty=1e-1)
+TEMPLATE = Phase(steps=12, code_lr=0.01, shape_lr=0.1, side=12, controls=5, tolerance_mm=3.0)
+FINER = Phase(steps=8, code_lr=0.006, shape_lr=0.05, side=16, controls=6)
+DECODER = Phase(steps=6, code_lr=0.01, shape_lr=1e-3, loss="dice_focal", regularisation=1e-2)
+DETAILS = Phase(steps=8, code_lr=0.06, shape_lr=0.003, loss="joint", tolerance_mm=1.0, regularisation=1e-1)
 
 
 class Teller:
@@ -52,7 +52,7 @@ def fit_small(ranks: Ranks, folder: Path, tell: Callable[..., None] | None) -> d
     cases = small_hearts(CASES)
     own = ranks.own([target_of(case.case_id, case.labels, list(HEADS.values())) for case in cases])
     ids = [target.case_id for target in own]
-    outlines = ranks.of_all([target.outline for target in own])
+    outlines = ranks.all_gather([target.outline for target in own])
     assert [outline.case_id for outline in outlines] == [case.case_id for case in cases]
     found: dict[str, np.ndarray] = {}
 
@@ -65,7 +65,7 @@ def fit_small(ranks: Ranks, folder: Path, tell: Callable[..., None] | None) -> d
             found.update({f"{name} {key}": value.numpy() for key, value in fit.shape.state_dict().items()})
             found.update({f"{name} {key}": value.detach().numpy() for key, value in codes.values.items()})
 
-    shape, codes = begin_template(HEADS, outlines, lambda _: (cases[0].source, cases[0].roi), 12, 5)
+    shape, codes = initialise_template(HEADS, outlines, lambda _: (cases[0].source, cases[0].roi), 12, 5)
     template = Fit(
         shape, CodeBook(ids, codes.of(ids)), PointSampler(own, ranks.device, 1, ranks), [TEMPLATE, FINER],
         cases_per_step=3, points=300,
@@ -77,7 +77,7 @@ def fit_small(ranks: Ranks, folder: Path, tell: Callable[..., None] | None) -> d
     sampler = PointSampler(own, ranks.device, 1, ranks)
     # In each step all processes but one have no case.
     book = CodeBook(ids, whole.of(ids))
-    done("decoder", Fit(decoder, book, sampler, [DECODER], cases_per_step=1, points=300, accumulate=2))
+    done("decoder", Fit(decoder, book, sampler, [DECODER], cases_per_step=1, points=300, gradient_accumulation=2))
     torch.manual_seed(0)
     unified = UnifiedShape(tuple(HEADS), shape.settings(), side=8, channels=4, width=16)
     unified.template.load_state_dict(shape.state_dict())

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from heartmend.training.alignment import affine_to, medoid
-from heartmend.training.case_samples import Target
+from heartmend.training.case_samples import CaseSamples
 
 RNG = np.random.default_rng(2)
 CENTROIDS = RNG.uniform(-0.8, 0.8, (10, 3))
 TURN = np.array([[0.9, 0.3, 0.0], [-0.3, 0.9, 0.1], [0.05, 0.0, 1.1]])
 
 
-def target(id: str, centroids: np.ndarray) -> Target:
-    return Target(
+def target(id: str, centroids: np.ndarray) -> CaseSamples:
+    return CaseSamples(
         case_id=id, counts=(8, 8, 8), size_mm=(64, 64, 64), voxels=np.zeros(0, np.int32), band=0,
         distances=np.zeros((0, len(centroids)), np.int8), far_share=0.05,
         centroids=centroids.astype(np.float32), present=~np.isnan(centroids).any(axis=1),

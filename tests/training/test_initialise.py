@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from heartmend.geometry.distance import cell_distance_mm
+from heartmend.geometry.distance import unit_frame_distance_mm
 from heartmend.models.feature_table import cell_centres
-from heartmend.training.initialise import begin_template
+from heartmend.training.initialise import initialise_template
 from support.hearts import HEADS, on_a_roi, small_heart, target_of
 
 
@@ -13,7 +13,7 @@ def test_a_moved_heart_begins_on_the_middle_one() -> None:
     middle = small_heart(1)
     hearts = [np.roll(middle, shift, axis=0) for shift in (3, 0, -3)]
     targets = [target_of(str(n), heart, list(HEADS.values())) for n, heart in enumerate(hearts)]
-    shape, codes = begin_template(HEADS, targets, lambda id: on_a_roi(hearts[int(id)]), side=32, controls=6)
+    shape, codes = initialise_template(HEADS, targets, lambda id: on_a_roi(hearts[int(id)]), side=32, controls=6)
     assert shape.heads == ("LV", "RV")
     assert codes.ids == ("0", "1", "2")
     axis = cell_centres(32)
@@ -23,5 +23,5 @@ def test_a_moved_heart_begins_on_the_middle_one() -> None:
         for head, value in enumerate(HEADS.values()):
             assert ((logits[head].numpy() > 0) == (heart == value)).mean() > 0.99
             if id == "1":
-                near = cell_distance_mm(*on_a_roi(heart), 32, value)
+                near = unit_frame_distance_mm(*on_a_roi(heart), 32, value)
                 assert abs(logits[head].numpy() - near).max() < 0.1

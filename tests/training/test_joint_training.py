@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from heartmend.models.code_book import CodeBook
 from heartmend.models.label_decision import SURE_MM
 from heartmend.models.template import TemplateShape
-from heartmend.training.case_samples import Target
+from heartmend.training.case_samples import CaseSamples
 from heartmend.training.joint_training import (
     ENTROPY_SHARE,
     FINE_MM,
@@ -37,11 +37,11 @@ def heart(seed: int, vessel: bool = True) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def targets() -> list[Target]:
+def targets() -> list[CaseSamples]:
     return [target_of("a", heart(1), IDS, far_share=0.2), target_of("b", heart(2, vessel=False), IDS, far_share=0.2)]
 
 
-def test_a_small_structure_gets_as_many_points_as_a_large_one(targets: list[Target]) -> None:
+def test_a_small_structure_gets_as_many_points_as_a_large_one(targets: list[CaseSamples]) -> None:
     sampler = JointSampler(targets[:1], CPU, positives=80)
     batch = sampler.draw(0, 4, 1000, 0.8)
     assert batch.points.shape == (1, 1000, 3)
@@ -62,7 +62,7 @@ def test_a_long_vessel_leaves_a_short_one_its_share() -> None:
     assert about[2] < 1.25 * about[3]
 
 
-def test_a_case_without_the_structure_gives_other_points(targets: list[Target]) -> None:
+def test_a_case_without_the_structure_gives_other_points(targets: list[CaseSamples]) -> None:
     batch = JointSampler(targets, CPU, positives=100).draw(3, 4, 600, 0.8)
     assert (batch.distances_mm[1, :, 2] < 0).all()
     assert batch.present.tolist() == [[True, True, True], [True, True, False]]
@@ -70,7 +70,7 @@ def test_a_case_without_the_structure_gives_other_points(targets: list[Target]) 
 
 
 @pytest.mark.parametrize("points", [64, 250, 2500])
-def test_few_cases_leave_points_for_the_band(targets: list[Target], points: int) -> None:
+def test_few_cases_leave_points_for_the_band(targets: list[CaseSamples], points: int) -> None:
     """A single case would have all of the positives; it gets what room there is."""
     batch = JointSampler(targets[:1], CPU, positives=100_000).draw(0, 4, points, 0.8)
     assert batch.points.shape == (1, points, 3)
@@ -78,7 +78,7 @@ def test_few_cases_leave_points_for_the_band(targets: list[Target], points: int)
     assert outside.sum() >= 0.05 * points
 
 
-def test_the_labels_at_the_points_are_those_of_the_map(targets: list[Target]) -> None:
+def test_the_labels_at_the_points_are_those_of_the_map(targets: list[CaseSamples]) -> None:
     batch = JointSampler(targets, CPU, positives=100).draw(1, 4, 600, 0.8)
     for row, labels in enumerate((heart(1), heart(2, vessel=False))):
         i, j, k = ((batch.points[row] + 1) * 16).long().unbind(1)
@@ -87,13 +87,13 @@ def test_the_labels_at_the_points_are_those_of_the_map(targets: list[Target]) ->
             assert ((batch.distances_mm[row, :, head] > 0).numpy() == (there == id)).all()
 
 
-def test_a_draw_depends_on_seed_and_step_alone(targets: list[Target]) -> None:
+def test_a_draw_depends_on_seed_and_step_alone(targets: list[CaseSamples]) -> None:
     one, two = (JointSampler(targets, CPU, seed=5) for _ in range(2))
     assert torch.equal(one.draw(7, 4, 300, 0.8).points, two.draw(7, 4, 300, 0.8).points)
     assert not torch.equal(one.draw(8, 4, 300, 0.8).points, two.draw(7, 4, 300, 0.8).points)
 
 
-def test_weights_undo_the_bias(targets: list[Target]) -> None:
+def test_weights_undo_the_bias(targets: list[CaseSamples]) -> None:
     """A mean with the weights is one over the whole volume, though a third of the points lie about the vessel."""
     sampler = JointSampler(targets[:1], CPU, positives=200)
     shares = np.zeros(3)
@@ -107,7 +107,7 @@ def test_weights_undo_the_bias(targets: list[Target]) -> None:
     assert whole_volume_dice(batch.distances_mm, batch).tolist() == [1, 1, 1]
 
 
-def test_alpha_is_one_over_the_volume_capped(targets: list[Target]) -> None:
+def test_alpha_is_one_over_the_volume_capped(targets: list[CaseSamples]) -> None:
     alphas = JointSampler(targets, CPU).draw(0, 2, 100, 0.8).alphas
     volumes = sum(np.array([(heart(n, v) == id).sum() for id in IDS], dtype=float) for n, v in ((1, True), (2, False)))
     assert alphas[2] == 4
@@ -128,7 +128,7 @@ def batch_of(
 def test_the_loss_by_hand() -> None:
     batch = batch_of([1.0, -1.0])
     logits = torch.tensor([[[0.5], [-1.0]]])
-    # Both points weigh the same, so half a millimetre at one is a quarter on average.
+    # Both points fuse_shape_and_label the same, so half a millimetre at one is a quarter on average.
     entropy = (math.log1p(math.exp(-0.5 / SURE_MM)) + math.log1p(math.exp(-1 / SURE_MM))) / 2
     assert joint(logits, batch).item() == pytest.approx(0.25 + ENTROPY_SHARE * entropy, rel=1e-5)
     assert loss_by_name("joint", 3.0)(logits, batch).item() == pytest.approx(joint(logits, batch).item(), rel=1e-5)
@@ -154,14 +154,14 @@ def test_stage_1_pulls_towards_its_own_probability() -> None:
     assert torch.isfinite(logits.grad).all()
 
 
-def test_other_batches_are_refused(targets: list[Target]) -> None:
+def test_other_batches_are_refused(targets: list[CaseSamples]) -> None:
     batch = JointSampler(targets, CPU).draw(0, 2, 50, 0.8)
     other = Batch(batch.cases, batch.points, batch.distances_mm, batch.weights)
     with pytest.raises(TypeError, match="JointSampler"):
         joint(batch.distances_mm, other)
 
 
-def test_a_shape_teaches_its_own_heads_of_each_case_its_own(targets: list[Target]) -> None:
+def test_a_shape_teaches_its_own_heads_of_each_case_its_own(targets: list[CaseSamples]) -> None:
     shape = TemplateShape(("LV", "RV"), side=8, controls=5)
     with torch.no_grad():
         shape.table.copy_(torch.randn(shape.table.shape, generator=torch.Generator().manual_seed(0)))

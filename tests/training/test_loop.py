@@ -11,7 +11,7 @@ from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
 from heartmend.training import loop
 from heartmend.training.checkpoint import load_fit, load_model, save_fit, save_model
-from heartmend.training.initialise import begin_template
+from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.schedule import Phase
@@ -19,8 +19,8 @@ from support.hearts import HEADS, small_hearts, target_of
 
 CPU = torch.device("cpu")
 PHASES = (
-    Phase(steps=20, code_rate=0.01, shape_rate=0.1, side=12, controls=5, tolerance_mm=3.0),
-    Phase(steps=30, code_rate=0.006, shape_rate=0.05, side=16, controls=7),
+    Phase(steps=20, code_lr=0.01, shape_lr=0.1, side=12, controls=5, tolerance_mm=3.0),
+    Phase(steps=30, code_lr=0.006, shape_lr=0.05, side=16, controls=7),
 )
 
 
@@ -50,12 +50,12 @@ def new_fit(kind: str = "template", **settings: object) -> Fit:
     targets = [target_of(case.case_id, case.labels, list(HEADS.values())) for case in cases]
     torch.manual_seed(0)
     if kind == "template":
-        shape, codes = begin_template(HEADS, targets, lambda _: (cases[0].source, cases[0].roi), 12, 5)
+        shape, codes = initialise_template(HEADS, targets, lambda _: (cases[0].source, cases[0].roi), 12, 5)
         phases = PHASES
     else:
         shape = DecoderShape(tuple(HEADS), 8)
         codes = CodeBook([t.case_id for t in targets], shape.new_codes(3, 0))
-        phases = tuple(replace(p, loss="dice_focal", shape_rate=1e-3, steps=3) for p in PHASES)
+        phases = tuple(replace(p, loss="dice_focal", shape_lr=1e-3, steps=3) for p in PHASES)
     return Fit(shape, codes, PointSampler(targets, CPU, 1), phases, **({"points": 400, "cases_per_step": 2} | settings))
 
 
@@ -207,7 +207,7 @@ def test_out_of_memory_at_the_smallest_step_is_an_error(monkeypatch: pytest.Monk
 
 def test_accumulated_parts_are_other_points() -> None:
     """Two parts of a step are two draws; one part a step is another fit."""
-    fit = new_fit(accumulate=2)
+    fit = new_fit(gradient_accumulation=2)
     drawn = []
     draw = fit.sampler.draw
     fit.sampler.draw = lambda step, *rest: drawn.append(step) or draw(step, *rest)  # type: ignore[method-assign]

@@ -6,13 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartmend.geometry.components import without_crumbs
-from heartmend.geometry.distance import CLIP_MM, STEP_MM, cell_distance_mm, signed_distance_mm
+from heartmend.geometry.components import without_small_components
+from heartmend.geometry.distance import CLIP_MM, STEP_MM, signed_distance_mm, unit_frame_distance_mm
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.training.case_samples import BAND_MM
-from heartmend.training.point_set import Listing
-from heartmend.training.sampling import make_target
+from heartmend.training.point_set import PointSet
+from heartmend.training.sampling import sample_case
 from heartmend.types import UNKNOWN
 from support.hearts import ellipsoid, target_of
 
@@ -81,7 +81,7 @@ def test_cells_between_voxels_know_the_surface_better_than_to_half_a_cell() -> N
     """A plane between voxels of 1 mm, seen by cells of 1.6 mm: exact at each, and not its nearest voxel's distance."""
     source = half_space(0, (16, 16, 16), 6).astype(np.uint8)
     roi = Roi(Grid(source.shape, np.eye(4)), (0, 0, 0), (16, 16, 16))
-    line = cell_distance_mm(source, roi, 10, 1)[:, 5, 5]
+    line = unit_frame_distance_mm(source, roi, 10, 1)[:, 5, 5]
     inner = slice(1, 7)
     assert line[inner].tolist() == pytest.approx([6 - 1.6 * (i + 0.5) for i in range(1, 7)], abs=0.07)
 
@@ -91,7 +91,7 @@ def test_crumbs_go_and_parts_of_a_cut_vessel_stay() -> None:
     mask[2:12, 3:8, 3:8] = True
     mask[15:25, 3:8, 3:6] = True
     mask[30, 3, 3] = True
-    kept = without_crumbs(mask)
+    kept = without_small_components(mask)
     assert kept[:27].sum() == mask[:27].sum()
     assert not kept[30].any()
 
@@ -126,13 +126,13 @@ def test_a_target_by_hand() -> None:
 def test_a_flipped_and_permuted_source_is_the_same_target() -> None:
     labels = off_centre()[:28]
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
-    plain = make_target("a", labels, Roi(Grid(labels.shape, affine), (0, 0, 0), labels.shape), [3], resolution=24)
+    plain = sample_case("a", labels, Roi(Grid(labels.shape, affine), (0, 0, 0), labels.shape), [3], resolution=24)
     turned = np.ascontiguousarray(labels.transpose(2, 0, 1)[:, ::-1])
     turn = np.zeros((4, 4))
     turn[2, 0] = turn[1, 2] = 2
     turn[0, 1], turn[0, 3], turn[3, 3] = -2, 54, 1
     roi = Roi(Grid(turned.shape, turn), (0, 0, 0), turned.shape)
-    other = make_target("a", turned, roi, [3], resolution=24)
+    other = sample_case("a", turned, roi, [3], resolution=24)
     assert np.array_equal(plain.voxels, other.voxels)
     assert np.array_equal(plain.distances, other.distances)
     assert np.allclose(plain.centroids, other.centroids, atol=1e-6)
@@ -151,9 +151,9 @@ def test_on_its_own_voxels_a_case_is_told_exactly_what_its_labels_say() -> None:
     grid = Grid(labels.shape, np.diag([-1.0, 1.5, 2.5, 1.0]))
     roi = Roi(grid, (2, 1, 0), (20, 14, 9))
     inner = labels[2:, 1:]
-    target = make_target("a", inner, roi, [3], resolution=roi.cells_of_voxels(64))
+    target = sample_case("a", inner, roi, [3], resolution=roi.cells_of_voxels(64))
     assert target.counts == (18, 13, 9)
-    listing = Listing.of([target, target], torch.device("cpu"))
+    listing = PointSet.of([target, target], torch.device("cpu"))
     listed = torch.arange(len(target.voxels))[None].expand(2, -1) + listing.starts[:, None]
     at = roi.unit_to_index(listing.centres(listed, torch.tensor([0, 1])).numpy())
     voxels = np.round(at).astype(int)

@@ -1,11 +1,11 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from heartmend.training.schedule import Phase, stretch, stretched
+from heartmend.training.schedule import Phase, cohort_step_factor, scale_steps
 
 
 def phase(**settings: object) -> Phase:
-    return Phase(**({"steps": 100, "code_rate": 0.01, "shape_rate": 0.1} | settings))
+    return Phase(**({"steps": 100, "code_lr": 0.01, "shape_lr": 0.1} | settings))
 
 
 def test_the_rate_warms_up_then_falls_along_a_cosine() -> None:
@@ -26,7 +26,7 @@ def test_the_curriculum_goes_over_equal_parts() -> None:
     assert phase(steps=1, band_shares=(0.5, 0.3)).band_share(0) == 0.5
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"code_rate": 0}, {"warm_up": 1.0}, {"penalty": -1.0}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"code_lr": 0}, {"warm_up": 1.0}, {"penalty": -1.0}])
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         phase(**wrong)
@@ -35,23 +35,23 @@ def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"stepps": 3}, {"steps": "many"}])
 def test_a_table_of_settings_is_held_to_the_same(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
-        TypeAdapter(Phase).validate_python({"steps": 100, "code_rate": 0.01, "shape_rate": 0.1} | wrong)
+        TypeAdapter(Phase).validate_python({"steps": 100, "code_lr": 0.01, "shape_lr": 0.1} | wrong)
 
 
 def test_steps_for_so_many_draws_of_each_case() -> None:
     """1,000 cases, 100 a step, each drawn 20 times: 200 steps, a quarter of them in the first phase."""
     phases = (phase(steps=10), phase(steps=30))
-    assert [p.steps for p in stretched(phases, stretch(phases, 1000, 100, 20))] == [50, 150]
-    assert [p.steps for p in stretched(phases, stretch(phases, 50, 100, 20))] == [5, 15]
-    assert [p.steps for p in stretched(phases, stretch(phases, 50, 100, 0.01))] == [1, 1]
-    assert stretched(phases, 1) == phases
+    assert [p.steps for p in scale_steps(phases, cohort_step_factor(phases, 1000, 100, 20))] == [50, 150]
+    assert [p.steps for p in scale_steps(phases, cohort_step_factor(phases, 50, 100, 20))] == [5, 15]
+    assert [p.steps for p in scale_steps(phases, cohort_step_factor(phases, 50, 100, 0.01))] == [1, 1]
+    assert scale_steps(phases, 1) == phases
 
 
 def test_a_large_cohort_takes_more_steps() -> None:
     """40 steps of 10 cases draw each of 20 cases 20 times, each of 100 cases 4 times."""
     phases = (phase(steps=10), phase(steps=30))
-    assert stretch(phases, 20, 10, None, 16) == 1
-    assert stretch(phases, 100, 10, None, 16) == 4
-    assert stretch(phases, 100, 10, None, 400) == 10, "no more often than ten cases, which every step draws"
-    assert stretch(phases, 5, 10, None, 400) == 1
-    assert stretch(phases, 20, 10, 4, 16) == 0.2, "what is asked exactly may be less than the least"
+    assert cohort_step_factor(phases, 20, 10, None, 16) == 1
+    assert cohort_step_factor(phases, 100, 10, None, 16) == 4
+    assert cohort_step_factor(phases, 100, 10, None, 400) == 10, "no more often than ten cases, which every step draws"
+    assert cohort_step_factor(phases, 5, 10, None, 400) == 1
+    assert cohort_step_factor(phases, 20, 10, 4, 16) == 0.2, "what is asked exactly may be less than the least"

@@ -40,10 +40,10 @@ class ShiftsRule(_RuleTable):
     max_run_mm: Length = 30.0
 
 
-class SaltRule(_RuleTable):
+class SpeckleRule(_RuleTable):
     """Single stray voxels take what most of their neighbours are."""
 
-    rule: Literal["salt"]
+    rule: Literal["speckle"]
     max_voxels: Annotated[int, Field(strict=True, ge=1, le=8)] = 2
     clear_share: Share = 0.6
     """A background speck is filled if one structure makes up this share of its neighbours."""
@@ -96,10 +96,10 @@ class HolesRule(_RuleTable):
     """A pocket goes to the structure that makes up this share of its wall."""
 
 
-class PiecesRule(_RuleTable):
+class ComponentsRule(_RuleTable):
     """Crumbs and pieces beyond the expected number go."""
 
-    rule: Literal["pieces"]
+    rule: Literal["components"]
     min_share: Share = 0.05
     """A piece smaller than this share of its structure's largest is a crumb too."""
     keep_share: Share = 0.25
@@ -108,10 +108,10 @@ class PiecesRule(_RuleTable):
     """A piece this near to what it grows out of touches it: labels of lumens leave a wall of 2 to 3 mm between."""
 
 
-class StraysRule(_RuleTable):
+class DetachedSegmentsRule(_RuleTable):
     """Pieces of a tree of thin vessels that lie far from the structures it runs on, or are short, go."""
 
-    rule: Literal["strays"]
+    rule: Literal["detached_segments"]
     near: tuple[str, ...]
     max_mm: Length = 10.0
     min_length_mm: Length = 4.0
@@ -129,12 +129,12 @@ class FieldOfViewRule(_RuleTable):
 Rule = Annotated[
     SlicesRule
     | ShiftsRule
-    | SaltRule
+    | SpeckleRule
     | SwapsRule
     | CutVesselsRule
     | HolesRule
-    | PiecesRule
-    | StraysRule
+    | ComponentsRule
+    | DetachedSegmentsRule
     | FieldOfViewRule,
     Field(discriminator="rule"),
 ]

@@ -43,10 +43,10 @@ class Structure(_Table):
     """Red, green, blue, 0 to 255."""
     kind: Kind
     """`tube` is a tree of thin vessels that is mended along its centreline."""
-    mend_by: Literal["template", "surroundings"] = "template"
+    repair_method: Literal["template", "voxel_classifier"] = "template"
     """What mends it, if it is no tube: one template bent to each case, or, where cases have no shape in common, a
     network that judges each voxel by what the label shows about it."""
-    pieces: Annotated[int, Field(strict=True, ge=1)] = 1
+    components: Annotated[int, Field(strict=True, ge=1)] = 1
     """How many connected pieces (26 neighbours) a whole one has."""
     neighbours: tuple[str, ...] = ()
     """What it shares a boundary with. It is enough that one of the two says so."""
@@ -60,7 +60,7 @@ class Structure(_Table):
     """Do no harm: the least and the largest allowed mended volume, as a share of the volume that came in."""
     max_surface_mm: Ratio = 10.0
     """Do no harm: how far the mended surface may lie from the one that came in (95th percentile)."""
-    appearance: bool = True
+    image_edges: bool = True
     """Where a case has an image: let its boundaries go to the image's edges."""
 
     @property

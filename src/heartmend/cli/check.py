@@ -14,7 +14,7 @@ from heartmend.cli.terminal import (
     AnatomyName,
     Images,
     Labels,
-    Other,
+    UnknownLabels,
     Workers,
     app,
     console,
@@ -28,7 +28,7 @@ from heartmend.io.atomic import write_json
 
 @app.command()
 def check(
-    labels: Labels, images: Images = None, anatomy: AnatomyName = "heart", other: Other = "error",
+    labels: Labels, images: Images = None, anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error",
     out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Also whether a run could write here.")] = None,  # noqa: UP045
     to: Annotated[Optional[Path], typer.Option(help="JSON file for all that was found, case by case.")] = None,  # noqa: UP045
     every: Annotated[bool, typer.Option("--all", help="Show the sound cases too.")] = False, workers: Workers = 0,
@@ -40,15 +40,15 @@ def check(
     """
     from heartmend.quality.check import check_data_set, check_table
 
-    if other not in ("error", "keep"):
-        raise typer.BadParameter("give error or keep", param_hint="--other")
+    if unknown_labels not in ("error", "keep"):
+        raise typer.BadParameter("give error or keep", param_hint="--unknown-labels")
     with told():
         if to is not None and any(to.resolve().is_relative_to(given.resolve()) for given in (labels, images) if given):
             raise ConfigError(f"--to {to}: lies in an input folder, which is never written to; give another place")
         with progress_bar() as bar:
             task = bar.add_task("check", total=None, note="")
             report = check_data_set(
-                labels, images, load_anatomy(anatomy), "keep" if other == "keep" else "error", out, workers,
+                labels, images, load_anatomy(anatomy), "keep" if unknown_labels == "keep" else "error", out, workers,
                 lambda case_id, total: bar.update(task, advance=1, total=total),
             )  # fmt: skip
         console.print(check_table(report, every))

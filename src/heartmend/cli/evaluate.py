@@ -11,8 +11,8 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.cli.terminal import (
     SOME_REFUSED,
     AnatomyName,
-    Other,
     Scheduler,
+    UnknownLabels,
     Workers,
     app,
     console,
@@ -33,7 +33,7 @@ def evaluate(
     reference: Reference = None, out: Tables = None,
     tolerances: Annotated[str, typer.Option(help="Of the surface Dice, in mm.")] = "0.5,1,2,3",
     metrics: Annotated[str, typer.Option(help="These alone, such as dice,hd95_mm; all unless given.")] = "",
-    anatomy: AnatomyName = "heart", other: Other = "error", workers: Workers = 0, scheduler: Scheduler = "",
+    anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error", workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip
     """Compare two sets of label maps: B with A, or both with a reference; a table here, all numbers in OUT.
 
@@ -45,15 +45,15 @@ def evaluate(
     from heartmend.metrics.table import summary_tables
 
     tolerances_mm, keys = _numbers(tolerances), [key.strip() for key in metrics.split(",") if key.strip()]
-    if other not in ("error", "keep"):
-        raise typer.BadParameter("give error or keep", param_hint="--other")
+    if unknown_labels not in ("error", "keep"):
+        raise typer.BadParameter("give error or keep", param_hint="--unknown-labels")
     with told():
         structures = load_anatomy(anatomy)
         if out is not None:
             refuse_inputs(out, *(folder for folder in (a, b, reference) if folder is not None))
         with scheduled(scheduler, workers), progress_bar() as bar:
             found = evaluate_folders(
-                a, b, structures, reference, tolerances_mm=tolerances_mm, keys=keys, other=other, workers=workers,  # type: ignore[arg-type]
+                a, b, structures, reference, tolerances_mm=tolerances_mm, keys=keys, unknown_labels=unknown_labels, workers=workers,  # type: ignore[arg-type]
                 progress=counting(bar, "evaluate"),
             )  # fmt: skip
         console.print(summary_tables(found.summary, found.metrics, structures))

@@ -15,9 +15,9 @@ from heartmend.cli.terminal import (
     ConfigFile,
     Device,
     Images,
-    Other,
     RunFolder,
     Scheduler,
+    UnknownLabels,
     Workers,
     app,
     console,
@@ -37,7 +37,7 @@ def audit(
     out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Keep what is prepared and fitted here.")] = None,  # noqa: UP045
     to: ToFolder = None,
     quick: Annotated[bool, typer.Option("--quick", help="Without a fit: what each label map shows by itself.")] = False,
-    anatomy: AnatomyName = "heart", other: Other = "error", device: Device = "auto", workers: Workers = 0,
+    anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error", device: Device = "auto", workers: Workers = 0,
     preset: Annotated[str, typer.Option(help="Settings of the fit: fast, or mend.")] = "fast",
     config: ConfigFile = None,
     count: Annotated[int, typer.Option(min=1, help="How many cases and structures the screen shows.")] = 20,
@@ -47,16 +47,16 @@ def audit(
     The table on the screen, and structures.csv, cases.csv and audit.json in --to (with --out: in OUT/run/audit).
     """
     from heartmend.quality.ranking_table import ranking_tables, write_ranking
-    from heartmend.quality.screen import audit_in_passing, audit_labels, audit_run
+    from heartmend.quality.screen import screen_in_passing, screen_labels, screen_run
 
     with told():
         is_run = (labels / "run" / "run.json").is_file()
-        request = request_for(labels, out or Path(), None, anatomy, "", other, device, workers, "fit", True)
+        request = request_for(labels, out or Path(), None, anatomy, "", unknown_labels, device, workers, "fit", True)
         with progress_bar() as bar:
             if is_run:
-                ranking = audit_run(labels, quick, workers, Bars(bar))
+                ranking = screen_run(labels, quick, workers, Bars(bar))
             else:
-                look = audit_labels if out else audit_in_passing
+                look = screen_labels if out else screen_in_passing
                 ranking = look(request, load_config(preset, config), quick, Bars(bar))
         console.print(ranking_tables(ranking, count))
         folder = to or (out / "run" / "audit" if out else None)
@@ -86,10 +86,10 @@ def report(
     """
     from heartmend.compute.cluster import scheduled
     from heartmend.report.build import write_report
-    from heartmend.run_folder.finished import Finished
+    from heartmend.run_folder.finished import FinishedRun
 
     with told():
-        finished = Finished.open(run_folder, labels, images)
+        finished = FinishedRun.open(run_folder, labels, images)
         with scheduled(scheduler, workers), progress_bar() as bar:
             tell = {what: counting(bar, what) for what in ("changes", "numbers", "pictures")}
             paths = write_report(
@@ -117,10 +117,10 @@ def view(
 ) -> None:  # fmt: skip
     """Draw CASE before and after mending, and what changed, in three planes and as surfaces: PNG files."""
     from heartmend.report.pictures import write_view
-    from heartmend.run_folder.finished import Finished
+    from heartmend.run_folder.finished import FinishedRun
 
     with told():
-        finished = Finished.open(run_folder, labels, images)
+        finished = FinishedRun.open(run_folder, labels, images)
         voxels = [[int(n) for n in _three(text, "--voxel", whole=True)] for text in voxel or ()]
         places = [_three(text, "--at", whole=False) for text in at or ()]
         folder = to or finished.run.out / "report"

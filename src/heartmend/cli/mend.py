@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import typer
 from rich.progress import Progress, TaskID
@@ -16,13 +16,13 @@ from heartmend.cli.terminal import (
     Devices,
     Images,
     Labels,
-    Other,
     Out,
     Preset,
     Resume,
     RunFolder,
     Scheduler,
     Structures,
+    UnknownLabels,
     Workers,
     app,
     console,
@@ -35,13 +35,13 @@ from heartmend.io.atomic import read_json
 from heartmend.pipelines.config import Config, load_config
 from heartmend.pipelines.run import VERBS, Request, Result, Verb, Watcher
 from heartmend.pipelines.run import run as run_pipeline
-from heartmend.repair.change_log import Audit
+from heartmend.repair.change_log import ChangeLog
 
 
 @app.command()
 def run(
     labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-    other: Other = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
+    unknown_labels: UnknownLabels = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
     scheduler: Scheduler = "", preset: Preset = "mend",
     fast: Annotated[bool, typer.Option("--fast", help="Short for --preset fast.")] = False,
     config: ConfigFile = None, until: Annotated[str, typer.Option(help="Stop after this verb.")] = "unify",
@@ -53,7 +53,7 @@ def run(
     Exit status: 0 all mended, 3 some cases refused (OUT/run/refused.json says why), 1 nothing could be done.
     """
     request = request_for(
-        labels, out, images, anatomy, structures, other, device, workers, until, resume, devices, scheduler
+        labels, out, images, anatomy, structures, unknown_labels, device, workers, until, resume, devices, scheduler
     )
     with told():
         result = watched(request, load_config("fast" if fast else preset, config))
@@ -67,12 +67,12 @@ def _verb(name: Verb, text: str) -> None:
 
     def command(
         labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-        other: Other = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
+        unknown_labels: UnknownLabels = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
         scheduler: Scheduler = "", preset: Preset = "mend",
         config: ConfigFile = None, resume: Resume = True,
     ) -> None:  # fmt: skip
         request = request_for(
-            labels, out, images, anatomy, structures, other, device, workers, name, resume, devices, scheduler
+            labels, out, images, anatomy, structures, unknown_labels, device, workers, name, resume, devices, scheduler
         )
         with told():
             result = watched(request, load_config(preset, config))
@@ -93,14 +93,14 @@ _verb("unify", "Stage 3: one function with a head for every structure that holds
 @app.command()
 def fuse(
     labels: Labels, out: Out, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-    other: Other = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
+    unknown_labels: UnknownLabels = "error", device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
     scheduler: Scheduler = "", preset: Preset = "mend",
     config: ConfigFile = None, resume: Resume = True,
     case: Annotated[str, typer.Option("--explain", metavar="CASE", help="Then show what was changed in CASE.")] = "",
 ) -> None:  # fmt: skip
     """Stage 2: ten masks into one label map by priority, evidence and the rules of anatomy."""
     request = request_for(
-        labels, out, images, anatomy, structures, other, device, workers, "fuse", resume, devices, scheduler
+        labels, out, images, anatomy, structures, unknown_labels, device, workers, "fuse", resume, devices, scheduler
     )
     with told():
         result = watched(request, load_config(preset, config))
@@ -133,9 +133,9 @@ def _explain(run_folder: Path, case: str) -> None:
     console.print(as_text(_audit(path)))
 
 
-def _audit(path: Path) -> Audit:
+def _audit(path: Path) -> ChangeLog:
     try:
-        return Audit.from_dict(read_json(path))
+        return ChangeLog.from_dict(read_json(path))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"{path}: is no audit; remove it and give the command again that makes it") from error
 
@@ -163,7 +163,7 @@ def watched(request: Request, config: Config) -> Result:
 
 def say(result: Result) -> None:
     """Tell what came of a run: what is odd, who was refused and why, how many are done."""
-    if not result.leads:
+    if not result.is_main:
         return
     for case, warnings in result.warnings.items():
         for warning in warnings:
@@ -174,16 +174,16 @@ def say(result: Result) -> None:
 
 
 def request_for(
-    labels: Path, out: Path, images: Path | None, anatomy: str, structures: str, other: str, device: str, workers: int,
+    labels: Path, out: Path, images: Path | None, anatomy: str, structures: str, unknown_labels: str, device: str, workers: int,
     until: str, resume: bool, devices: int = 1, scheduler: str = "",
 ) -> Request:  # fmt: skip
     """The request that a command's words mean; what is no choice is a bad parameter."""
     names = tuple(name.strip() for name in structures.split(",") if name.strip())
-    if other not in ("error", "keep"):
-        raise typer.BadParameter("give error or keep", param_hint="--other")
+    if unknown_labels not in ("error", "keep"):
+        raise typer.BadParameter("give error or keep", param_hint="--unknown-labels")
     if until not in VERBS:
         raise typer.BadParameter(f"give one of {', '.join(VERBS)}", param_hint="--until")
     return Request(
-        labels, out, images, anatomy, names, cast(Literal["error", "keep"], other), device, devices, workers, scheduler,
+        labels, out, images, anatomy, names, cast(Literal["error", "keep"], unknown_labels), device, devices, workers, scheduler,
         cast(Verb, until), resume,
     )  # fmt: skip

@@ -12,8 +12,8 @@ from heartmend.cli.terminal import (
     SOME_REFUSED,
     Folder,
     Labels,
-    Other,
     Out,
+    UnknownLabels,
     Workers,
     app,
     console,
@@ -76,7 +76,7 @@ def mesh(
 
 @app.command()
 def embed(
-    model: Model, labels: Labels, out: Out, other: Other = "error", workers: Workers = 0,
+    model: Model, labels: Labels, out: Out, unknown_labels: UnknownLabels = "error", workers: Workers = 0,
     complete: Annotated[
         bool, typer.Option("--complete", help="Take structures that a label map lacks from the model.")
     ] = False,
@@ -90,7 +90,15 @@ def embed(
 
     with told(), progress_bar() as bar:
         file = model_file(model)
-        result = embed_all(file, labels, out, other=other, complete=complete, workers=workers, watcher=Bars(bar))  # type: ignore[arg-type]
+        result = embed_all(
+            file,
+            labels,
+            out,
+            complete=complete,
+            workers=workers,
+            watcher=Bars(bar),
+            unknown_labels=unknown_labels,  # type: ignore[arg-type]
+        )
     say(result)
     if result.refused:
         raise typer.Exit(SOME_REFUSED)

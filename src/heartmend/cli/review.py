@@ -15,7 +15,7 @@ from heartmend.errors import ConfigError, HeartmendError
 if TYPE_CHECKING:
     from heartmend.release.layout import Layout
     from heartmend.release.plan import Undecided
-    from heartmend.run_folder.finished import Finished
+    from heartmend.run_folder.finished import FinishedRun
 
 MovedLabels = Annotated[Optional[Path], typer.Option("--labels", help="Where the label maps lie now, if moved.")]  # noqa: UP045  (typer)
 MovedImages = Annotated[Optional[Path], typer.Option("--images", help="Folder of the CTs, if not that of the run.")]  # noqa: UP045
@@ -35,7 +35,7 @@ def review(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
     workers: Workers = 0,
 ) -> None:  # fmt: skip
-    """Go through the changes of the run in OUT in a browser, the most doubtful case first, and decide.
+    """Go through the changes of the run in OUT in a browser, the most uncertain_voxels case first, and decide.
 
     Nothing but this machine can reach the page, unless --host says otherwise. Decisions are kept in
     OUT/run/review/decisions.sqlite. Ctrl-C ends it.
@@ -122,12 +122,12 @@ def import_(
         raise typer.Exit(SOME_REFUSED)
 
 
-def _ready(run_folder: Path, labels: Path | None, images: Path | None, workers: int) -> Finished:
+def _ready(run_folder: Path, labels: Path | None, images: Path | None, workers: int) -> FinishedRun:
     """The run with every case ready for review; what cannot be made ready is told."""
     from heartmend.review.case_cache import make_ready
-    from heartmend.run_folder.finished import Finished
+    from heartmend.run_folder.finished import FinishedRun
 
-    subject = Finished.open(run_folder, labels, images)
+    subject = FinishedRun.open(run_folder, labels, images)
     failed = {}
     with progress_bar() as bar:
         task = bar.add_task("review", total=len(subject.cohort), note="making cases ready")

@@ -29,7 +29,7 @@ RunFolder = Annotated[Path, typer.Argument(metavar="OUT", help="The folder that 
 Images = Annotated[Optional[Path], typer.Option(help="Folder of the CTs, named as the label maps.")]  # noqa: UP045  (typer)
 AnatomyName = Annotated[str, typer.Option("--anatomy", help="heart, adrenal, or a TOML file of your own.")]
 Structures = Annotated[str, typer.Option(help="Mend these alone, such as Coronary,LA.")]
-Other = Annotated[str, typer.Option(help="Ids that the anatomy lacks: error, or keep them untouched.")]
+UnknownLabels = Annotated[str, typer.Option(help="Ids that the anatomy lacks: error, or keep them untouched.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
 Devices = Annotated[int, typer.Option(help="Devices of this machine that fit together, each with its share of cases.")]
 Scheduler = Annotated[

@@ -36,12 +36,10 @@ def resize(
     resolution: Annotated[int, typer.Option(help="Voxels along each side.")] = 256, workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Cut every case to its heart and resample label map and CT to RESOLUTION³ (nothing is mended)."""
-    from heartmend.pipelines.crop import resize_cohort
+    from heartmend.pipelines.crop import crop_cohort
 
     with told(), progress_bar() as bar:
-        outcomes = resize_cohort(
-            labels, out, images, load_anatomy(anatomy), resolution, workers, counting(bar, "resize")
-        )
+        outcomes = crop_cohort(labels, out, images, load_anatomy(anatomy), resolution, workers, counting(bar, "resize"))
         refused = {case: error for case, error in outcomes if error is not None}
         for case, error in refused.items():
             console.print(f"[bold red]refused {plain(case)}[/]: {plain(error)}", soft_wrap=True)
@@ -54,7 +52,7 @@ def phantom(
     out: Folder, count: Annotated[int, typer.Option(min=1)] = 12, seed: int = 1,
     spacing_mm: Annotated[float, typer.Option(min=0.4, max=3.0)] = 0.9, workers: Workers = 0,
 ) -> None:  # fmt: skip
-    """Make a cohort of phantom hearts: labels_true, labels_noisy (spoiled) and images (CT)."""
+    """Make a cohort of phantom hearts: labels_true, labels_noisy (corrupt_mask) and images (CT)."""
     from heartmend.compute.workers import cores
     from heartmend.phantom.cohort import write_cohort
 
@@ -69,7 +67,7 @@ def demo(
     out: Out = Path("demo_out"), count: Annotated[int, typer.Option(min=3)] = 12, seed: int = 1,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """Make phantom hearts, spoil them, mend them, and show before and after: a table here, pictures in OUT."""
+    """Make phantom hearts, corrupt them, mend them, and show before and after: a table here, pictures in OUT."""
     from heartmend.compute.workers import cores
     from heartmend.figures.demo import draw_pictures
     from heartmend.metrics.evaluation import evaluate_folders

@@ -35,10 +35,10 @@ _KEPT = "what it had reached is kept in its last checkpoint: give the same comma
 
 Work = Callable[[Ranks, Any, Any], Any]
 """What every process does: a function of a module's top level. It is given the ranks, the job, and what to call with
-what there is to tell, if it is to tell anything; what the leader's comes to is what `Team.call` returns."""
+what there is to tell, if it is to tell anything; what the leader's comes to is what `ProcessGroup.call` returns."""
 
 
-class Team:
+class ProcessGroup:
     """`call` does a piece of work on every process and returns what the leader's came to."""
 
     def __init__(self, device: str = "cpu", devices: int = 1, fabric: Fabric | None = None) -> None:
@@ -48,7 +48,7 @@ class Team:
         self._cut_off = False
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process does what only one may do."""
         return self._fabric is None or self._fabric.global_rank == 0
 
@@ -80,7 +80,7 @@ class Team:
 
     def dismiss(self) -> None:
         """Let the others go, unless they were cut off in the middle of a work: then they wait for other words."""
-        if self._fabric is not None and self.leads and not self._cut_off:
+        if self._fabric is not None and self.is_main and not self._cut_off:
             self._fabric.broadcast(None)
             _part(self._fabric)
 
@@ -101,7 +101,7 @@ class Team:
 
 
 @contextmanager
-def gathered(device: str = "cpu", devices: int = 1) -> Iterator[Team]:
+def process_group(device: str = "cpu", devices: int = 1) -> Iterator[ProcessGroup]:
     """The team of this command. Under torchrun and srun each process is one of it, and `devices` need not be given."""
     if devices < 1:
         raise ConfigError(f"--devices {devices}: give 1 or more")
@@ -110,14 +110,14 @@ def gathered(device: str = "cpu", devices: int = 1) -> Iterator[Team]:
             raise ConfigError(f"--device {device} is one device; with --devices {devices} give cuda or cpu")
         if device == "cuda" and devices > torch.cuda.device_count():
             raise ConfigError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs")
-        yield Team(device, devices)
+        yield ProcessGroup(device, devices)
         return
     here, machines = begun
     if devices not in (1, here):
         raise ConfigError(f"--devices {devices}: there are {here} processes on this machine; leave --devices away")
     fabric = _fabric(device.partition(":")[0], here, machines, begun_outside=True)
     fabric.launch()
-    team = Team(device, here, fabric)
+    team = ProcessGroup(device, here, fabric)
     try:
         yield team
     finally:
@@ -197,10 +197,10 @@ def _work_on_rank(fabric: Fabric, work: Work, job: Any, words: Any) -> None:
     def tell(*what: Any) -> None:
         words.put(("told", what))
 
-    leads = fabric.global_rank == 0
+    is_main = fabric.global_rank == 0
     try:
-        done = work(_ranks(fabric), job, tell if leads else None)
-        if leads:
+        done = work(_ranks(fabric), job, tell if is_main else None)
+        if is_main:
             words.put(("done", done))
         _part(fabric)
     except HeartmendError as error:

@@ -45,7 +45,7 @@ class Ranks:
     device: torch.device = torch.device("cpu")  # noqa: RUF009  (never changed)
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files and speaks."""
         return self.rank == 0
 
@@ -95,7 +95,7 @@ class Ranks:
         dist.broadcast_object_list(told, src=0)
         return told[0]
 
-    def of_all(self, own: Sequence[T]) -> list[T]:
+    def all_gather(self, own: Sequence[T]) -> list[T]:
         """What every process has for its own cases, in the order of the cohort, on every process. For small things."""
         if self.count == 1:
             return list(own)
@@ -103,7 +103,7 @@ class Ranks:
         dist.all_gather_object(found, list(own))
         return [item for turn in zip_longest(*found, fillvalue=_NOTHING) for item in turn if item is not _NOTHING]
 
-    def rows_of_all(self, own: Tensor) -> Tensor | None:
+    def gather_rows(self, own: Tensor) -> Tensor | None:
         """Rows (cases, ...) of every process's own cases, in the order of the cohort, on the leader's CPU; else None.
 
         Moved in blocks, so that no device holds more than its own rows and a block of each of the others.
@@ -111,15 +111,15 @@ class Ranks:
         own = own.detach()
         if self.count == 1:
             return own
-        lengths = self.of_all([len(own)])
-        whole = torch.empty(sum(lengths), *own.shape[1:], dtype=own.dtype) if self.leads else None
+        lengths = self.all_gather([len(own)])
+        whole = torch.empty(sum(lengths), *own.shape[1:], dtype=own.dtype) if self.is_main else None
         fitting = BLOCK_BYTES // max(own[:1].numel() * own.element_size() * self.count, 1)
         step = max(min(fitting, max(lengths)), 1)
         for begin in range(0, max(lengths), step):
             block = own.new_zeros(step, *own.shape[1:])
             mine = own[begin : begin + step]
             block[: len(mine)] = mine
-            blocks = [torch.empty_like(block) for _ in range(self.count)] if self.leads else None
+            blocks = [torch.empty_like(block) for _ in range(self.count)] if self.is_main else None
             dist.gather(block, blocks, dst=0)
             if whole is not None and blocks is not None:
                 for rank, (length, part) in enumerate(zip(lengths, blocks, strict=True)):

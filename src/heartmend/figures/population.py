@@ -65,9 +65,11 @@ def draw_hearts(
     table = io.StringIO()
     lines = csv.writer(table, lineterminator="\n")
     columns = [f"mode_{n + 1}_sd" for n in range(modes.scores.shape[1])]
-    lines.writerow(["case", "distance_mm", "unexplained_mm", "unusual", *columns])
+    lines.writerow(["case", "distance_mm", "reconstruction_residual_mm", "unusual", *columns])
     for row, p in enumerate(usual):
-        lines.writerow([p.case_id, p.distance_mm, p.unexplained_mm, p.unusual, *np.round(modes.scores[row], 3)])
+        lines.writerow(
+            [p.case_id, p.distance_mm, p.reconstruction_residual_mm, p.unusual, *np.round(modes.scores[row], 3)]
+        )
     drawn.append(out / "hearts.csv")
     write_text(drawn[-1], table.getvalue())
     if ends:

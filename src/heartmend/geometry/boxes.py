@@ -35,14 +35,14 @@ def bulk_box(labels: npt.NDArray[np.integer], ids: Iterable[int], spacing_mm: tu
     """
     wanted = sorted(set(ids))
     regions = _regions(labels, max(wanted, default=0))
-    pieces = [piece for id in wanted if id in regions for piece in _bulk_pieces(labels, id, regions[id])]
-    if not pieces:
+    components = [component for id in wanted if id in regions for component in _bulk_pieces(labels, id, regions[id])]
+    if not components:
         return None
-    pieces.sort(key=lambda p: (-p.voxels, p.box.tolist()))
-    seed = pieces[0]
-    large = [p.box for p in pieces if p.voxels >= BULK_SHARE * seed.voxels]
+    components.sort(key=lambda p: (-p.voxels, p.box.tolist()))
+    seed = components[0]
+    large = [p.box for p in components if p.voxels >= BULK_SHARE * seed.voxels]
     box = _joined(large)
-    waiting = [p.box for p in pieces if p.voxels < BULK_SHARE * seed.voxels]
+    waiting = [p.box for p in components if p.voxels < BULK_SHARE * seed.voxels]
     while near := [b for b in waiting if _gap_mm(box, b, spacing_mm) <= REACH_MM]:
         box = _joined([box, *near])
         waiting = [b for b in waiting if _gap_mm(box, b, spacing_mm) > REACH_MM]
@@ -93,14 +93,14 @@ def _regions(labels: npt.NDArray[np.integer], largest_id: int) -> dict[int, tupl
 
 
 def _bulk_pieces(labels: npt.NDArray[np.integer], id: int, region: tuple[slice, ...]) -> list[_Piece]:
-    pieces = cc3d.connected_components(labels[region] == id, connectivity=26)
-    counts = np.bincount(pieces.ravel(order="K"))
+    components = cc3d.connected_components(labels[region] == id, connectivity=26)
+    counts = np.bincount(components.ravel(order="K"))
     counts[0] = 0
     found = []
-    for piece, box in _regions(pieces, len(counts) - 1).items():
-        if counts[piece] >= BULK_SHARE * counts.max():
+    for component, box in _regions(components, len(counts) - 1).items():
+        if counts[component] >= BULK_SHARE * counts.max():
             edges = [(r.start + b.start, r.start + b.stop) for r, b in zip(region, box, strict=True)]
-            found.append(_Piece(box=np.array(edges).T, voxels=int(counts[piece])))
+            found.append(_Piece(box=np.array(edges).T, voxels=int(counts[component])))
     return found
 
 

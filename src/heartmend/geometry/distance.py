@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.boxes import filled_box
-from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.components import without_small_components
 from heartmend.geometry.roi import Resolution, Roi
 from heartmend.types import Labels, Mask
 
@@ -39,10 +39,12 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
     return out
 
 
-def cell_distance_mm(source: Labels, roi: Roi, resolution: Resolution, id: int) -> npt.NDArray[np.float32]:
+def unit_frame_distance_mm(source: Labels, roi: Roi, resolution: Resolution, id: int) -> npt.NDArray[np.float32]:
     """Signed distance (nx, ny, nz) in mm to one structure at the cells of the unit frame, its crumbs left out.
 
     Measured on the source's own voxels and then read between them: a cell that took the label of the nearest voxel
     would know the surface to half a cell only.
     """
-    return roi.resample_field(signed_distance_mm(without_crumbs(source == id), roi.grid.spacing_mm), resolution)
+    return roi.resample_field(
+        signed_distance_mm(without_small_components(source == id), roi.grid.spacing_mm), resolution
+    )

@@ -17,10 +17,10 @@ def thin(mask: Mask) -> Mask:
     if not mask.any():
         return mask
     skeleton: Mask = skeletonize(mask).astype(bool) & mask
-    pieces, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
-    found = np.bincount(pieces[skeleton], minlength=count + 1) > 0
+    components, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    found = np.bincount(components[skeleton], minlength=count + 1) > 0
     for lost in np.flatnonzero(~found[1:]) + 1:
-        voxels = np.argwhere(pieces == lost)
+        voxels = np.argwhere(components == lost)
         middle = voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))]
         skeleton[tuple(middle)] = True
     return skeleton

@@ -11,8 +11,8 @@ from typing import Any
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.grid import Grid
-from heartmend.io.file_names import VOLUME_ENDINGS, Sorted, by_case, shown, volume_ending
-from heartmend.io.label_maps import LabelVolume, Other, read_labels, write_labels_like
+from heartmend.io.file_names import VOLUME_ENDINGS, FilesByCase, by_case, shown, volume_ending
+from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, write_labels_like
 from heartmend.io.nifti import NiftiHeader
 from heartmend.io.reading import reading
 from heartmend.io.volume import Volume, image_cover, read_image, read_template, resampled_note
@@ -34,10 +34,10 @@ class Cohort:
 
     cases: tuple[Case, ...]
     anatomy: Anatomy
-    other: Other = "error"
+    unknown_labels: UnknownLabels = "error"
     file_ids: Mapping[int, int] | None = None
     """The data set's id -> the anatomy's id; None where they are the same."""
-    images_alone: tuple[Path, ...] = ()
+    images_without_labels: tuple[Path, ...] = ()
     """Images for which there is no label map."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Why a file cannot be a case, by case id, or by the file's name where that gives none."""
@@ -59,11 +59,11 @@ class Cohort:
 
     def without_cases(self) -> Cohort:
         """How the files are read, alone: what a job about one case carries, however many there are."""
-        return replace(self, cases=(), images_alone=(), refused={})
+        return replace(self, cases=(), images_without_labels=(), refused={})
 
     def read_labels(self, case: Case) -> LabelVolume:
         """The case's label map in the anatomy's ids."""
-        return read_labels(case.labels_path, self.anatomy, self.other, self.file_ids)
+        return read_labels(case.labels_path, self.anatomy, self.unknown_labels, self.file_ids)
 
     def read_image(self, case: Case, grid: Grid | None = None) -> Volume | None:
         """The case's CT, on `grid` when one is given; None when it has none."""
@@ -91,13 +91,13 @@ def discover_cohort(
     images_dir: str | Path | None = None,
     *,
     anatomy: Anatomy,
-    other: Other = "error",
+    unknown_labels: UnknownLabels = "error",
 ) -> Cohort:
     """Find the cases of a folder of label maps, or of an nnU-Net v2 data set folder, sorted by id.
 
     Of an nnU-Net data set (dataset.json, labelsTr, imagesTr) the first channel is the image, and the names in
     dataset.json say what its ids mean. A case without an image stays; an image without a label map is listed in
-    `images_alone`. A file whose name gives no case, and two files for one case, are listed in `refused`. Raises
+    `images_without_labels`. A file whose name gives no case, and two files for one case, are listed in `refused`. Raises
     BadInputError when no case is left, and when no image fits.
     """
     root = Path(labels_dir)
@@ -119,7 +119,7 @@ def discover_cohort(
         raise BadInputError(
             f"{root}: holds no label map ({', '.join(VOLUME_ENDINGS)}); give the folder that they lie in directly"
         )
-    found = Sorted({}, {}) if images is None else _images(images)
+    found = FilesByCase({}, {}) if images is None else _images(images)
     # Two images for a case leave open which is meant; for none they do not matter.
     unclear = {id: why for id, why in found.refused.items() if id in labels.chosen}
     if images is not None and not (found.chosen.keys() | unclear.keys()) & labels.chosen.keys():
@@ -133,9 +133,9 @@ def discover_cohort(
     return Cohort(
         cases=cases,
         anatomy=anatomy,
-        other=other,
+        unknown_labels=unknown_labels,
         file_ids=file_ids,
-        images_alone=tuple(path for id, path in found.chosen.items() if id not in labels.chosen),
+        images_without_labels=tuple(path for id, path in found.chosen.items() if id not in labels.chosen),
         refused=dict(sorted((labels.refused | unclear).items())),
     )
 
@@ -149,7 +149,7 @@ def _volumes(folder: Path, ending: str | None = None) -> list[Path]:
     return sorted(p for p in paths if ending is None or p.name.endswith(ending))
 
 
-def _images(folder: Path) -> Sorted:
+def _images(folder: Path) -> FilesByCase:
     if not folder.is_dir():
         raise BadInputError(f"{folder}: not a folder; give the folder that holds the images")
     return by_case(_volumes(folder), "image")

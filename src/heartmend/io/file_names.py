@@ -55,7 +55,7 @@ def role(path: Path) -> Role:
 
 
 @dataclass(frozen=True)
-class Sorted:
+class FilesByCase:
     """Files by case id, in the order of the ids; and those that cannot be a case, with the reason.
 
     refused: by case id, or by the name of the file where that gives none.
@@ -65,7 +65,7 @@ class Sorted:
     refused: dict[str, str]
 
 
-def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> Sorted:
+def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> FilesByCase:
     """Case id -> the one file that is `wanted` for it.
 
     Where a folder holds both a case's image and its label map, their names tell which is which. Where two files are
@@ -89,7 +89,7 @@ def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> Sorted:
         else:
             names = " and ".join(sorted(p.name for p in fitting or group))
             refused[id] = f"{group[0].parent}: case {id!r} has more than one {wanted}: {names}; keep one of them"
-    return Sorted(chosen, refused)
+    return FilesByCase(chosen, refused)
 
 
 def shown(text: str) -> str:

@@ -28,7 +28,7 @@ class ItkHead:
     """How the voxels are packed, and at which byte of the file they begin."""
 
     packing: str
-    """"raw", "packed" (gzip or zlib), or "other" (text, bzip2)."""
+    """"raw", "packed" (gzip or zlib), or "unknown_labels" (text, bzip2)."""
     offset: int
     packed_bytes: int | None = None
     """How long the packed voxels are, where the head says so."""
@@ -43,7 +43,7 @@ def read_head(path: Path) -> ItkHead:
 
 def refuse_broken_body(path: Path, head: ItkHead, expected: int) -> None:
     """BadInputError when the file does not hold just the `expected` bytes of voxels, or their checksum is wrong."""
-    if head.packing == "other":
+    if head.packing == "unknown_labels":
         return
     if head.packing == "raw":
         held = path.stat().st_size - head.offset
@@ -67,9 +67,9 @@ def _nrrd_head(start: bytes, path: Path) -> ItkHead:
         raise BadInputError(f"{path}: names another file for its voxels; save both as one .nrrd file")
     found = re.search(rb"^encoding:[ \t]*(\w+)", text, re.IGNORECASE | re.MULTILINE)
     encoding = found[1].lower() if found else b""
-    packing = {b"raw": "raw", b"gz": "packed", b"gzip": "packed"}.get(encoding, "other")
+    packing = {b"raw": "raw", b"gz": "packed", b"gzip": "packed"}.get(encoding, "unknown_labels")
     skips = re.search(rb"^(line|byte) ?skip:", text, re.IGNORECASE | re.MULTILINE)
-    return ItkHead("other" if skips else packing, end.end())
+    return ItkHead("unknown_labels" if skips else packing, end.end())
 
 
 def _meta_head(start: bytes, path: Path) -> ItkHead:

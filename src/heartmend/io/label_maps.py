@@ -17,7 +17,7 @@ from heartmend.io.nifti import NiftiHeader
 from heartmend.io.volume import Header, read_stored, read_template, read_volume, write_stored
 from heartmend.types import BACKGROUND, Labels, Mask
 
-Other = Literal["error", "keep"]
+UnknownLabels = Literal["error", "keep"]
 """What to do about ids that the anatomy does not have."""
 
 # A map with ids above this is no label map; it also bounds the look-up table.
@@ -33,19 +33,22 @@ class LabelVolume:
     grid: Grid
     path: Path
     kept: Mask | None = None
-    """With other="keep": the voxels that hold ids unknown to the anatomy. They are background in `labels`."""
+    """With unknown_labels="keep": the voxels that hold ids unknown to the anatomy. They are background in `labels`."""
     remarks: tuple[str, ...] = ()
     """What is odd about the file, but can be lived with."""
 
 
 def read_labels(
-    path: str | Path, anatomy: Anatomy, other: Other = "error", file_ids: Mapping[int, int] | None = None
+    path: str | Path,
+    anatomy: Anatomy,
+    unknown_labels: UnknownLabels = "error",
+    file_ids: Mapping[int, int] | None = None,
 ) -> LabelVolume:
     """Read a label map and check it.
 
     file_ids: the file's id -> the anatomy's id, for a data set that numbers the structures in its own way.
     Raises BadInputError for values that are not whole, negative or absurd ids, and ids that the anatomy does not
-    have, unless other="keep": then their voxels are marked in `kept` and `write_labels_like` leaves them alone; and
+    have, unless unknown_labels="keep": then their voxels are marked in `kept` and `write_labels_like` leaves them alone; and
     for a map without any structure of the anatomy.
     """
     volume, header = read_volume(Path(path))
@@ -54,7 +57,7 @@ def read_labels(
     counts = count_ids(ids)
     present = np.flatnonzero(counts)
     unknown = [int(i) for i in present if i not in table]
-    if unknown and other == "error":
+    if unknown and unknown_labels == "error":
         found = ", ".join(f"{i} ({counts[i]} voxels)" for i in unknown[:10]) + (", ..." if len(unknown) > 10 else "")
         known = ", ".join(f"{file_id} {anatomy.by_id(i).name}" for file_id, i in table.items() if i != BACKGROUND)
         raise BadInputError(

@@ -23,7 +23,7 @@ from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.io import gzipped
 from heartmend.io.atomic import atomic_write
-from heartmend.io.nifti_affine import place_of
+from heartmend.io.nifti_affine import affine_of
 from heartmend.io.reading import AGAIN, MAX_PADDING_BYTES, kind_of, reading, refuse_beyond_memory, refuse_no_shape
 
 MAX_HEADER_BYTES = 2**26
@@ -118,7 +118,7 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
         dtype = parsed.get_data_dtype()
         shape = tuple(int(n) for n in parsed.get_data_shape())
         with np.errstate(all="ignore"):
-            place = place_of(parsed)
+            place = affine_of(parsed)
         slope, intercept = parsed.get_slope_inter()
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error

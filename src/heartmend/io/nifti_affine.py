@@ -17,14 +17,14 @@ _UNIT_CODES = {1: "metres", 3: "micrometres"}
 
 
 @dataclass(frozen=True, eq=False)
-class NiftiPlace:
+class NiftiAffine:
     """The affine (RAS+, mm) that counts, and what is odd about how the header says it."""
 
     affine: FloatArray
     remarks: tuple[str, ...] = ()
 
 
-def place_of(header: nib.Nifti1Header) -> NiftiPlace:
+def affine_of(header: nib.Nifti1Header) -> NiftiAffine:
     """The place by the sform, else the qform, else the spacing alone, as NIfTI has it.
 
     Raises BadInputError for a spacing that is none, and where sform and qform disagree about what a millimetre or an
@@ -44,22 +44,22 @@ def place_of(header: nib.Nifti1Header) -> NiftiPlace:
             raise BadInputError(f"a voxel spacing of {_by(zooms)} mm; set the true one (pixdim)")
         if header["qform_code"] == 0:
             remarks.append("has neither sform nor qform: its place and its left and right are not known")
-        return NiftiPlace(np.asarray(header.get_best_affine(), dtype=np.float64), tuple(remarks))
+        return NiftiAffine(np.asarray(header.get_best_affine(), dtype=np.float64), tuple(remarks))
     sform = np.asarray(header.get_sform(), dtype=np.float64)
     spacing = np.linalg.norm(sform[:3, :3], axis=0)
     if header["qform_code"] == 0:
         if not np.allclose(spacing, zooms, rtol=_SPACING_TOLERANCE):
             remarks.append(f"pixdim says {_by(zooms)} mm, the sform {_by(spacing)} mm; the sform counts")
-        return NiftiPlace(sform, tuple(remarks))
+        return NiftiAffine(sform, tuple(remarks))
     try:
         qform = np.asarray(header.get_qform(), dtype=np.float64)
     except (HeaderDataError, ValueError):
-        return NiftiPlace(sform, (*remarks, "its qform is broken; the sform counts"))
+        return NiftiAffine(sform, (*remarks, "its qform is broken; the sform counts"))
     _refuse_contradiction(sform, qform)
     away_mm = _farthest_mm(sform, qform, header.get_data_shape())
     if away_mm > spacing.min() / 2:
         remarks.append(f"sform and qform place it up to {away_mm:.1f} mm apart; the sform counts")
-    return NiftiPlace(sform, tuple(remarks))
+    return NiftiAffine(sform, tuple(remarks))
 
 
 def _refuse_contradiction(sform: FloatArray, qform: FloatArray) -> None:

@@ -19,7 +19,7 @@ MAX_VOXELS = 2**31
 MAX_PADDING_BYTES = 4096
 # Largest share of the memory that is free which the values of one file may take.
 _MEMORY_SHARE = 0.8
-# Told by their first bytes, or those from byte 128 on; what a file holds is never told, it may be a name.
+# ReportProgress by their first bytes, or those from byte 128 on; what a file holds is never told, it may be a name.
 _KINDS = (
     (0, b"\x93NUMPY", "a NumPy array"), (0, b"PK\x03\x04", "a zip archive"), (0, b"\x89HDF", "HDF5 or MINC"),
     (0, b"\x89PNG", "a PNG picture"), (0, b"\xff\xd8\xff", "a JPEG picture"), (0, b"BZh", "packed by bzip2"),

@@ -130,27 +130,27 @@ _CENTRELINE = (
 )  # fmt: skip
 _OFF = (
     Metric(
-        "pieces_off", "pieces off", "", "lower", 1, True,
-        lambda s: float(abs(s.segment.betti.pieces - s.against.betti.pieces)),
+        "component_count_error", "pieces off", "", "lower", 1, True,
+        lambda s: float(abs(s.segment.betti.components - s.against.betti.components)),
     ),
     Metric(
-        "euler_off", "Euler off", "", "lower", 1, True,
+        "euler_error", "Euler off", "", "lower", 1, True,
         lambda s: float(abs(s.segment.betti.euler - s.against.betti.euler)),
     ),
 )  # fmt: skip
 _OWN = (
     Metric("volume_ml", "volume", "ml", "none", 1, False, lambda s: s.segment.volume_mm3 / 1000),
-    Metric("pieces", "pieces", "", "none", 1, False, lambda s: float(s.segment.betti.pieces)),
+    Metric("components", "components", "", "none", 1, False, lambda s: float(s.segment.betti.components)),
     Metric(
-        "pieces_unexpected", "pieces unexpected", "", "lower", 1, False,
-        lambda s: float(abs(s.segment.betti.pieces - s.structure.pieces)),
+        "component_count_error", "pieces unexpected", "", "lower", 1, False,
+        lambda s: float(abs(s.segment.betti.components - s.structure.components)),
     ),
     Metric("holes", "holes", "", "lower", 1, False, lambda s: float(s.segment.betti.cavities)),
     Metric("tunnels", "tunnels", "", "lower", 1, False, lambda s: float(s.segment.betti.tunnels)),
     Metric("euler", "Euler number", "", "none", 1, False, lambda s: float(s.segment.betti.euler)),
     Metric(
-        "euler_unexpected", "Euler unexpected", "", "lower", 1, False,
-        lambda s: float(abs(s.segment.betti.euler - s.structure.pieces)),
+        "euler_error", "Euler unexpected", "", "lower", 1, False,
+        lambda s: float(abs(s.segment.betti.euler - s.structure.components)),
     ),
     Metric(
         "roughness_mm", "roughness", "mm", "lower", 2, False, lambda s: roughness_mm(s.segment)

@@ -14,7 +14,7 @@ from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
 from heartmend.io.atomic import write_json
 from heartmend.io.dataset import Case, Cohort, discover_cohort
-from heartmend.io.label_maps import Other
+from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.tables import write_csv, write_parquet
 from heartmend.metrics.case import Row, Which, evaluate_case
 from heartmend.metrics.catalogue import TOLERANCES_MM, Metric, catalogue
@@ -56,7 +56,7 @@ def evaluate_folders(
     *,
     tolerances_mm: Sequence[float] = TOLERANCES_MM,
     keys: Sequence[str] = (),
-    other: Other = "error",
+    unknown_labels: UnknownLabels = "error",
     workers: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Evaluation:
@@ -69,7 +69,7 @@ def evaluate_folders(
     """
     folders = _folders(a, b, reference)
     metrics = catalogue(tolerances_mm, keys)
-    cohorts = {which: open_labels(folder, anatomy, other) for which, folder in folders.items()}
+    cohorts = {which: open_labels(folder, anatomy, unknown_labels) for which, folder in folders.items()}
     ids = {which: {case.id for case in cohort} for which, cohort in cohorts.items()}
     wanted = sorted(ids["reference"] if "reference" in ids else ids["a"] | ids["b"])
     jobs, refused = [], {}
@@ -94,11 +94,11 @@ def evaluate_folders(
     return Evaluation(anatomy, metrics, tuple(rows), refused, folders)
 
 
-def open_labels(folder: Path, anatomy: Anatomy, other: Other = "error") -> Cohort:
+def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error") -> Cohort:
     """The label maps of a folder, of an nnU-Net data set, or of a run (its OUT, or OUT/labels) in its own numbering."""
     if (folder / "run" / "run.json").is_file():
         folder = folder / "labels"
-    cohort = discover_cohort(folder, anatomy=anatomy, other=other)
+    cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
     described = folder.parent / "run" / "cohort.json"
     if cohort.file_ids is not None or not described.is_file():
         return cohort

@@ -1,7 +1,7 @@
 """Distances between the surfaces of two segments, in mm on the true spacing.
 
 A surface is the mask's voxels with a face on the outside, each counted once; the volume's own border is outside. Tools
-that weigh surface elements by area differ from those that count voxels: numbers compare only within one definition at
+that fuse_shape_and_label surface elements by area differ from those that count voxels: numbers compare only within one definition at
 one tolerance.
 """
 

@@ -17,8 +17,8 @@ Cell = Callable[[StructureSummary], Text]
 
 AGAINST_REFERENCE = ("dice", "nsd_1mm", "hd95_mm")
 AGAINST_A = ("dice", "volume_ratio", "nsd_1mm", "hd95_mm", "assd_mm")
-ALONE = ("volume_ml", "pieces", "holes", "euler_unexpected", "roughness_mm")
-_SHORT = {"euler_unexpected": "Euler off", "roughness_mm": "rough, mm"}
+ALONE = ("volume_ml", "components", "holes", "euler_error", "roughness_mm")
+_SHORT = {"euler_error": "Euler off", "roughness_mm": "rough, mm"}
 
 
 def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric], anatomy: Anatomy) -> RenderableType:
@@ -39,8 +39,8 @@ def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric
         told = ["NSD: normalised surface Dice"]
     agreement.caption = "\n".join([*told, *_centrelines(summary), *_lacking(summary)])
     columns = {_SHORT.get(k, _heading(of[k])): _mean(of[k]) for k in ALONE if k in of}
-    if "pieces" in columns:
-        columns["pieces"] = _pieces(of["pieces"], anatomy)
+    if "components" in columns:
+        columns["components"] = _pieces(of["components"], anatomy)
     alone = _table("Each map alone, mean of a → b", columns, summary)
     told = ["(n): pieces that the anatomy expects; Euler off: the Euler number is not n; rough: roughness"]
     alone.caption = "\n".join([*told, *_contacts(summary, anatomy)])
@@ -78,7 +78,7 @@ def _mean(metric: Metric) -> Cell:
 
 def _pieces(metric: Metric, anatomy: Anatomy) -> Cell:
     def cell(s: StructureSummary) -> Text:
-        return Text.assemble(_mean(metric)(s), (f" ({anatomy.by_name(s.structure).pieces})", "dim"))
+        return Text.assemble(_mean(metric)(s), (f" ({anatomy.by_name(s.structure).components})", "dim"))
 
     return cell
 

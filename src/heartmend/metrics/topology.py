@@ -13,23 +13,23 @@ from heartmend.types import Mask
 class BettiNumbers(NamedTuple):
     """How many pieces (26 neighbours), tunnels and cavities (joined by faces) a mask has."""
 
-    pieces: int
+    components: int
     tunnels: int
     cavities: int
 
     @property
     def euler(self) -> int:
         """The Euler number: pieces - tunnels + cavities."""
-        return self.pieces - self.tunnels + self.cavities
+        return self.components - self.tunnels + self.cavities
 
 
 def betti_numbers(mask: Mask) -> BettiNumbers:
     """Count pieces and cavities; the tunnels are what is then missing to the Euler number."""
-    found, closed = pieces(mask), holes(mask)
+    found, closed = components(mask), holes(mask)
     return BettiNumbers(found, found + closed - euler_number(mask), closed)
 
 
-def pieces(mask: Mask) -> int:
+def components(mask: Mask) -> int:
     """Number of pieces that do not touch, not even by a corner (26-connectivity)."""
     return _components(mask, 26)
 

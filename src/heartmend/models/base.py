@@ -24,7 +24,7 @@ class Shape(nn.Module, ABC):
     pointwise: ClassVar[bool] = True
     is_distance: ClassVar[bool] = False
     """Whether a logit is a signed distance in mm, positive inside."""
-    held: ClassVar[tuple[str, ...]] = ()
+    frozen: ClassVar[tuple[str, ...]] = ()
     """What a fit leaves as it is: names of codes, and how the names of weights begin."""
 
     def __init__(self, heads: Sequence[str]) -> None:
@@ -45,11 +45,11 @@ class Shape(nn.Module, ABC):
         logits = self(grid.reshape(1, -1, 3), codes)[0]
         return logits.reshape(*grid.shape[:3], -1).permute(3, 0, 1, 2)
 
-    def penalty(self, codes: Codes) -> Tensor:
+    def regularisation(self, codes: Codes) -> Tensor:
         """What the loss adds for codes that are unlikely (a scalar); |z|² unless a shape knows better."""
         return sum((code.square().mean() for code in codes.values()), start=next(iter(codes.values())).new_zeros(()))
 
-    def penalty_weight(self, codes: Codes) -> Tensor:
+    def regularisation_weight(self, codes: Codes) -> Tensor:
         """What the penalty of these codes counts in a mean over several processes' codes (a scalar)."""
         first = next(iter(codes.values()))
         return first.new_full((), len(first))

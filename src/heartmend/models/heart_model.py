@@ -42,7 +42,7 @@ class HeartModel:
 
     frames: where each case's unit frame lies (its box on the grid that it came on); absent: structures that a case
     lacks; thresholds: how probable each structure must be; calibres: how wide thin vessels are in this cohort;
-    least_roughness_mm2: how rough its cleanest labels are; about: what else a reader may want to know.
+    lowest_surface_noise_mm2: how rough its cleanest labels are; about: what else a reader may want to know.
     """
 
     shape: UnifiedShape
@@ -52,7 +52,7 @@ class HeartModel:
     frames: dict[str, Roi]
     absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
     calibres: dict[str, Calibre] = field(default_factory=dict)
-    least_roughness_mm2: dict[str, float] = field(default_factory=dict)
+    lowest_surface_noise_mm2: dict[str, float] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     def heart(self, case_id: str) -> Heart:

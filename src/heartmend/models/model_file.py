@@ -29,7 +29,7 @@ from heartmend.io.atomic import jsonable, write_bytes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import HeartModel
 from heartmend.models.model_card import model_card
-from heartmend.models.unified import UnifiedShape, stacked, told_at
+from heartmend.models.unified import UnifiedShape, details_at, stacked
 
 FORMAT, FORMAT_VERSION = "heartmend-model", 1
 TENSORS, TABLE, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
@@ -73,7 +73,7 @@ def unpack(tensors: dict[str, np.ndarray], shape: UnifiedShape, ids: list[str]) 
     open_ = np.unpackbits(tensors["codes.detail.open"], axis=1, count=nodes).astype(bool)
     values = torch.from_numpy(tensors["codes.detail.values"].astype(np.float32) * DETAIL_STEP)
     cases = torch.from_numpy(open_)
-    details = stacked([told_at(*case) for case in zip(cases, values.split(cases.sum(dim=1).tolist()), strict=True)])
+    details = stacked([details_at(*case) for case in zip(cases, values.split(cases.sum(dim=1).tolist()), strict=True)])
     field = (tensors["codes.field.high"].astype(np.int16) << 8) | tensors["codes.field.low"]
     distance = _distance(tensors["template.level"].T, tensors["template.levels_mm"])
     with torch.no_grad():
@@ -119,7 +119,7 @@ def save_heart_model(path: Path, model: HeartModel) -> None:
         "thresholds": model.thresholds, "frames": {id: roi.to_dict() for id, roi in model.frames.items()},
         "absent": {id: names for id, names in model.absent.items() if names},
         "calibres": {name: asdict(calibre) for name, calibre in model.calibres.items()},
-        "least_roughness_mm2": model.least_roughness_mm2, "about": model.about,
+        "lowest_surface_noise_mm2": model.lowest_surface_noise_mm2, "about": model.about,
         "steps": {"codes.field": FIELD_STEP, "codes.detail": DETAIL_STEP},
     }  # fmt: skip
     parts = {
@@ -154,7 +154,7 @@ def load_heart_model(path: Path) -> HeartModel:
             {id: Roi.from_dict(frame) for id, frame in table["frames"].items()},
             {id: tuple(names) for id, names in table["absent"].items()},
             {name: Calibre(**calibre) for name, calibre in table["calibres"].items()},
-            table["least_roughness_mm2"], table["about"],
+            table["lowest_surface_noise_mm2"], table["about"],
         )  # fmt: skip
     except _ERRORS as error:
         raise BadInputError(f"{path}: is no heart model of Heartmend ({error}); give a file that `heartmend unify` "

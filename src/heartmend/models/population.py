@@ -41,12 +41,12 @@ class Modes:
 
 @dataclass(frozen=True)
 class Plausibility:
-    """How usual a heart is among the others. distance_mm: from their mean; unexplained_mm: what no mixture of the
+    """How usual a heart is among the others. distance_mm: from their mean; reconstruction_residual_mm: what no mixture of the
     others can say; unusual: how many robust standard deviations that lies above what is common (3 is rare)."""
 
     case_id: str
     distance_mm: float
-    unexplained_mm: float
+    reconstruction_residual_mm: float
     unusual: float
 
 
@@ -72,7 +72,7 @@ def heart_of_form(model: HeartModel, form: Floats) -> Heart:
     code = {
         "affine": torch.cat([torch.from_numpy(affine + np.eye(3)).float(), shift[:, None]], dim=1)[None],
         "field": torch.from_numpy(moved.reshape(1, 3, controls, controls, controls)).float(),
-        **model.shape.no_details(),
+        **model.shape.empty_details(),
     }
     lacking = [head for head in model.shape.heads if head not in model.shape.template.heads]
     return Heart(code, _frame(size), tuple(lacking))

@@ -58,7 +58,7 @@ class TemplateShape(Shape):
         affine = codes["affine"]
         return points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3] + moved
 
-    def penalty(self, codes: Codes) -> Tensor:
+    def regularisation(self, codes: Codes) -> Tensor:
         """The bending of the fields; an affine map costs nothing."""
         return bending(codes["field"])
 

@@ -34,7 +34,7 @@ class UnifiedShape(Shape):
 
     kind = "unified"
     is_distance = True
-    held = ("template.", "affine", "field", "slot")
+    frozen = ("template.", "affine", "field", "slot")
     columns: Tensor
     """Which heads are the template's."""
 
@@ -76,11 +76,11 @@ class UnifiedShape(Shape):
         """The details of one case, on the CPU, whose `opened` (side³,) nodes are ready to be told something."""
         opened = opened.cpu()
         drawn = torch.randn(int(opened.sum()), self.channels, generator=torch.Generator().manual_seed(seed)) * 0.01
-        return told_at(opened, drawn)
+        return details_at(opened, drawn)
 
-    def no_details(self) -> dict[str, Tensor]:
+    def empty_details(self) -> dict[str, Tensor]:
         """The details of a case that has none."""
-        return told_at(torch.zeros(self.side**3, dtype=torch.bool), torch.zeros(0, self.channels))
+        return details_at(torch.zeros(self.side**3, dtype=torch.bool), torch.zeros(0, self.channels))
 
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
         cases, count, _ = points.shape
@@ -103,16 +103,16 @@ class UnifiedShape(Shape):
         logits: Tensor = self.net(features)
         return logits.index_add(1, self.columns, depth).reshape(cases, count, len(self.heads))
 
-    def penalty(self, codes: Codes) -> Tensor:
+    def regularisation(self, codes: Codes) -> Tensor:
         """|z|² over the open nodes."""
-        return codes["detail"].square().sum() / self.penalty_weight(codes)
+        return codes["detail"].square().sum() / self.regularisation_weight(codes)
 
-    def penalty_weight(self, codes: Codes) -> Tensor:
+    def regularisation_weight(self, codes: Codes) -> Tensor:
         """How much is open."""
         return (codes["detail"] != 0).sum().clamp(min=1)
 
 
-def told_at(opened: Tensor, values: Tensor) -> dict[str, Tensor]:
+def details_at(opened: Tensor, values: Tensor) -> dict[str, Tensor]:
     """The details of one case that holds `values` (open nodes, channels) at its `opened` (side³,) nodes, in order."""
     slot = torch.where(opened, opened.cumsum(0), 0).int()
     return {"slot": slot[None], "detail": F.pad(values, (0, 0, 1, 0))[None]}
@@ -129,11 +129,11 @@ def blended(first: Codes, second: Codes, share: float) -> dict[str, Tensor]:
     """The details of a case on the straight way from one (share 0) to another (share 1)."""
     opened = ((first["slot"] > 0) | (second["slot"] > 0))[0]
     one, other = (case["detail"][0, case["slot"][0, opened].long()] for case in (first, second))
-    return told_at(opened, (1 - share) * one + share * other)
+    return details_at(opened, (1 - share) * one + share * other)
 
 
 @torch.no_grad()
-def nodes_about(places: Tensor, side: int, worth: Tensor | None = None) -> Tensor:
+def node_weights(places: Tensor, side: int, worth: Tensor | None = None) -> Tensor:
     """For each node (side³,) of a grid, the sum of the trilinear weights with which it has a say at places (n, 3).
 
     worth: (n,) what each place counts, one if not given.

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from heartmend.phantom import coronary, ct, heart
-from heartmend.phantom.label_corruption import Recipe, spoil
+from heartmend.phantom.label_corruption import Recipe, corrupt
 from heartmend.phantom.plan import Vector, draw_plan
 
 DEFAULT_SPACING_MM = 0.9
@@ -32,7 +32,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """One heart: truth, the spoiled map and the CT share a grid; `modes` names the faults of the spoiled map."""
+    """One heart: truth, the corrupt_mask map and the CT share a grid; `modes` names the faults of the corrupt_mask map."""
 
     id: str
     truth: NDArray[np.uint8]
@@ -73,7 +73,7 @@ def make_case(
         truth, affine, cut_mm = _crop_field_of_view(truth, affine, spacing, grid_rng)
         modes = (f"field_of_view@{cut_mm:.0f}mm",)
     image = ct.scan(truth, spacing, scan_rng)
-    noisy, faults = spoil(truth, spacing, fault_rng, recipe)
+    noisy, faults = corrupt(truth, spacing, fault_rng, recipe)
     volumes: list[NDArray[Any]] = [truth, noisy, image]
     if vary_grid:
         volumes, affine = _reorient(volumes, affine, grid_rng, keep_shape=size is not None)

@@ -285,10 +285,10 @@ def _paint(
         return around
     box = bounds(mask, mask.shape, margin=5)
     part = mask[box] & _YIELDS[labels[box]] & ~taken[box]
-    pieces = cc3d.connected_components(part, connectivity=26)
-    sizes = np.bincount(pieces.ravel())
+    components = cc3d.connected_components(part, connectivity=26)
+    sizes = np.bincount(components.ravel())
     sizes[0] = 0
-    part = pieces == max(int(sizes.argmax()), 1)
+    part = components == max(int(sizes.argmax()), 1)
     labels[box][part] = Label.CORONARY
     around[box] = edt.edt(~part, anisotropy=tuple(spacing_mm)) < 2.1 * spacing_mm.max()
     return around

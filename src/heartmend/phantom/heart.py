@@ -118,8 +118,8 @@ def _groove_width(canvas: Canvas, plan: Plan) -> Float:
 
 def _drop_crumbs(labels: NDArray[np.uint8], voxel_mm3: float) -> None:
     """Keep one piece of each structure, and every piece of substance of what has several by nature; in place."""
-    pieces, count = cc3d.connected_components(labels, connectivity=26, return_N=True)
-    flat = pieces.ravel()
+    components, count = cc3d.connected_components(labels, connectivity=26, return_N=True)
+    flat = components.ravel()
     sizes = np.bincount(flat, minlength=count + 1)
     owner = np.zeros(count + 1, np.uint8)
     owner[flat] = labels.ravel()
@@ -130,4 +130,4 @@ def _drop_crumbs(labels: NDArray[np.uint8], voxel_mm3: float) -> None:
             continue
         substantial = sizes[mine] >= CRUMB_MM3 / voxel_mm3
         keep[mine] = substantial if label in SPLIT_BY_NATURE else mine == mine[sizes[mine].argmax()]
-    labels[~keep[pieces]] = 0
+    labels[~keep[components]] = 0

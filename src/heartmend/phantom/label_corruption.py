@@ -1,6 +1,6 @@
 """What goes wrong in label maps made by networks, thick slices or haste: one small function per fault.
 
-A fault takes the map, the spacing and a rng, and returns a new map; its strength is an argument. `spoil` draws which
+A fault takes the map, the spacing and a rng, and returns a new map; its strength is an argument. `corrupt` draws which
 faults a case has and how strong, from the ranges in `Recipe`, and says what it did. The draw is of our own making and
 wide on purpose: a case may be nearly clean or poor, may have one kind of fault or most of them.
 """
@@ -44,10 +44,10 @@ class Recipe:
     bias_chance: float = 0.12
     bias_mm: Range = (0.3, 1.0)
     stairs_chance: float = 0.3
-    stairs_mm: Range = (1.6, 4.0)
+    slice_staircase_mm: Range = (1.6, 4.0)
     coarse_chance: float = 0.15
     coarse_mm: Range = (1.5, 2.4)
-    crumbs: float = 7.0
+    small_components: float = 7.0
     holes: float = 4.0
     leaks: float = 2.5
     swaps: float = 0.7
@@ -61,7 +61,7 @@ class Recipe:
     salt_share: Range = (0.002, 0.02)
 
 
-def spoil(
+def corrupt(
     truth: Labels, spacing_mm: Vector, rng: np.random.Generator, recipe: Recipe | None = None
 ) -> tuple[Labels, tuple[str, ...]]:
     """Spoil a label map; returns the noisy map and the name and strength of every fault in the order applied."""
@@ -117,15 +117,15 @@ def _draw(r: Recipe, rng: np.random.Generator, sp: Vector) -> Iterator[tuple[str
                 fault = partial(ragged, label=label, size_mm=mm, length_mm=length, **with_rng)
                 yield f"ragged:{label.name}@{mm:.1f}mm/{length:.1f}mm", fault
     if happens(r.stairs_chance):
-        axis, mm = int(rng.integers(3)), drawn(r.stairs_mm)
+        axis, mm = int(rng.integers(3)), drawn(r.slice_staircase_mm)
         steps = [mm if a == axis else 0.0 for a in range(3)]
-        yield f"stairs:axis{axis}@{mm:.1f}mm", partial(stairs, spacing_mm=sp, step_mm=steps)
+        yield f"stairs:axis{axis}@{mm:.1f}mm", partial(staircases, spacing_mm=sp, step_mm=steps)
     elif happens(r.coarse_chance):
         mm = drawn(r.coarse_mm)
-        yield f"coarse@{mm:.1f}mm", partial(stairs, spacing_mm=sp, step_mm=[mm] * 3)
-    for mm in some(r.crumbs, (1.0, 6.0)):
+        yield f"coarse@{mm:.1f}mm", partial(staircases, spacing_mm=sp, step_mm=[mm] * 3)
+    for mm in some(r.small_components, (1.0, 6.0)):
         mm *= 1.8 if rng.random() < 0.15 else 1.0
-        yield f"crumb@{mm:.1f}mm", partial(crumb, radius_mm=mm, **with_rng)
+        yield f"crumb@{mm:.1f}mm", partial(small_component, radius_mm=mm, **with_rng)
     if happens(r.slice_shift_chance):
         mm = drawn((1.0, 3.5))
         yield f"slice_shift@{mm:.1f}mm", partial(shift_slices, shift_mm=mm, **with_rng)
@@ -133,7 +133,7 @@ def _draw(r: Recipe, rng: np.random.Generator, sp: Vector) -> Iterator[tuple[str
         yield "slice_drop", partial(drop_slices, rng=rng)
     if happens(r.salt_chance):
         share = drawn(r.salt_share)
-        yield f"salt@{share:.3f}", partial(salt, rng=rng, share=share)
+        yield f"salt@{share:.3f}", partial(speckle, rng=rng, share=share)
 
 
 def rough(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, size_mm: float, length_mm: float) -> Labels:
@@ -193,7 +193,7 @@ def _offset(
     return result
 
 
-def stairs(labels: Labels, spacing_mm: Vector, step_mm: list[float]) -> Labels:
+def staircases(labels: Labels, spacing_mm: Vector, step_mm: list[float]) -> Labels:
     """The map as drawn on slices `step_mm` apart (0: as they are) and copied back without interpolation."""
     index = []
     for n, spacing, step in zip(labels.shape, spacing_mm, step_mm, strict=True):
@@ -203,7 +203,7 @@ def stairs(labels: Labels, spacing_mm: Vector, step_mm: list[float]) -> Labels:
     return labels[np.ix_(*index)]
 
 
-def crumb(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm: float) -> Labels:
+def small_component(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm: float) -> Labels:
     """A loose blob of a structure in the background, mostly not far from it."""
     label, home = _some_voxel(labels, rng)
     if label is None:
@@ -297,7 +297,7 @@ def drop_slices(labels: Labels, rng: np.random.Generator) -> Labels:
     return result
 
 
-def salt(labels: Labels, rng: np.random.Generator, share: float) -> Labels:
+def speckle(labels: Labels, rng: np.random.Generator, share: float) -> Labels:
     """A share of the voxels in and about the heart take the label of a voxel up to three away."""
     box = bounds(labels > 0, labels.shape, 2)
     part = labels[box].copy()

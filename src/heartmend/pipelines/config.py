@@ -51,14 +51,16 @@ def _fast() -> Config:
 def _reference() -> Config:
     """The reference project's settings: a vector of 256, one case a step and four accumulated, 0.7 Dice + 0.3 focal."""
     phase = Phase(
-        steps=1, code_rate=2e-3, shape_rate=5e-4, loss="dice_focal", penalty=1e-4, band_shares=(0.5, 0.3, 0.1),
+        steps=1, code_lr=2e-3, shape_lr=5e-4, loss="dice_focal", regularisation=1e-4, band_shares=(0.5, 0.3, 0.1),
         warm_up=0.03,
     )  # fmt: skip
     return Config(
-        prepare=PrepareSettings(mend_faults=False),
-        fit=FitSettings(shape="decoder", phases=(phase,), epochs=300, cases_per_step=1, accumulate=4, points=32_768),
+        prepare=PrepareSettings(repair_faults=False),
+        fit=FitSettings(
+            shape="decoder", phases=(phase,), epochs=300, cases_per_step=1, gradient_accumulation=4, points=32_768
+        ),
         refine=RefineSettings(label_weight=0),
-        fuse=FuseSettings(mend_tubes=False),
+        fuse=FuseSettings(repair_vessels=False),
     )
 
 

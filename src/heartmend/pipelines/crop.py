@@ -25,7 +25,7 @@ class _Job:
     resolution: int
 
 
-def resize_cohort(
+def crop_cohort(
     labels: Path, out: Path, images: Path | None, anatomy: Anatomy, resolution: int, workers: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Iterator[tuple[str, Exception | None]]:  # fmt: skip

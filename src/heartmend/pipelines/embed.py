@@ -14,14 +14,14 @@ import torch
 from heartmend.errors import HeartmendError, RunError
 from heartmend.io.atomic import write_json
 from heartmend.io.dataset import Case, Cohort, discover_cohort
-from heartmend.io.label_maps import Other, read_labels
+from heartmend.io.label_maps import UnknownLabels, read_labels
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import Heart, HeartModel, labels_on
 from heartmend.models.model_file import load_heart_model, save_heart_model
 from heartmend.models.unified import stacked
 from heartmend.pipelines.run import Result, Watcher
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import Prepared, fused_labels, heads_of
+from heartmend.run_folder.records import PreparedCase, fused_labels, heads_of
 from heartmend.stages.embed import Code, EmbedSettings, encode, place
 from heartmend.stages.fuse import FuseSettings, fuse_cohort
 from heartmend.stages.prepare import PrepareSettings, prepare
@@ -37,7 +37,7 @@ def embed(
     labels: Path,
     out: Path,
     *,
-    other: Other = "error",
+    unknown_labels: UnknownLabels = "error",
     complete: bool = False,
     settings: EmbedSettings | None = None,
     seed: int = 0,
@@ -52,7 +52,7 @@ def embed(
     """
     watcher, settings = watcher or Watcher(), settings or EmbedSettings()
     model = load_heart_model(model_file)
-    cohort = discover_cohort(labels, anatomy=model.anatomy, other=other)
+    cohort = discover_cohort(labels, anatomy=model.anatomy, unknown_labels=unknown_labels)
     refused = dict[str, str]()
     with Run.open(out, labels) as run:
         run.write_config({"embed": settings.model_dump(mode="json"), "model": model_file.name, "seed": seed})
@@ -86,7 +86,9 @@ def embed(
         shape = run.folder("fit") / "model.safetensors"
         save_model(shape, model.shape.template, _book(placed))
         heads = heads_of(model.anatomy, without=("tube",))
-        left(refine(run, shape, list(placed), heads, RefineSettings(), workers, model.least_roughness_mm2), "refine")
+        left(
+            refine(run, shape, list(placed), heads, RefineSettings(), workers, model.lowest_surface_noise_mm2), "refine"
+        )
         fused = fuse_cohort(run, cohort, todo(), FuseSettings(), workers=workers, calibres=model.calibres)
         left(((case.id, None, error) for case, _, error in fused), "fuse")
         starts = {case: placed[case.id] for case in todo()}
@@ -111,7 +113,7 @@ def _met(model: HeartModel, codes: dict[str, Code], run: Run, cohort: Cohort) ->
     """The model with the new hearts in place of those that it was made of."""
     frames, absent = {}, {}
     for id in codes:
-        frames[id] = Prepared.load(run, id).roi
+        frames[id] = PreparedCase.load(run, id).roi
         shown = np.unique(fused_labels(run, cohort, cohort[id], frames[id]))
         absent[id] = tuple(name for name in model.shape.heads if model.anatomy.by_name(name).id not in shown)
     return replace(model, codes=_book(codes), frames=frames, absent=absent, about={"embedded_by": model.about})
@@ -121,10 +123,10 @@ def _complete(run: Run, cohort: Cohort, case: Case, met: HeartModel) -> None:
     """Give a mended label map the bulky structures that it lacks, where it has background, from the model."""
     volume = cohort.read_labels(case)
     path = run.result_path(case.labels_path)
-    mended = read_labels(path, cohort.anatomy, cohort.other, cohort.file_ids).labels
+    mended = read_labels(path, cohort.anatomy, cohort.unknown_labels, cohort.file_ids).labels
     heart = met.heart(case.id)
     lacking = [cohort.anatomy.by_name(n).id for n in heart.absent if n in met.shape.template.heads]
-    code = {**heart.code, **met.shape.no_details()}
+    code = {**heart.code, **met.shape.empty_details()}
     said = labels_on(met, Heart(code, heart.frame), volume.grid)
     filled = np.where((mended == BACKGROUND) & np.isin(said, lacking), said, mended)
     cohort.write_labels(case, filled, path, volume.kept)

@@ -13,23 +13,23 @@ import torch
 from heartmend.anatomy.load import load_anatomy
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.cluster import scheduled
-from heartmend.compute.process_group import Team, gathered
+from heartmend.compute.process_group import ProcessGroup, process_group
 from heartmend.compute.workers import cores, keep_memory
 from heartmend.errors import ConfigError, HeartmendError, OutputError, RunError
 from heartmend.io.atomic import write_json
 from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
 from heartmend.io.dataset import Case, Cohort, discover_cohort
-from heartmend.io.label_maps import Other
+from heartmend.io.label_maps import UnknownLabels
 from heartmend.pipelines.config import Config
 from heartmend.run_folder.admission import cannot_write
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import by_surroundings, heads_of, warnings_of
+from heartmend.run_folder.records import classified_heads, heads_of, warnings_of
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse_cohort
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import refine
 from heartmend.stages.unify import unify
-from heartmend.stages.voxel_classifiers import judges_wanted, learn_surroundings
+from heartmend.stages.voxel_classifiers import classifiers_wanted, train_classifiers
 from heartmend.training.loop import Step
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Result:
     mended: tuple[str, ...]
     refused: dict[str, str]
     warnings: dict[str, list[str]] = field(default_factory=dict)
-    leads: bool = True
+    is_main: bool = True
     """False in a process that only helped another, which has the result."""
 
 
@@ -69,7 +69,7 @@ class Request:
     images: Path | None = None
     anatomy: str = "heart"
     structures: tuple[str, ...] = ()
-    other: Other = "error"
+    unknown_labels: UnknownLabels = "error"
     device: str = "auto"
     devices: int = 1
     workers: int = 0
@@ -86,18 +86,18 @@ def run(request: Request, config: Config, watcher: Watcher | None = None) -> Res
     among them when the disk is full.
     """
     keep_memory()
-    with gathered(resolve_device(request.device), request.devices) as team:
-        if team.leads:
+    with process_group(resolve_device(request.device), request.devices) as team:
+        if team.is_main:
             with scheduled(request.scheduler, request.workers):
                 return _run(request, config, team, watcher or Watcher())
         team.follow()
-        return Result(request.out, (), {}, leads=False)
+        return Result(request.out, (), {}, is_main=False)
 
 
-def _run(request: Request, config: Config, team: Team, watcher: Watcher) -> Result:
+def _run(request: Request, config: Config, team: ProcessGroup, watcher: Watcher) -> Result:
     anatomy = load_anatomy(request.anatomy)
     structures = tuple(anatomy.by_name(name).name for name in request.structures)
-    cohort = discover_cohort(request.labels, request.images, anatomy=anatomy, other=request.other)
+    cohort = discover_cohort(request.labels, request.images, anatomy=anatomy, unknown_labels=request.unknown_labels)
     with Run.open(request.out, request.labels, request.images) as folder:
         if not request.resume and any(folder.root.joinpath(verb).exists() for verb in VERBS):
             raise RunError(f"{request.out}: holds a run already; leave --no-resume away, or give another --out")
@@ -181,12 +181,12 @@ def _prepare(
 
 def _mend(
     folder: Run, cohort: Cohort, config: Config, request: Request, structures: tuple[str, ...],
-    team: Team, refused: dict[str, str], watcher: Watcher,
+    team: ProcessGroup, refused: dict[str, str], watcher: Watcher,
 ) -> None:  # fmt: skip
     ready = _left(cohort, refused)
-    tubes = ("tube",) if config.fuse.mend_tubes else ()
+    tubes = ("tube",) if config.fuse.repair_vessels else ()
     heads = heads_of(cohort.anatomy, structures, without=tubes)
-    singular = by_surroundings(cohort.anatomy, heads)
+    singular = classified_heads(cohort.anatomy, heads)
     shared = {name: id for name, id in heads.items() if name not in singular}
     model = around = None
     torch.set_num_threads(cores())
@@ -196,12 +196,12 @@ def _mend(
             folder, ready, shared, config.fit,
             seed=config.seed, team=team, workers=request.workers, progress=_fit_progress(watcher),
         )  # fmt: skip
-    seen = cohort if config.fuse.appearance else None
+    seen = cohort if config.fuse.image_edges else None
     if singular:
-        judges = judges_wanted(ready, singular, seen)
-        watcher.verb("surroundings", config.fit.surroundings.steps * len(judges))
-        around = learn_surroundings(
-            folder, ready, singular, config.fit.surroundings, images=seen,
+        judges = classifiers_wanted(ready, singular, seen)
+        watcher.verb("voxel_classifier", config.fit.voxel_classifier.steps * len(judges))
+        around = train_classifiers(
+            folder, ready, singular, config.fit.voxel_classifier, images=seen,
             seed=config.seed, progress=lambda step, loss: watcher.advanced(step, f"loss {loss:.3f}"),
         )  # fmt: skip
     if request.until == "fit":
@@ -221,7 +221,7 @@ def _mend(
 
 
 def _unify(
-    folder: Run, cohort: Cohort, cases: list[Case], model: Path | None, config: Config, request: Request, team: Team,
+    folder: Run, cohort: Cohort, cases: list[Case], model: Path | None, config: Config, request: Request, team: ProcessGroup,
     watcher: Watcher,
 ) -> None:  # fmt: skip
     if not cases:
@@ -234,7 +234,7 @@ def _unify(
     watcher.verb("unify", steps)
     torch.set_num_threads(cores())
     first = config.fit if config.fit.shape == "template" else FitSettings()
-    drawn = {"cases_per_step": config.unify.cases_per_step, "accumulate": 1}
+    drawn = {"cases_per_step": config.unify.cases_per_step, "gradient_accumulation": 1}
     coarse = first.model_copy(update=drawn).phases_for(len(cases))
     unify(
         folder, cohort, cases, model, coarse, config.unify,

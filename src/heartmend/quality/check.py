@@ -18,7 +18,7 @@ from heartmend.compute.workers import each
 from heartmend.errors import HeartmendError
 from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.file_names import shown
-from heartmend.io.label_maps import Other
+from heartmend.io.label_maps import UnknownLabels
 from heartmend.quality.disk import free_bytes, needed_bytes
 from heartmend.quality.inspect import CaseReport, Finding, inspect_case
 from heartmend.run_folder.folder import Run
@@ -69,7 +69,7 @@ class _Job:
 
 
 def check_data_set(
-    labels: Path, images: Path | None, anatomy: Anatomy, other: Other = "error", out: Path | None = None,
+    labels: Path, images: Path | None, anatomy: Anatomy, unknown_labels: UnknownLabels = "error", out: Path | None = None,
     workers: int = 0, watch: Callable[[str, int], None] = lambda case_id, total: None,
 ) -> DataSetReport:  # fmt: skip
     """Read every file of a data set, as a run would, and compare the cases with each other. Nothing is written.
@@ -77,7 +77,7 @@ def check_data_set(
     out: also whether a run could write there. watch: told each case that is done, and how many there are. Raises
     BadInputError when no case is found at all.
     """
-    cohort = discover_cohort(labels, images, anatomy=anatomy, other=other)
+    cohort = discover_cohort(labels, images, anatomy=anatomy, unknown_labels=unknown_labels)
     reports = [CaseReport(id, "", findings=(Finding("refused", why),)) for id, why in cohort.refused.items()]
     for job, report, error in each(_inspect, [_Job(cohort, case) for case in cohort], workers):
         if report is None:
@@ -143,7 +143,7 @@ def _compared(reports: list[CaseReport], anatomy: Anatomy) -> Iterable[CaseRepor
 
 
 def _of_images(cohort: Cohort, wanted: bool) -> list[Finding]:
-    found = [Finding("warning", f"{path.name}: an image without a label map") for path in cohort.images_alone]
+    found = [Finding("warning", f"{path.name}: an image without a label map") for path in cohort.images_without_labels]
     without = [case.id for case in cohort if case.image_path is None]
     if wanted and without:
         listed = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")

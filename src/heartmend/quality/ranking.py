@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.quality.reasons import Usual, reasons
-from heartmend.quality.signs import Signs
+from heartmend.quality.reasons import CohortMedians, reasons
+from heartmend.quality.signs import LabelSigns
 
 LEAST_ERROR = 0.005
 """Below this a Dice error is the voxels' own, and a multiple of it says nothing."""
@@ -17,19 +17,19 @@ LEAST_ERROR = 0.005
 
 @dataclass(frozen=True)
 class Finding:
-    """A structure of a case. error: the Dice error expected of it; usual_error: the cohort's median for it."""
+    """A structure of a case. error: the Dice error expected of it; median_error: the cohort's median for it."""
 
     case: str
     structure: str
     error: float
-    usual_error: float
+    median_error: float
     reasons: tuple[str, ...]
-    signs: Signs
+    signs: LabelSigns
 
     @property
     def suspicion(self) -> float:
         """The expected error as a multiple of what is usual for this structure in this cohort."""
-        return self.error / max(self.usual_error, LEAST_ERROR)
+        return self.error / max(self.median_error, LEAST_ERROR)
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,19 @@ class Ranking:
 
 
 def rank(
-    signs: Iterable[Signs], anatomy: Anatomy, with_shapes: bool, refused: Mapping[str, str] | None = None
+    signs: Iterable[LabelSigns], anatomy: Anatomy, with_shapes: bool, refused: Mapping[str, str] | None = None
 ) -> Ranking:
     """Rank structures and cases by how much more wrong than usual they are expected to be.
 
     A structure that a case lacks counts with the share of the cases that have it; one that most cases lack is no
     finding.
     """
-    by_structure: dict[str, list[Signs]] = {name: [] for name in anatomy.names}
+    by_structure: dict[str, list[LabelSigns]] = {name: [] for name in anatomy.names}
     for one in signs:
         by_structure[one.structure].append(one)
     findings = []
     for name, members in by_structure.items():
-        usual = Usual.of(members)
+        usual = CohortMedians.of(members)
         for one in members:
             error = one.error if one.present else usual.having / usual.cases
             if one.present or error > 0.5:

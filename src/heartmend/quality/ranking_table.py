@@ -17,8 +17,8 @@ from heartmend.quality.ranking import CaseFinding, Finding, Ranking
 
 SHOWN = 20
 STRUCTURE_COLUMNS = (
-    "rank", "case", "structure", "suspicion", "expected_dice_error", "usual_dice_error", "present", "volume_ml",
-    "outside_ml", "stairs_mm", "roughness_mm", "faults_dice_error", "roughness_dice_error", "shape_dice_error",
+    "rank", "case", "structure", "suspicion", "expected_dice_error", "median_dice_error", "present", "volume_ml",
+    "outside_ml", "slice_staircase_mm", "roughness_mm", "faults_dice_error", "roughness_dice_error", "shape_dice_error",
     "shape_mm", "trust", "reasons",
 )  # fmt: skip
 CASE_COLUMNS = ("rank", "case", "suspicion", "expected_dice_error", "worst_structures", "reasons")
@@ -67,8 +67,8 @@ def _structure_row(number: int, finding: Finding) -> dict[str, Any]:
     s = finding.signs
     values = (
         number, finding.case, finding.structure, _rounded(finding.suspicion), _rounded(finding.error),
-        _rounded(finding.usual_error), s.present, _rounded(s.volume_ml), _rounded(s.outside_ml),
-        _rounded(s.stairs_mm), _rounded(s.roughness_mm), _rounded(s.faults_error), _rounded(s.roughness_error),
+        _rounded(finding.median_error), s.present, _rounded(s.volume_ml), _rounded(s.outside_ml),
+        _rounded(s.slice_staircase_mm), _rounded(s.roughness_mm), _rounded(s.faults_error), _rounded(s.roughness_error),
         _rounded(s.shape_error), _rounded(s.shape_mm), _rounded(s.trust), list(finding.reasons),
     )  # fmt: skip
     return dict(zip(STRUCTURE_COLUMNS, values, strict=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from heartmend.anatomy.schema import Structure
-from heartmend.quality.signs import Signs
+from heartmend.quality.signs import LabelSigns
 from heartmend.repair.changes import Change
 
 STANDS_OUT = 1.4
@@ -21,7 +21,7 @@ MAD_TO_SD = 1.4826
 
 
 @dataclass(frozen=True)
-class Usual:
+class CohortMedians:
     """What is usual of a structure in this cohort: medians over the cases that have it."""
 
     cases: int
@@ -34,7 +34,7 @@ class Usual:
     """Robust: of the median absolute deviation."""
 
     @classmethod
-    def of(cls, signs: Sequence[Signs]) -> Usual:
+    def of(cls, signs: Sequence[LabelSigns]) -> CohortMedians:
         """Of one structure over all cases."""
         there = [s for s in signs if s.present]
         volumes = [s.volume_ml for s in there]
@@ -46,7 +46,7 @@ class Usual:
         return cls(len(signs), len(there), _median(errors), _median(rough), _median(distances), middle, sd)
 
 
-def reasons(signs: Signs, usual: Usual, structure: Structure) -> tuple[str, ...]:
+def reasons(signs: LabelSigns, usual: CohortMedians, structure: Structure) -> tuple[str, ...]:
     """What stands out of a structure in a case, beside what is usual in the cohort; may be empty."""
     if not signs.present:
         return (f"absent, though {usual.having} of {usual.cases} cases have it",)
@@ -62,12 +62,12 @@ def reasons(signs: Signs, usual: Usual, structure: Structure) -> tuple[str, ...]
         found.append(f"rough by {signs.roughness_mm:.2f} mm, usual are {usual.roughness_mm:.2f} mm")
     if structure.kind == "tube" and signs.shape_error is not None and _stands_out(signs.error, usual.error):
         found.append(f"as a tree of tubes it would be another by {100 * signs.shape_error:.0f} % (Dice)")
-    if signs.stairs_mm:
-        found.append(f"stairs: drawn on slices {signs.stairs_mm:.1f} mm thick")
+    if signs.slice_staircase_mm:
+        found.append(f"stairs: drawn on slices {signs.slice_staircase_mm:.1f} mm thick")
     return tuple(found)
 
 
-def _volume(signs: Signs, usual: Usual) -> list[str]:
+def _volume(signs: LabelSigns, usual: CohortMedians) -> list[str]:
     off = signs.volume_ml - usual.volume_ml
     if usual.volume_sd_ml <= 0 or abs(off) < FAR_FROM_USUAL * usual.volume_sd_ml:
         return []
@@ -98,10 +98,10 @@ _WORDS = {
     "swaps": "{ml:.1f} ml of it look like another structure",
     "swapped in": "{ml:.1f} ml of it are called by another name",
     "kept": "{note}",
-    "pieces": "{n} island{s}, {ml:.1f} ml",
-    "strays": "{n} stray piece{s}, {ml:.1f} ml",
+    "components": "{n} island{s}, {ml:.1f} ml",
+    "detached_segments": "{n} stray piece{s}, {ml:.1f} ml",
     "holes": "{n} hole{s} or pocket{s}, {ml:.1f} ml",
-    "salt": "single stray voxels, {ml:.1f} ml",
+    "speckle": "single stray voxels, {ml:.1f} ml",
     "field_of_view": "cut off by the field of view",
 }
 

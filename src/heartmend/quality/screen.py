@@ -10,7 +10,7 @@ import numpy as np
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.compute.workers import each
-from heartmend.geometry.roughness import FEWEST_CASES, least_roughness_mm2
+from heartmend.geometry.surface_noise import FEWEST_CASES, lowest_surface_noise_mm2
 from heartmend.io.dataset import Case, Cohort
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
@@ -18,30 +18,30 @@ from heartmend.models.lattice import render_case
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.run import Request, Watcher, run
 from heartmend.quality.ranking import Ranking, rank
-from heartmend.quality.signs import Signs, case_signs
+from heartmend.quality.signs import LabelSigns, case_signs
 from heartmend.run_folder.finished import cohort_of
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import Prepared, calibres_of, roughnesses_mm2
+from heartmend.run_folder.records import PreparedCase, calibres_of, surface_noises_mm2
 from heartmend.training.checkpoint import load_model
 
 
-def audit_labels(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
+def screen_labels(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
     """Rank the structures and cases of `request.labels` by how likely they are wrong.
 
     They are prepared and, unless `quick`, a shape is fitted to them, in `request.out`; a later run in the same folder
     with the same settings goes on from there. Raises HeartmendError when nothing could be looked at.
     """
     result = run(replace(request, until="prepare" if quick else "fit"), config, watcher)
-    return audit_run(result.out, quick, request.workers, watcher)
+    return screen_run(result.out, quick, request.workers, watcher)
 
 
-def audit_in_passing(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
+def screen_in_passing(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
     """The same, in a folder that is gone afterwards; `request.out` is not used."""
     with TemporaryDirectory(prefix="heartmend-audit-") as folder:
-        return audit_labels(replace(request, out=Path(folder) / "run"), config, quick, watcher)
+        return screen_labels(replace(request, out=Path(folder) / "run"), config, quick, watcher)
 
 
-def audit_run(out: Path, quick: bool = False, workers: int = 0, watcher: Watcher | None = None) -> Ranking:
+def screen_run(out: Path, quick: bool = False, workers: int = 0, watcher: Watcher | None = None) -> Ranking:
     """Rank the labels that a run was given, from what it prepared and fitted; nothing of the run is changed."""
     watcher = watcher or Watcher()
     folder = Run.at(out)
@@ -52,10 +52,10 @@ def audit_run(out: Path, quick: bool = False, workers: int = 0, watcher: Watcher
     with_shapes = not quick and len(ready) >= FEWEST_CASES and model.is_file()
     ids = [case.id for case in ready]
     calibres = calibres_of(folder, ids)
-    least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(folder, ids).items()}
+    least = {name: lowest_surface_noise_mm2(found) for name, found in surface_noises_mm2(folder, ids).items()}
     jobs = [_Job(folder.out, cohort, case, model if with_shapes else None, calibres, least) for case in ready]
     watcher.verb("audit", len(jobs))
-    signs: list[Signs] = []
+    signs: list[LabelSigns] = []
     for done, (job, found, error) in enumerate(each(_work, jobs, workers), start=1):
         if found is None:
             refused[job.case.id] = str(error) or type(error).__name__
@@ -79,8 +79,8 @@ _MODELS: dict[Path, tuple[Shape, CodeBook]] = {}
 """One model in each process, read once."""
 
 
-def _work(job: _Job) -> list[Signs]:
-    case = Prepared.load(Run.at(job.run_out), job.case.id)
+def _work(job: _Job) -> list[LabelSigns]:
+    case = PreparedCase.load(Run.at(job.run_out), job.case.id)
     shapes = None
     if job.model is not None:
         if job.model not in _MODELS:

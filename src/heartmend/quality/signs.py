@@ -10,18 +10,18 @@ import numpy.typing as npt
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Anatomy, Structure
-from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
 from heartmend.metrics.segment import Segment
 from heartmend.metrics.smoothness import roughness_mm
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.apply import apply_rules
-from heartmend.repair.shape_label_fusion import weigh
-from heartmend.repair.vessels.case import mend_tube
-from heartmend.run_folder.records import Fields, Prepared
+from heartmend.repair.shape_label_fusion import fuse_shape_and_label
+from heartmend.repair.vessels.case import repair_vessel
+from heartmend.run_folder.records import Fields, PreparedCase
 from heartmend.types import Labels, Mask
 
-RULES_AFTER_THE_FIT = ("pieces", "strays", "field_of_view")
+RULES_AFTER_THE_FIT = ("components", "detached_segments", "field_of_view")
 """What `prepare` has not applied yet."""
 MEAN_OF_DEVIATION = float(np.sqrt(2 / np.pi))
 """Mean absolute value of a Gaussian, as a share of its standard deviation."""
@@ -32,7 +32,7 @@ MOST_FACES = 5_000
 
 
 @dataclass(frozen=True)
-class Signs:
+class LabelSigns:
     """One structure of one case. An error is one of Dice: 1 - Dice between the label as it came and what is expected.
 
     faults_error: expected is the label without its plain faults (stairs, missing and shifted slices, salt, swaps,
@@ -48,7 +48,7 @@ class Signs:
     volume_ml: float = 0.0
     outside_ml: float = 0.0
     """Of it, what lies outside the box about the heart."""
-    stairs_mm: float = 0.0
+    slice_staircase_mm: float = 0.0
     """Thickness of the slices that it was drawn on; 0 where there are no stairs."""
     roughness_mm: float = 0.0
     faults_error: float = 0.0
@@ -68,12 +68,12 @@ class Signs:
 
 def case_signs(
     before: Labels,
-    case: Prepared,
+    case: PreparedCase,
     anatomy: Anatomy,
     shapes: Fields | None = None,
     calibres: Mapping[str, Calibre] | None = None,
     least_mm2: Mapping[str, float] | None = None,
-) -> list[Signs]:
+) -> list[LabelSigns]:
     """The signs of every structure of the anatomy in a case.
 
     before: (x, y, z) as it came, on the case's grid; shapes: signed distances (mm, positive inside) of the fitted
@@ -94,7 +94,7 @@ def case_signs(
 class _Scene:
     """A case in its ROI: the map as it came, the same without its plain faults, and the fitted shapes."""
 
-    case: Prepared
+    case: PreparedCase
     came: Labels
     ruled: Labels
     shapes: Fields
@@ -102,11 +102,11 @@ class _Scene:
     least_mm2: Mapping[str, float]
     anatomy: Anatomy
 
-    def signs(self, structure: Structure, outside: int, changes: tuple[Change, ...]) -> Signs:
+    def signs(self, structure: Structure, outside: int, changes: tuple[Change, ...]) -> LabelSigns:
         came, sound, grid = self.came == structure.id, self.ruled == structure.id, self.case.roi.grid
         name, voxels = structure.name, int(came.sum()) + outside
         if not voxels:
-            return Signs(self.case.case_id, name, False)
+            return LabelSigns(self.case.case_id, name, False)
         rough_mm, rough_error = (0.0, 0.0) if structure.kind == "tube" else _roughness(sound, grid.spacing_mm)
         shape_error, shape_mm, trust = None, None, 0.0
         if structure.kind == "tube":
@@ -117,19 +117,21 @@ class _Scene:
             drawn_in, trust = self._drawn_in(structure, shape)
             shape_error = _dice_error(came, drawn_in, outside)
             shape_mm = _distance_mm(came, shape, grid.spacing_mm)
-        return Signs(
+        return LabelSigns(
             self.case.case_id, name, True, voxels * grid.voxel_mm3 / 1000, outside * grid.voxel_mm3 / 1000,
-            self.case.stairs_mm, rough_mm, _dice_error(came, sound, outside), rough_error, shape_error, shape_mm, trust,
+            self.case.slice_staircase_mm, rough_mm, _dice_error(came, sound, outside), rough_error, shape_error, shape_mm, trust,
             tuple(c for c in changes if c.structure in ("", name) or c.action == f"moved to {name}"),
         )  # fmt: skip
 
     def _drawn_in(self, structure: Structure, shape: npt.NDArray[np.float32]) -> tuple[Mask, float]:
         """The shape drawn to its label, and the share of noise in what then parts the two; the rest is misfit."""
-        label = without_crumbs(self.case.source == structure.id)
+        label = without_small_components(self.case.source == structure.id)
         least = self.least_mm2.get(structure.name, float("inf"))
         field = np.clip(shape, -CLIP_MM, CLIP_MM)
-        found = weigh(label, field, self.case.roi.grid.spacing_mm, self.case.stairs_mm, least, VOTE_OF_RATIO)
-        return found.shape_mm > 0, 1 / (1 + found.vote_mm / VOTE_OF_RATIO)
+        found = fuse_shape_and_label(
+            label, field, self.case.roi.grid.spacing_mm, self.case.slice_staircase_mm, least, VOTE_OF_RATIO
+        )
+        return found.shape_mm > 0, 1 / (1 + found.label_margin_mm / VOTE_OF_RATIO)
 
     def _tree(self, structure: Structure, label: Mask) -> Mask:
         inside = {
@@ -138,7 +140,7 @@ class _Scene:
             if s.kind != "tube"
         }
         calibre = self.calibres.get(structure.name, Calibre())
-        return mend_tube(structure, label, inside, self.case.roi.grid, self.case.roi.source_box(), calibre).mask
+        return repair_vessel(structure, label, inside, self.case.roi.grid, self.case.roi.source_box(), calibre).mask
 
 
 def _dice_error(came: Mask, expected: Mask, outside: int) -> float:

@@ -23,7 +23,7 @@ from heartmend.release.changelog import case_changelog, manual_note
 from heartmend.release.compose import Plan, compose
 from heartmend.release.layout import Layout, Names
 from heartmend.run_folder.decisions import VERB
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels, Mask
 
 
@@ -36,7 +36,7 @@ class Composed:
     kept: Mask | None
 
 
-def composed(subject: Finished, plan: Plan) -> Composed:
+def composed(subject: FinishedRun, plan: Plan) -> Composed:
     """Put the case's label map together. RunError when a corrected map is wanted and not there."""
     before, after = subject.before(plan.case), subject.after(plan.case)
     corrected = None
@@ -49,12 +49,14 @@ def composed(subject: Finished, plan: Plan) -> Composed:
     return Composed(labels, before.grid, before.kept)
 
 
-def corrected_path(subject: Finished, case: Case) -> Path:
+def corrected_path(subject: FinishedRun, case: Case) -> Path:
     """Where a run keeps the hand-corrected map of a case."""
     return subject.run.case_path(VERB, case.id, ".corrected.nii.gz")
 
 
-def write_case(subject: Finished, plan: Plan, layouts: frozenset[Layout], names: Names, images: bool, to: Path) -> None:
+def write_case(
+    subject: FinishedRun, plan: Plan, layouts: frozenset[Layout], names: Names, images: bool, to: Path
+) -> None:
     """Write a released case into the folder `to`."""
     case, anatomy = plan.case, subject.anatomy
     put = composed(subject, plan)
@@ -85,7 +87,7 @@ def write_case(subject: Finished, plan: Plan, layouts: frozenset[Layout], names:
     write_text(to / "changelog" / f"{case.id}.md", case_changelog(plan, volumes))
 
 
-def write_manual(subject: Finished, plan: Plan, to: Path) -> None:
+def write_manual(subject: FinishedRun, plan: Plan, to: Path) -> None:
     """Write the folder from which a person corrects a case in 3D Slicer: segments, CT, what to do."""
     put = composed(subject, plan)
     folder = to / "manual" / plan.case.id
@@ -95,7 +97,7 @@ def write_manual(subject: Finished, plan: Plan, to: Path) -> None:
     write_text(folder / "README.md", manual_note(plan))
 
 
-def write_image(subject: Finished, case: Case, grid: Grid, path: Path) -> None:
+def write_image(subject: FinishedRun, case: Case, grid: Grid, path: Path) -> None:
     """Write the case's CT on the grid of its label map: the file itself where it lies on that grid.
 
     HU, whole numbers; without a CT nothing is written.

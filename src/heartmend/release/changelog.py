@@ -8,7 +8,7 @@ from heartmend.io.file_names import plain_markdown
 from heartmend.release.compose import Plan
 from heartmend.run_folder.decisions import Choice
 
-SAID: Mapping[Choice, str] = {
+CHOICE_TEXT: Mapping[Choice, str] = {
     "accept": "mended", "keep": "original", "corrected": "corrected by hand", "manual": "to be corrected by hand",
     "open": "not decided",
 }  # fmt: skip
@@ -23,7 +23,7 @@ def case_changelog(plan: Plan, released_ml: Mapping[str, float]) -> str:
     for s in plan.digest.structures:
         d = decided.get(s.name)
         choice = plan.choices[s.name]
-        said = "unchanged" if not s.changed_ml else SAID[choice]
+        said = "unchanged" if not s.changed_ml else CHOICE_TEXT[choice]
         cells = (d.who, d.at, d.note) if d else ("", "", "")
         lines.append(
             f"| {s.name} | {said} | {s.before_ml:.2f} | {released_ml[s.name]:.2f} | "

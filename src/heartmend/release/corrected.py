@@ -18,8 +18,8 @@ from heartmend.io.segments import is_segmentation, read_segments
 from heartmend.release.case import composed, corrected_path
 from heartmend.release.compose import Plan
 from heartmend.release.plan import plan_release
-from heartmend.run_folder.decisions import Decisions, Wish, decisions_of
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.decisions import DecisionRequest, Decisions, decisions_of
+from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels
 
 
@@ -34,7 +34,7 @@ class Taken:
 
 
 def import_corrected(
-    subject: Finished, folder: Path, who: str, progress: Callable[[int, int, str], None] | None = None
+    subject: FinishedRun, folder: Path, who: str, progress: Callable[[int, int, str], None] | None = None
 ) -> Iterator[Taken]:
     """Take the corrected maps of a folder, or of the folders in it, into the run; yields what came of each file.
 
@@ -68,7 +68,7 @@ def import_corrected(
         yield taken
 
 
-def _take(subject: Finished, plan: Plan, path: Path, who: str, decisions: Decisions) -> tuple[str, ...]:
+def _take(subject: FinishedRun, plan: Plan, path: Path, who: str, decisions: Decisions) -> tuple[str, ...]:
     handed_out = composed(subject, plan)
     labels = _read(subject, plan.case, path, handed_out.grid)
     drawn = labels != handed_out.labels
@@ -81,7 +81,7 @@ def _take(subject: Finished, plan: Plan, path: Path, who: str, decisions: Decisi
     numbers = {(d.case, d.structure): d.number for d in decisions.current()}
     notes = {d.structure: d.note for d in plan.decided}
     wishes = [
-        Wish(plan.case.id, name, "corrected", notes.get(name, ""), plan.digest.stamp,
+        DecisionRequest(plan.case.id, name, "corrected", notes.get(name, ""), plan.digest.stamp,
              numbers.get((plan.case.id, name), 0))
         for name in wanted
     ]  # fmt: skip
@@ -89,7 +89,7 @@ def _take(subject: Finished, plan: Plan, path: Path, who: str, decisions: Decisi
     return tuple(wanted)
 
 
-def _read(subject: Finished, case: Case, path: Path, grid: Grid) -> Labels:
+def _read(subject: FinishedRun, case: Case, path: Path, grid: Grid) -> Labels:
     if path.name.lower().endswith(".nrrd") and is_segmentation(path):
         return read_segments(path, grid, subject.anatomy)
     found = read_labels(path, subject.anatomy, "error", subject.cohort.file_ids)

@@ -18,12 +18,12 @@ from heartmend.release.plan import Plans, Undecided, plan_release
 from heartmend.release.readme import release_readme
 from heartmend.run_folder.decisions import decisions_of, now
 from heartmend.run_folder.decisions_table import decisions_to_csv
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 
 @dataclass(frozen=True)
 class _Job:
-    subject: Finished
+    subject: FinishedRun
     plan: Plan
     layouts: frozenset[Layout]
     names: Names
@@ -32,7 +32,7 @@ class _Job:
 
 
 def export_release(
-    subject: Finished, to: Path, layouts: frozenset[Layout], undecided: Undecided = "leave-out", images: bool = False,
+    subject: FinishedRun, to: Path, layouts: frozenset[Layout], undecided: Undecided = "leave-out", images: bool = False,
     workers: int = 0, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plans:  # fmt: skip
     """Write the data set of a run by its decisions into the folder `to`, which is not there yet or empty.
@@ -79,7 +79,7 @@ def export_release(
     return plans
 
 
-def _refuse(subject: Finished, to: Path) -> None:
+def _refuse(subject: FinishedRun, to: Path) -> None:
     target = to.resolve()
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunError(f"{to}: is there already; give another --to")

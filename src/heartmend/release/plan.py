@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from heartmend.release.compose import Plan
 from heartmend.review.case_cache import read_digest
 from heartmend.run_folder.decisions import VERB, Choice, Decision, Decisions
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 Undecided = Literal["leave-out", "accept", "keep"]
 UNDECIDED: tuple[Undecided, ...] = get_args(Undecided)
@@ -23,7 +23,7 @@ class Plans:
     left_out: dict[str, str]
 
 
-def plan_release(subject: Finished, decisions: Decisions, undecided: Undecided = "leave-out") -> Plans:
+def plan_release(subject: FinishedRun, decisions: Decisions, undecided: Undecided = "leave-out") -> Plans:
     """What is to become of every case of a run. `undecided`: what to do where nobody decided."""
     by_case: dict[str, list[Decision]] = {}
     for d in decisions.current():

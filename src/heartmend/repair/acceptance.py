@@ -14,7 +14,7 @@ from heartmend.metrics.surface import hd95
 from heartmend.types import Mask
 
 # Smaller pieces say nothing about a shape, and to remove one is no harm.
-CRUMB_SHARE = 0.05
+SMALL_COMPONENT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Verdict:
     """Whether a mended mask may be kept. `volume_ratio` and `surface_mm` (95th percentile) are None for empty masks."""
 
     structure: str
-    keep: bool
+    accepted: bool
     volume_ratio: float | None
     surface_mm: float | None
     reason: str = ""
@@ -62,7 +62,7 @@ def bulk_of(mask: Mask, structure: Structure, spacing_mm: Sequence[float]) -> Ma
         return mask
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    share = 0.0 if structure.kind == "tube" else CRUMB_SHARE
+    share = 0.0 if structure.kind == "tube" else SMALL_COMPONENT_SHARE
     least = max(structure.min_mm3 / float(np.prod(spacing_mm)), share * int(sizes.max()))
     kept: Mask = (sizes >= min(least, int(sizes.max())))[parts] & mask
     return kept

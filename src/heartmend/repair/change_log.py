@@ -15,11 +15,11 @@ from rich.text import Text
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.changes import SEVERITIES, Change, Severity
 
-_STYLES: Mapping[Severity, str] = {"info": "dim", "look": "yellow", "warn": "bold red"}
+_STYLES: Mapping[Severity, str] = {"info": "dim", "review": "yellow", "warning": "bold red"}
 
 
 @dataclass(frozen=True)
-class Audit:
+class ChangeLog:
     """What happened to one case: changes in the order in which they were made, and a verdict for each structure."""
 
     case_id: str
@@ -29,8 +29,8 @@ class Audit:
     @property
     def severity(self) -> Severity:
         """The gravest of its changes; a mended mask that was not taken is a warning."""
-        if not all(v.keep for v in self.verdicts):
-            return "warn"
+        if not all(v.accepted for v in self.verdicts):
+            return "warning"
         return max((c.severity for c in self.changes), key=SEVERITIES.index, default="info")
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,17 +52,17 @@ class Audit:
         )
 
 
-def audit_to_json(audit: Audit) -> str:
+def change_log_to_json(audit: ChangeLog) -> str:
     """The audit as JSON text; lengths in mm, boxes in the RAS+ millimetres of the file that came in."""
     return json.dumps(audit.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def audit_from_json(text: str) -> Audit:
-    """The audit that `audit_to_json` wrote."""
-    return Audit.from_dict(json.loads(text))
+def change_log_from_json(text: str) -> ChangeLog:
+    """The audit that `change_log_to_json` wrote."""
+    return ChangeLog.from_dict(json.loads(text))
 
 
-def explain(audit: Audit, least: Severity = "info") -> RenderableType:
+def explain(audit: ChangeLog, least: Severity = "info") -> RenderableType:
     """The audit for a person to read (rich): the changes of at least this severity, and the masks not taken."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("rule", "structure", "what"):
@@ -79,12 +79,12 @@ def explain(audit: Audit, least: Severity = "info") -> RenderableType:
     if shown:
         lines.append(table)
     lines += [
-        Text(f"{v.structure}: kept as it came: {v.reason}", style="bold red") for v in audit.verdicts if not v.keep
+        Text(f"{v.structure}: kept as it came: {v.reason}", style="bold red") for v in audit.verdicts if not v.accepted
     ]
     return Group(*lines)
 
 
-def summary_table(audits: Iterable[Audit]) -> Table:
+def summary_table(audits: Iterable[ChangeLog]) -> Table:
     """A cohort's audits: one row for each rule and structure, with cases, changes, volume and severities."""
     rows: dict[tuple[str, str, str], list[tuple[str, Change]]] = {}
     untaken: dict[str, list[str]] = {}
@@ -92,15 +92,15 @@ def summary_table(audits: Iterable[Audit]) -> Table:
         for c in audit.changes:
             rows.setdefault((c.rule, c.structure, c.action), []).append((audit.case_id, c))
         for v in audit.verdicts:
-            if not v.keep:
+            if not v.accepted:
                 untaken.setdefault(v.structure, []).append(audit.case_id)
     table = Table(title="What the rules of anatomy changed", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("rule", "structure", "what"):
         table.add_column(heading)
-    for heading in ("cases", "changes", "mm³", "look", "warn"):
+    for heading in ("cases", "changes", "mm³", "review", "warning"):
         table.add_column(heading, justify="right")
     for (rule, structure, action), found in rows.items():
-        graves = [sum(c.severity == s for _, c in found) for s in ("look", "warn")]
+        graves = [sum(c.severity == s for _, c in found) for s in ("review", "warning")]
         cases, volume = str(len({case for case, _ in found})), sum(c.volume_mm3 for _, c in found)
         table.add_row(rule, structure, action, cases, str(len(found)), f"{volume:.0f}", *map(str, graves))
     for structure, ids in untaken.items():

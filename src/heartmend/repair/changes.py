@@ -12,9 +12,9 @@ import numpy as np
 from heartmend.geometry.grid import Grid
 from heartmend.repair.rules.components import Box
 
-Severity = Literal["info", "look", "warn"]
+Severity = Literal["info", "review", "warning"]
 """`info`: as it should be. `look`: a person may want to look. `warn`: a person should look."""
-SEVERITIES: tuple[Severity, ...] = ("info", "look", "warn")
+SEVERITIES: tuple[Severity, ...] = ("info", "review", "warning")
 
 Corner = tuple[float, float, float]
 

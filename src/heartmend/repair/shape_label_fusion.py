@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.distance import signed_distance_mm
-from heartmend.geometry.roughness import NEAR_VOXELS, _box, _roughness
+from heartmend.geometry.surface_noise import NEAR_VOXELS, _box, _roughness
 from heartmend.types import Mask
 
 Field = npt.NDArray[np.float32]
@@ -24,7 +24,7 @@ ROUNDS = 3
 NOISE_OF_ROUGHNESS = 6.0
 """Variance of a label's noise, for each mm² by which it is rougher than it need be. Noise that is correlated over a
 few mm shows mostly beyond `FINE_MM`."""
-NOISE_OF_STAIRS = 0.16
+NOISE_OF_STAIRCASE = 0.16
 """What interpolating between thick slices leaves (standard deviation), as a share of their thickness."""
 FAR_MM = 1.0
 """A shape that lies so far from half of the label's surface has nothing to say; nor has one that must be so deep."""
@@ -32,34 +32,34 @@ REACH_MM = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class Trust:
+class ShapeLabelFusion:
     """What a shape says once it is drawn to its label, and how much the label counts beside it.
 
-    shape_mm: (x, y, z) signed distance, positive inside; vote_mm: how deep in the shape a voxel must lie to be taken
+    shape_mm: (x, y, z) signed distance, positive inside; label_margin_mm: how deep in the shape a voxel must lie to be taken
     against its label, infinite where only the label counts.
     """
 
     shape_mm: Field
-    vote_mm: float
+    label_margin_mm: float
 
     def decided_mm(self, label: Mask) -> Field:
         """The mended structure as signed distances: the shape, moved by the vote towards where its label has each
         voxel."""
-        return self.shape_mm + np.where(label, self.vote_mm, -self.vote_mm).astype(np.float32)
+        return self.shape_mm + np.where(label, self.label_margin_mm, -self.label_margin_mm).astype(np.float32)
 
 
-def weigh(
+def fuse_shape_and_label(
     label: Mask,
     shape_mm: Field,
     spacing_mm: Sequence[float],
-    stairs_mm: float = 0.0,
-    least_roughness_mm2: float = np.inf,
+    slice_staircase_mm: float = 0.0,
+    lowest_surface_noise_mm2: float = np.inf,
     weight: float = 0.5,
-) -> Trust:
+) -> ShapeLabelFusion:
     """Draw a shape to its label and tell how much each of the two counts.
 
-    label, shape_mm: (x, y, z), the shape's signed distance positive inside; stairs_mm: thickness of the slices that
-    the label was drawn on, if they were thick; least_roughness_mm2: how rough the cleanest labels of this structure
+    label, shape_mm: (x, y, z), the shape's signed distance positive inside; slice_staircase_mm: thickness of the slices that
+    the label was drawn on, if they were thick; lowest_surface_noise_mm2: how rough the cleanest labels of this structure
     are in the cohort.
 
     Both are guesses at one surface. The shape's misfit is smooth, because what a smooth field cannot reach is smooth;
@@ -68,7 +68,7 @@ def weigh(
     variances n² (the label: its roughness beyond what it need have) and m² (the shape: what is left of the difference),
     the vote is `weight` m²/n². A clean label thus stays as it is, and a ragged one gives way.
     """
-    nothing = Trust(shape_mm, float("inf"))
+    nothing = ShapeLabelFusion(shape_mm, float("inf"))
     if not label.any():
         return nothing
     voxel = min(spacing_mm)
@@ -83,11 +83,11 @@ def weigh(
     misfit_mm = float(np.median(np.abs(label_mm - drawn_in[box])[on_label]))
     if misfit_mm > FAR_MM:
         return nothing
-    least = min(least_roughness_mm2, _roughness(signed_distance_mm(drawn_in[box] > 0, spacing_mm), spacing_mm))
+    least = min(lowest_surface_noise_mm2, _roughness(signed_distance_mm(drawn_in[box] > 0, spacing_mm), spacing_mm))
     excess = max(_roughness(label_mm, spacing_mm) - least, 0.0)
-    noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRS * stairs_mm) ** 2 + voxel**2 / 80
-    vote_mm = weight * misfit_mm**2 / noise
-    return Trust(drawn_in, vote_mm) if vote_mm < FAR_MM else nothing
+    noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRCASE * slice_staircase_mm) ** 2 + voxel**2 / 80
+    label_margin_mm = weight * misfit_mm**2 / noise
+    return ShapeLabelFusion(drawn_in, label_margin_mm) if label_margin_mm < FAR_MM else nothing
 
 
 def _shared_difference(label_mm: Field, shape_mm: Field, spacing_mm: Sequence[float]) -> Field:

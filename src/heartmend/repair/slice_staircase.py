@@ -1,4 +1,4 @@
-"""Stairs: a label map that was made on thick slices and put onto thin ones, each slice several times over.
+"""SliceStaircase: a label map that was made on thick slices and put onto thin ones, each slice several times over.
 
 The map itself says so: it hardly changes within a block of slices and jumps between two blocks. Then only one slice
 of each block was ever drawn, and what lies between two drawn slices is interpolated from their shapes. A map that was
@@ -24,7 +24,7 @@ from heartmend.types import BACKGROUND, Labels
 THINNEST_BLOCK, LONGEST_BLOCK = 1.4, 8
 FEWEST_BLOCKS = 6
 CONTRAST = 0.6
-"""Stairs: three of four steps within blocks change less than this share of what three of four between blocks do."""
+"""SliceStaircase: three of four steps within blocks change less than this share of what three of four between blocks do."""
 FEWEST_UNEVEN_BLOCKS = 12
 UNEVEN_CONTRAST = 0.4
 UNEVEN_FIT = 0.8
@@ -32,7 +32,7 @@ UNEVEN_FIT = 0.8
 
 
 @dataclass(frozen=True)
-class Stairs:
+class SliceStaircase:
     """Slices along `axis` that were drawn `thickness` slices thick; a block begins with the first slice at or behind
     `offset`, and at every `thickness` from there.
 
@@ -60,7 +60,7 @@ class Stairs:
         return found
 
 
-def find_stairs(labels: Labels, ids: Sequence[int] | None = None) -> tuple[Stairs, ...]:
+def find_slice_staircases(labels: Labels, ids: Sequence[int] | None = None) -> tuple[SliceStaircase, ...]:
     """The stairs of a label map (x, y, z), at most one for each axis.
 
     ids: the structures that count; thin ones change from slice to slice in any case and may be left out.
@@ -71,10 +71,10 @@ def find_stairs(labels: Labels, ids: Sequence[int] | None = None) -> tuple[Stair
     part = labels[box]
     shown = np.ascontiguousarray(part if ids is None else np.where(np.isin(part, ids), part, BACKGROUND))
     found = (_along(np.moveaxis(shown, axis, 0), axis, box[axis].start) for axis in range(3))
-    return tuple(stairs for stairs in found if stairs is not None)
+    return tuple(staircases for staircases in found if staircases is not None)
 
 
-def _along(slices: Labels, axis: int, first: int) -> Stairs | None:
+def _along(slices: Labels, axis: int, first: int) -> SliceStaircase | None:
     """The stairs along the first axis of `slices`, which is `axis` of the map from its slice `first` on."""
     filled = np.flatnonzero(slices.any(axis=(1, 2)))
     if len(filled) < 2:
@@ -90,10 +90,10 @@ def _along(slices: Labels, axis: int, first: int) -> Stairs | None:
         (f for f in fits if len(change) >= FEWEST_BLOCKS * f.thickness), key=lambda f: f.contrast(change, begins)
     )
     if even.contrast(change, begins) < CONTRAST:
-        return Stairs(axis, even.thickness, even.offset)
+        return SliceStaircase(axis, even.thickness, even.offset)
     uneven = _uneven(change, begins)
     if uneven is not None and uneven.contrast(change, begins) < UNEVEN_CONTRAST:
-        return Stairs(axis, round(uneven.thickness, 4), round(uneven.offset, 4))
+        return SliceStaircase(axis, round(uneven.thickness, 4), round(uneven.offset, 4))
     return None
 
 
@@ -161,21 +161,23 @@ def _best(
     ]
 
 
-def without_stairs(labels: Labels, stairs: Stairs, spacing_mm: Sequence[float], ids: Sequence[int]) -> Labels:
+def without_slice_staircase(
+    labels: Labels, staircases: SliceStaircase, spacing_mm: Sequence[float], ids: Sequence[int]
+) -> Labels:
     """The label map with the structures `ids` interpolated between the slices that were drawn.
 
     Between two drawn slices each structure's signed distances within the slice are interpolated linearly (shape-based
     interpolation, Raya and Udupa, IEEE TMI 1990) and the structure that is deepest inside has the voxel. What a
     block shows in most of its slices is taken for what was drawn. Other ids stay as they are.
     """
-    axis = stairs.axis
+    axis = staircases.axis
     slices = np.moveaxis(labels, axis, 0)
     within_mm = tuple(s for a, s in enumerate(spacing_mm) if a != axis)
     box = filled_box(slices)
     if box is None:
         return labels
     # A block more at either end holds nothing, as all beyond it does.
-    blocks = [b for b in stairs.blocks(len(slices)) if b[1] > box[0].start - LONGEST_BLOCK - 1]
+    blocks = [b for b in staircases.blocks(len(slices)) if b[1] > box[0].start - LONGEST_BLOCK - 1]
     blocks = [b for b in blocks if b[0] < box[0].stop + LONGEST_BLOCK + 1]
     along = slice(blocks[0][0], blocks[-1][1])
     window = (along, *(slice(max(side.start - 4, 0), side.stop + 4) for side in box[1:]))

@@ -18,14 +18,14 @@ from heartmend.report.facts import FitLog, read_fit_log, rule_rows, settings_of,
 from heartmend.report.numbers import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
 from heartmend.report.page import Content, as_html, as_markdown
 from heartmend.report.pictures import CasePictures, pictures_of
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
-Told = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
 
 
 def write_report(
-    finished: Finished,
+    finished: FinishedRun,
     folder: Path,
     *,
     reference: Path | None = None,
@@ -33,14 +33,14 @@ def write_report(
     worst: int = 2,
     most_changed: int = 2,
     workers: int = 0,
-    told: Told | None = None,
+    told: ReportProgress | None = None,
 ) -> list[Path]:
     """Write report.html, report.md and the charts of the latter into the folder; returns their paths.
 
     reference: a folder of true label maps; cases: ids that are shown with pictures beside the `worst` and the
     `most_changed` ones. One case that cannot be read is left out and told. Raises RunError when none can be.
     """
-    say: Told = told or (lambda what, done, total: None)
+    say: ReportProgress = told or (lambda what, done, total: None)
     left_out = dict(finished.left_out)
     wanted = [finished.cohort[id] for id in cases]
     changes: list[CaseChange] = []
@@ -73,7 +73,7 @@ def write_report(
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    finished: Finished
+    finished: FinishedRun
     case: Case
 
 
@@ -86,29 +86,35 @@ def _draw(job: _Job) -> CasePictures:
 
 
 def _numbers(
-    finished: Finished, reference: Path | None, workers: int, say: Told
+    finished: FinishedRun, reference: Path | None, workers: int, say: ReportProgress
 ) -> tuple[Evaluation, Evaluation | None]:
     """Both label maps against each other, and against the reference."""
-    anatomy, other = finished.anatomy, finished.cohort.other
+    anatomy, unknown_labels = finished.anatomy, finished.cohort.unknown_labels
 
     def progress(done: int, total: int, case: str) -> None:
         say("numbers", done, total)
 
     before = finished.labels_dir
     found = evaluate_folders(
-        before, finished.run.labels, anatomy, keys=KEYS, other=other, workers=workers, progress=progress
+        before,
+        finished.run.labels,
+        anatomy,
+        keys=KEYS,
+        unknown_labels=unknown_labels,
+        workers=workers,
+        progress=progress,
     )
     against = None
     if reference is not None:
         against = evaluate_folders(
-            before, finished.run.labels, anatomy, reference, keys=REFERENCE, other=other, workers=workers,
+            before, finished.run.labels, anatomy, reference, keys=REFERENCE, unknown_labels=unknown_labels, workers=workers,
             progress=progress,
         )  # fmt: skip
     return found, against
 
 
 def _content(
-    finished: Finished, changes: Sequence[CaseChange], found: Evaluation, against: Evaluation | None,
+    finished: FinishedRun, changes: Sequence[CaseChange], found: Evaluation, against: Evaluation | None,
     log: FitLog | None, left_out: dict[str, str], shown: Sequence[tuple[CasePictures, str]],
 ) -> Content:  # fmt: skip
     config, versions = settings_of(finished.run)

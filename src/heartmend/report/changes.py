@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from heartmend.io.dataset import Case
-from heartmend.repair.change_log import Audit
+from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Severity
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class CaseChange:
         return (self.added_ml + self.removed_ml + self.renamed_ml) / max(self.heart_ml, 1e-6)
 
 
-def change_of(finished: Finished, case: Case) -> CaseChange:
+def change_of(finished: FinishedRun, case: Case) -> CaseChange:
     """Compare a case's two label maps. Voxels that became or were background are added or removed."""
     was, now = finished.before(case), finished.after(case)
-    audit: Audit = finished.audit(case)
+    audit: ChangeLog = finished.audit(case)
     changed = was.labels != now.labels
     a, b = was.labels[changed], now.labels[changed]
     ml = was.grid.voxel_mm3 / 1000
@@ -49,9 +49,9 @@ def change_of(finished: Finished, case: Case) -> CaseChange:
         int(np.count_nonzero((a != 0) & (b != 0))) * ml,
         int(np.count_nonzero(was.labels)) * ml,
         audit.severity,
-        sum(c.severity == "warn" for c in audit.changes),
-        sum(c.severity == "look" for c in audit.changes),
-        tuple(v.structure for v in audit.verdicts if not v.keep),
+        sum(c.severity == "warning" for c in audit.changes),
+        sum(c.severity == "review" for c in audit.changes),
+        tuple(v.structure for v in audit.verdicts if not v.accepted),
     )
 
 
@@ -81,4 +81,8 @@ def _why(c: CaseChange, dice: Mapping[str, float]) -> str:
     if c.untaken:
         told.append(f"{', '.join(c.untaken)} kept as they came, because mending departed too far")
     told += [f"{n} {word}" for n, word in ((c.warnings, "warnings"), (c.looks, "changes worth a look")) if n]
-    return f"among the most doubtful: {'; '.join(told)}" if told else "among the most doubtful, but nothing stands out"
+    return (
+        f"among the most uncertain_voxels: {'; '.join(told)}"
+        if told
+        else "among the most uncertain_voxels, but nothing stands out"
+    )

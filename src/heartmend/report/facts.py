@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from heartmend.repair.change_log import Audit
+from heartmend.repair.change_log import ChangeLog
 from heartmend.run_folder.folder import Run
 
 
@@ -99,15 +99,15 @@ def settings_of(run: Run) -> tuple[dict[str, Any], dict[str, str]]:
 def steps_done(run: Run, config: Mapping[str, Any], log: FitLog | None) -> list[tuple[str, str]]:
     """The stages of the run in a sentence each."""
     prepare, fit, refine, fuse = (config.get(verb, {}) for verb in ("prepare", "fit", "refine", "fuse"))
-    mended = "; stairs, slices, salt, swaps, cuts and holes mended first" if prepare.get("mend_faults") else ""
+    mended = "; stairs, slices, salt, swaps, cuts and holes mended first" if prepare.get("repair_faults") else ""
     told = [("prepare", f"cut to the heart, {prepare.get('resolution', '?')} cells along each side{mended}")]
     if log is not None:
         minutes = f" in {log.seconds[-1] / 60:.1f} min" if log.seconds else ""
         shape = fit.get("shape", "shape")
         told.append(("fit", f"one {shape} for all cases, {log.step[-1]:.0f} steps in {log.phase[-1]} phases{minutes}"))
         told.append(("refine", f"surfaces on each case's own grid, label weight {refine.get('label_weight', '?')}"))
-    tubes = "thin vessels mended as trees, " if fuse.get("mend_tubes") else ""
-    seen = config.get("request", {}).get("images") is not None and fuse.get("appearance")
+    tubes = "thin vessels mended as trees, " if fuse.get("repair_vessels") else ""
+    seen = config.get("request", {}).get("images") is not None and fuse.get("image_edges")
     edges = "boundaries at the CT's edges, " if seen else ""
     told.append(("fuse", f"{tubes}one label map by {fuse.get('mode', '?')}, {edges}the rules of anatomy, do no harm"))
     if dices := _validation(run, "unify"):
@@ -117,7 +117,7 @@ def steps_done(run: Run, config: Mapping[str, Any], log: FitLog | None) -> list[
     return told
 
 
-def rule_rows(audits: Iterable[Audit]) -> list[RuleRow]:
+def rule_rows(audits: Iterable[ChangeLog]) -> list[RuleRow]:
     """What the rules changed in all cases, by rule, structure and action; masks not taken are the last rows."""
     found: dict[tuple[str, str, str], list[tuple[str, float, str]]] = {}
     untaken: dict[str, int] = {}
@@ -127,12 +127,12 @@ def rule_rows(audits: Iterable[Audit]) -> list[RuleRow]:
                 (audit.case_id, c.volume_mm3, c.severity)
             )
         for verdict in audit.verdicts:
-            if not verdict.keep:
+            if not verdict.accepted:
                 untaken[verdict.structure] = untaken.get(verdict.structure, 0) + 1
     rows = [
         RuleRow(
             *key, len({case for case, _, _ in told}), len(told), sum(mm3 for _, mm3, _ in told) / 1000,
-            sum(s == "look" for _, _, s in told), sum(s == "warn" for _, _, s in told),
+            sum(s == "review" for _, _, s in told), sum(s == "warning" for _, _, s in told),
         )
         for key, told in found.items()
     ]  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from heartmend.metrics.case import Row, Which
 from heartmend.metrics.evaluation import Evaluation
 
-ALONE = ("volume_ml", "pieces_unexpected", "holes", "roughness_mm")
+ALONE = ("volume_ml", "component_count_error", "holes", "roughness_mm")
 PAIR = ("dice", "hd95_mm")
 REFERENCE = ("dice", "nsd_1mm", "hd95_mm")
 KEYS = ("dice", "nsd_1mm", "hd95_mm", *ALONE)

@@ -20,7 +20,7 @@ from heartmend.figures.view import largest_change
 from heartmend.io.dataset import Case
 from heartmend.io.label_maps import LabelVolume
 from heartmend.report.scene import packed_scene
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 FRONT = ((-25.0, 10.0),)
 
@@ -35,7 +35,7 @@ class CasePictures:
     scene: dict[str, Any]
 
 
-def pictures_of(finished: Finished, case: Case) -> CasePictures:
+def pictures_of(finished: FinishedRun, case: Case) -> CasePictures:
     """Draw a case for the page. BadInputError when the two label maps are not on one grid."""
     was, now = _maps(finished, case)
     planes = _planes(finished, case, was, now, None)
@@ -44,7 +44,7 @@ def pictures_of(finished: Finished, case: Case) -> CasePictures:
 
 
 def write_view(
-    finished: Finished,
+    finished: FinishedRun,
     case_id: str,
     folder: Path,
     voxels: Sequence[Sequence[int]] = (),
@@ -85,7 +85,7 @@ def write_view(
     return drawn
 
 
-def _maps(finished: Finished, case: Case) -> tuple[LabelVolume, LabelVolume]:
+def _maps(finished: FinishedRun, case: Case) -> tuple[LabelVolume, LabelVolume]:
     was, now = finished.before(case), finished.after(case)
     if not now.grid.is_close(was.grid):
         raise BadInputError(f"{now.path}: is not on the grid of {was.path}; mend the case again")
@@ -93,7 +93,7 @@ def _maps(finished: Finished, case: Case) -> tuple[LabelVolume, LabelVolume]:
 
 
 def _planes(
-    finished: Finished, case: Case, was: LabelVolume, now: LabelVolume, through: tuple[int, int, int] | None
+    finished: FinishedRun, case: Case, was: LabelVolume, now: LabelVolume, through: tuple[int, int, int] | None
 ) -> Figure:
     image = finished.image(case, was.grid)
     colours, names = _look(finished)
@@ -103,7 +103,7 @@ def _planes(
     )  # fmt: skip
 
 
-def _surface(finished: Finished, case: Case, was: LabelVolume, now: LabelVolume) -> Figure:
+def _surface(finished: FinishedRun, case: Case, was: LabelVolume, now: LabelVolume) -> Figure:
     colours, names = _look(finished)
     return surface_figure(
         was.labels, now.labels, was.grid.spacing_mm, colours, names=names, axcodes=was.grid.axcodes,
@@ -111,7 +111,7 @@ def _surface(finished: Finished, case: Case, was: LabelVolume, now: LabelVolume)
     )  # fmt: skip
 
 
-def _look(finished: Finished) -> tuple[dict[int, tuple[int, int, int]], dict[int, str]]:
+def _look(finished: FinishedRun) -> tuple[dict[int, tuple[int, int, int]], dict[int, str]]:
     """Colours and names by id, those of the anatomy file."""
     structures = finished.anatomy.structures
     return {s.id: s.colour for s in structures}, {s.id: s.name for s in structures}

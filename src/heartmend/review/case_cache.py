@@ -16,7 +16,7 @@ from heartmend.io.volume import read_template
 from heartmend.review.digest import Digest, digest
 from heartmend.review.page_data import Window, image_file, packed_maps, packed_surfaces
 from heartmend.run_folder.decisions import VERB
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 # What depends on how it is made ready: raised with every change of it.
 FORMAT = 1
@@ -24,12 +24,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class _Job:
-    subject: Finished
+    subject: FinishedRun
     case: Case
     mark: str
 
 
-def make_ready(subject: Finished, workers: int = 0) -> Iterator[Outcome[Case, None]]:
+def make_ready(subject: FinishedRun, workers: int = 0) -> Iterator[Outcome[Case, None]]:
     """Make every case ready that is not so yet; yields each with its error, if any."""
     jobs = []
     for case in subject:
@@ -42,12 +42,12 @@ def make_ready(subject: Finished, workers: int = 0) -> Iterator[Outcome[Case, No
         yield job.case, None, error
 
 
-def read_digest(subject: Finished, case: Case) -> Digest:
+def read_digest(subject: FinishedRun, case: Case) -> Digest:
     """The digest of a case that is ready."""
     return Digest.from_json(subject.run.case_path(VERB, case.id, ".json").read_text(encoding="utf-8"))
 
 
-def read_image(subject: Finished, case: Case) -> bytes:
+def read_image(subject: FinishedRun, case: Case) -> bytes:
     """The shown part of a case's CT as a NIfTI file; read anew each time, because it is large."""
     shown = read_digest(subject, case).grid
     if case.image_path is None:

@@ -1,4 +1,4 @@
-"""What the page shows of a case: how much each structure gained and lost, what was changed where, and how doubtful."""
+"""What the page shows of a case: how much each structure gained and lost, what was changed where, and how uncertain_voxels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.ndimage import uniform_filter
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.grid import Grid
-from heartmend.repair.change_log import Audit
+from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import SEVERITIES, Change, Severity
 from heartmend.review.doubt import Doubt, doubt_of
 from heartmend.types import Labels, Triple
@@ -102,20 +102,27 @@ def most_doubtful_first(digests: Iterable[Digest]) -> list[Digest]:
 
 
 def digest(
-    case: str, stamp: str, before: Labels, after: Labels, grid: Grid, anatomy: Anatomy, audit: Audit, has_image: bool
+    case: str,
+    stamp: str,
+    before: Labels,
+    after: Labels,
+    grid: Grid,
+    anatomy: Anatomy,
+    audit: ChangeLog,
+    has_image: bool,
 ) -> Digest:
     """The digest of a case from its two label maps (x, y, z) on one grid, cut to the heart, and its audit."""
     changed = before != after
     density = uniform_filter(changed.astype(np.float32), 5, mode="constant")
     voxel_ml = grid.voxel_mm3 / 1000
-    kept = {v.structure: v.reason for v in audit.verdicts if not v.keep}
+    kept = {v.structure: v.reason for v in audit.verdicts if not v.accepted}
     structures = []
     for s in anatomy.structures:
         was, now = before == s.id, after == s.id
         if not was.any() and not now.any():
             continue
         own = [c.severity for c in audit.changes if c.structure == s.name]
-        worst: Severity = "warn" if s.name in kept else max(own, key=SEVERITIES.index, default="info")
+        worst: Severity = "warning" if s.name in kept else max(own, key=SEVERITIES.index, default="info")
         before_ml, after_ml, gained_ml, lost_ml = (
             round(int(np.count_nonzero(m)) * voxel_ml, 4) for m in (was, now, now & ~was, was & ~now)
         )

@@ -30,11 +30,11 @@ from heartmend.run_folder.decisions import (
     WHO_LENGTH,
     ConflictError,
     Decision,
-    Wish,
+    DecisionRequest,
     decisions_of,
 )
 from heartmend.run_folder.decisions_table import decisions_to_csv, take_csv
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 MAX_JSON_BYTES, MAX_CSV_BYTES = 1 << 18, 1 << 24
 Text = Annotated[str, Field(max_length=300)]
@@ -61,7 +61,7 @@ class _Act(BaseModel):
 class Review:
     """The cases that the page goes through. Whatever the page names is looked up here, never in the file system."""
 
-    def __init__(self, subject: Finished, reviewer: str = "") -> None:
+    def __init__(self, subject: FinishedRun, reviewer: str = "") -> None:
         self.subject, self.reviewer = subject, reviewer
         self.decisions = decisions_of(subject)
         ready = [c for c in subject if subject.run.case_path(VERB, c.id, ".json").is_file()]
@@ -123,7 +123,7 @@ class Review:
                 raise HTTPException(400, f"nothing is to be decided about {entry.case!r} {entry.structure!r}")
             if entry.stamp != known.stamp:
                 raise HTTPException(400, f"{entry.case!r} was mended again since; load the page anew")
-        wishes = [Wish(e.case, e.structure, e.choice, e.note, e.stamp, e.seen) for e in act.entries]
+        wishes = [DecisionRequest(e.case, e.structure, e.choice, e.note, e.stamp, e.seen) for e in act.entries]
         return await _answered(lambda: self.decisions.write(wishes, act.who))
 
     async def undo(self, request: Request) -> Response:

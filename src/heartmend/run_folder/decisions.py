@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from heartmend.errors import BadInputError, RunError
-from heartmend.run_folder.finished import Finished
+from heartmend.run_folder.finished import FinishedRun
 
 Choice = Literal["accept", "keep", "manual", "corrected", "open"]
 """Take the mended one, keep the original, correct it by hand, taken from a hand-corrected map, or not decided (any
@@ -68,7 +68,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DecisionRequest:
     """A decision that is to be written; `seen` is the number of the one that it follows, 0 for none."""
 
     case: str
@@ -108,7 +108,7 @@ class Decisions:
         with self._open() as base:
             return [Decision(*row) for row in base.execute(f"SELECT {_COLUMNS} FROM decisions ORDER BY number")]
 
-    def write(self, wishes: Sequence[Wish], who: str, at: str | None = None) -> list[Decision]:
+    def write(self, wishes: Sequence[DecisionRequest], who: str, at: str | None = None) -> list[Decision]:
         """Write all of the wishes as one act, or none.
 
         Raises ConflictError when one of them follows a decision that is not the newest any more, BadInputError for
@@ -144,7 +144,7 @@ class Decisions:
             for d in done:
                 row = base.execute(_ROW_BEFORE, (d.case, d.structure, d.number)).fetchone()
                 was = Decision(*row) if row else Decision(0, d.case, d.structure, "open", "", who, "", d.stamp)
-                back.append(Wish(d.case, d.structure, was.choice, was.note, was.stamp, d.number))
+                back.append(DecisionRequest(d.case, d.structure, was.choice, was.note, was.stamp, d.number))
                 restored.append(origin.get(was.number))
             return _insert(base, back, who, now(), act, restored)
 
@@ -176,7 +176,7 @@ def _transaction(base: sqlite3.Connection) -> Iterator[None]:
 
 def _insert(
     base: sqlite3.Connection,
-    wishes: Sequence[Wish],
+    wishes: Sequence[DecisionRequest],
     who: str,
     at: str,
     undoes: int | None = None,
@@ -191,7 +191,7 @@ def _insert(
     return written
 
 
-def _check(wishes: Sequence[Wish], who: str) -> None:
+def _check(wishes: Sequence[DecisionRequest], who: str) -> None:
     if not who.strip() or len(who) > WHO_LENGTH:
         raise BadInputError(f"who decides must be a name of 1 to {WHO_LENGTH} letters, not {who[:100]!r}")
     if len({(w.case, w.structure) for w in wishes}) < len(wishes):
@@ -208,6 +208,6 @@ def _check(wishes: Sequence[Wish], who: str) -> None:
 DATA_BASE = "decisions.sqlite"
 
 
-def decisions_of(subject: Finished) -> Decisions:
+def decisions_of(subject: FinishedRun) -> Decisions:
     """The data base of a run's decisions."""
     return Decisions(subject.run.folder(VERB) / DATA_BASE)

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 
 from heartmend.errors import BadInputError
-from heartmend.run_folder.decisions import CHOICES, NOTE_LENGTH, WHO_LENGTH, Decision, Decisions, Wish
+from heartmend.run_folder.decisions import CHOICES, NOTE_LENGTH, WHO_LENGTH, Decision, DecisionRequest, Decisions
 
 COLUMNS = ("case", "structure", "choice", "note", "who", "at", "stamp")
 # A spreadsheet takes a cell that begins like this for a formula.
@@ -69,7 +69,7 @@ def take_csv(text: str, decisions: Decisions, structures: Mapping[str, Iterable[
     by_author = sorted(todo, key=lambda entry: (entry[0]["at"], entry[0]["who"]))
     for (at, who), group in groupby(by_author, key=lambda entry: (entry[0]["at"], entry[0]["who"])):
         wishes = [
-            Wish(c["case"], c["structure"], c["choice"], c["note"], c["stamp"], seen)  # type: ignore[arg-type]  # checked
+            DecisionRequest(c["case"], c["structure"], c["choice"], c["note"], c["stamp"], seen)  # type: ignore[arg-type]  # checked
             for c, seen in group
         ]
         decisions.write(wishes, who, at)

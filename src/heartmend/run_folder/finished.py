@@ -17,7 +17,7 @@ from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.digests import file_fingerprint, fingerprint
 from heartmend.io.label_maps import LabelVolume, read_labels
 from heartmend.io.volume import Volume
-from heartmend.repair.change_log import Audit, audit_from_json
+from heartmend.repair.change_log import ChangeLog, change_log_from_json
 from heartmend.run_folder.folder import Run
 
 
@@ -29,7 +29,7 @@ def cohort_of(run: Run, labels: Path | None = None, images: Path | None = None) 
     """
     asked = _table(run.root / "cohort.json")
     given = labels or labels_dir_of(run), images or images_dir_of(run)
-    cohort = discover_cohort(*given, anatomy=anatomy_of(run), other=asked.get("other", "error"))
+    cohort = discover_cohort(*given, anatomy=anatomy_of(run), unknown_labels=asked.get("unknown_labels", "error"))
     refused = run.root / "refused.json"
     return cohort, {id: str(why) for id, why in (_table(refused) if refused.is_file() else {}).items()}
 
@@ -61,7 +61,7 @@ def anatomy_of(run: Run) -> Anatomy:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A run and those of its cases that were mended; `left_out` says of the others why."""
 
     run: Run
@@ -101,7 +101,7 @@ class Finished:
 
     def after(self, case: Case) -> LabelVolume:
         """The mended label map."""
-        return read_labels(self.mended_path(case), self.anatomy, self.cohort.other, self.cohort.file_ids)
+        return read_labels(self.mended_path(case), self.anatomy, self.cohort.unknown_labels, self.cohort.file_ids)
 
     def mended_path(self, case: Case) -> Path:
         """The file of the mended label map."""
@@ -115,11 +115,11 @@ class Finished:
         """The CT on the grid of the label maps; None when there is none."""
         return self.cohort.read_image(case, grid)
 
-    def audit(self, case: Case) -> Audit:
+    def audit(self, case: Case) -> ChangeLog:
         """What was changed, and why."""
         path = self.run.case_path("fuse", case.id, ".json")
         try:
-            return audit_from_json(path.read_text(encoding="utf-8"))
+            return change_log_from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: cannot be read as an audit ({error}); mend the case again") from error
 

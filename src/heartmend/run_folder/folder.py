@@ -175,7 +175,12 @@ class Run:
             for c in cohort
         ]
         ids = None if cohort.file_ids is None else {str(k): v for k, v in cohort.file_ids.items()}
-        table = {"anatomy": cohort.anatomy.name, "other": cohort.other, "file_ids": ids, "cases": cases}
+        table = {
+            "anatomy": cohort.anatomy.name,
+            "unknown_labels": cohort.unknown_labels,
+            "file_ids": ids,
+            "cases": cases,
+        }
         write_json(self.root / "cohort.json", table)
 
     def _is_there(self, name: str, size: int) -> bool:

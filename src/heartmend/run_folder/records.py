@@ -19,7 +19,7 @@ from heartmend.io.atomic import read_json, read_npz, write_json, write_npz
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.repair.changes import Change
-from heartmend.repair.slice_staircase import Stairs
+from heartmend.repair.slice_staircase import SliceStaircase
 from heartmend.run_folder.folder import Run
 from heartmend.types import Labels
 
@@ -29,11 +29,11 @@ Fields = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedCase:
     """A case in the unit frame. labels: (n, n, n), 255 unknown; source: the mended map in the ROI's source box.
 
     radii_mm: for each thin vessel the radius of its whole tree as it came, from which the cohort learns how wide
-    such trees are; roughness_mm2: how rough the surface of every other structure is, from which it learns how smooth
+    such trees are; surface_noise_mm2: how rough the surface of every other structure is, from which it learns how smooth
     they can be; warnings: what is odd about the case's files, but can be lived with.
     """
 
@@ -41,10 +41,10 @@ class Prepared:
     roi: Roi
     labels: Labels
     source: Labels
-    stairs: tuple[Stairs, ...]
+    staircases: tuple[SliceStaircase, ...]
     changes: tuple[Change, ...]
     radii_mm: dict[str, float]
-    roughness_mm2: dict[str, float]
+    surface_noise_mm2: dict[str, float]
     warnings: tuple[str, ...] = ()
 
     def save(self, run: Run) -> None:
@@ -52,10 +52,10 @@ class Prepared:
         write_npz(run.case_path(PREPARED, self.case_id, ".npz"), {"labels": self.labels, "source": self.source})
         about = {
             "roi": self.roi.to_dict(),
-            "stairs": [asdict(stairs) for stairs in self.stairs],
+            "slice_staircase": [asdict(staircases) for staircases in self.staircases],
             "changes": [change.to_dict() for change in self.changes],
             "radii_mm": self.radii_mm,
-            "roughness_mm2": self.roughness_mm2,
+            "surface_noise_mm2": self.surface_noise_mm2,
             "warnings": self.warnings,
         }
         write_json(run.case_path(PREPARED, self.case_id, ".json"), about)
@@ -66,22 +66,24 @@ class Prepared:
         arrays, told = (run.case_path(PREPARED, case_id, ending) for ending in (".npz", ".json"))
         held, about = read_npz(arrays), read_json(told)
         try:
-            stairs = tuple(Stairs(**stairs) for stairs in about["stairs"])
+            staircases = tuple(SliceStaircase(**staircases) for staircases in about["slice_staircase"])
             changes = tuple(Change.from_dict(change) for change in about["changes"])
-            roi, measured = Roi.from_dict(about["roi"]), (about["radii_mm"], about["roughness_mm2"])
+            roi, measured = Roi.from_dict(about["roi"]), (about["radii_mm"], about["surface_noise_mm2"])
             warnings = tuple(about.get("warnings", ()))
-            return cls(case_id, roi, held["labels"], held["source"], stairs, changes, *measured, warnings)
+            return cls(case_id, roi, held["labels"], held["source"], staircases, changes, *measured, warnings)
         except (KeyError, TypeError, ValueError, BadInputError) as error:
             raise RunError(f"{told}: is no prepared case; remove it and run `heartmend prepare` ({error!r})") from error
 
     @property
-    def stairs_mm(self) -> float:
+    def slice_staircase_mm(self) -> float:
         """How thick the slices were that the map was drawn on, over all axes; 0 when they were not thick."""
         spacing = self.roi.grid.spacing_mm
-        return float(np.linalg.norm([stairs.thickness * spacing[stairs.axis] for stairs in self.stairs]))
+        return float(
+            np.linalg.norm([staircases.thickness * spacing[staircases.axis] for staircases in self.staircases])
+        )
 
 
-def tube_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[float, float]]]:
+def vessel_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[float, float]]]:
     """For each thin vessel the radius of its tree, and the finest voxel spacing, of every prepared case."""
     radii: dict[str, list[tuple[float, float]]] = {}
     for case_id in case_ids:
@@ -92,12 +94,12 @@ def tube_radii_mm(run: Run, case_ids: Iterable[str]) -> dict[str, list[tuple[flo
     return radii
 
 
-def roughnesses_mm2(run: Run, case_ids: Iterable[str]) -> dict[str, list[float]]:
+def surface_noises_mm2(run: Run, case_ids: Iterable[str]) -> dict[str, list[float]]:
     """For each structure how rough it is in every prepared case that has it."""
     found: dict[str, list[float]] = {}
     for case_id in case_ids:
         about = read_json(run.case_path(PREPARED, case_id, ".json"))
-        for name, value in about["roughness_mm2"].items():
+        for name, value in about["surface_noise_mm2"].items():
             found.setdefault(name, []).append(value)
     return found
 
@@ -127,11 +129,11 @@ def load_fields(path: Path) -> dict[str, npt.NDArray[np.int8]]:
 
 def fused_labels(run: Run, cohort: Cohort, case: Case, roi: Roi) -> Labels:
     """The fused map of a case in the anatomy's ids, on the source voxels in its ROI; BadInputError if there is none."""
-    volume = read_labels(run.result_path(case.labels_path), cohort.anatomy, cohort.other, cohort.file_ids)
+    volume = read_labels(run.result_path(case.labels_path), cohort.anatomy, cohort.unknown_labels, cohort.file_ids)
     return np.ascontiguousarray(volume.labels[roi.source_box()])
 
 
-def image_of(cohort: Cohort, case: Case, roi: Roi) -> npt.NDArray[np.generic] | None:
+def roi_image(cohort: Cohort, case: Case, roi: Roi) -> npt.NDArray[np.generic] | None:
     """The image of a case on the source voxels in its ROI, None where it has none; BadInputError if it cannot be
     read."""
     image = cohort.read_image(case, roi.grid)
@@ -144,15 +146,15 @@ def heads_of(anatomy: Anatomy, structures: tuple[str, ...] = (), without: tuple[
     return {s.name: s.id for s in anatomy.structures if s in chosen and s.kind not in without}
 
 
-def by_surroundings(anatomy: Anatomy, heads: dict[str, int]) -> dict[str, int]:
+def classified_heads(anatomy: Anatomy, heads: dict[str, int]) -> dict[str, int]:
     """Those of the heads that the template has no part in."""
-    return {name: id for name, id in heads.items() if anatomy.by_name(name).mend_by == "surroundings"}
+    return {name: id for name, id in heads.items() if anatomy.by_name(name).repair_method == "voxel_classifier"}
 
 
 def calibres_of(run: Run, case_ids: Iterable[str]) -> dict[str, Calibre]:
     """How wide the trees of each thin vessel are in this cohort, whatever some of its labels say."""
     calibres = {}
-    for name, found in tube_radii_mm(run, case_ids).items():
+    for name, found in vessel_radii_mm(run, case_ids).items():
         radii_mm, voxels_mm = zip(*found, strict=True)
         calibres[name] = Calibre.of_cohort(radii_mm, float(np.median(voxels_mm)))
     return calibres

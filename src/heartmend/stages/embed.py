@@ -24,14 +24,14 @@ from heartmend.models.model_file import load_heart_model
 from heartmend.models.splines import refined
 from heartmend.models.template import TemplateShape
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import Prepared, fused_labels
+from heartmend.run_folder.records import PreparedCase, fused_labels
 from heartmend.training.alignment import affine_to
 from heartmend.training.details import with_details
-from heartmend.training.initialise import target_of_template
+from heartmend.training.initialise import template_summary
 from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
-from heartmend.training.sampling import joint_target, make_target
+from heartmend.training.sampling import sample_case, sample_fused_case
 from heartmend.training.schedule import Phase
 from heartmend.types import Labels
 
@@ -39,15 +39,15 @@ VERB = "embed"
 Code = dict[str, np.ndarray]
 """The code of one case: arrays whose first axis has length one."""
 
-PLACING = (
-    Phase(steps=60, code_rate=0.010, shape_rate=0, controls=6, tolerance_mm=3.0),
-    Phase(steps=60, code_rate=0.008, shape_rate=0, controls=8, tolerance_mm=3.0),
-    Phase(steps=80, code_rate=0.006, shape_rate=0, controls=10),
-    Phase(steps=200, code_rate=0.005, shape_rate=0, controls=12, tolerance_mm=1.5, penalty=3e-5),
+PLACEMENT = (
+    Phase(steps=60, code_lr=0.010, shape_lr=0, controls=6, tolerance_mm=3.0),
+    Phase(steps=60, code_lr=0.008, shape_lr=0, controls=8, tolerance_mm=3.0),
+    Phase(steps=80, code_lr=0.006, shape_lr=0, controls=10),
+    Phase(steps=200, code_lr=0.005, shape_lr=0, controls=12, tolerance_mm=1.5, regularisation=3e-5),
 )
 """Stage 1's phases for one case: coarse to fine, as stiff as there."""
-FOLLOWING = Phase(steps=100, code_rate=0.004, shape_rate=0, tolerance_mm=1.5)
-DETAILING = Phase(steps=400, code_rate=0.06, shape_rate=0, loss="joint", tolerance_mm=1.0, penalty=1e-4)
+FOLLOW_PHASES = Phase(steps=100, code_lr=0.004, shape_lr=0, tolerance_mm=1.5)
+DETAIL_PHASES = Phase(steps=400, code_lr=0.06, shape_lr=0, loss="joint", tolerance_mm=1.0, regularisation=1e-4)
 
 
 class EmbedSettings(BaseModel):
@@ -55,9 +55,9 @@ class EmbedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    placing: tuple[Phase, ...] = PLACING
-    following: Phase = FOLLOWING
-    detailing: Phase = DETAILING
+    placing: tuple[Phase, ...] = PLACEMENT
+    following: Phase = FOLLOW_PHASES
+    detailing: Phase = DETAIL_PHASES
     points: Annotated[int, Field(ge=64)] = 3000
     """Points in each step."""
     resolution: Annotated[int, Field(ge=32, le=512)] = 256
@@ -66,7 +66,9 @@ class EmbedSettings(BaseModel):
     """As `unify.error_mm`."""
 
 
-def place_case(model: HeartModel, case: Prepared, settings: EmbedSettings, seed: int = 0) -> dict[str, torch.Tensor]:
+def place_case(
+    model: HeartModel, case: PreparedCase, settings: EmbedSettings, seed: int = 0
+) -> dict[str, torch.Tensor]:
     """The affine map and field (a code of one case) that lay the template onto a prepared label map.
 
     Structures that the map lacks have no say, so a part of a heart is enough. FitError when it has none of them.
@@ -76,12 +78,12 @@ def place_case(model: HeartModel, case: Prepared, settings: EmbedSettings, seed:
     if not present:
         raise FitError(f"case {case.case_id}: shows none of {', '.join(template.heads)}; nothing says where it lies")
     ids = [anatomy.by_name(name).id for name in present]
-    target = make_target(case.case_id, case.source, case.roi, ids, resolution=case.labels.shape[0], seed=seed)
+    target = sample_case(case.case_id, case.source, case.roi, ids, resolution=case.labels.shape[0], seed=seed)
     shape = _part_of(template, present)
     first = settings.placing[0]
     shape.controls = first.controls or shape.controls
     codes = shape.new_codes(1)
-    goal = target_of_template(shape, _mean_size_mm(model))
+    goal = template_summary(shape, _mean_size_mm(model))
     codes["affine"][0] = torch.from_numpy(affine_to(target, goal)).float()
     book = CodeBook([case.case_id], codes)
     phases = [replace(phase, side=template.side) for phase in settings.placing]
@@ -94,13 +96,13 @@ def place_case(model: HeartModel, case: Prepared, settings: EmbedSettings, seed:
 
 
 def encode_case(
-    model: HeartModel, case: Prepared, mended: Labels, start: dict[str, torch.Tensor], settings: EmbedSettings,
+    model: HeartModel, case: PreparedCase, mended: Labels, start: dict[str, torch.Tensor], settings: EmbedSettings,
     seed: int = 0,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
     """The whole code of one case for its mended map (source voxels in the ROI), beginning where it was placed."""
     anatomy, shape = model.anatomy, model.shape
     ids = [anatomy.by_name(name).id for name in shape.heads]
-    target = joint_target(case.case_id, mended, case.roi, ids, settings.resolution, seed)
+    target = sample_fused_case(case.case_id, mended, case.roi, ids, settings.resolution, seed)
     here = torch.device("cpu")
     columns = [at for at, name in enumerate(shape.heads) if name in shape.template.heads and target.present[at]]
     part = _part_of(shape.template, [shape.heads[at] for at in columns])
@@ -181,13 +183,13 @@ def _model(path: Path) -> HeartModel:
 
 
 def _place(job: _Job) -> Code:
-    prepared = Prepared.load(Run.at(job.run_out), job.case.id)
+    prepared = PreparedCase.load(Run.at(job.run_out), job.case.id)
     return _arrays(place_case(_model(job.model), prepared, job.settings, job.seed))
 
 
 def _encode(job: _Job) -> Code:
     run = Run.at(job.run_out)
-    case = Prepared.load(run, job.case.id)
+    case = PreparedCase.load(run, job.case.id)
     mended = fused_labels(run, job.cohort, job.case, case.roi)
     start = {name: torch.from_numpy(value) for name, value in (job.start or {}).items()}
     return _arrays(encode_case(_model(job.model), case, mended, start, job.settings, job.seed))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.compute.process_group import Team
+from heartmend.compute.process_group import ProcessGroup
 from heartmend.compute.ranks import Ranks
 from heartmend.compute.workers import cores, each, keep_memory
 from heartmend.errors import ConfigError, FitError
@@ -27,17 +27,17 @@ from heartmend.io.digests import fingerprint
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
-from heartmend.repair.voxel_classifier.classifier import SurroundingsSettings
+from heartmend.repair.voxel_classifier.classifier import ClassifierSettings
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PREPARED, Prepared
-from heartmend.training.case_samples import Outline, Target
+from heartmend.run_folder.records import PREPARED, PreparedCase
+from heartmend.training.case_samples import CaseSamples, CaseSummary
 from heartmend.training.checkpoint import load_fit, save_model
-from heartmend.training.initialise import begin_template
+from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit
 from heartmend.training.point_sampler import PointSampler
-from heartmend.training.sampling import make_target
-from heartmend.training.schedule import MENDING, Phase, stretch, stretched
-from heartmend.training.training_log import BEST_FILE, LAST_FILES, Journal, Progress, mark_of
+from heartmend.training.sampling import sample_case
+from heartmend.training.schedule import TEMPLATE_PHASES, Phase, cohort_step_factor, scale_steps
+from heartmend.training.training_log import BEST_FILE, LAST_FILES, Progress, TrainingLog, mark_of
 from heartmend.training.volume_dice import dice_of_volume
 from heartmend.types import Labels
 
@@ -52,11 +52,11 @@ class FitSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shape: Literal["template", "decoder"] = "template"
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = MENDING
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = TEMPLATE_PHASES
     cases_per_step: Annotated[int, Field(ge=1)] = 32
     points: Annotated[int, Field(ge=64)] = 2500
     """Points in each case and step; halved when memory runs out."""
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
     code_size: Annotated[int, Field(ge=1)] = 256
     """Of the decoder's vector."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -65,14 +65,14 @@ class FitSettings(BaseModel):
     min_epochs: Annotated[int, Field(ge=0)] = 400
     """Passes over all cases at least, or as many as the phases have steps: a large cohort takes more steps."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
-    surroundings: SurroundingsSettings = SurroundingsSettings()
+    voxel_classifier: ClassifierSettings = ClassifierSettings()
     """For structures that are mended by their surroundings and have no part in the shape."""
 
     def phases_for(self, cases: int) -> tuple[Phase, ...]:
         """The phases for so many cases; where gradients of several steps are added up, each of them is a draw."""
-        exactly = None if self.epochs is None else self.epochs / self.accumulate
-        least = self.min_epochs / self.accumulate
-        return stretched(self.phases, stretch(self.phases, cases, self.cases_per_step, exactly, least))
+        exactly = None if self.epochs is None else self.epochs / self.gradient_accumulation
+        least = self.min_epochs / self.gradient_accumulation
+        return scale_steps(self.phases, cohort_step_factor(self.phases, cases, self.cases_per_step, exactly, least))
 
 
 def fit(
@@ -82,7 +82,7 @@ def fit(
     settings: FitSettings,
     *,
     seed: int = 0,
-    team: Team | None = None,
+    team: ProcessGroup | None = None,
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Path:
@@ -99,12 +99,12 @@ def fit(
     folder = run.folder(VERB)
     model = folder / MODEL_FILE
     stamp = fingerprint(
-        settings.model_dump(exclude={"checkpoint_seconds", "surroundings"}), heads, seed, case_ids,
+        settings.model_dump(exclude={"checkpoint_seconds", "voxel_classifier"}), heads, seed, case_ids,
         *(run.case_path(PREPARED, id, ".npz") for id in case_ids),
     )  # fmt: skip
     if run.is_done(VERB, None, stamp):
         return model
-    team = team or Team()
+    team = team or ProcessGroup()
     team.refuse_more_than(len(case_ids))
     run.forget(VERB)
     job = _Job(run.out, tuple(case_ids), heads, settings, seed, workers, stamp)
@@ -133,12 +133,12 @@ def _fit(ranks: Ranks, job: _Job, progress: Progress | None) -> dict[str, list[f
     keep_memory()
     own = ranks.own(job.case_ids)
     targets = _targets(run, own, tuple(heads.values()), job.seed, max((job.workers or cores()) // ranks.count, 1))
-    shape, codes = _begin(run, heads, ranks.of_all([target.outline for target in targets]), settings, job.seed)
+    shape, codes = _begin(run, heads, ranks.all_gather([target.outline for target in targets]), settings, job.seed)
     codes = CodeBook(own, codes.of(own))
     fitting = Fit(
         shape.to(ranks.device), codes.to(ranks.device), PointSampler(targets, ranks.device, job.seed, ranks),
         settings.phases_for(len(job.case_ids)),
-        cases_per_step=settings.cases_per_step, points=settings.points, accumulate=settings.accumulate,
+        cases_per_step=settings.cases_per_step, points=settings.points, gradient_accumulation=settings.gradient_accumulation,
         autocast=_autocast(settings, ranks.device),
     )  # fmt: skip
     del targets
@@ -146,13 +146,13 @@ def _fit(ranks: Ranks, job: _Job, progress: Progress | None) -> dict[str, list[f
     if ranks.agreed(last.is_file() and mark_of(mark) == job.mark):
         load_fit(last, fitting)
         log.info("fit: going on from phase %d, step %d", fitting.position.phase + 1, fitting.position.step)
-    elif ranks.leads:
+    elif ranks.is_main:
         for stale in (last, folder / BEST_FILE):
             stale.unlink(missing_ok=True)
         write_json(mark, {"mark": job.mark})
     # A few cases tell how the fit goes; all are measured at its end.
     watched = job.case_ids[:: max(len(job.case_ids) // 4, 1)][:4]
-    with Journal(
+    with TrainingLog(
         folder, settings.checkpoint_seconds, tuple(heads),
         lambda fit: _dices(run, fit, watched, heads), progress, fitting,
     ) as journal:  # fmt: skip
@@ -170,15 +170,15 @@ class _Wanted:
     seed: int
 
 
-def _target(wanted: _Wanted) -> Target:
-    case = Prepared.load(Run.at(wanted.run_out), wanted.case_id)
+def _target(wanted: _Wanted) -> CaseSamples:
+    case = PreparedCase.load(Run.at(wanted.run_out), wanted.case_id)
     resolution = case.labels.shape[0]
-    return make_target(case.case_id, case.source, case.roi, wanted.ids, resolution=resolution, seed=wanted.seed)
+    return sample_case(case.case_id, case.source, case.roi, wanted.ids, resolution=resolution, seed=wanted.seed)
 
 
-def _targets(run: Run, case_ids: Sequence[str], ids: tuple[int, ...], seed: int, workers: int) -> list[Target]:
+def _targets(run: Run, case_ids: Sequence[str], ids: tuple[int, ...], seed: int, workers: int) -> list[CaseSamples]:
     """The target of every case, in the order of `case_ids`."""
-    made = dict[str, Target]()
+    made = dict[str, CaseSamples]()
     for wanted, target, error in each(
         _target, [_Wanted(run.out, id, ids, seed) for id in case_ids], workers, nearby=True
     ):
@@ -191,11 +191,11 @@ def _targets(run: Run, case_ids: Sequence[str], ids: tuple[int, ...], seed: int,
 def _dices(run: Run, fit: Fit, case_ids: Sequence[str], heads: dict[str, int]) -> dict[str, list[float]]:
     """Dice of some cases by id; each process measures its own."""
     own = [id for id in case_ids if id in fit.codes.ids]
-    found = [(id, whole_volume_dice_of(fit.shape, fit.codes, Prepared.load(run, id), heads)) for id in own]
-    return dict(sorted(fit.ranks.of_all(found)))
+    found = [(id, whole_volume_dice_of(fit.shape, fit.codes, PreparedCase.load(run, id), heads)) for id in own]
+    return dict(sorted(fit.ranks.all_gather(found)))
 
 
-def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int]) -> list[float]:
+def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: PreparedCase, heads: dict[str, int]) -> list[float]:
     """Dice (head,) of the shape against the map that it was fitted to, on every known cell of the ROI."""
     code = codes.of([case.case_id])
     labels = torch.from_numpy(case.labels).to(next(iter(code.values())).device)
@@ -203,7 +203,7 @@ def whole_volume_dice_of(shape: Shape, codes: CodeBook, case: Prepared, heads: d
 
 
 def _begin(
-    run: Run, heads: dict[str, int], targets: Sequence[Outline], settings: FitSettings, seed: int
+    run: Run, heads: dict[str, int], targets: Sequence[CaseSummary], settings: FitSettings, seed: int
 ) -> tuple[Shape, CodeBook]:
     torch.manual_seed(seed)
     if settings.shape == "decoder":
@@ -216,10 +216,10 @@ def _begin(
         raise FitError("no case shows a whole structure, so no template can begin; give a larger field of view")
 
     def middle_of(case_id: str) -> tuple[Labels, Roi]:
-        case = Prepared.load(run, case_id)
+        case = PreparedCase.load(run, case_id)
         return case.source, case.roi
 
-    return begin_template(heads, targets, middle_of, first.side, first.controls)
+    return initialise_template(heads, targets, middle_of, first.side, first.controls)
 
 
 def _autocast(settings: FitSettings, device: torch.device) -> torch.dtype | None:

@@ -18,20 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.workers import Outcome, each
-from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import STEP_MM, signed_distance_mm
 from heartmend.io.atomic import write_text
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import fingerprint
 from heartmend.repair.acceptance import Verdict, check
-from heartmend.repair.change_log import Audit, audit_to_json
+from heartmend.repair.change_log import ChangeLog, change_log_to_json
 from heartmend.repair.fusion import Mode, fuse
-from heartmend.repair.image_edges.case import see_case
+from heartmend.repair.image_edges.case import snap_case
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.rules.components import Box
-from heartmend.repair.vessels.case import mend_tube
+from heartmend.repair.vessels.case import repair_vessel
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PREPARED, REFINED, Prepared, calibres_of, load_fields
+from heartmend.run_folder.records import PREPARED, REFINED, PreparedCase, calibres_of, load_fields
 from heartmend.types import BACKGROUND, Labels, Mask
 
 VERB = "fuse"
@@ -45,15 +45,15 @@ class FuseSettings(BaseModel):
     mode: Mode = "evidence"
     margin_mm: Annotated[float, Field(ge=0)] = 1.0
     """How much surer a structure must be to win a voxel against the priority."""
-    mend_tubes: bool = True
+    repair_vessels: bool = True
     """Mend thin vessels as trees; off: they stay as they came."""
-    appearance: bool = True
+    image_edges: bool = True
     """Let boundaries go to the edges of a case's image, where there is one; off: labels alone decide."""
 
     @property
     def looks(self) -> bool:
         """Whether images are read at all."""
-        return self.mend_tubes or self.appearance
+        return self.repair_vessels or self.image_edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +61,12 @@ class Mended:
     """What came of a case: its label map on the input's grid, and what was done to it."""
 
     labels: Labels
-    audit: Audit
+    audit: ChangeLog
 
 
 def fuse_case(
     before: Labels,
-    case: Prepared,
+    case: PreparedCase,
     fields: dict[str, np.ndarray],
     anatomy: Anatomy,
     settings: FuseSettings,
@@ -90,26 +90,26 @@ def fuse_case(
         if structure.name in fields:
             verdict = check(label, fields[structure.name] > 0, structure, spacing)
             verdicts.append(verdict)
-            if verdict.keep:
+            if verdict.accepted:
                 continue
-        layers[structure.name] = _steps(without_crumbs(label) if structure.name in fields else label, spacing)
+        layers[structure.name] = _steps(without_small_components(label) if structure.name in fields else label, spacing)
     changes = list(case.changes)
     for structure in anatomy.structures:
-        if structure.kind == "tube" and settings.mend_tubes and (not structures or structure.name in structures):
+        if structure.kind == "tube" and settings.repair_vessels and (not structures or structure.name in structures):
             label = came == structure.id
             calibre = (calibres or {}).get(structure.name, Calibre())
             inside = {name: layer > 0 for name, layer in layers.items() if anatomy.by_name(name).kind != "tube"}
-            tube = mend_tube(structure, label, inside, grid, box, calibre, None if image is None else image[box])
+            tube = repair_vessel(structure, label, inside, grid, box, calibre, None if image is None else image[box])
             verdict = check(tube.drawn_in, tube.mask, structure, spacing)
             verdicts.append(verdict)
-            layers[structure.name] = _steps(tube.mask if verdict.keep else label, spacing)
-            changes += tube.changes if verdict.keep else []
+            layers[structure.name] = _steps(tube.mask if verdict.accepted else label, spacing)
+            changes += tube.changes if verdict.accepted else []
     # What a thin vessel was too wide is no crack between structures.
     tubes = [s.id for s in anatomy.structures if s.kind == "tube"]
     was = np.where(np.isin(source, tubes), BACKGROUND, source)
     fused = fuse(layers, anatomy, spacing, was, settings.mode, settings.margin_mm, STEP_MM)
-    if image is not None and settings.appearance:
-        seen = see_case(fused, layers, source, image[box], anatomy, grid, box, verdicts, structures or tuple(layers))
+    if image is not None and settings.image_edges:
+        seen = snap_case(fused, layers, source, image[box], anatomy, grid, box, verdicts, structures or tuple(layers))
         fused, layers, verdicts = seen.labels, dict(seen.fields), list(seen.verdicts)
         changes += seen.changes
     # The rules are not shown what lies outside the ROI: it stays as it came, and no audit may say otherwise.
@@ -123,7 +123,7 @@ def fuse_case(
     if structures:
         ruled = np.where(np.isin(ruled, wanted) | np.isin(whole, wanted), ruled, whole)
     ruled = _outside_kept(ruled, before, box)
-    return Mended(ruled, Audit(case.case_id, (*changes, *found), tuple(verdicts)))
+    return Mended(ruled, ChangeLog(case.case_id, (*changes, *found), tuple(verdicts)))
 
 
 def _steps(mask: Mask, spacing_mm: tuple[float, float, float]) -> np.ndarray:
@@ -157,7 +157,7 @@ def fuse_cohort(
     calibres: how wide the trees of thin vessels are, where that is known from other cases than these.
     """
     if calibres is None:
-        calibres = calibres_of(run, (case.id for case in cases)) if settings.mend_tubes else {}
+        calibres = calibres_of(run, (case.id for case in cases)) if settings.repair_vessels else {}
     jobs = []
     for case in cases:
         fields = run.case_path(REFINED, case.id, ".npz")
@@ -181,7 +181,7 @@ def _work(job: _Job) -> None:
     volume = job.cohort.read_labels(case)
     refined = run.case_path(REFINED, case.id, ".npz")
     fields = load_fields(refined) if refined.is_file() else {}
-    prepared = Prepared.load(run, case.id)
+    prepared = PreparedCase.load(run, case.id)
     image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.looks else None
     mended = fuse_case(
         volume.labels, prepared, fields, job.cohort.anatomy, job.settings, job.structures, job.calibres,
@@ -189,6 +189,6 @@ def _work(job: _Job) -> None:
     )  # fmt: skip
     run.forget(VERB, case.id)
     audit, result = run.case_path(VERB, case.id, ".json"), run.result_path(case.labels_path)
-    write_text(audit, audit_to_json(mended.audit))
+    write_text(audit, change_log_to_json(mended.audit))
     job.cohort.write_labels(case, mended.labels, result, volume.kept)
     run.mark_done(VERB, case.id, job.mark, [audit, result])

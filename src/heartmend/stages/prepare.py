@@ -16,21 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.compute.workers import Outcome, each
 from heartmend.errors import BadInputError
-from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.components import without_small_components
 from heartmend.geometry.roi import CT_WINDOW_HU, Roi
-from heartmend.geometry.roughness import roughness_mm2
+from heartmend.geometry.surface_noise import surface_noise_mm2
 from heartmend.io.atomic import write_npz
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import fingerprint
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.apply import apply_rules
-from heartmend.repair.slice_staircase import Stairs, find_stairs, without_stairs
+from heartmend.repair.slice_staircase import SliceStaircase, find_slice_staircases, without_slice_staircase
 from heartmend.repair.vessels.mend import measure_tree, tree_radius_mm
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PREPARED, Prepared
+from heartmend.run_folder.records import PREPARED, PreparedCase
 
 VERB = PREPARED
-RULES_BEFORE_THE_FIT = ("slices", "shifts", "salt", "swaps", "cut_vessels", "holes")
+RULES_BEFORE_THE_FIT = ("slices", "shifts", "speckle", "swaps", "cut_vessels", "holes")
 
 
 class PrepareSettings(BaseModel):
@@ -42,13 +42,13 @@ class PrepareSettings(BaseModel):
     """Cells along each side of the ROI."""
     margin_voxels: Annotated[int, Field(ge=0)] = 10
     window_hu: tuple[float, float] = CT_WINDOW_HU
-    mend_faults: bool = True
+    repair_faults: bool = True
     """Mend stairs, slices, salt and swaps before the fit; off for the reference's way."""
     images: bool = False
     """Keep the resampled CT too."""
 
 
-def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepared:
+def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> PreparedCase:
     """One case's files to the unit frame. BadInputError for a file that cannot be used."""
     anatomy = cohort.anatomy
     volume = cohort.read_labels(case)
@@ -57,15 +57,15 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     warnings = (*volume.remarks, *cohort.look_at_image(case, grid))
     roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
     labels = roi.alone(labels)
-    stairs, changes = tuple[Stairs, ...](), list[Change]()
-    if settings.mend_faults:
+    staircases, changes = tuple[SliceStaircase, ...](), list[Change]()
+    if settings.repair_faults:
         bulky = [s.id for s in anatomy.structures if s.kind != "tube"]
-        stairs = find_stairs(labels, bulky)
-        if stairs:
+        staircases = find_slice_staircases(labels, bulky)
+        if staircases:
             # What is drawn between two slices would spread their stray voxels.
-            labels, changes = apply_rules(labels, grid, anatomy, only=("salt",))
-        for one in stairs:
-            labels = without_stairs(labels, one, grid.spacing_mm, bulky)
+            labels, changes = apply_rules(labels, grid, anatomy, only=("speckle",))
+        for one in staircases:
+            labels = without_slice_staircase(labels, one, grid.spacing_mm, bulky)
         labels, more = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
         changes += more
     source = np.ascontiguousarray(labels[roi.source_box()])
@@ -75,18 +75,18 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
         if s.kind == "tube"
     }
     rough = {
-        s.name: round(roughness_mm2(without_crumbs(source == s.id), grid.spacing_mm), 5)
+        s.name: round(surface_noise_mm2(without_small_components(source == s.id), grid.spacing_mm), 5)
         for s in anatomy.structures
         if s.kind != "tube" and np.any(source == s.id)
     }
     cells = roi.resample_labels(labels, settings.resolution)
-    return Prepared(case.id, roi, cells, source, stairs, tuple(changes), radii_mm, rough, warnings)
+    return PreparedCase(case.id, roi, cells, source, staircases, tuple(changes), radii_mm, rough, warnings)
 
 
 def mark(cohort: Cohort, case: Case, settings: PrepareSettings) -> str:
     """What a prepared case depends on."""
     ids = None if cohort.file_ids is None else sorted(cohort.file_ids.items())
-    parts = [case.labels_path, settings, cohort.anatomy, cohort.other, ids]
+    parts = [case.labels_path, settings, cohort.anatomy, cohort.unknown_labels, ids]
     return fingerprint(*parts, *([case.image_path] if case.image_path else []))
 
 

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.workers import Outcome, each
 from heartmend.errors import ConfigError, RunError
-from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
-from heartmend.geometry.roughness import least_roughness_mm2
+from heartmend.geometry.surface_noise import lowest_surface_noise_mm2
 from heartmend.io.atomic import read_json, write_json
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import fingerprint
@@ -24,10 +24,18 @@ from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import render_case
 from heartmend.repair.fusion import fuse
-from heartmend.repair.shape_label_fusion import weigh
-from heartmend.repair.voxel_classifier.classifier_file import Judges, load_judges
+from heartmend.repair.shape_label_fusion import fuse_shape_and_label
+from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers, load_classifiers
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PREPARED, REFINED, Fields, Prepared, image_of, roughnesses_mm2, save_fields
+from heartmend.run_folder.records import (
+    PREPARED,
+    REFINED,
+    Fields,
+    PreparedCase,
+    roi_image,
+    save_fields,
+    surface_noises_mm2,
+)
 from heartmend.training.checkpoint import load_model
 
 VERB = REFINED
@@ -47,7 +55,7 @@ class RefineSettings(BaseModel):
 
 
 def refine_case(
-    shape: Shape, codes: CodeBook, case: Prepared, heads: dict[str, int], settings: RefineSettings,
+    shape: Shape, codes: CodeBook, case: PreparedCase, heads: dict[str, int], settings: RefineSettings,
     least: dict[str, float] | None = None,
 ) -> tuple[Fields, Votes]:  # fmt: skip
     """Signed distances in mm (positive inside) of each structure on the source voxels in the ROI, and what its label
@@ -55,7 +63,7 @@ def refine_case(
 
     A label is right nearly everywhere and wrong in patches, there by more than a voxel; a shape is a little beside
     the truth everywhere. So the shape is first drawn to the label, as far as patches do not pull it, and then a voxel
-    keeps its label unless the shape has it on the other side by more than the label's vote (`weigh`); where the shape
+    keeps its label unless the shape has it on the other side by more than the label's vote (`fuse_shape_and_label`); where the shape
     has nothing to say the label stays as it is. A structure that the label map lacks stays absent: its field is
     outside everywhere. least: the roughness (mm²) of the cohort's cleanest labels, by structure.
     """
@@ -63,14 +71,16 @@ def refine_case(
     spacing, least = case.roi.grid.spacing_mm, least or {}
     votes: Votes = {}
     for name, field in fields.items():
-        label = without_crumbs(case.source == heads[name])
+        label = without_small_components(case.source == heads[name])
         if not label.any():
             fields[name] = np.full_like(field, -CLIP_MM)
         elif shape.is_distance and settings.label_weight > 0:
             field = np.clip(field, -CLIP_MM, CLIP_MM)
-            trust = weigh(label, field, spacing, case.stairs_mm, least.get(name, np.inf), settings.label_weight)
-            known = np.isfinite(trust.vote_mm)
-            votes[name] = round(trust.vote_mm, 4) if known else None
+            trust = fuse_shape_and_label(
+                label, field, spacing, case.slice_staircase_mm, least.get(name, np.inf), settings.label_weight
+            )
+            known = np.isfinite(trust.label_margin_mm)
+            votes[name] = round(trust.label_margin_mm, 4) if known else None
             fields[name] = trust.decided_mm(label) if known else signed_distance_mm(label, spacing)
     return fields, votes
 
@@ -86,7 +96,7 @@ def write_render(run: Run, case_id: str, path: Path, resolution: int, probabilit
         raise RunError(f"{run.out}: not fitted yet; run `heartmend fit` first")
     anatomy = Anatomy.model_validate(read_json(run.root / "anatomy.json"))
     shape, codes = load_model(model)
-    case = Prepared.load(run, case_id)
+    case = PreparedCase.load(run, case_id)
     fields = render_case(shape, codes, case_id, case.roi, resolution)
     grid = case.roi.grid_at(resolution)
     if not probability:
@@ -114,7 +124,7 @@ class _Job:
 
 
 _MODELS: dict[Path, tuple[Shape, CodeBook]] = {}
-_JUDGES: dict[Path, Judges] = {}
+_JUDGES: dict[Path, VoxelClassifiers] = {}
 """One model in each process, read once."""
 
 
@@ -142,7 +152,7 @@ def refine(
     _MODELS.clear()
     _JUDGES.clear()
     if least is None:
-        least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(run, case_ids).items()}
+        least = {name: lowest_surface_noise_mm2(found) for name, found in surface_noises_mm2(run, case_ids).items()}
     jobs = []
     for case_id in case_ids:
         learned = [path for path in (model, around) if path is not None]
@@ -162,7 +172,7 @@ def _work(job: _Job) -> None:
     run = Run.at(job.run_out)
     if run.is_done(VERB, job.case_id, job.mark):  # by a worker of a cluster that was lost since
         return
-    case = Prepared.load(run, job.case_id)
+    case = PreparedCase.load(run, job.case_id)
     fields: Fields = {}
     votes: Votes = {}
     if job.model is not None:
@@ -171,12 +181,12 @@ def _work(job: _Job) -> None:
         fields, votes = refine_case(*_MODELS[job.model], case, job.heads, job.settings, job.least)
     if job.around is not None:
         if job.around not in _JUDGES:
-            _JUDGES[job.around] = load_judges(job.around)
+            _JUDGES[job.around] = load_classifiers(job.around)
         judges, spacing_mm = _JUDGES[job.around], case.roi.grid.spacing_mm
-        image = None if job.reader is None or job.case is None else image_of(job.reader, job.case, case.roi)
+        image = None if job.reader is None or job.case is None else roi_image(job.reader, job.case, case.roi)
         for name in judges.names & job.heads.keys():
             fields[name] = judges.field(name, case.source == job.heads[name], spacing_mm, image)
     run.forget(VERB, job.case_id)
     save_fields(run.case_path(VERB, job.case_id, ".npz"), fields)
-    write_json(run.case_path(VERB, job.case_id, ".json"), {"label_vote_mm": votes})
+    write_json(run.case_path(VERB, job.case_id, ".json"), {"label_margin_mm": votes})
     run.mark_done(VERB, job.case_id, job.mark, [run.case_path(VERB, job.case_id, e) for e in (".npz", ".json")])

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.compute.process_group import Team
+from heartmend.compute.process_group import ProcessGroup
 from heartmend.compute.ranks import Ranks
 from heartmend.compute.workers import cores, each, keep_memory
 from heartmend.errors import ConfigError, FitError
 from heartmend.geometry.roi import Roi
-from heartmend.geometry.roughness import least_roughness_mm2
+from heartmend.geometry.surface_noise import lowest_surface_noise_mm2
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import fingerprint
@@ -33,19 +33,19 @@ from heartmend.models.model_file import rounded, rounded_template, save_heart_mo
 from heartmend.models.template import TemplateShape
 from heartmend.models.unified import UnifiedShape
 from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PREPARED, Prepared, calibres_of, fused_labels, heads_of, roughnesses_mm2
+from heartmend.run_folder.records import PREPARED, PreparedCase, calibres_of, fused_labels, heads_of, surface_noises_mm2
 from heartmend.stages.fidelity import asked, dices
-from heartmend.training.case_samples import Outline, Target
+from heartmend.training.case_samples import CaseSamples, CaseSummary
 from heartmend.training.checkpoint import load_model, save_model
 from heartmend.training.details import with_details
-from heartmend.training.initialise import begin_template
+from heartmend.training.initialise import initialise_template
 from heartmend.training.joint_training import JointSampler, shape_as_teacher
 from heartmend.training.loop import Fit
 from heartmend.training.point_sampler import PointSampler
-from heartmend.training.point_set import Listing
-from heartmend.training.sampling import joint_target
-from heartmend.training.schedule import DETAILING, FOLLOWING, Phase, stretch, stretched
-from heartmend.training.training_log import Progress, Relay, checkpoint_files
+from heartmend.training.point_set import PointSet
+from heartmend.training.sampling import sample_fused_case
+from heartmend.training.schedule import DETAIL_PHASES, FOLLOW_PHASES, Phase, cohort_step_factor, scale_steps
+from heartmend.training.training_log import ChainedTrainingLog, Progress, checkpoint_files
 from heartmend.types import Labels
 
 VERB = "unify"
@@ -63,8 +63,8 @@ class UnifySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    template_phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = FOLLOWING
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = DETAILING
+    template_phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = FOLLOW_PHASES
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = DETAIL_PHASES
     resolution: Annotated[int, Field(ge=32, le=512)] = 256
     """Points are drawn from the voxels that a case came on, or from so many cells along its longest side, whichever is
     coarser."""
@@ -91,12 +91,12 @@ class UnifySettings(BaseModel):
     def for_cases(self, cases: int) -> UnifySettings:
         """These settings with the phases for so many cases."""
         drawn, least = self.cases_per_step, self.min_epochs
-        details = stretch(self.phases, cases, drawn, self.epochs, least)
-        template = details if self.epochs else stretch(self.template_phases, cases, drawn, None, least)
+        details = cohort_step_factor(self.phases, cases, drawn, self.epochs, least)
+        template = details if self.epochs else cohort_step_factor(self.template_phases, cases, drawn, None, least)
         return self.model_copy(
             update={
-                "phases": stretched(self.phases, details),
-                "template_phases": stretched(self.template_phases, template),
+                "phases": scale_steps(self.phases, details),
+                "template_phases": scale_steps(self.template_phases, template),
             }
         )
 
@@ -110,7 +110,7 @@ def unify(
     settings: UnifySettings,
     *,
     seed: int = 0,
-    team: Team | None = None,
+    team: ProcessGroup | None = None,
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Path:
@@ -140,7 +140,7 @@ def unify(
     if run.is_done(VERB, None, stamp) and path.is_file():
         return path
     run.forget(VERB)
-    team = team or Team()
+    team = team or ProcessGroup()
     team.refuse_more_than(len(cases))
     job = _Job(
         run.out, cohort.without_cases(), tuple(cases), stage1, tuple(coarse_phases), settings.for_cases(len(cases)),
@@ -178,10 +178,10 @@ def _fit(ranks: Ranks, job: _Job, progress: Progress | None) -> dict[str, tuple[
     columns = [list(heads).index(name) for name in bulky]
     teach = {job.cohort.anatomy.by_name(name).name: weight for name, weight in settings.teach.items()}
     targets = _targets(run, job, tuple(heads.values()), ranks)
-    outlines = ranks.of_all([target.outline for target in targets])
-    listing = Listing.of(targets, where)
+    outlines = ranks.all_gather([target.outline for target in targets])
+    listing = PointSet.of(targets, where)
     del targets
-    relay = Relay(run.folder(VERB), job.mark, settings.checkpoint_seconds, progress, ranks)
+    relay = ChainedTrainingLog(run.folder(VERB), job.mark, settings.checkpoint_seconds, progress, ranks)
 
     template, codes, first = _template(run, job, [outline.of_heads(columns) for outline in outlines], bulky, ranks)
     fitting = Fit(
@@ -221,9 +221,9 @@ def _finish(
 ) -> None:  # fmt: skip
     """Write the model, rounded, with the thresholds that suit it so, and its Dice on the maps that it learned."""
     anatomy = cohort.anatomy
-    frames = {case.id: Prepared.load(run, case.id).roi for case in cases}
+    frames = {case.id: PreparedCase.load(run, case.id).roi for case in cases}
     everyone = [case.id for case in cases]
-    least = {name: least_roughness_mm2(found) for name, found in roughnesses_mm2(run, everyone).items()}
+    least = {name: lowest_surface_noise_mm2(found) for name, found in surface_noises_mm2(run, everyone).items()}
     known = {name: value for name, value in least.items() if np.isfinite(value)}
     model = rounded(HeartModel(shape, codes, anatomy, {}, frames, absent, calibres_of(run, everyone), known))
 
@@ -248,16 +248,16 @@ class _Wanted:
     seed: int
 
 
-def _target(wanted: _Wanted) -> Target:
+def _target(wanted: _Wanted) -> CaseSamples:
     run = Run.at(wanted.run_out)
-    roi = Prepared.load(run, wanted.case.id).roi
+    roi = PreparedCase.load(run, wanted.case.id).roi
     labels = fused_labels(run, wanted.cohort, wanted.case, roi)
-    return joint_target(wanted.case.id, labels, roi, wanted.ids, wanted.resolution, wanted.seed)
+    return sample_fused_case(wanted.case.id, labels, roi, wanted.ids, wanted.resolution, wanted.seed)
 
 
-def _targets(run: Run, job: _Job, ids: tuple[int, ...], ranks: Ranks) -> list[Target]:
+def _targets(run: Run, job: _Job, ids: tuple[int, ...], ranks: Ranks) -> list[CaseSamples]:
     """The targets of this process's own cases."""
-    made, own = dict[str, Target](), ranks.own(job.cases)
+    made, own = dict[str, CaseSamples](), ranks.own(job.cases)
     jobs = [_Wanted(run.out, job.cohort, case, ids, job.settings.resolution, job.seed) for case in own]
     for wanted, target, error in each(_target, jobs, max((job.workers or cores()) // ranks.count, 1), nearby=True):
         if error is not None or target is None:
@@ -267,7 +267,7 @@ def _targets(run: Run, job: _Job, ids: tuple[int, ...], ranks: Ranks) -> list[Ta
 
 
 def _template(
-    run: Run, job: _Job, outlines: list[Outline], bulky: dict[str, int], ranks: Ranks
+    run: Run, job: _Job, outlines: list[CaseSummary], bulky: dict[str, int], ranks: Ranks
 ) -> tuple[TemplateShape, CodeBook, tuple[TemplateShape, CodeBook] | None]:
     """The template and own codes to go on from, and stage 1's own where it is one of these structures."""
     own = [case.id for case in ranks.own(job.cases)]
@@ -278,11 +278,11 @@ def _template(
     by_id = {case.id: case for case in job.cases}
 
     def middle_of(case_id: str) -> tuple[Labels, Roi]:
-        roi = Prepared.load(run, case_id).roi
+        roi = PreparedCase.load(run, case_id).roi
         return fused_labels(run, job.cohort, by_id[case_id], roi), roi
 
     if not any(np.isfinite(outline.centroids).all(axis=1).any() for outline in outlines):
         raise FitError("no case shows a whole structure, so no template can begin; give a larger field of view")
     side, controls = job.coarse_phases[0].side or 48, job.coarse_phases[0].controls or 6
-    shape, codes = begin_template(bulky, outlines, middle_of, side, controls)
+    shape, codes = initialise_template(bulky, outlines, middle_of, side, controls)
     return shape, CodeBook(own, codes.of(own)), None

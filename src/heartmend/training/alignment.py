@@ -12,7 +12,7 @@ from torch import Tensor
 from heartmend.models.code_book import CodeBook
 from heartmend.models.feature_table import resized_table
 from heartmend.models.template import TemplateShape
-from heartmend.training.case_samples import Outline, Target
+from heartmend.training.case_samples import CaseSamples, CaseSummary
 
 STIFFNESS = 0.2
 """How strongly an affine map is held to turn and scale, as a share of the centroids' spread."""
@@ -22,7 +22,7 @@ FEWEST_CENTROIDS = 4
 Floats = npt.NDArray[np.float64]
 
 
-def medoid(targets: Sequence[Target | Outline]) -> int:
+def medoid(targets: Sequence[CaseSamples | CaseSummary]) -> int:
     """The case in the middle: the one whose centroids lie nearest to those of all others. Prefers whole hearts."""
     points = np.stack([t.centroids for t in targets]).astype(np.float64)
     lacking = np.isnan(points).any(axis=(1, 2))
@@ -33,8 +33,8 @@ def medoid(targets: Sequence[Target | Outline]) -> int:
     return int(np.argmin(np.where(whole, mean, np.inf)))
 
 
-def laid_onto(
-    middle: Target | Outline, table: Tensor, heads: Sequence[str], targets: Sequence[Target | Outline],
+def align_to_medoid(
+    middle: CaseSamples | CaseSummary, table: Tensor, heads: Sequence[str], targets: Sequence[CaseSamples | CaseSummary],
     side: int, controls: int,
 ) -> tuple[TemplateShape, CodeBook]:  # fmt: skip
     """A template that is the signed distances of the `middle` case, and affine codes that lead each case to it.
@@ -50,7 +50,7 @@ def laid_onto(
     return shape, CodeBook([t.case_id for t in targets], codes)
 
 
-def affine_to(source: Target | Outline, goal: Target | Outline) -> Floats:
+def affine_to(source: CaseSamples | CaseSummary, goal: CaseSamples | CaseSummary) -> Floats:
     """(3, 4): the affine map from the unit frame of one case to another's that brings their centroids together.
 
     Least squares over the structures that both have whole. First turn, scale and shift (Umeyama, IEEE TPAMI 1991),

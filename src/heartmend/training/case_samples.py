@@ -14,7 +14,7 @@ BAND_MM = 4.0
 
 
 @dataclass(frozen=True)
-class Outline:
+class CaseSummary:
     """What must be known of every case wherever the points of a few are held: some hundred bytes.
 
     centroids: (heads, 3) unit coordinates of the structures, NaN where absent or cut off by the field of view.
@@ -28,7 +28,7 @@ class Outline:
     present: npt.NDArray[np.bool_]
     volumes: npt.NDArray[np.float64]
 
-    def of_heads(self, columns: Sequence[int]) -> Outline:
+    def of_heads(self, columns: Sequence[int]) -> CaseSummary:
         """The same with some of the structures alone."""
         picked = list(columns)
         return replace(
@@ -37,7 +37,7 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Target:
+class CaseSamples:
     """One case in the unit frame, cut into `counts` cells along its axes.
 
     voxels: (m,) flat indices of the known cells that may be drawn, the band's first; band: how many lie within
@@ -68,11 +68,11 @@ class Target:
         return inside[: self.band].sum(axis=0) + inside[self.band :].sum(axis=0) / max(self.far_share, 1e-6)
 
     @property
-    def outline(self) -> Outline:
+    def outline(self) -> CaseSummary:
         """The case without its points."""
-        return Outline(self.case_id, self.side, self.size_mm, self.centroids, self.present, self.volumes)
+        return CaseSummary(self.case_id, self.side, self.size_mm, self.centroids, self.present, self.volumes)
 
-    def of_heads(self, columns: Sequence[int]) -> Target:
+    def of_heads(self, columns: Sequence[int]) -> CaseSamples:
         """The same points with some of the structures alone."""
         picked = list(columns)
         return replace(

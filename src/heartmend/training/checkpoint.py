@@ -49,16 +49,16 @@ def save_fit(path: Path, fit: Fit) -> None:
     Of several processes all must call it; the leader writes one file of all cases, whatever their number.
     """
     tensors: dict[str, Tensor | None] = {f"shape.{name}": value for name, value in fit.shape.state_dict().items()}
-    tensors |= {f"codes.{name}": fit.ranks.rows_of_all(value) for name, value in fit.codes.values.items()}
+    tensors |= {f"codes.{name}": fit.ranks.gather_rows(value) for name, value in fit.codes.values.items()}
     if fit.weights is not None:
         for row, parameter in enumerate(fit.weights.param_groups[0]["params"]):
             moments = fit.weights.state.get(parameter, {})
             tensors |= {f"weights.{row}.{name}": value for name, value in moments.items()}
-    tensors |= {f"moves.{name}": fit.ranks.rows_of_all(value) for name, value in _moves(fit).items()}
-    ids = fit.ranks.of_all(fit.codes.ids)
-    if fit.ranks.leads:
-        held = {name: value for name, value in tensors.items() if value is not None}
-        _write(path, held, {"position": asdict(fit.position), "ids": ids})
+    tensors |= {f"moves.{name}": fit.ranks.gather_rows(value) for name, value in _moves(fit).items()}
+    ids = fit.ranks.all_gather(fit.codes.ids)
+    if fit.ranks.is_main:
+        kept = {name: value for name, value in tensors.items() if value is not None}
+        _write(path, kept, {"position": asdict(fit.position), "ids": ids})
 
 
 def load_fit(path: Path, fit: Fit) -> None:
@@ -67,7 +67,7 @@ def load_fit(path: Path, fit: Fit) -> None:
     Of several processes each takes the rows of its own cases; their number may be another than when it was saved.
     """
     tensors, about = _read(path)
-    if about.get("ids") != fit.ranks.of_all(fit.codes.ids):
+    if about.get("ids") != fit.ranks.all_gather(fit.codes.ids):
         raise RunError(f"{path}: is the checkpoint of other cases; give another --out or remove it")
     # At the end of a phase the next one is entered by the loop itself, from the old resolution.
     if "position" not in about:

@@ -11,9 +11,9 @@ from torch import Tensor
 from heartmend.compute.ranks import ALONE, Ranks
 from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
-from heartmend.models.unified import UnifiedShape, nodes_about, stacked
-from heartmend.training.case_samples import Target
-from heartmend.training.point_set import Listing
+from heartmend.models.unified import UnifiedShape, node_weights, stacked
+from heartmend.training.case_samples import CaseSamples
+from heartmend.training.point_set import PointSet
 
 NEAR_MM = 1.0
 """A point so near to a surface is at it; on coarser cells, one within three quarters of a cell."""
@@ -29,7 +29,11 @@ _DOUBT = 3.0
 
 @torch.no_grad()
 def with_details(
-    shape: UnifiedShape, codes: CodeBook, targets: Sequence[Target] | Listing, error_mm: float, ranks: Ranks = ALONE
+    shape: UnifiedShape,
+    codes: CodeBook,
+    targets: Sequence[CaseSamples] | PointSet,
+    error_mm: float,
+    ranks: Ranks = ALONE,
 ) -> CodeBook:
     """The codes of a template for the unified shape: affine, field, and details of which most nodes are closed.
 
@@ -39,13 +43,13 @@ def with_details(
     to a ventricle and much to an appendage. Of more than `MOST_OPEN` nodes of a
     case those that are worth most open.
     """
-    listed = targets if isinstance(targets, Listing) else Listing.of(targets, shape.template.table.device)
+    listed = targets if isinstance(targets, PointSet) else PointSet.of(targets, shape.template.table.device)
     columns = [shape.heads.index(head) for head in shape.template.heads]
     thin = [column for column in range(len(shape.heads)) if column not in columns]
     volumes = np.maximum(ranks.total(listed.volumes().sum(dim=0)).cpu().numpy(), 1.0)[columns]
     borne_mm = max(error_mm, 1e-6) * np.clip(np.cbrt(volumes / np.median(volumes)), LEAST_BORNE, 1.0)
     # Each case's details are drawn by its own place among all, so that they do not depend on the processes.
-    seeds = ranks.own(list(range(sum(ranks.of_all([listed.cases])))))
+    seeds = ranks.own(list(range(sum(ranks.all_gather([listed.cases])))))
     found = []
     for row, (begin, end, _) in enumerate(listed.spans()):
         here = torch.tensor([row], device=listed.device)
@@ -55,7 +59,7 @@ def with_details(
         near_mm = max(NEAR_MM, 0.75 * cell_mm)
         opened = _open_nodes(shape, codes.at(here), *surfaces, columns, thin, borne_mm.tolist(), near_mm)
         found.append(shape.details(opened, seeds[row]))
-    slots = max(ranks.of_all([case["detail"].shape[1] for case in found]))
+    slots = max(ranks.all_gather([case["detail"].shape[1] for case in found]))
     details = {name: code.to(listed.device) for name, code in stacked(found, slots).items()}
     return CodeBook(codes.ids, {"affine": codes.values["affine"], "field": codes.values["field"], **details})
 
@@ -67,7 +71,7 @@ def _open_nodes(
     """(side³,) whether a node is open; points: (n, 3) of the band; distances: (n, heads) there in mm."""
     template = shape.template.to(points.device)
     on_vessel = (distances[:, thin].abs() < near_mm).any(dim=1)
-    on_tree = nodes_about(template.carried(points[None, on_vessel], code)[0], shape.side) > 0
+    on_tree = node_weights(template.carried(points[None, on_vessel], code)[0], shape.side) > 0
     worth = torch.where(on_tree, _TREE_IS_WORTH, 0.0)
     for at, column in enumerate(columns):
         on_surface = distances[:, column].abs() < near_mm
@@ -75,7 +79,7 @@ def _open_nodes(
             place = template.carried(points[None, on_surface], code)[0]
             depth = template(points[None, on_surface], code)[0, :, at]
             error = (depth - distances[on_surface, column]).abs()
-            mean = nodes_about(place, shape.side, error) / (nodes_about(place, shape.side) + _DOUBT)
+            mean = node_weights(place, shape.side, error) / (node_weights(place, shape.side) + _DOUBT)
             worth = worth.maximum(mean / borne_mm[at])
     most = torch.zeros_like(on_tree).index_fill_(0, worth.topk(min(MOST_OPEN, len(worth))).indices, True)
     return most & (worth > 1)

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from heartmend.geometry.distance import cell_distance_mm
+from heartmend.geometry.distance import unit_frame_distance_mm
 from heartmend.geometry.roi import Roi
 from heartmend.models.code_book import CodeBook
 from heartmend.models.feature_table import cell_centres
 from heartmend.models.template import TemplateShape
-from heartmend.training.alignment import laid_onto, medoid
-from heartmend.training.case_samples import Outline, Target
+from heartmend.training.alignment import align_to_medoid, medoid
+from heartmend.training.case_samples import CaseSamples, CaseSummary
 from heartmend.types import Labels
 
 
-def begin_template(
+def initialise_template(
     heads: dict[str, int],
-    targets: Sequence[Target | Outline],
+    targets: Sequence[CaseSamples | CaseSummary],
     middle_of: Callable[[str], tuple[Labels, Roi]],
     side: int,
     controls: int,
@@ -31,12 +31,12 @@ def begin_template(
     """
     goal = targets[medoid(targets)]
     source, roi = middle_of(goal.case_id)
-    layers = [cell_distance_mm(source, roi, goal.side, id) for id in heads.values()]
+    layers = [unit_frame_distance_mm(source, roi, goal.side, id) for id in heads.values()]
     table = torch.from_numpy(np.stack(layers, axis=-1).reshape(-1, len(layers)))
-    return laid_onto(goal, table, tuple(heads), targets, side, controls)
+    return align_to_medoid(goal, table, tuple(heads), targets, side, controls)
 
 
-def target_of_template(shape: TemplateShape, size_mm: tuple[float, float, float]) -> Outline:
+def template_summary(shape: TemplateShape, size_mm: tuple[float, float, float]) -> CaseSummary:
     """The template as a heart that a new case can be laid onto: where its structures lie, and no points.
 
     size_mm: how large the hearts that it was made of are.
@@ -50,4 +50,4 @@ def target_of_template(shape: TemplateShape, size_mm: tuple[float, float, float]
                 inside[..., head].sum(axis=tuple({0, 1, 2} - {a})) @ axis / inside[..., head].sum() for a in range(3)
             ]
     volumes = inside.sum(axis=(0, 1, 2)).astype(np.float64)
-    return Outline("template", shape.side, size_mm, centroids, np.isfinite(centroids[:, 0]), volumes)
+    return CaseSummary("template", shape.side, size_mm, centroids, np.isfinite(centroids[:, 0]), volumes)

@@ -15,9 +15,9 @@ from heartmend.geometry.distance import STEP_MM
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.label_decision import SURE_MM
-from heartmend.training.case_samples import Target
+from heartmend.training.case_samples import CaseSamples
 from heartmend.training.point_sampler import Across, Batch, PointSampler, alone
-from heartmend.training.point_set import Listing
+from heartmend.training.point_set import PointSet
 
 LARGEST_ALPHA = 4.0
 FINE_MM = 1.5
@@ -50,7 +50,7 @@ class JointSampler(PointSampler):
 
     def __init__(
         self,
-        targets: Sequence[Target] | Listing,
+        targets: Sequence[CaseSamples] | PointSet,
         device: torch.device,
         seed: int = 0,
         ranks: Ranks = ALONE,
@@ -125,7 +125,7 @@ class _Stratum:
     counts: Tensor
 
     @classmethod
-    def of(cls, listed: Listing, chosen: Callable[[Tensor], Tensor]) -> _Stratum:
+    def of(cls, listed: PointSet, chosen: Callable[[Tensor], Tensor]) -> _Stratum:
         """The voxels whose distances (n, heads), in steps, are `chosen` (n,)."""
         found = [torch.nonzero(chosen(listed.in_steps(begin, end))).flatten().int() for begin, _, end in listed.spans()]
         counts = torch.tensor([len(places) for places in found], device=listed.device)

@@ -81,7 +81,7 @@ class Fit:
         *,
         cases_per_step: int = 32,
         points: int = 2500,
-        accumulate: int = 1,
+        gradient_accumulation: int = 1,
         autocast: torch.dtype | None = None,
         compiled: bool = False,
     ) -> None:
@@ -90,7 +90,7 @@ class Fit:
         self.shape, self.codes, self.sampler, self.ranks = shape, codes, sampler, sampler.ranks
         self._compiled = compiled
         self.phases = tuple(phases)
-        self.cases_per_step, self.accumulate, self.autocast = cases_per_step, accumulate, autocast
+        self.cases_per_step, self.gradient_accumulation, self.autocast = cases_per_step, gradient_accumulation, autocast
         self.position = Position(points=points)
         self._enter(self.phases[0])
 
@@ -108,9 +108,11 @@ class Fit:
         """The codes of all processes' cases, on the leader; None elsewhere. To be called by all of them."""
         if self.ranks.count == 1:
             return self.codes
-        ids = self.ranks.of_all(self.codes.ids)
-        rows = {name: self.ranks.rows_of_all(code) for name, code in self.codes.values.items()}
-        return CodeBook(ids, {name: row for name, row in rows.items() if row is not None}) if self.ranks.leads else None
+        ids = self.ranks.all_gather(self.codes.ids)
+        rows = {name: self.ranks.gather_rows(code) for name, code in self.codes.values.items()}
+        return (
+            CodeBook(ids, {name: row for name, row in rows.items() if row is not None}) if self.ranks.is_main else None
+        )
 
     @property
     def done(self) -> bool:
@@ -141,7 +143,7 @@ class Fit:
                     if value != value or value in (float("inf"), float("-inf")):
                         raise FitError(
                             f"the loss is {value} at step {number} of {self.total}; the checkpoint before it is kept: "
-                            "lower code_rate and shape_rate, or look at the inputs that `heartmend run` warned of"
+                            "lower code_lr and shape_lr, or look at the inputs that `heartmend run` warned of"
                         )
                     watcher.stepped(
                         Step(number, self.total, self.position.phase, value, dice.cpu().numpy(),
@@ -159,15 +161,15 @@ class Fit:
         refine: Callable[..., dict[str, Tensor]] | None = getattr(self.shape, "refine", None)
         if refine is not None and phase.side is not None and phase.controls is not None:
             self.codes.replace(refine(dict(self.codes.values.items()), side=phase.side, controls=phase.controls))
-        held = self.shape.held
+        frozen = self.shape.frozen
         for name, weight in self.shape.named_parameters():
-            weight.requires_grad_(phase.shape_rate > 0 and not name.startswith(held))
+            weight.requires_grad_(phase.shape_lr > 0 and not name.startswith(frozen))
         weights = [weight for weight in self.shape.parameters() if weight.requires_grad]
         fused = self.sampler.device.type == "cuda"
-        self.weights = torch.optim.Adam(weights, phase.shape_rate, BETAS, fused=fused) if weights else None
+        self.weights = torch.optim.Adam(weights, phase.shape_lr, BETAS, fused=fused) if weights else None
         # An affine map moves all points at once, a control point only those about it.
-        rates = {name: (0.3 if name == "affine" else 1.0) * phase.code_rate for name in self.codes.values}
-        self.moves = CaseAdam(self.codes, {name: rate for name, rate in rates.items() if name not in held})
+        rates = {name: (0.3 if name == "affine" else 1.0) * phase.code_lr for name in self.codes.values}
+        self.moves = CaseAdam(self.codes, {name: rate for name, rate in rates.items() if name not in frozen})
         self._asked = torch.compile(self.shape, dynamic=False) if self._compiled else self.shape
 
     def _step_that_fits(self, phase: Phase, number: int, tells: bool, watcher: Watcher) -> tuple[Tensor, Tensor | None]:
@@ -195,23 +197,23 @@ class Fit:
         total = torch.zeros((), device=self.sampler.device)
         kind = self.sampler.device.type
         parts: list[Drawn] = []
-        for part in range(self.accumulate):
+        for part in range(self.gradient_accumulation):
             batch = self.sampler.draw(
-                number * self.accumulate + part, self.cases_per_step, self.position.points,
+                number * self.gradient_accumulation + part, self.cases_per_step, self.position.points,
                 phase.band_share(self.position.step),
             )  # fmt: skip
             codes = self.moves.drawn(batch.cases)
             with torch.autocast(kind, dtype=self.autocast, enabled=self.autocast is not None):
                 logits = self._asked(batch.points, codes)
-            loss = loss_of(logits.float(), batch, self.ranks.total) + phase.penalty * self._penalty(codes)
-            (loss / self.accumulate).backward()
-            total += loss.detach() / self.accumulate
+            loss = loss_of(logits.float(), batch, self.ranks.total) + phase.regularisation * self._penalty(codes)
+            (loss / self.gradient_accumulation).backward()
+            total += loss.detach() / self.gradient_accumulation
             parts.append((batch.cases, codes))
         dice = whole_volume_dice(logits.detach(), batch, self.ranks.total) if tells else None
         # Last of all what moves: when memory runs out before, the step is begun again as if it had not been.
         if self.weights is not None:
             self.ranks.add_gradients(self.weights.param_groups[0]["params"])
-            self.weights.param_groups[0]["lr"] = phase.shape_rate * factor
+            self.weights.param_groups[0]["lr"] = phase.shape_lr * factor
             self.weights.step()
         self.moves.step(parts, factor)
         return total, dice
@@ -219,8 +221,8 @@ class Fit:
     def _penalty(self, codes: Codes) -> Tensor:
         """That of all the drawn cases; none of them may be this process's own."""
         moved = [codes[name] for name in self.moves.rates]
-        value = self.shape.penalty(codes) if len(moved[0]) else torch.stack([code.sum() for code in moved]).sum()
-        return self.ranks.mean(value, self.shape.penalty_weight(codes))
+        value = self.shape.regularisation(codes) if len(moved[0]) else torch.stack([code.sum() for code in moved]).sum()
+        return self.ranks.mean(value, self.shape.regularisation_weight(codes))
 
     def _peak_memory(self) -> int:
         if self.sampler.device.type == "cuda":

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from heartmend.compute.ranks import ALONE, Ranks
-from heartmend.training.case_samples import Target
-from heartmend.training.point_set import Listing
+from heartmend.training.case_samples import CaseSamples
+from heartmend.training.point_set import PointSet
 
 Across = Callable[[Tensor], Tensor]
 """From this process's part of a sum to the sum over all processes."""
@@ -44,12 +44,12 @@ class PointSampler:
     """
 
     def __init__(
-        self, targets: Sequence[Target] | Listing, device: torch.device, seed: int = 0, ranks: Ranks = ALONE
+        self, targets: Sequence[CaseSamples] | PointSet, device: torch.device, seed: int = 0, ranks: Ranks = ALONE
     ) -> None:
         """targets: of this process's own cases."""
         self.device, self.seed, self.ranks = device, seed, ranks
-        self.listing = targets if isinstance(targets, Listing) else Listing.of(targets, device)
-        self.count = sum(ranks.of_all([self.listing.cases]))
+        self.listing = targets if isinstance(targets, PointSet) else PointSet.of(targets, device)
+        self.count = sum(ranks.all_gather([self.listing.cases]))
 
     def draw(self, step: int, cases: int, points: int, band_share: float) -> Batch:
         """`points` points in each of `cases` cases (all, when there are no more), `band_share` of them in the band."""

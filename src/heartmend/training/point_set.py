@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from heartmend.geometry.distance import STEP_MM
-from heartmend.training.case_samples import Target
+from heartmend.training.case_samples import CaseSamples
 
 
 @dataclass(frozen=True)
-class Listing:
+class PointSet:
     """The listed voxels of all cases, one case after the other, the band's first in each.
 
     counts: (cases, 3) into how many cells each case's box is cut; voxels: (total,) int32 flat indices of such cells;
@@ -37,7 +37,7 @@ class Listing:
     """Which of the heads are shown; None for all."""
 
     @classmethod
-    def of(cls, targets: Sequence[Target], device: torch.device) -> Listing:
+    def of(cls, targets: Sequence[CaseSamples], device: torch.device) -> PointSet:
         """The points of these cases."""
         lengths = np.array([len(t.voxels) for t in targets])
         bands = torch.tensor([t.band for t in targets], device=device)
@@ -53,7 +53,7 @@ class Listing:
             sizes_mm=tuple(t.size_mm for t in targets),
         )
 
-    def of_heads(self, columns: Sequence[int]) -> Listing:
+    def of_heads(self, columns: Sequence[int]) -> PointSet:
         """The same points with some of the structures alone; nothing is held twice."""
         picked = torch.tensor(list(columns), device=self.device)
         present, before = self.present[:, picked], self.columns

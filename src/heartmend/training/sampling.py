@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from heartmend.geometry.components import without_crumbs
-from heartmend.geometry.distance import STEP_MM, cell_distance_mm
+from heartmend.geometry.components import without_small_components
+from heartmend.geometry.distance import STEP_MM, unit_frame_distance_mm
 from heartmend.geometry.roi import Resolution, Roi
-from heartmend.training.case_samples import BAND_MM, Target
+from heartmend.training.case_samples import BAND_MM, CaseSamples
 from heartmend.types import Labels, Mask
 
 JOINT_BAND_MM = 2.0
@@ -18,7 +18,7 @@ JOINT_FAR_SHARE = 0.03
 """Of the cells off the band that stage 3 draws from; what lies there is soon learned."""
 
 
-def make_target(
+def sample_case(
     case_id: str,
     source: Labels,
     roi: Roi,
@@ -28,14 +28,14 @@ def make_target(
     far_share: float = 0.05,
     band_mm: float = BAND_MM,
     seed: int = 0,
-) -> Target:
+) -> CaseSamples:
     """The target of one case from its labels on the voxels of `roi.source_box()`; heads in order of `ids`."""
     known = roi.known(resolution)
     near = np.zeros(known.shape, dtype=bool)
     layers, centroids, present = [], [], []
     for id in ids:
-        mask = without_crumbs(source == id)
-        distance = cell_distance_mm(source, roi, resolution, id)
+        mask = without_small_components(source == id)
+        distance = unit_frame_distance_mm(source, roi, resolution, id)
         near |= np.abs(distance) < band_mm
         layers.append(np.round(distance / STEP_MM).astype(np.int8))
         present.append(bool(mask.any()))
@@ -48,16 +48,18 @@ def make_target(
     rest = np.sort(rng.choice(rest, size=round(far_share * len(rest)), replace=False)) if len(rest) else rest
     voxels = np.concatenate([band, rest]).astype(np.int32)
     distances = np.stack([layer.reshape(-1)[voxels] for layer in layers], axis=1)
-    return Target(
+    return CaseSamples(
         case_id=case_id, counts=known.shape, size_mm=roi.size_mm, voxels=voxels, band=len(band), distances=distances,
         far_share=far_share, centroids=np.array(centroids, dtype=np.float32), present=np.array(present),
     )  # fmt: skip
 
 
-def joint_target(case_id: str, mended: Labels, roi: Roi, ids: Sequence[int], resolution: int, seed: int) -> Target:
+def sample_fused_case(
+    case_id: str, mended: Labels, roi: Roi, ids: Sequence[int], resolution: int, seed: int
+) -> CaseSamples:
     """What stage 3 learns of a mended map (labels on the voxels of `roi.source_box()`): a narrower band, on the map's
     own voxels or on `resolution` cells along its longest side, whichever are coarser."""
-    return make_target(
+    return sample_case(
         case_id, mended, roi, ids,
         resolution=roi.cells_of_voxels(resolution), far_share=JOINT_FAR_SHARE, band_mm=JOINT_BAND_MM, seed=seed,
     )  # fmt: skip

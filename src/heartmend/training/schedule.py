@@ -13,18 +13,18 @@ class Phase:
 
     band_shares: share of the points drawn from the band, over equal parts of the phase (the curriculum). side and
     controls: resolution of a template's table and of its fields. Rates are Adam's, in units of what they move:
-    code_rate in the unit frame, shape_rate in mm for a template's table. ValueError for what cannot be meant.
+    code_lr in the unit frame, shape_lr in mm for a template's table. ValueError for what cannot be meant.
     """
 
     # Read by pydantic where a phase stands in a table of settings.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     steps: int
-    code_rate: float
-    shape_rate: float
+    code_lr: float
+    shape_lr: float
     loss: str = "surface_distance"
     tolerance_mm: float = 2.0
-    penalty: float = 1e-5
+    regularisation: float = 1e-5
     band_shares: tuple[float, ...] = (0.8,)
     warm_up: float = 0.0
     side: int | None = None
@@ -32,9 +32,9 @@ class Phase:
 
     def __post_init__(self) -> None:
         for name, holds, wanted in (
-            ("steps", self.steps >= 1, "1 or more"), ("code_rate", self.code_rate > 0, "more than 0"),
-            ("shape_rate", self.shape_rate >= 0, "0 or more"), ("tolerance_mm", self.tolerance_mm > 0, "more than 0"),
-            ("penalty", self.penalty >= 0, "0 or more"), ("warm_up", 0 <= self.warm_up < 1, "0 or more, below 1"),
+            ("steps", self.steps >= 1, "1 or more"), ("code_lr", self.code_lr > 0, "more than 0"),
+            ("shape_lr", self.shape_lr >= 0, "0 or more"), ("tolerance_mm", self.tolerance_mm > 0, "more than 0"),
+            ("penalty", self.regularisation >= 0, "0 or more"), ("warm_up", 0 <= self.warm_up < 1, "0 or more, below 1"),
         ):  # fmt: skip
             if not holds:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {wanted}")
@@ -51,12 +51,14 @@ class Phase:
         return self.band_shares[min(step * len(self.band_shares) // self.steps, len(self.band_shares) - 1)]
 
 
-def stretched(phases: Sequence[Phase], factor: float) -> tuple[Phase, ...]:
+def scale_steps(phases: Sequence[Phase], factor: float) -> tuple[Phase, ...]:
     """The phases with so many times their steps, one at least."""
     return tuple(replace(phase, steps=max(round(phase.steps * factor), 1)) for phase in phases)
 
 
-def stretch(phases: Sequence[Phase], cases: int, drawn: int, exactly: float | None, at_least: float = 0) -> float:
+def cohort_step_factor(
+    phases: Sequence[Phase], cases: int, drawn: int, exactly: float | None, at_least: float = 0
+) -> float:
     """By how much to stretch phases whose steps draw `drawn` of `cases` cases: so that each case is drawn `exactly` so
     often; or where that is None, `at_least` so often, but not more often than a small cohort, of which every step draws
     all. 1 where it is so already."""
@@ -65,15 +67,15 @@ def stretch(phases: Sequence[Phase], cases: int, drawn: int, exactly: float | No
     return (max(own, min(at_least, steps)) if exactly is None else exactly) / own
 
 
-MENDING = (
-    Phase(steps=80, code_rate=0.010, shape_rate=0.10, side=48, controls=6, tolerance_mm=3.0),
-    Phase(steps=80, code_rate=0.008, shape_rate=0.05, side=48, controls=8, tolerance_mm=3.0),
-    Phase(steps=120, code_rate=0.006, shape_rate=0.05, side=64, controls=10),
-    Phase(steps=150, code_rate=0.005, shape_rate=0.05, side=64, controls=11, penalty=3e-5),
-    Phase(steps=350, code_rate=0.005, shape_rate=0.05, side=96, controls=12, tolerance_mm=1.5, penalty=3e-5),
+TEMPLATE_PHASES = (
+    Phase(steps=80, code_lr=0.010, shape_lr=0.10, side=48, controls=6, tolerance_mm=3.0),
+    Phase(steps=80, code_lr=0.008, shape_lr=0.05, side=48, controls=8, tolerance_mm=3.0),
+    Phase(steps=120, code_lr=0.006, shape_lr=0.05, side=64, controls=10),
+    Phase(steps=150, code_lr=0.005, shape_lr=0.05, side=64, controls=11, regularisation=3e-5),
+    Phase(steps=350, code_lr=0.005, shape_lr=0.05, side=96, controls=12, tolerance_mm=1.5, regularisation=3e-5),
 )
 """Stage 1's template, coarse to fine: first whole hearts fall into place, then their parts."""
-FOLLOWING = (Phase(steps=160, code_rate=0.004, shape_rate=0.05, side=72, controls=14, tolerance_mm=1.5),)
+FOLLOW_PHASES = (Phase(steps=160, code_lr=0.004, shape_lr=0.05, side=72, controls=14, tolerance_mm=1.5),)
 """Stage 1's template led to the fused maps: they are clean, so its fields may be finer."""
-DETAILING = (Phase(steps=3000, code_rate=0.06, shape_rate=0.003, loss="joint", tolerance_mm=1.0, penalty=1e-4),)
+DETAIL_PHASES = (Phase(steps=3000, code_lr=0.06, shape_lr=0.003, loss="joint", tolerance_mm=1.0, regularisation=1e-4),)
 """What each case has beyond the template, in stage 3."""

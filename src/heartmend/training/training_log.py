@@ -22,11 +22,11 @@ BEST_FILE = "best.safetensors"
 LAST_FILES = ("last.safetensors", "last.json")
 """A fit's checkpoint, and what it is one of."""
 Progress = Callable[[Step, float | None], None]
-"""Told now and then where the fit stands, and the whole-volume Dice when it was last measured."""
+"""ReportProgress now and then where the fit stands, and the whole-volume Dice when it was last measured."""
 log = logging.getLogger(__name__)
 
 
-class Journal:
+class TrainingLog:
     """Looks on while a fit runs. Of several processes the leader writes; all take part in what is gathered."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Journal:
     ) -> None:  # fmt: skip
         """seconds: between two checkpoints; validate: Dice (head,) of some cases by id; begun: the fit as it begins."""
         self._folder, self._heads, self._progress, self._validate = folder, heads, progress, validate
-        self._leads = begun.ranks.leads
+        self._leads = begun.ranks.is_main
         self._checkpoints = Checkpoints(folder / LAST_FILES[0], seconds)
         self._logged = time.monotonic()
         self._step, self._phase = begun.number, begun.position.phase
@@ -43,7 +43,7 @@ class Journal:
         self._best = begun.ranks.agreed(float(read_metadata(best).get("dice", -1.0)) if best.is_file() else -1.0)
         self._whole: float | None = None
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> TrainingLog:
         if not self._leads:
             return self
         path = self._folder / "log.csv"
@@ -96,7 +96,7 @@ class Journal:
         log.warning("fit: memory ran out; from here a step takes %d points in a case", points)
 
 
-class Relay:
+class ChainedTrainingLog:
     """Looks on while fits run one after the other: tells where all of them stand, and keeps a checkpoint of each."""
 
     def __init__(self, folder: Path, mark: str, seconds: float, progress: Progress | None, ranks: Ranks) -> None:
@@ -113,7 +113,7 @@ class Relay:
         if self._ranks.agreed(path.is_file() and mark_of(mark) == self._mark):
             load_fit(path, fitting)
             log.info("going on with the %s", name)
-        elif self._ranks.leads:
+        elif self._ranks.is_main:
             path.unlink(missing_ok=True)
             write_json(mark, {"mark": self._mark})
         self._checkpoints = Checkpoints(path, self._seconds)
@@ -121,7 +121,7 @@ class Relay:
 
     def stepped(self, step: Step) -> None:
         """Tell what a step came to."""
-        if self._progress is not None and self._ranks.leads:
+        if self._progress is not None and self._ranks.is_main:
             total = self._before + step.total + self._after
             self._progress(replace(step, number=self._before + step.number, total=total), None)
 

@@ -16,7 +16,7 @@ LA, LV, AORTA = 2, 3, 6
 BELOW, ABOVE = (9, 12, 300), (14, 8, 200)
 
 
-def spoiled() -> np.ndarray:
+def corrupt_mask() -> np.ndarray:
     """An LV with a hole and a speck, a patch of it in the LA, a missing slice, a run that jumped, and a far crumb."""
     shape = (48, 46, 60)
     labels = np.zeros(shape, dtype=np.uint8)
@@ -46,14 +46,14 @@ def grids(shape: tuple[int, ...]) -> tuple[Grid, Grid]:
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_a_heart_in_a_long_scan_is_mended_as_in_a_short_one(order: str) -> None:
-    labels = spoiled()
+    labels = corrupt_mask()
     short, long = grids(labels.shape)
     wanted, told = apply_rules(labels, short, HEART)
     scan = np.asarray(padded(labels), order=order)  # type: ignore[call-overload]
     before = scan.copy()
     found, said = apply_rules(scan, long, HEART)
     assert np.array_equal(found, padded(wanted)) and np.array_equal(scan, before)
-    assert {change.rule for change in told} >= {"slices", "shifts", "swaps", "holes", "pieces"}
+    assert {change.rule for change in told} >= {"slices", "shifts", "swaps", "holes", "components"}
     assert [(c.rule, c.action, c.voxels, c.box_mm) for c in said] == [
         (c.rule, c.action, c.voxels, c.box_mm) for c in told
     ]
@@ -63,7 +63,7 @@ def test_a_heart_in_a_long_scan_is_mended_as_in_a_short_one(order: str) -> None:
 
 
 def test_evidence_on_a_box_counts_as_nothing_beyond_it() -> None:
-    labels = spoiled()
+    labels = corrupt_mask()
     _, long = grids(labels.shape)
     evidence = np.stack([np.where(labels == s.id, 40, -60) for s in HEART.structures]).astype(np.int8)
     box = tuple(slice(a, a + n) for a, n in zip(BELOW, labels.shape, strict=True))

@@ -53,7 +53,7 @@ def test_missing_slices_are_interpolated() -> None:
     labels[:, :, 17:19] = 0
     result, changes = run(labels, "slices")
     assert (result != whole).mean() < 0.002
-    assert [(c.action, c.severity) for c in changes] == [("interpolated", "look")]
+    assert [(c.action, c.severity) for c in changes] == [("interpolated", "review")]
 
 
 @pytest.mark.parametrize("axis", range(3))
@@ -107,7 +107,7 @@ def test_salt_takes_what_is_about_it() -> None:
     labels[5:35, 5:35, 5:35] = LV
     whole = labels.copy()
     labels[10, 10, 10], labels[20, 20, 20:22], labels[2, 2, 2], labels[15, 15, 15] = 0, RA, PV, CORONARY
-    result, changes = run(labels, "salt")
+    result, changes = run(labels, "speckle")
     assert np.array_equal(result, whole)
     assert sum(c.voxels for c in changes) == 5
 
@@ -122,7 +122,7 @@ def test_a_thin_vessel_and_a_crack_are_no_salt() -> None:
     labels[30:38, 14, 10:14] = RA
     labels[31:38, 14, 9] = LA
     labels[33, 14, 9] = 0
-    assert np.array_equal(run(labels, "salt")[0], labels)
+    assert np.array_equal(run(labels, "speckle")[0], labels)
 
 
 def test_a_severed_patch_goes_to_what_is_around_it() -> None:
@@ -155,7 +155,7 @@ def test_a_shape_that_is_sure_keeps_its_patch() -> None:
     evidence = {"LA": np.where(patch, 3.0, -3.0), "RA": np.where(patch, -3.0, 3.0)}
     result, changes = run(labels, "swaps", evidence=evidence)
     assert np.array_equal(result, labels)
-    assert changes[0].severity == "look"
+    assert changes[0].severity == "review"
     evidence = {name: -field for name, field in evidence.items()}
     assert not np.array_equal(run(labels, "swaps", evidence=evidence)[0], labels)
 
@@ -193,7 +193,7 @@ def test_a_cut_vessel_is_joined() -> None:
     labels[:, :, 16:23] = 0
     result, changes = run(labels, "cut_vessels")
     assert np.array_equal(result, whole)
-    assert [(c.structure, c.action, c.severity) for c in changes] == [("Aorta", "joined", "look")]
+    assert [(c.structure, c.action, c.severity) for c in changes] == [("Aorta", "joined", "review")]
 
 
 def test_a_shape_that_has_nothing_there_forbids_the_bridge() -> None:
@@ -271,7 +271,7 @@ def test_crumbs_and_surplus_pieces_go() -> None:
     ball(labels, (30, 20, 20), 3, RV)
     labels[5:15, 20:38, 20:38] = RV
     whole[5:15, 20:38, 20:38] = RV
-    result, changes = run(labels, "pieces")
+    result, changes = run(labels, "components")
     assert np.array_equal(result, whole), "in the open it becomes background, inside the LA it becomes LA"
     assert {c.action for c in changes} == {"dropped"}
 
@@ -280,9 +280,9 @@ def test_a_large_surplus_piece_stays_and_is_told() -> None:
     labels = empty()
     labels[2:18, 5:35, 5:35] = RV
     labels[22:34, 5:35, 5:35] = RV
-    result, changes = run(labels, "pieces")
+    result, changes = run(labels, "components")
     assert np.array_equal(result, labels)
-    assert [c.severity for c in changes] == ["warn"]
+    assert [c.severity for c in changes] == ["warning"]
 
 
 def test_veins_stay_if_they_touch_the_atrium_however_many_they_are() -> None:
@@ -293,27 +293,27 @@ def test_veins_stay_if_they_touch_the_atrium_however_many_they_are() -> None:
             labels[x, y : y + 5, 10:16] = PV
     whole = labels.copy()
     labels[35:39, 15:22, 25:32] = PV
-    result, changes = run(labels, "pieces")
+    result, changes = run(labels, "components")
     assert np.array_equal(result, whole)
-    assert [(c.action, c.severity) for c in changes] == [("kept", "look"), ("dropped", "info")]
+    assert [(c.action, c.severity) for c in changes] == [("kept", "review"), ("dropped", "info")]
 
 
 def test_a_main_piece_that_does_not_touch_is_kept_and_told() -> None:
     labels = empty()
     labels[2:12, 5:35, 5:35] = LA
     ball(labels, (30, 20, 20), 6, LAA)
-    result, changes = run(labels, "pieces")
+    result, changes = run(labels, "components")
     assert np.array_equal(result, labels)
-    assert [(c.structure, c.severity) for c in changes] == [("LAA", "warn")]
+    assert [(c.structure, c.severity) for c in changes] == [("LAA", "warning")]
 
 
 def test_what_the_field_of_view_cut_off_is_left() -> None:
     labels = empty()
     labels[12:30, 5:35, 5:35] = RV
     labels[0:4, 5:12, 5:20] = RV
-    result, changes = run(labels, "pieces", "field_of_view")
+    result, changes = run(labels, "components", "field_of_view")
     assert np.array_equal(result, labels)
-    assert {c.rule for c in changes} == {"pieces", "field_of_view"}
+    assert {c.rule for c in changes} == {"components", "field_of_view"}
     assert {c.severity for c in changes} == {"info"}
 
 
@@ -326,14 +326,14 @@ def test_far_and_short_pieces_of_the_coronaries_go_and_broken_ones_stay() -> Non
     whole = labels.copy()
     labels[50:52, 20:40, 30:32] = CORONARY  # 29 mm from the heart
     labels[22:24, 50, 50:52] = CORONARY  # short
-    assert np.array_equal(run(labels, "strays")[0], whole)
+    assert np.array_equal(run(labels, "detached_segments")[0], whole)
 
 
 def test_a_short_piece_at_the_aorta_stays() -> None:
     labels = empty()
     tube(labels, 5, 35, AORTA, radius=6)
     labels[26:29, 20:22, 20:22] = CORONARY
-    assert np.array_equal(run(labels, "strays")[0], labels)
+    assert np.array_equal(run(labels, "detached_segments")[0], labels)
 
 
 def test_absent_stays_absent_and_empty_empty() -> None:

@@ -10,7 +10,7 @@ import pytest
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
-from heartmend.repair.vessels.case import mend_tube
+from heartmend.repair.vessels.case import repair_vessel
 from heartmend.run_folder.folder import Run
 from heartmend.run_folder.records import calibres_of
 from support.hearts import prepared, small_heart
@@ -43,12 +43,12 @@ def test_the_cohort_says_how_wide_whatever_two_labels_say(run: Run) -> None:
 def test_what_is_too_wide_is_drawn_in_and_told() -> None:
     grid = Grid(SHAPE, np.eye(4))
     calibre = Calibre(1.9, 0.06)
-    tube = mend_tube(CORONARY, vessel(3.1), {}, grid, BOX, calibre)
-    sound = mend_tube(CORONARY, vessel(2.1), {}, grid, BOX, calibre)
+    tube = repair_vessel(CORONARY, vessel(3.1), {}, grid, BOX, calibre)
+    sound = repair_vessel(CORONARY, vessel(2.1), {}, grid, BOX, calibre)
     assert tube.mask.sum() < 0.6 * vessel(3.1).sum()
     assert tube.drawn_in.sum() < 0.6 * vessel(3.1).sum()
     (change,) = [c for c in tube.changes if c.rule == "calibre"]
-    assert (change.action, change.severity) == ("narrowed", "look")
+    assert (change.action, change.severity) == ("narrowed", "review")
     assert "too wide" in change.note
     assert not [c for c in sound.changes if c.rule == "calibre"]
     assert (sound.drawn_in == vessel(2.1)).all()
@@ -59,9 +59,9 @@ def test_a_bridge_is_told_where_it_is_in_the_millimetres_of_the_map() -> None:
     affine[:3, 3] = (100, 10, 20)
     broken = vessel(2.1)
     broken[28:33] = False
-    tube = mend_tube(CORONARY, broken, {}, Grid(SHAPE, affine), BOX, Calibre(2.1, 0.5))
+    tube = repair_vessel(CORONARY, broken, {}, Grid(SHAPE, affine), BOX, Calibre(2.1, 0.5))
     (bridge,) = [c for c in tube.changes if c.action == "bridged"]
-    assert bridge.severity == "look"
+    assert bridge.severity == "review"
     low, high = bridge.box_mm
     assert low[0] < 100 - 30 < high[0]
     assert low[1] < 30 < high[1]

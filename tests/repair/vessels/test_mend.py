@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation, generate_binary_structure, label
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.errors import BadInputError
-from heartmend.repair.vessels.mend import TreeResult, TreeSettings, mend_tree
+from heartmend.repair.vessels.mend import TreeResult, TreeSettings, repair_tree
 from heartmend.types import FloatArray, Mask
 
 SHAPE = (60, 40, 40)
@@ -37,12 +37,12 @@ def dice(a: Mask, b: Mask) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
-def pieces(mask: Mask) -> int:
+def components(mask: Mask) -> int:
     return int(label(mask, np.ones((3, 3, 3)))[1])
 
 
 def mended(mask: Mask, settings: TreeSettings = AS_WIDE_AS_IT_CAME, **around: Mask) -> TreeResult:
-    return mend_tree(mask, (1.0, 1.0, 1.0), settings=settings, **around)
+    return repair_tree(mask, (1.0, 1.0, 1.0), settings=settings, **around)
 
 
 def points(result: TreeResult) -> FloatArray:
@@ -78,9 +78,9 @@ def test_a_clean_tube_of_common_width_is_left_as_it_came() -> None:
 def test_a_gap_along_the_vessel_is_bridged(gap_mm: int) -> None:
     whole = tube((5, 14, 20), (55, 26, 22))
     broken = whole & ~tube((30 - gap_mm / 2, 20, 21), (30 + gap_mm / 2, 20, 21), 9)
-    assert pieces(broken) == 2
+    assert components(broken) == 2
     result = mended(broken)
-    assert pieces(result.mask) == 1 and result.trees == 1
+    assert components(result.mask) == 1 and result.trees == 1
     assert len(result.bridges) == 1
     assert dice(result.mask, whole) > 0.97 > dice(broken, whole) - 0.03
     low, high = result.bridges[0].box
@@ -91,7 +91,7 @@ def test_a_gap_along_the_vessel_is_bridged(gap_mm: int) -> None:
 def test_parallel_tubes_apart_are_not_joined() -> None:
     two = tube((5, 10, 20), (55, 10, 20)) | tube((5, 30, 20), (55, 30, 20))
     result = mended(two)
-    assert pieces(result.mask) == 2 and not result.bridges
+    assert components(result.mask) == 2 and not result.bridges
     assert dice(result.mask, two) > 0.99
 
 
@@ -114,9 +114,9 @@ def test_a_branch_broken_off_at_its_origin_is_joined_to_the_side() -> None:
     main, side = tube((5, 8, 20), (55, 8, 20)), tube((30, 8, 20), (30, 36, 20), 1.5)
     whole = main | side
     broken = main | tube((30, 15, 20), (30, 36, 20), 1.5)
-    assert pieces(broken) == 2
+    assert components(broken) == 2
     result = mended(broken)
-    assert pieces(result.mask) == 1
+    assert components(result.mask) == 1
     assert dice(result.mask, whole) > dice(broken, whole)
 
 
@@ -179,7 +179,7 @@ def test_a_wide_vessel_in_a_wide_population_keeps_its_width() -> None:
 def test_drawing_in_never_breaks_a_thin_vessel() -> None:
     thin = tube((5, 14, 20), (55, 26, 22), 0.9)
     result = mended(thin, TreeSettings(calibre=Calibre(0.4, 0.05)))
-    assert pieces(result.mask) == 1
+    assert components(result.mask) == 1
     assert points(result)[:, 0].min() < 7 and points(result)[:, 0].max() > 53
 
 
@@ -204,8 +204,8 @@ def test_anisotropic_voxels() -> None:
     spacing, shape = (0.6, 1.0, 1.5), (100, 40, 27)
     whole = tube((5, 14, 16), (55, 26, 22), 2.0, shape, spacing)
     broken = whole & ~tube((27, 20, 19), (33, 20, 19), 9, shape, spacing)
-    result = mend_tree(broken, spacing, settings=AS_WIDE_AS_IT_CAME)
-    assert len(result.bridges) == 1 and pieces(result.mask) == 1
+    result = repair_tree(broken, spacing, settings=AS_WIDE_AS_IT_CAME)
+    assert len(result.bridges) == 1 and components(result.mask) == 1
     assert dice(result.mask, whole) > 0.96
     a, way = np.array([5.0, 14, 16]), np.array([50.0, 12, 6])
     offset = points(result) - a
@@ -233,7 +233,7 @@ def test_a_flat_image_leads_nowhere() -> None:
 
 def test_other_grids_are_refused() -> None:
     with pytest.raises(BadInputError, match="aorta"):
-        mend_tree(np.ones((3, 3, 3), bool), (1, 1, 1), aorta=np.ones((3, 3, 4), bool))
+        repair_tree(np.ones((3, 3, 3), bool), (1, 1, 1), aorta=np.ones((3, 3, 4), bool))
 
 
 def test_positions_do_not_depend_on_the_room_around() -> None:

@@ -53,11 +53,11 @@ def test_tube_sdf_does_not_depend_on_what_else_is_asked(seed: int) -> None:
 def test_a_skeleton_is_a_forest_with_a_point_in_every_piece(seed: int) -> None:
     mask = np.random.default_rng(seed).random((12, 11, 10)) < 0.12
     tree = trace(mask, (1.0, 1.0, 1.0))
-    assert len(tree.edges) == len(tree) - len(tree.piece_mm)
+    assert len(tree.edges) == len(tree) - len(tree.component_mm)
     index = tree.points_mm.astype(int)
     assert mask[tuple(index.T)].all()
-    pieces, count = label(mask, np.ones((3, 3, 3)))
-    assert len(np.unique(pieces[tuple(index.T)])) == count
+    components, count = label(mask, np.ones((3, 3, 3)))
+    assert len(np.unique(components[tuple(index.T)])) == count
 
 
 def test_a_ring_is_opened() -> None:
@@ -83,7 +83,7 @@ def test_networkx_and_back() -> None:
     np.testing.assert_array_equal(back.points_mm, tree.points_mm)
     np.testing.assert_array_equal(back.radius_mm, tree.radius_mm)
     assert {tuple(sorted(e)) for e in back.edges.tolist()} == {tuple(sorted(e)) for e in tree.edges.tolist()}
-    assert back.piece_mm.tolist() == [10.0]
+    assert back.component_mm.tolist() == [10.0]
 
 
 def test_a_tips_line() -> None:

@@ -7,19 +7,19 @@ import torch
 from heartmend.repair.voxel_classifier.classifier import (
     FEATURES,
     IMAGE_FEATURES,
-    Judge,
+    ClassifierSettings,
     Levels,
-    SurroundingsSettings,
+    VoxelClassifier,
     best_threshold,
-    doubtful,
     learn,
     new_net,
+    uncertain_voxels,
     windows,
 )
-from heartmend.repair.voxel_classifier.label_corruption import spoiled
+from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask
 from support.sheets import sheets
 
-SHORT = SurroundingsSettings(rounds=2, examples=20_000, passes=5)
+SHORT = ClassifierSettings(rounds=2, examples=20_000, passes=5)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -50,7 +50,7 @@ def test_beyond_the_volume_it_goes_on_as_at_its_border() -> None:
 
 def test_every_voxel_of_the_label_is_in_doubt_and_few_others() -> None:
     mask = sheets(1)[0]
-    found = doubtful(mask)
+    found = uncertain_voxels(mask)
     assert found[mask].all()
     assert mask.sum() < found.sum() < 3 * mask.sum()
 
@@ -65,7 +65,7 @@ def test_the_best_threshold_by_hand() -> None:
 
 def test_sheets_are_mended_without_the_truth() -> None:
     truth = sheets(24)
-    noisy = [spoiled(mask, 0.8, np.random.default_rng([7, at])) for at, mask in enumerate(truth)]
+    noisy = [corrupt_mask(mask, 0.8, np.random.default_rng([7, at])) for at, mask in enumerate(truth)]
     told = []
     judge = learn(noisy, SHORT, seed=1, progress=lambda step, loss: told.append((step, loss)))
     before = np.mean([dice(a, b) for a, b in zip(truth, noisy, strict=True)])
@@ -82,14 +82,14 @@ def test_smooth_sheets_stay_as_they_are() -> None:
 
 
 def test_the_same_seed_learns_the_same() -> None:
-    settings = SurroundingsSettings(rounds=1, examples=1000, passes=1)
+    settings = ClassifierSettings(rounds=1, examples=1000, passes=1)
     first, again = (learn(sheets(3), settings, seed=5) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.net.parameters(), again.net.parameters(), strict=True))
     assert first.threshold == again.threshold
 
 
 def test_nothing_in_nothing_out() -> None:
-    judge = Judge(new_net(), 0.0)
+    judge = VoxelClassifier(new_net(), 0.0)
     assert (judge.logits(np.zeros((8, 8, 8), dtype=bool)) < 0).all()
 
 
@@ -114,10 +114,10 @@ def test_levels_by_hand() -> None:
 
 def test_an_image_tells_more_than_labels_alone() -> None:
     truth = sheets(12)
-    noisy = [spoiled(mask, 0.8, np.random.default_rng([7, at])) for at, mask in enumerate(truth)]
+    noisy = [corrupt_mask(mask, 0.8, np.random.default_rng([7, at])) for at, mask in enumerate(truth)]
     rng = np.random.default_rng(3)
     images = [(130 * mask - 90 + rng.normal(0, 40, mask.shape)).astype(np.float32) for mask in truth]
-    settings = SurroundingsSettings(rounds=1, examples=12_000, passes=5)
+    settings = ClassifierSettings(rounds=1, examples=12_000, passes=5)
     blind, seeing = learn(noisy, settings, seed=1), learn(noisy, settings, seed=1, images=images)
     by_label = np.mean([dice(a, blind.mended(b)) for a, b in zip(truth, noisy, strict=True)])
     by_both = np.mean([dice(a, seeing.mended(b, i)) for a, b, i in zip(truth, noisy, images, strict=True)])

@@ -1,4 +1,4 @@
-"""Judges on disk and on other grids."""
+"""VoxelClassifiers on disk and on other grids."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from heartmend.errors import RunError
-from heartmend.repair.voxel_classifier.classifier import FEATURES, Judge, Levels, new_net
-from heartmend.repair.voxel_classifier.classifier_file import Judges, even, load_judges, save_judges
+from heartmend.repair.voxel_classifier.classifier import FEATURES, Levels, VoxelClassifier, new_net
+from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers, even, load_classifiers, save_classifiers
 from support.sheets import sheet
 
 
@@ -22,9 +22,11 @@ class Centre(nn.Module):
 
 def test_there_and_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    judges = Judges(0.9, {"Adrenal gland": Judge(new_net(), -0.3), "LAA": Judge(new_net(), 0.2)})
-    save_judges(tmp_path / "model.safetensors", judges)
-    again = load_judges(tmp_path / "model.safetensors")
+    judges = VoxelClassifiers(
+        0.9, {"Adrenal gland": VoxelClassifier(new_net(), -0.3), "LAA": VoxelClassifier(new_net(), 0.2)}
+    )
+    save_classifiers(tmp_path / "model.safetensors", judges)
+    again = load_classifiers(tmp_path / "model.safetensors")
     assert again.step_mm == pytest.approx(0.9)
     mask = sheet(0)
     for name, judge in judges.of.items():
@@ -35,7 +37,7 @@ def test_there_and_back(tmp_path: Path) -> None:
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no")
     with pytest.raises(RunError, match="cannot be read"):
-        load_judges(tmp_path / "model.safetensors")
+        load_classifiers(tmp_path / "model.safetensors")
 
 
 def test_even_voxels_are_taken_as_they_are_and_others_are_not() -> None:
@@ -49,7 +51,7 @@ def test_even_voxels_are_taken_as_they_are_and_others_are_not() -> None:
 
 
 def test_a_judge_that_keeps_the_label_keeps_it_on_any_grid() -> None:
-    judges = Judges(1.0, {"LAA": Judge(Centre(), 0.0)})
+    judges = VoxelClassifiers(1.0, {"LAA": VoxelClassifier(Centre(), 0.0)})
     mask = sheet(3)
     for label, spacing in ((mask, (1.0, 1.0, 1.0)), (np.repeat(mask, 2, axis=2), (1.0, 1.0, 0.5)), (mask, (2.0, 2, 2))):
         field = judges.field("LAA", label, spacing)
@@ -60,9 +62,11 @@ def test_a_judge_that_keeps_the_label_keeps_it_on_any_grid() -> None:
 
 def test_one_that_sees_images_is_kept_beside_one_that_does_not(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    seeing = Judge(new_net(seeing=True), 0.1, Levels(40.0, 60.0))
-    save_judges(tmp_path / "m.safetensors", Judges(1.0, {"LAA": Judge(new_net(), 0.2)}, {"LAA": seeing}))
-    again = load_judges(tmp_path / "m.safetensors")
+    seeing = VoxelClassifier(new_net(seeing=True), 0.1, Levels(40.0, 60.0))
+    save_classifiers(
+        tmp_path / "m.safetensors", VoxelClassifiers(1.0, {"LAA": VoxelClassifier(new_net(), 0.2)}, {"LAA": seeing})
+    )
+    again = load_classifiers(tmp_path / "m.safetensors")
     assert again.names == {"LAA"}
     assert again.seeing["LAA"].levels == Levels(40.0, 60.0)
     mask = sheet(1)

@@ -38,7 +38,7 @@ SMOOTH_VOXELS = 0.7
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class SnapResult:
     """A label map after its image was seen. spread_mm: for each border (two ids) at which the image has an edge how far
     shape and image differed, as a standard deviation; apart: they do not show the same heart, and nothing was moved."""
 
@@ -54,7 +54,7 @@ def see(
     spacing_mm: tuple[float, float, float],
     sighted: Collection[int],
     thin: Collection[int] = (),
-) -> Seen:
+) -> SnapResult:
     """Move the borders of a label map to where its image has them.
 
     labels: (x, y, z) as the shapes have it; fields: signed distances of each structure in it, in steps of `STEP_MM`;
@@ -66,21 +66,21 @@ def see(
     sighted = {*sighted, BACKGROUND}
     # A flat image shows nothing.
     if noise <= 0:
-        return Seen(labels, {}, False)
+        return SnapResult(labels, {}, False)
     found = first = _round(labels, fields, intensity, spacing_mm, noise, sighted, thin)
     if first.spread_mm and float(np.median([*first.spread_mm.values()])) > APART_MM:
-        return Seen(labels, first.spread_mm, True)
+        return SnapResult(labels, first.spread_mm, True)
     for _ in range(ROUNDS - 1):
-        fields = distances_of(found.labels, fields, spacing_mm, thin)
+        fields = smooth_distances(found.labels, fields, spacing_mm, thin)
         # A vessel of two voxels that its image drew once would be drawn by its image's noise the next time.
         found = _round(found.labels, fields, intensity, spacing_mm, noise, sighted - {*thin}, thin)
-    return Seen(found.labels, first.spread_mm, False)
+    return SnapResult(found.labels, first.spread_mm, False)
 
 
 def _round(
     labels: Labels, fields: Mapping[int, Steps], intensity: npt.NDArray[np.float32],
     spacing_mm: tuple[float, float, float], noise: float, sighted: set[int], thin: Collection[int],
-) -> Seen:  # fmt: skip
+) -> SnapResult:  # fmt: skip
     """Every border moved once."""
     spreads = dict[tuple[int, int], float]()
     voxel_mm = float(np.prod(spacing_mm)) ** (1 / 3)
@@ -102,7 +102,7 @@ def _round(
         # A voxel that went to a third structure, by priority, is not theirs to share.
         theirs = (now == border.low) | (now == border.high)
         moved[border.voxels[theirs]] = np.where(high, border.high, border.low)[theirs]
-    return Seen(moved.reshape(labels.shape), spreads, False)
+    return SnapResult(moved.reshape(labels.shape), spreads, False)
 
 
 def _spread_of_shape_mm(border: Border, edge: Edge) -> float | None:
@@ -116,7 +116,7 @@ def _spread_of_shape_mm(border: Border, edge: Edge) -> float | None:
     return float(np.sqrt(max(spread**2 - float(np.median(edge.variance_mm2[sure])), 0.0)))
 
 
-def distances_of(
+def smooth_distances(
     labels: Labels, ids: Iterable[int], spacing_mm: tuple[float, float, float], thin: Collection[int] = ()
 ) -> dict[int, Steps]:
     """Signed distances of structures in steps of `STEP_MM`, freed of the voxels' corners; of thin ones as they are."""

@@ -27,14 +27,15 @@ from heartmend.repair.changes import Change
 from heartmend.repair.rules.breaks import cut_vessels
 from heartmend.repair.rules.components import Box, margin_voxels, whole_box
 from heartmend.repair.rules.holes import holes
-from heartmend.repair.rules.prune import field_of_view, pieces, strays
+from heartmend.repair.rules.prune import components, detached_segments, field_of_view
 from heartmend.repair.rules.scene import Fields, Result, Scene, by_name
 from heartmend.repair.rules.slices import shifts, slices
-from heartmend.repair.rules.swaps import salt, swaps
+from heartmend.repair.rules.swaps import speckle, swaps
 from heartmend.types import Labels
 
 RULES: Mapping[str, Callable[[Labels, Scene, Any], Result]] = {
-    rule.__name__: rule for rule in (slices, shifts, salt, swaps, cut_vessels, holes, pieces, strays, field_of_view)
+    rule.__name__: rule
+    for rule in (slices, shifts, speckle, swaps, cut_vessels, holes, components, detached_segments, field_of_view)
 }
 """Each rule by its name in the anatomy file: takes the map, the scene and its own table; returns a new map."""
 

@@ -16,7 +16,7 @@ from heartmend.anatomy.rule_parameters import CutVesselsRule
 from heartmend.anatomy.schema import Structure
 from heartmend.geometry.boxes import widen
 from heartmend.repair.changes import Change, join_boxes
-from heartmend.repair.rules.components import Box, Piece, boxes_by_id, pieces_of, touches
+from heartmend.repair.rules.components import Box, Component, boxes_by_id, components_of, touches
 from heartmend.repair.rules.scene import Result, Scene
 from heartmend.types import BACKGROUND, FloatArray, Labels, Mask
 
@@ -52,9 +52,9 @@ def cut_vessels(labels: Labels, scene: Scene, rule: CutVesselsRule) -> Result:
 
 def _join(labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structure, box: Box) -> list[Change]:
     least = structure.min_mm3 / scene.grid.voxel_mm3
-    found = [p for p in pieces_of(labels, structure.id, box) if p.voxels >= least]
+    found = [p for p in components_of(labels, structure.id, box) if p.voxels >= least]
     trunks = [scene.anatomy.by_name(name).id for name in structure.must_touch]
-    several = bool(trunks) and structure.pieces > 1
+    several = bool(trunks) and structure.components > 1
     rooted = [several and touches(labels, p, trunks, rule.touch_mm, scene.grid.spacing_mm) for p in found]
     joined, changes = nx.Graph(), []
     bridges = []
@@ -66,7 +66,7 @@ def _join(labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structu
         if nx.has_path(joined, i, j):
             continue
         joined.add_edge(i, j)
-        field = scene.evidence_mm(structure.id, Piece(bridge.mask, bridge.box, int(bridge.mask.sum())))
+        field = scene.evidence_mm(structure.id, Component(bridge.mask, bridge.box, int(bridge.mask.sum())))
         against = field is not None and field.mean() < -rule.against_mm
         if not against:
             labels[bridge.box][bridge.mask] = structure.id
@@ -77,7 +77,7 @@ def _join(labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structu
                 "left apart" if against else "joined",
                 bridge.box,
                 0 if against else int(bridge.mask.sum()),
-                "look",
+                "review",
                 f"two ends {gap_mm:.1f} mm apart" + (", but the shape has nothing there" if against else ""),
             )
         )
@@ -85,7 +85,7 @@ def _join(labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structu
 
 
 def _bridge(
-    labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structure, a: Piece, b: Piece
+    labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structure, a: Component, b: Component
 ) -> Bridge | None:
     """The hull between two facing ends; None where the pieces are far apart or do not face each other."""
     spacing = scene.grid.spacing_mm
@@ -103,7 +103,7 @@ def _bridge(
     middles = [end.mean(axis=0) for end in ends]
     length = float(np.linalg.norm(middles[1] - middles[0]))
     along = (middles[1] - middles[0]) / max(length, 1e-9)
-    is_one = structure.pieces == 1 or gap <= rule.close_mm
+    is_one = structure.components == 1 or gap <= rule.close_mm
     are_halves = is_one and min(a.voxels, b.voxels) >= rule.half * max(a.voxels, b.voxels)
     if not are_halves and not _face_each_other((here, there), ends, along, rule.min_section, spacing):
         return None

@@ -22,7 +22,7 @@ EVERY_NEIGHBOUR = generate_binary_structure(3, 3)
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class Component:
     """A connected part of a mask: its voxels within `box`."""
 
     mask: Mask
@@ -62,37 +62,37 @@ def margin_voxels(reach_mm: float, spacing_mm: Iterable[float]) -> tuple[int, ..
     return tuple(int(np.ceil(reach_mm / s)) + 1 for s in spacing_mm)
 
 
-def find_pieces(mask: Mask, box: Box, connectivity: Literal[6, 26] = 26) -> list[Piece]:
+def find_components(mask: Mask, box: Box, connectivity: Literal[6, 26] = 26) -> list[Component]:
     """The connected pieces of a mask that lies at `box` of its volume, the largest first."""
     parts, count = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
     if count == 0:
         return []
     numbers = cc3d.statistics(parts)
-    pieces = []
+    components = []
     for i in range(1, count + 1):
         inner = numbers["bounding_boxes"][i]
         x, y, z = (slice(b.start + s.start, b.start + s.stop) for b, s in zip(box, inner, strict=True))
-        pieces.append(Piece(parts[inner] == i, (x, y, z), int(numbers["voxel_counts"][i])))
-    return sorted(pieces, key=lambda p: -p.voxels)
+        components.append(Component(parts[inner] == i, (x, y, z), int(numbers["voxel_counts"][i])))
+    return sorted(components, key=lambda p: -p.voxels)
 
 
-def pieces_of(labels: Labels, id: int, box: Box, connectivity: Literal[6, 26] = 26) -> list[Piece]:
+def components_of(labels: Labels, id: int, box: Box, connectivity: Literal[6, 26] = 26) -> list[Component]:
     """The pieces of one structure, which lies in `box`, the largest first."""
-    return find_pieces(labels[box] == id, box, connectivity)
+    return find_components(labels[box] == id, box, connectivity)
 
 
-def surroundings(labels: Labels, piece: Piece) -> npt.NDArray[np.int64]:
+def surroundings(labels: Labels, component: Component) -> npt.NDArray[np.int64]:
     """How many voxels of each id (256 counts) touch the piece, by a face, an edge or a corner."""
-    box = widen(piece.box, 1, labels.shape)
-    mask = piece.in_box(box)
+    box = widen(component.box, 1, labels.shape)
+    mask = component.in_box(box)
     shell = binary_dilation(mask, EVERY_NEIGHBOUR) & ~mask
     return np.bincount(labels[box][shell], minlength=256)
 
 
-def give_to_nearest(labels: Labels, piece: Piece, spacing_mm: Spacing, barred: Iterable[int]) -> None:
+def give_to_nearest(labels: Labels, component: Component, spacing_mm: Spacing, barred: Iterable[int]) -> None:
     """Each voxel of the piece takes the label, background too, of the nearest voxel outside; never one of `barred`."""
-    box = widen(piece.box, 2, labels.shape)
-    mask = piece.in_box(box)
+    box = widen(component.box, 2, labels.shape)
+    mask = component.in_box(box)
     taken = mask | np.isin(labels[box], list(barred))
     if taken.all():
         labels[box][mask] = BACKGROUND
@@ -101,13 +101,13 @@ def give_to_nearest(labels: Labels, piece: Piece, spacing_mm: Spacing, barred: I
     labels[box][mask] = labels[box][tuple(axis[mask] for axis in nearest)]
 
 
-def touches(labels: Labels, piece: Piece, ids: Iterable[int], reach_mm: float, spacing_mm: Spacing) -> bool:
+def touches(labels: Labels, component: Component, ids: Iterable[int], reach_mm: float, spacing_mm: Spacing) -> bool:
     """Whether a voxel of `ids` that is not its own lies beside the piece (26 neighbours) or within `reach_mm`."""
     wanted = list(ids)
-    if surroundings(labels, piece)[wanted].any():
+    if surroundings(labels, component)[wanted].any():
         return True
-    box = widen(piece.box, margin_voxels(reach_mm, spacing_mm), labels.shape)
-    outside = ~piece.in_box(box)
+    box = widen(component.box, margin_voxels(reach_mm, spacing_mm), labels.shape)
+    outside = ~component.in_box(box)
     others = np.isin(labels[box], wanted) & outside
     if not reach_mm or not others.any():
         return False

@@ -6,7 +6,7 @@ import fill_voids
 import numpy as np
 
 from heartmend.anatomy.rule_parameters import HolesRule
-from heartmend.repair.rules.components import Piece, boxes_by_id, find_pieces, surroundings, whole_box
+from heartmend.repair.rules.components import Component, boxes_by_id, find_components, surroundings, whole_box
 from heartmend.repair.rules.scene import Result, Scene
 from heartmend.repair.rules.swaps import BULKY
 from heartmend.types import BACKGROUND, Labels
@@ -25,7 +25,7 @@ def holes(labels: Labels, scene: Scene, rule: HolesRule) -> Result:
             continue
         box = boxes[structure.id]
         mask = labels[box] == structure.id
-        for cavity in find_pieces(fill_voids.fill(mask) & ~mask, box, 6):
+        for cavity in find_components(fill_voids.fill(mask) & ~mask, box, 6):
             if _holds_crumbs_only(labels, scene, cavity):
                 labels[cavity.box][cavity.mask] = structure.id
                 changes.append(scene.change("holes", structure.name, "filled", cavity.box, cavity.voxels))
@@ -42,7 +42,7 @@ def holes(labels: Labels, scene: Scene, rule: HolesRule) -> Result:
     return labels, changes
 
 
-def _holds_crumbs_only(labels: Labels, scene: Scene, cavity: Piece) -> bool:
+def _holds_crumbs_only(labels: Labels, scene: Scene, cavity: Component) -> bool:
     """Whether all structures in the cavity are crumbs there, and none of them exists in it alone."""
     counts = np.bincount(labels[cavity.box][cavity.mask], minlength=256)
     for id in np.flatnonzero(counts[1:]) + 1:
@@ -53,6 +53,6 @@ def _holds_crumbs_only(labels: Labels, scene: Scene, cavity: Piece) -> bool:
     return True
 
 
-def _pockets(labels: Labels) -> list[Piece]:
+def _pockets(labels: Labels) -> list[Component]:
     tissue = labels != BACKGROUND
-    return find_pieces(np.asarray(fill_voids.fill(tissue)) & ~tissue, whole_box(labels.shape), 6)
+    return find_components(np.asarray(fill_voids.fill(tissue)) & ~tissue, whole_box(labels.shape), 6)

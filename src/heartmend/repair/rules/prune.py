@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from heartmend.anatomy.rule_parameters import FieldOfViewRule, PiecesRule, StraysRule
+from heartmend.anatomy.rule_parameters import ComponentsRule, DetachedSegmentsRule, FieldOfViewRule
 from heartmend.anatomy.schema import Structure
 from heartmend.repair.changes import Change, Severity
-from heartmend.repair.rules.components import Piece, boxes_by_id, give_to_nearest, pieces_of, touches
+from heartmend.repair.rules.components import Component, boxes_by_id, components_of, give_to_nearest, touches
 from heartmend.repair.rules.scene import Result, Scene
 from heartmend.repair.rules.swaps import BULKY
 from heartmend.types import Labels
 
 
-def pieces(labels: Labels, scene: Scene, rule: PiecesRule) -> Result:
+def components(labels: Labels, scene: Scene, rule: ComponentsRule) -> Result:
     """Crumbs go, and so do pieces beyond the expected number; what must touch another structure stays if it does.
 
     A structure never loses its main piece. Large surplus pieces and those that the field of view cut off stay, and
@@ -23,7 +23,7 @@ def pieces(labels: Labels, scene: Scene, rule: PiecesRule) -> Result:
     boxes = boxes_by_id(labels)
     for structure in scene.chosen(rule.structures, *BULKY):
         if structure.id in boxes:
-            found = pieces_of(labels, structure.id, boxes[structure.id])
+            found = components_of(labels, structure.id, boxes[structure.id])
             trunks = [scene.anatomy.by_name(n).id for n in structure.must_touch]
             trunks = [i for i in trunks if i in boxes]
             changes += _prune(labels, scene, rule, structure, found, trunks)
@@ -31,48 +31,48 @@ def pieces(labels: Labels, scene: Scene, rule: PiecesRule) -> Result:
 
 
 def _prune(
-    labels: Labels, scene: Scene, rule: PiecesRule, structure: Structure, found: list[Piece], trunks: list[int]
+    labels: Labels, scene: Scene, rule: ComponentsRule, structure: Structure, found: list[Component], trunks: list[int]
 ) -> list[Change]:
     spacing, voxel = scene.grid.spacing_mm, scene.grid.voxel_mm3
 
-    def is_rooted(piece: Piece) -> bool:
-        return bool(trunks) and touches(labels, piece, trunks, rule.touch_mm, spacing)
+    def is_rooted(component: Component) -> bool:
+        return bool(trunks) and touches(labels, component, trunks, rule.touch_mm, spacing)
 
     large = [p for p in found if p.voxels * voxel >= structure.min_mm3]
     main = next((p for p in large if is_rooted(p)), found[0]) if trunks else found[0]
     changes: list[Change] = []
 
-    def told(piece: Piece, severity: Severity, note: str) -> None:
-        changes.append(scene.change("pieces", structure.name, "kept", piece.box, 0, severity, note))
+    def told(component: Component, severity: Severity, note: str) -> None:
+        changes.append(scene.change("components", structure.name, "kept", component.box, 0, severity, note))
 
     if trunks and not is_rooted(main):
-        told(main, "warn", f"does not touch {' or '.join(structure.must_touch)}")
-    kept, crumbs = 1, []
-    for piece in found:
-        if piece is main:
+        told(main, "warning", f"does not touch {' or '.join(structure.must_touch)}")
+    kept, small_components = 1, []
+    for component in found:
+        if component is main:
             continue
-        is_crumb = piece.voxels * voxel < structure.min_mm3
-        is_small = is_crumb or piece.voxels < rule.min_share * main.voxels
-        is_surplus = not is_rooted(piece) if trunks else kept >= structure.pieces
-        if not is_crumb and piece.at_border(labels.shape):
+        is_crumb = component.voxels * voxel < structure.min_mm3
+        is_small = is_crumb or component.voxels < rule.min_share * main.voxels
+        is_surplus = not is_rooted(component) if trunks else kept >= structure.components
+        if not is_crumb and component.at_border(labels.shape):
             kept += 1
-            told(piece, "info", "cut off by the field of view")
+            told(component, "info", "cut off by the field of view")
         elif not is_small and not is_surplus:
             kept += 1
-        elif not is_small and trunks and touches(labels, piece, [structure.id], rule.touch_mm, spacing):
+        elif not is_small and trunks and touches(labels, component, [structure.id], rule.touch_mm, spacing):
             kept += 1
-            told(piece, "look", f"hangs on another piece of it only, not on {' or '.join(structure.must_touch)}")
-        elif not is_small and not trunks and piece.voxels >= rule.keep_share * main.voxels:
+            told(component, "review", f"hangs on another piece of it only, not on {' or '.join(structure.must_touch)}")
+        elif not is_small and not trunks and component.voxels >= rule.keep_share * main.voxels:
             kept += 1
-            told(piece, "warn", f"a large piece; {structure.pieces} expected")
+            told(component, "warning", f"a large piece; {structure.components} expected")
         else:
-            crumbs.append(piece)
-    if kept > structure.pieces and trunks:
-        told(main, "look", f"{kept} pieces where {structure.pieces} are expected")
-    return changes + _dropped(labels, scene, "pieces", structure, crumbs)
+            small_components.append(component)
+    if kept > structure.components and trunks:
+        told(main, "review", f"{kept} pieces where {structure.components} are expected")
+    return changes + _dropped(labels, scene, "components", structure, small_components)
 
 
-def strays(labels: Labels, scene: Scene, rule: StraysRule) -> Result:
+def detached_segments(labels: Labels, scene: Scene, rule: DetachedSegmentsRule) -> Result:
     """Of a tree of thin vessels, what lies far from the structures it runs on goes, and so do short loose pieces.
 
     Their number decides nothing: a broken vessel is a vessel.
@@ -85,19 +85,21 @@ def strays(labels: Labels, scene: Scene, rule: StraysRule) -> Result:
     for structure in scene.chosen(rule.structures, "tube"):
         if structure.id not in boxes or not ground:
             continue
-        found = pieces_of(labels, structure.id, boxes[structure.id])
+        found = components_of(labels, structure.id, boxes[structure.id])
         gone = []
-        for piece in found:
-            length = float(np.linalg.norm([(s.stop - s.start) * w for s, w in zip(piece.box, spacing, strict=True)]))
-            is_rooted = touches(labels, piece, [root], 2 * max(spacing), spacing)
-            is_short = length < rule.min_length_mm or piece.voxels * voxel < structure.min_mm3
-            if (is_short and not is_rooted) or not touches(labels, piece, ground, rule.max_mm, spacing):
-                gone.append(piece)
+        for component in found:
+            length = float(
+                np.linalg.norm([(s.stop - s.start) * w for s, w in zip(component.box, spacing, strict=True)])
+            )
+            is_rooted = touches(labels, component, [root], 2 * max(spacing), spacing)
+            is_short = length < rule.min_length_mm or component.voxels * voxel < structure.min_mm3
+            if (is_short and not is_rooted) or not touches(labels, component, ground, rule.max_mm, spacing):
+                gone.append(component)
         if len(gone) == len(found):
             gone.remove(found[0])
             note = f"lies more than {rule.max_mm:g} mm from {', '.join(rule.near)}, or is short"
-            changes.append(scene.change("strays", structure.name, "kept", found[0].box, 0, "warn", note))
-        changes += _dropped(labels, scene, "strays", structure, gone)
+            changes.append(scene.change("detached_segments", structure.name, "kept", found[0].box, 0, "warning", note))
+        changes += _dropped(labels, scene, "detached_segments", structure, gone)
     return labels, changes
 
 
@@ -107,15 +109,15 @@ def field_of_view(labels: Labels, scene: Scene, rule: FieldOfViewRule) -> Result
     for id, box in boxes_by_id(labels).items():
         structure = scene.anatomy.by_id(id)
         if not rule.structures or structure.name in rule.structures:
-            whole = Piece(labels[box] == id, box, 0)
+            whole = Component(labels[box] == id, box, 0)
             if whole.at_border(labels.shape):
                 changes.append(scene.change("field_of_view", structure.name, "cut off", box, 0, "info"))
     return labels, changes
 
 
-def _dropped(labels: Labels, scene: Scene, rule: str, structure: Structure, gone: list[Piece]) -> list[Change]:
+def _dropped(labels: Labels, scene: Scene, rule: str, structure: Structure, gone: list[Component]) -> list[Change]:
     changes = []
-    for piece in gone:
-        give_to_nearest(labels, piece, scene.grid.spacing_mm, (structure.id, *scene.tube_ids))
-        changes.append(scene.change(rule, structure.name, "dropped", piece.box, piece.voxels))
+    for component in gone:
+        give_to_nearest(labels, component, scene.grid.spacing_mm, (structure.id, *scene.tube_ids))
+        changes.append(scene.change(rule, structure.name, "dropped", component.box, component.voxels))
     return changes

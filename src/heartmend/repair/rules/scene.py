@@ -12,14 +12,14 @@ import numpy.typing as npt
 from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.geometry.grid import Grid
 from heartmend.repair.changes import Change, Severity, box_in_mm
-from heartmend.repair.rules.components import Box, Piece
+from heartmend.repair.rules.components import Box, Component
 from heartmend.types import FloatArray, Labels, Triple
 
 Fields = Mapping[str, npt.NDArray[Any]] | npt.NDArray[Any]
 """Signed distances, positive inside, of (x, y, z) each: by the structures' names, or stacked in the anatomy's order."""
 
 # Above: a person may want to know, whatever it was.
-LOOK_MM3 = 500.0
+REVIEW_MM3 = 500.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +45,18 @@ class Scene:
         """The structures that are named, or all if none is, of these kinds."""
         return [s for s in self.anatomy.structures if s.kind in kinds and (not names or s.name in names)]
 
-    def evidence_mm(self, id: int, piece: Piece) -> FloatArray | None:
+    def evidence_mm(self, id: int, component: Component) -> FloatArray | None:
         """What the structure's implicit shape says of the piece's voxels, mm; None where there is none."""
         field = self.fields.get(id)
-        return None if field is None else field[piece.box][piece.mask].astype(np.float64) * self.step_mm
+        return None if field is None else field[component.box][component.mask].astype(np.float64) * self.step_mm
 
     def change(
         self, rule: str, structure: str, action: str, box: Box, voxels: int, severity: Severity = "info", note: str = ""
     ) -> Change:
         """A change at a box of voxels; a large one is at least worth a look."""
         volume = voxels * self.grid.voxel_mm3
-        if severity == "info" and volume > LOOK_MM3:
-            severity = "look"
+        if severity == "info" and volume > REVIEW_MM3:
+            severity = "review"
         return Change(rule, structure, action, voxels, round(volume, 2), box_in_mm(box, self.grid), severity, note)
 
 

@@ -38,7 +38,7 @@ def slices(labels: Labels, scene: Scene, rule: SlicesRule) -> Result:
                 stack[k] = filled
             box = _slab(labels.shape, axis, first, last)
             note = f"{last - first} slices of axis {axis} from {scene.start[axis] + first}"
-            changes.append(scene.change("slices", "", "interpolated", box, changed, "look", note))
+            changes.append(scene.change("slices", "", "interpolated", box, changed, "review", note))
     return labels, changes
 
 
@@ -75,7 +75,7 @@ def _undo_shifts(labels: Labels, scene: Scene, axis: int, reach: tuple[int, ...]
             box = _slab(labels.shape, axis, start + 1, end + 1)
             first = scene.start[axis] + start + 1
             note = f"{end - start} slices of axis {axis} from {first} by {(-there).tolist()} voxels"
-            yield scene.change("shifts", "", "shifted", box, changed, "look", note)
+            yield scene.change("shifts", "", "shifted", box, changed, "review", note)
             break
 
 

@@ -9,18 +9,18 @@ import edt
 import numpy as np
 from scipy.ndimage import binary_propagation
 
-from heartmend.anatomy.rule_parameters import SaltRule, SwapsRule
+from heartmend.anatomy.rule_parameters import SpeckleRule, SwapsRule
 from heartmend.anatomy.schema import Structure
 from heartmend.geometry.boxes import widen
 from heartmend.repair.changes import Change, Severity
 from heartmend.repair.rules.components import (
     EVERY_NEIGHBOUR,
     Box,
-    Piece,
+    Component,
     boxes_by_id,
-    find_pieces,
+    components_of,
+    find_components,
     margin_voxels,
-    pieces_of,
     surroundings,
     whole_box,
 )
@@ -36,13 +36,13 @@ BULKY = ("chamber", "wall", "vessel", "appendage")
 class Patch:
     """A part of a structure that may be another's. `share`: of the structure's largest piece."""
 
-    piece: Piece
+    component: Component
     share: float
     surrounded: float
     how: str
 
 
-def salt(labels: Labels, scene: Scene, rule: SaltRule) -> Result:
+def speckle(labels: Labels, scene: Scene, rule: SpeckleRule) -> Result:
     """Specks of at most `max_voxels`, of a structure or of background, take what most of their 26 neighbours are.
 
     A thin vessel may run from corner to corner, so its specks are those that touch no more of it, not even so.
@@ -71,7 +71,7 @@ def salt(labels: Labels, scene: Scene, rule: SaltRule) -> Result:
         mine = at[(was == id) & (was != winner)]
         box = tuple(slice(int(a), int(b) + 1) for a, b in zip(mine.min(axis=0), mine.max(axis=0), strict=True))
         name = scene.anatomy.by_id(int(id)).name if id else "background"
-        changes.append(scene.change("salt", name, "moved to the neighbours", _three(box), len(mine)))
+        changes.append(scene.change("speckle", name, "moved to the neighbours", _three(box), len(mine)))
     return labels, changes
 
 
@@ -85,7 +85,7 @@ def swaps(labels: Labels, scene: Scene, rule: SwapsRule) -> Result:
     for structure in scene.chosen(rule.structures, *BULKY):
         if structure.id not in boxes:
             continue
-        bulk, *others = pieces_of(labels, structure.id, boxes[structure.id])
+        bulk, *others = components_of(labels, structure.id, boxes[structure.id])
         patches = [Patch(p, p.voxels / bulk.voxels, rule.surrounded, "severed") for p in others]
         if others:
             patches.append(Patch(bulk, 1.0, rule.surrounded, "the largest piece of several"))
@@ -97,8 +97,8 @@ def swaps(labels: Labels, scene: Scene, rule: SwapsRule) -> Result:
 
 
 def _moved(labels: Labels, scene: Scene, rule: SwapsRule, structure: Structure, patch: Patch) -> list[Change]:
-    piece = patch.piece
-    counts = surroundings(labels, piece)
+    component = patch.component
+    counts = surroundings(labels, component)
     total, own = int(counts.sum()), int(counts[structure.id])
     counts[[structure.id, *scene.tube_ids]] = 0
     host = int(counts.argmax())
@@ -108,26 +108,26 @@ def _moved(labels: Labels, scene: Scene, rule: SwapsRule, structure: Structure, 
 
     def kept(severity: Severity, why: str) -> list[Change]:
         note = f"{patch.how} and inside {home}{why}"
-        return [scene.change("swaps", structure.name, "kept", piece.box, 0, severity, note)]
+        return [scene.change("swaps", structure.name, "kept", component.box, 0, severity, note)]
 
     # What never borders on its host lies in it by mistake, however large it is.
     if patch.share > rule.max_share and scene.anatomy.are_neighbours(structure.name, home):
-        return kept("warn", "") if patch.share < 1 else []
-    if piece.voxels * scene.grid.voxel_mm3 >= structure.min_mm3:
-        mine, theirs = scene.evidence_mm(structure.id, piece), scene.evidence_mm(host, piece)
+        return kept("warning", "") if patch.share < 1 else []
+    if component.voxels * scene.grid.voxel_mm3 >= structure.min_mm3:
+        mine, theirs = scene.evidence_mm(structure.id, component), scene.evidence_mm(host, component)
         if mine is not None and theirs is not None and mine.mean() > theirs.mean() + rule.sure_mm:
-            return kept("look", ", but its shape is sure of it")
-    labels[piece.box][piece.mask] = host
-    return [scene.change("swaps", structure.name, f"moved to {home}", piece.box, piece.voxels, note=patch.how)]
+            return kept("review", ", but its shape is sure of it")
+    labels[component.box][component.mask] = host
+    return [scene.change("swaps", structure.name, f"moved to {home}", component.box, component.voxels, note=patch.how)]
 
 
-def _on_necks(labels: Labels, bulk: Piece, neck_mm: float, spacing: tuple[float, float, float]) -> list[Piece]:
+def _on_necks(labels: Labels, bulk: Component, neck_mm: float, spacing: tuple[float, float, float]) -> list[Component]:
     """Parts of a piece that an opening by half the neck's width cuts off from its largest part."""
     box = widen(bulk.box, 1, labels.shape)
     mask = np.ascontiguousarray(bulk.in_box(box))
     # The border of the volume is no surface: the structure goes on there.
     core = mask & (edt.edt(mask, anisotropy=spacing) > neck_mm / 2)
-    cores = find_pieces(core, whole_box(mask.shape))
+    cores = find_components(core, whole_box(mask.shape))
     patches = []
     reach = margin_voxels(neck_mm, spacing)
     for part in cores[1:]:
@@ -144,11 +144,11 @@ def _on_necks(labels: Labels, bulk: Piece, neck_mm: float, spacing: tuple[float,
     return patches
 
 
-def _tight(mask: np.ndarray, box: Box) -> Piece:
+def _tight(mask: np.ndarray, box: Box) -> Component:
     at = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     inner = tuple(slice(int(i[0]), int(i[-1]) + 1) for i in at)
     outer = tuple(slice(b.start + s.start, b.start + s.stop) for b, s in zip(box, inner, strict=True))
-    return Piece(mask[inner], _three(outer), int(mask.sum()))
+    return Component(mask[inner], _three(outer), int(mask.sum()))
 
 
 def _votes(labels: Labels, speck: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ _WANDERS_MM, _WANDERS_VOXELS = 0.45, 0.45  # a bridge's middle is off as vessels
 _THINNEST = 0.4  # of its width, however unsure
 
 
-def roughness_mm(tree: CentreTree, label: Mask, spacing_mm: Spacing) -> float:
+def tube_residual_mm(tree: CentreTree, label: Mask, spacing_mm: Spacing) -> float:
     """Robust standard deviation of the label's surface about the tube."""
     faces = []
     for axis in range(3):
@@ -32,12 +32,12 @@ def roughness_mm(tree: CentreTree, label: Mask, spacing_mm: Spacing) -> float:
     return float(1.4826 * np.median(np.abs(distance - np.median(distance)))) if len(distance) else 0.0
 
 
-def tube_weight(roughness_mm: float, voxel_mm: float) -> float:
+def tube_weight(tube_residual_mm: float, voxel_mm: float) -> float:
     """How much the tube counts, 0 to 1: the label's variance beyond its voxels over that and the tube's own.
 
     A sound label gives nearly 0 and stays as it came, a ragged one gives way.
     """
-    noise = max(roughness_mm**2 - (_QUANTISED * voxel_mm) ** 2, 0.0)
+    noise = max(tube_residual_mm**2 - (_QUANTISED * voxel_mm) ** 2, 0.0)
     return float(noise / (noise + (_TUBE_MISFIT * voxel_mm) ** 2))
 
 

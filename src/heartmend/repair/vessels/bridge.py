@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from heartmend.repair.vessels.tree import CentreTree, IntArray, chain
 from heartmend.repair.vessels.tube import line
-from heartmend.repair.vessels.vessel_context import Surroundings
+from heartmend.repair.vessels.vessel_context import VesselContext
 from heartmend.types import FloatArray, Mask
 
 Point = tuple[float, float, float]
@@ -87,7 +87,7 @@ class Link:
     arriving: FloatArray
 
 
-def bridged(tree: CentreTree, around: Surroundings, rules: BridgeRules) -> tuple[CentreTree, list[Bridge], Mask]:
+def bridged(tree: CentreTree, around: VesselContext, rules: BridgeRules) -> tuple[CentreTree, list[Bridge], Mask]:
     """Join the pieces of a forest where a gap runs along the vessel.
 
     Returns the forest, the bridges, and which of its points lie in a tree with a root (all False without an aorta).
@@ -95,7 +95,7 @@ def bridged(tree: CentreTree, around: Surroundings, rules: BridgeRules) -> tuple
     joiner = _Joiner(tree, around, rules)
     if len(tree):
         joiner.run()
-    return joiner.tree, joiner.bridges, np.isin(joiner.tree.piece, joiner.rooted_pieces())
+    return joiner.tree, joiner.bridges, np.isin(joiner.tree.component, joiner.rooted_pieces())
 
 
 def tip_directions(tree: CentreTree, reach_mm: float) -> dict[int, FloatArray]:
@@ -111,7 +111,7 @@ def tip_directions(tree: CentreTree, reach_mm: float) -> dict[int, FloatArray]:
 class _Joiner:
     """The forest as it grows together."""
 
-    def __init__(self, tree: CentreTree, around: Surroundings, rules: BridgeRules) -> None:
+    def __init__(self, tree: CentreTree, around: VesselContext, rules: BridgeRules) -> None:
         self.tree, self.around, self.rules = tree, around, rules
         self.bridges: list[Bridge] = []
         self.aorta = cKDTree(around.aorta_mm) if len(around.aorta_mm) else None
@@ -121,7 +121,7 @@ class _Joiner:
             self.roots = np.flatnonzero(height_mm <= rules.root_mm).tolist()
 
     def rooted_pieces(self) -> IntArray:
-        return np.unique(self.tree.piece[self.roots])
+        return np.unique(self.tree.component[self.roots])
 
     def run(self) -> None:
         """Sure links first; then what is long and still without a root may reach further."""
@@ -137,23 +137,23 @@ class _Joiner:
         """The best link of every tip to another piece, and to the aorta."""
         tree, rules = self.tree, self.rules
         directions = tip_directions(tree, rules.direction_mm)
-        rooted = np.isin(np.arange(len(tree.piece_mm)), self.rooted_pieces())
-        grown = rooted & (tree.piece_mm >= rules.stub_mm)
-        orphan = ~rooted & (tree.piece_mm >= rules.orphan_mm)
+        rooted = np.isin(np.arange(len(tree.component_mm)), self.rooted_pieces())
+        grown = rooted & (tree.component_mm >= rules.stub_mm)
+        orphan = ~rooted & (tree.component_mm >= rules.orphan_mm)
         # a stump at the aorta, however short, is where a vessel begins
-        worth_mm = rules.worth * np.where(rooted, np.inf, tree.piece_mm)
+        worth_mm = rules.worth * np.where(rooted, np.inf, tree.component_mm)
         for tip, direction in directions.items():
-            own = tree.piece[tip]
+            own = tree.component[tip]
             if tip in self.roots and tree.degree[tip] > 0:
                 continue
-            allowed = np.arange(len(tree.piece_mm)) != own
+            allowed = np.arange(len(tree.component_mm)) != own
             if grown[own]:
                 allowed &= ~grown
             if orphans_only and not orphan[own]:
                 allowed &= orphan
             yield from self.to_vessel(tip, directions, allowed, np.minimum(worth_mm[own], worth_mm), limit_mm)
             least_mm = rules.orphan_mm if orphans_only else rules.direction_mm
-            if self.aorta is not None and not rooted[own] and tree.piece_mm[own] >= least_mm:
+            if self.aorta is not None and not rooted[own] and tree.component_mm[own] >= least_mm:
                 yield from self.to_aorta(tip, direction, root_limit_mm)
 
     def to_vessel(
@@ -163,7 +163,7 @@ class _Joiner:
         here, direction = tree.points_mm[tip], directions[tip]
         way = tree.points_mm - here
         length = np.linalg.norm(way, axis=1)
-        target = np.flatnonzero(allowed[tree.piece] & (length <= limit_mm))
+        target = np.flatnonzero(allowed[tree.component] & (length <= limit_mm))
         way, length = way[target], length[target]
         width = tree.radius_mm[tip] + tree.radius_mm[target]
         factor = 1 + rules.turn * _turn(direction, way, length, width / 2) ** 2
@@ -173,7 +173,7 @@ class _Joiner:
             turn = _turn(directions[int(target[k])], -way[k : k + 1], length[k : k + 1], width[k : k + 1] / 2)
             factor[k] += rules.turn * float(turn[0]) ** 2
         cost = length * factor
-        most = np.minimum(worth_mm[tree.piece[target]] + width, limit_mm)
+        most = np.minimum(worth_mm[tree.component[target]] + width, limit_mm)
         best = np.inf
         for k in np.argsort(cost)[:3]:
             if cost[k] > most[k] or cost[k] >= best:

@@ -14,7 +14,7 @@ from heartmend.geometry.distance import signed_distance_mm
 from heartmend.geometry.grid import Grid
 from heartmend.repair.changes import Change, Corner, Severity, box_in_mm
 from heartmend.repair.rules.components import Box
-from heartmend.repair.vessels.mend import TreeResult, TreeSettings, mend_tree
+from heartmend.repair.vessels.mend import TreeResult, TreeSettings, repair_tree
 from heartmend.types import Mask
 
 LEAST_EXCESS_MM = 0.1
@@ -22,7 +22,7 @@ LEAST_EXCESS_MM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class MendedTube:
+class RepairedVessel:
     """A thin vessel mended as a tree. drawn_in: its label without what it was too wide or with what it lacked, which
     is what the mended mask is held against."""
 
@@ -31,7 +31,7 @@ class MendedTube:
     changes: tuple[Change, ...]
 
 
-def mend_tube(
+def repair_vessel(
     structure: Structure,
     label: Mask,
     inside: Mapping[str, Mask],
@@ -39,13 +39,13 @@ def mend_tube(
     box: Box,
     calibre: Calibre,
     image: npt.NDArray[np.generic] | None = None,
-) -> MendedTube:
+) -> RepairedVessel:
     """Mend a thin vessel in the box of an ROI. inside: the bulky structures there, the root of the trees among them."""
     spacing = grid.spacing_mm
     heart = np.logical_or.reduce(list(inside.values())) if inside else None
     root = inside.get(structure.root) if structure.root else None
     settings = TreeSettings(calibre=calibre)
-    result = mend_tree(label, spacing, aorta=root, heart=heart, image=image, settings=settings)
+    result = repair_tree(label, spacing, aorta=root, heart=heart, image=image, settings=settings)
     changes = _told(structure.name, result, grid, box)
     drawn_in = label
     if abs(result.excess_mm) > LEAST_EXCESS_MM:
@@ -54,8 +54,8 @@ def mend_tube(
         action, way = ("narrowed", "wide") if result.excess_mm > 0 else ("widened", "thin")
         note = f"its radius was {abs(result.excess_mm):.2f} mm too {way} beside the cohort's {calibre.mean_mm:.2f} mm"
         mm3 = round(voxels * grid.voxel_mm3, 2)
-        changes.append(Change("calibre", structure.name, action, voxels, mm3, box_in_mm(box, grid), "look", note))
-    return MendedTube(result.mask, drawn_in, tuple(changes))
+        changes.append(Change("calibre", structure.name, action, voxels, mm3, box_in_mm(box, grid), "review", note))
+    return RepairedVessel(result.mask, drawn_in, tuple(changes))
 
 
 def _told(name: str, result: TreeResult, grid: Grid, box: Box) -> list[Change]:
@@ -64,7 +64,7 @@ def _told(name: str, result: TreeResult, grid: Grid, box: Box) -> list[Change]:
     told = list[Change]()
     severity: Severity
     for action, severity, found in (
-        ("bridged", "look", [(b.box, 0.0, f"{b.length_mm:.0f} mm") for b in result.bridges]),
+        ("bridged", "review", [(b.box, 0.0, f"{b.length_mm:.0f} mm") for b in result.bridges]),
         ("dropped", "info", [(r.box, r.mm3, "no part of a tree") for r in result.dropped]),
         ("pruned", "info", [(r.box, r.mm3, "spur") for r in result.spurs]),
     ):

@@ -18,12 +18,12 @@ from scipy.spatial import cKDTree
 from heartmend.anatomy.calibre import Calibre
 from heartmend.errors import BadInputError
 from heartmend.geometry.boxes import filled_box
-from heartmend.repair.vessels.blend import as_sure, painted, roughness_mm, tube_weight
+from heartmend.repair.vessels.blend import as_sure, painted, tube_residual_mm, tube_weight
 from heartmend.repair.vessels.bridge import Box, Bridge, BridgeRules, Point, bridged
 from heartmend.repair.vessels.skeleton import pruned, trace
 from heartmend.repair.vessels.tree import CentreTree, Spacing, voxel_points
 from heartmend.repair.vessels.tube import centred, equal_area_radius, reaching, smoothed_radius, tube_sdf
-from heartmend.repair.vessels.vessel_context import Lumen, Surroundings
+from heartmend.repair.vessels.vessel_context import Lumen, VesselContext
 from heartmend.types import FloatArray, Mask
 
 _MARGIN_MM = 15.0
@@ -45,7 +45,7 @@ class TreeSettings:
     centre_mm: float = 1.5
     radius_mm: float = 3.0
     min_radius_mm: float = 0.5
-    piece_mm: float = 8.0
+    component_mm: float = 8.0
     far_mm: float = 10.0
     tube_weight: float | None = None
     calibre: Calibre | None = field(default_factory=Calibre)
@@ -94,7 +94,7 @@ def tree_radius_mm(tree: CentreTree) -> float:
     return float(np.sqrt(tree.radius_mm**2 @ share / share.sum())) if share.sum() > 0 else 0.0
 
 
-def mend_tree(
+def repair_tree(
     mask: Mask,
     spacing_mm: Spacing,
     *,
@@ -120,7 +120,7 @@ def mend_tree(
         return TreeResult(np.zeros(mask.shape, bool), nx.Graph())
     window = _window(mask, spacing)
     label = _crop(mask, window)
-    around = Surroundings.of(
+    around = VesselContext.of(
         None if aorta is None else _crop(aorta, window),
         None if heart is None else _crop(heart, window),
         spacing,
@@ -132,7 +132,7 @@ def mend_tree(
     return _shifted(replace(result, mask=whole), np.array([part.start for part in window]) * spacing)
 
 
-def _mended(label: Mask, spacing: Spacing, around: Surroundings, settings: TreeSettings) -> TreeResult:
+def _mended(label: Mask, spacing: Spacing, around: VesselContext, settings: TreeSettings) -> TreeResult:
     clean = _without_specks(label, spacing, settings)
     measured, spur_points = _measured(clean, spacing, settings)
     joined, bridges, rooted = bridged(measured, around, settings.bridges)
@@ -148,7 +148,7 @@ def _mended(label: Mask, spacing: Spacing, around: Surroundings, settings: TreeS
     tree = tree.with_radius(smoothed_radius(tree, settings.radius_mm))
     weight = settings.tube_weight
     if weight is None:
-        weight = tube_weight(roughness_mm(tree, clean, spacing), min(spacing))
+        weight = tube_weight(tube_residual_mm(tree, clean, spacing), min(spacing))
     tree = tree.with_radius(np.maximum(tree.radius_mm - excess, settings.min_radius_mm))
 
     alive = np.unique(tree.bridge[tree.bridge >= 0])
@@ -163,8 +163,8 @@ def _mended(label: Mask, spacing: Spacing, around: Surroundings, settings: TreeS
         bridges=built,
         dropped=_removed(dropped, spacing),
         spurs=_removed(spurs, spacing),
-        trees=len(tree.piece_mm),
-        rooted=len(np.unique(tree.piece[rooted[keep]])),
+        trees=len(tree.component_mm),
+        rooted=len(np.unique(tree.component[rooted[keep]])),
         excess_mm=excess,
         tube_weight=weight,
     )
@@ -185,17 +185,17 @@ def _measured(clean: Mask, spacing: Spacing, settings: TreeSettings) -> tuple[Ce
     return tree, spurs
 
 
-def _worth_keeping(tree: CentreTree, rooted: Mask, around: Surroundings, settings: TreeSettings) -> Mask:
+def _worth_keeping(tree: CentreTree, rooted: Mask, around: VesselContext, settings: TreeSettings) -> Mask:
     """Which points lie in a tree that stays: long enough (half of the longest is always so) and near the heart."""
     if len(tree) == 0:
         return np.zeros(0, bool)
-    length = tree.piece_mm[tree.piece]
-    least = np.minimum(np.where(rooted, settings.spur_mm, settings.piece_mm), 0.5 * length.max())
+    length = tree.component_mm[tree.component]
+    least = np.minimum(np.where(rooted, settings.spur_mm, settings.component_mm), 0.5 * length.max())
     keep = np.asarray(length >= least)
     if around.heart is not None:
         height = around.heart(tree.points_mm)
-        far = [float(np.median(height[tree.piece == k])) > settings.far_mm for k in range(len(tree.piece_mm))]
-        keep &= ~np.array(far)[tree.piece]
+        far = [float(np.median(height[tree.component == k])) > settings.far_mm for k in range(len(tree.component_mm))]
+        keep &= ~np.array(far)[tree.component]
     return keep
 
 

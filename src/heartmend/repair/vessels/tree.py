@@ -55,7 +55,7 @@ class CentreTree:
         return np.bincount(self.edges.ravel(), minlength=len(self))
 
     @cached_property
-    def piece(self) -> IntArray:
+    def component(self) -> IntArray:
         """(n,) number of the connected piece of each point."""
         return connected_components(self.matrix, directed=False)[1].astype(np.intp)
 
@@ -65,9 +65,9 @@ class CentreTree:
         return np.bincount(self.edges.ravel(), np.repeat(self.edge_mm / 2, 2), minlength=len(self)).astype(float)
 
     @cached_property
-    def piece_mm(self) -> FloatArray:
+    def component_mm(self) -> FloatArray:
         """(pieces,) length of each piece."""
-        return np.bincount(self.piece, self.share_mm).astype(float)
+        return np.bincount(self.component, self.share_mm).astype(float)
 
     @property
     def ends(self) -> IntArray:

@@ -78,7 +78,7 @@ class Lumen:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class VesselContext:
     """aorta_mm: points on the aorta's surface, (k, 3). heart: signed distance to its structures, negative inside."""
 
     aorta_mm: FloatArray
@@ -88,14 +88,14 @@ class Surroundings:
     @classmethod
     def of(
         cls, aorta: Mask | None, heart: Mask | None, spacing_mm: Spacing, lumen: Lumen | None = None
-    ) -> Surroundings:
+    ) -> VesselContext:
         """From masks on the label's grid. Crumbs of the aorta, below a twentieth of its largest piece, do not count."""
         surface = np.zeros((0, 3))
         if aorta is not None and aorta.any():
-            pieces = cc3d.connected_components(aorta, connectivity=26)
-            size = np.bincount(pieces.ravel())
+            components = cc3d.connected_components(aorta, connectivity=26)
+            size = np.bincount(components.ravel())
             size[0] = 0
-            sound = (size >= 0.05 * size.max())[pieces] & aorta
+            sound = (size >= 0.05 * size.max())[components] & aorta
             surface = voxel_points(sound & ~binary_erosion(sound), spacing_mm)
         field = None
         if heart is not None and heart.any():

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import gaussian_filter, uniform_filter
 from torch import Tensor, nn
 
-from heartmend.geometry.components import without_crumbs
-from heartmend.repair.voxel_classifier.label_corruption import spoiled, strength_of
+from heartmend.geometry.components import without_small_components
+from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask, strength_of
 from heartmend.types import Mask
 
 NEAR = 4
@@ -43,20 +43,20 @@ HELD_OUT = 10
 """Every so many-th case is kept out, to choose the threshold on."""
 
 HARDER, AS_HARD = np.array([1.1, 1.7]), np.array([1.0, 1.0])
-"""Copies to learn from are spoiled so many times as hard as the labels are: what is left of the labels' own faults must
+"""Copies to learn from are corrupt_mask so many times as hard as the labels are: what is left of the labels' own faults must
 be outvoted."""
 
 LEAST_STRENGTH = 0.1
-"""Labels that look spoiled by less than this are smooth, and stay as they are."""
+"""Labels that look corrupt_mask by less than this are smooth, and stay as they are."""
 
 Image = npt.NDArray[np.float32]
 Progress = Callable[[int, float], None]
-"""Told now and then the step and the loss."""
+"""ReportProgress now and then the step and the loss."""
 Shown = Sequence[Image | None]
 """Scaled images, or nothing for each case."""
 
 
-class SurroundingsSettings(BaseModel):
+class ClassifierSettings(BaseModel):
     """How structures are learned that are mended by their surroundings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,7 +90,7 @@ class Levels:
     @classmethod
     def of(cls, masks: Sequence[Mask], images: Sequence[Image]) -> Levels:
         """Over all voxels in doubt of all cases."""
-        values = np.concatenate([image[doubtful(mask)] for mask, image in zip(masks, images, strict=True)])
+        values = np.concatenate([image[uncertain_voxels(mask)] for mask, image in zip(masks, images, strict=True)])
         return cls(float(values.mean()), max(float(values.std()), 1e-6))
 
     def scaled(self, image: Image) -> Image:
@@ -100,7 +100,7 @@ class Levels:
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class VoxelClassifier:
     """A network from windows (n, features) to logits (n,), and the logit beyond which a voxel is inside.
 
     levels: of the images that it learned from; None for one that looks at labels alone.
@@ -118,7 +118,7 @@ class Judge:
         as bright as the mean.
         """
         out = np.full(mask.shape, -10.0, dtype=np.float32)
-        places = np.argwhere(doubtful(mask))
+        places = np.argwhere(uncertain_voxels(mask))
         shown = self._shown(mask, image)
         for part in np.array_split(places, max(len(places) // 8192, 1)):
             if len(part):
@@ -127,7 +127,7 @@ class Judge:
 
     def mended(self, mask: Mask, image: Image | None = None) -> Mask:
         """The mask as its surroundings have it, without crumbs."""
-        return without_crumbs(self.logits(mask, image) > 0)
+        return without_small_components(self.logits(mask, image) > 0)
 
     def _shown(self, mask: Mask, image: Image | None) -> Image | None:
         if self.levels is None:
@@ -144,7 +144,7 @@ def new_net(seeing: bool = False) -> nn.Sequential:
 
 
 @torch.no_grad()
-def that_keeps_the_label() -> Judge:
+def label_keeping_classifier() -> VoxelClassifier:
     """A judge that says of a voxel what the label says of it."""
     net = new_net()
     *first, last = (layer for layer in net if isinstance(layer, nn.Linear))
@@ -153,10 +153,10 @@ def that_keeps_the_label() -> Judge:
         layer.bias.zero_()
         layer.weight[0, told] = 1
     last.bias.fill_(-0.5)
-    return Judge(net.eval(), 0.0)
+    return VoxelClassifier(net.eval(), 0.0)
 
 
-def doubtful(mask: Mask) -> Mask:
+def uncertain_voxels(mask: Mask) -> Mask:
     """Voxels that may be either: all of the label, and what lies so near to it that it may be missing there."""
     return mask | (gaussian_filter(mask.astype(np.float32), 1.3) > 0.06)
 
@@ -188,15 +188,15 @@ def _read(values: Image, places: npt.NDArray[np.int64], steps: npt.NDArray[np.in
 
 
 def learn(
-    masks: Sequence[Mask], settings: SurroundingsSettings, seed: int = 0, progress: Progress | None = None,
+    masks: Sequence[Mask], settings: ClassifierSettings, seed: int = 0, progress: Progress | None = None,
     images: Sequence[Image] | None = None,
-) -> Judge:  # fmt: skip
+) -> VoxelClassifier:  # fmt: skip
     """A judge for the masks of one structure, learned from these masks alone, or from them and their images.
 
-    The truth is not known; so the masks are spoiled once more, harder than they were, and the network is asked for
+    The truth is not known; so the masks are corrupt_mask once more, harder than they were, and the network is asked for
     what they were before. What it learns to take away it then takes away from the masks as they came: their own faults
-    are like those added, and fewer. In the next round the masks mended so far are spoiled, and less is learned from
-    faults. The threshold is the one with the best Dice on cases that were kept out, spoiled just as hard as labels are.
+    are like those added, and fewer. In the next round the masks mended so far are corrupt_mask, and less is learned from
+    faults. The threshold is the one with the best Dice on cases that were kept out, corrupt_mask just as hard as labels are.
     Smooth masks are kept as they are.
 
     images: (x, y, z) each, on the grids of the masks. An image cannot tell where a label is at fault, only where the
@@ -204,7 +204,7 @@ def learn(
     """
     strength = strength_of(masks, np.random.default_rng(seed))
     if strength < LEAST_STRENGTH:
-        return that_keeps_the_label()
+        return label_keeping_classifier()
     levels = None if images is None else Levels.of(masks, images)
     shown: Shown = [None] * len(masks) if levels is None or images is None else [levels.scaled(i) for i in images]
     shapes, judge = list(masks), None
@@ -219,9 +219,9 @@ def learn(
 
 
 def _round(
-    shapes: Sequence[Mask], shown: Shown, levels: Levels | None, strength: float, settings: SurroundingsSettings,
+    shapes: Sequence[Mask], shown: Shown, levels: Levels | None, strength: float, settings: ClassifierSettings,
     rng: np.random.Generator, progress: Progress | None, before: int,
-) -> Judge:  # fmt: skip
+) -> VoxelClassifier:  # fmt: skip
     torch.manual_seed(int(rng.integers(2**31)))
     each = -(-settings.examples // len(shapes))
     kept_out = range(0, len(shapes), HELD_OUT) if len(shapes) > HELD_OUT else range(len(shapes))
@@ -231,19 +231,19 @@ def _round(
     seen, inside = _examples(shapes, shown, kept_out, strength * AS_HARD, each, rng)
     with torch.no_grad():
         logits = torch.cat([net(part.float())[:, 0] for part in seen.split(8192)]).numpy()
-    return Judge(net.eval(), best_threshold(logits, inside.numpy() > 0), levels)
+    return VoxelClassifier(net.eval(), best_threshold(logits, inside.numpy() > 0), levels)
 
 
 def _examples(
     shapes: Sequence[Mask], shown: Shown, chosen: Sequence[int], strengths: npt.NDArray[np.float64], each: int,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Windows about doubtful voxels of spoiled copies of the chosen shapes, and whether the voxels were inside
+    """Windows about uncertain_voxels voxels of corrupt_mask copies of the chosen shapes, and whether the voxels were inside
     before."""
     seen, inside = [], []
     for at in chosen:
-        worse = spoiled(shapes[at], float(rng.uniform(*strengths)), rng)
-        places = np.argwhere(doubtful(worse))
+        worse = corrupt_mask(shapes[at], float(rng.uniform(*strengths)), rng)
+        places = np.argwhere(uncertain_voxels(worse))
         places = places[rng.permutation(len(places))[:each]]
         seen.append(windows(worse, places, shown[at]))
         inside.append(torch.from_numpy(shapes[at][tuple(places.T)]).float())
@@ -251,7 +251,7 @@ def _examples(
 
 
 def _fit(
-    net: nn.Module, seen: Tensor, inside: Tensor, settings: SurroundingsSettings, progress: Progress | None, before: int
+    net: nn.Module, seen: Tensor, inside: Tensor, settings: ClassifierSettings, progress: Progress | None, before: int
 ) -> None:
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-3)
     rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, -(-len(seen) // BATCH) * settings.passes)

@@ -1,4 +1,4 @@
-"""Judges on disk, and on any grid: they look at voxels whose sides are all one step."""
+"""VoxelClassifiers on disk, and on any grid: they look at voxels whose sides are all one step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from heartmend.errors import RunError
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
 from heartmend.geometry.resampling import along_axes, linear_weights
 from heartmend.io.atomic import write_safetensors
-from heartmend.repair.voxel_classifier.classifier import Image, Judge, Levels, new_net
+from heartmend.repair.voxel_classifier.classifier import Image, Levels, VoxelClassifier, new_net
 from heartmend.types import Mask
 
 SAME = 0.05
@@ -25,15 +25,15 @@ Sides = Sequence[float]
 
 
 @dataclass(frozen=True, eq=False)
-class Judges:
-    """Judges of structures, by name, and the step in mm at which they look.
+class VoxelClassifiers:
+    """VoxelClassifiers of structures, by name, and the step in mm at which they look.
 
     of: those that look at labels alone; seeing: those that look at images too.
     """
 
     step_mm: float
-    of: Mapping[str, Judge]
-    seeing: Mapping[str, Judge] = field(default_factory=dict)
+    of: Mapping[str, VoxelClassifier]
+    seeing: Mapping[str, VoxelClassifier] = field(default_factory=dict)
 
     @property
     def names(self) -> set[str]:
@@ -75,7 +75,7 @@ def _evened(values: npt.NDArray[np.generic], spacing_mm: Sides, step_mm: float) 
     return _read(values.astype(np.float32), spacing_mm, (step_mm,) * 3, counts)
 
 
-def save_judges(path: Path, judges: Judges) -> None:
+def save_classifiers(path: Path, judges: VoxelClassifiers) -> None:
     """Write them, whole or not at all."""
     arrays = {"step_mm": np.array([judges.step_mm], np.float32)}
     for kind, of in ((LABELS, judges.of), (IMAGES, judges.seeing)):
@@ -88,12 +88,12 @@ def save_judges(path: Path, judges: Judges) -> None:
     write_safetensors(path, arrays, {})
 
 
-def load_judges(path: Path) -> Judges:
-    """What `save_judges` wrote; RunError when the file is damaged."""
+def load_classifiers(path: Path) -> VoxelClassifiers:
+    """What `save_classifiers` wrote; RunError when the file is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
-        step_mm, of = float(tensors.pop("step_mm")), dict[str, dict[str, Judge]]()
+        step_mm, of = float(tensors.pop("step_mm")), dict[str, dict[str, VoxelClassifier]]()
         for kind, name in dict.fromkeys(tuple(key.split("/")[:2]) for key in tensors):
             begin = f"{kind}/{name}/"
             own = {key.removeprefix(begin): value for key, value in tensors.items() if key.startswith(begin)}
@@ -101,10 +101,10 @@ def load_judges(path: Path) -> Judges:
             net = new_net(levels is not None)
             net.load_state_dict(own)
             known = None if levels is None else Levels(*levels.tolist())
-            of.setdefault(kind, {})[name] = Judge(net.eval(), threshold, known)
+            of.setdefault(kind, {})[name] = VoxelClassifier(net.eval(), threshold, known)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise RunError(f"{path}: cannot be read ({error}); remove it to learn again") from error
-    return Judges(step_mm, of.get(LABELS, {}), of.get(IMAGES, {}))
+    return VoxelClassifiers(step_mm, of.get(LABELS, {}), of.get(IMAGES, {}))
 
 
 def _read(

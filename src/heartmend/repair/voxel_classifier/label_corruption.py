@@ -1,4 +1,4 @@
-"""Masks spoiled once more, to learn from: what came in is then the answer, and known."""
+"""Masks corrupt_mask once more, to learn from: what came in is then the answer, and known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import edt
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter, uniform_filter
 
-from heartmend.geometry.components import without_crumbs
+from heartmend.geometry.components import without_small_components
 from heartmend.types import Mask
 
 STRENGTHS = np.array([0.0, 0.3, 0.6, 1.0, 1.5, 2.0])
@@ -22,7 +22,7 @@ SALT = 0.1
 REACH = 5
 
 
-def spoiled(mask: Mask, strength: float, rng: np.random.Generator) -> Mask:
+def corrupt_mask(mask: Mask, strength: float, rng: np.random.Generator) -> Mask:
     """A copy of a mask with faults as networks and haste make them, none of which knows of anatomy. In voxels.
 
     Round bites and leaks about places of its surface; the surface wandering in and out by up to a voxel or two, over
@@ -51,10 +51,10 @@ def raggedness(mask: Mask) -> float:
 
 
 def strength_of(masks: Sequence[Mask], rng: np.random.Generator) -> float:
-    """The strength at which smooth shapes, spoiled, are as ragged as these masks are; 0 for masks that are smooth."""
+    """The strength at which smooth shapes, corrupt_mask, are as ragged as these masks are; 0 for masks that are smooth."""
     watched = masks[:: max(len(masks) // WATCHED_CASES, 1)][:WATCHED_CASES]
-    smooth = [without_crumbs(_majority(mask)) for mask in watched]
-    found = [float(np.mean([raggedness(spoiled(mask, s, rng)) for mask in smooth])) for s in STRENGTHS]
+    smooth = [without_small_components(_majority(mask)) for mask in watched]
+    found = [float(np.mean([raggedness(corrupt_mask(mask, s, rng)) for mask in smooth])) for s in STRENGTHS]
     wanted = float(np.mean([raggedness(mask) for mask in watched]))
     return float(np.interp(wanted, np.maximum.accumulate(found), STRENGTHS))
 

@@ -8,7 +8,7 @@ export const CHOICES = {
   corrected: { sign: "★", word: "corrected" },
 };
 const STATES = { open: ["○", "to decide"], begun: ["◐", "begun"], done: ["●", "decided"], manual: ["⚑", "by hand"] };
-const SEVERITY = { info: ["", ""], look: ["●", "look"], warn: ["▲", "warning"] };
+const SEVERITY = { info: ["", ""], look: ["●", "review"], warn: ["▲", "warning"] };
 
 const byId = (id) => document.getElementById(id);
 const ml = (value) => (value === 0 ? "0" : value < 0.005 ? "<0.01" : value < 0.1 ? value.toFixed(2) : value.toFixed(1));

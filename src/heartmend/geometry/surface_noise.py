@@ -1,4 +1,4 @@
-"""Roughness of the surface of a label."""
+"""Surface noise of a label: how much its surface wavers about its own smoothed course."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEWEST_CASES = 5
 NEAR_VOXELS = 0.9
 
 
-def roughness_mm2(label: Mask, spacing_mm: Sequence[float]) -> float:
+def surface_noise_mm2(label: Mask, spacing_mm: Sequence[float]) -> float:
     """Variance (mm²) of a label's surface about itself smoothed over `FINE_MM`; 0 for no label."""
     if not label.any():
         return 0.0
@@ -27,7 +27,7 @@ def roughness_mm2(label: Mask, spacing_mm: Sequence[float]) -> float:
     return _roughness(signed_distance_mm(label[box], spacing_mm), spacing_mm)
 
 
-def least_roughness_mm2(found: Sequence[float]) -> float:
+def lowest_surface_noise_mm2(found: Sequence[float]) -> float:
     """How rough the cleanest labels of a cohort are; infinite, that is unknown, for fewer than `FEWEST_CASES`."""
     return float(np.quantile(found, 0.05)) if len(found) >= FEWEST_CASES else float("inf")
 

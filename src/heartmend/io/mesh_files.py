@@ -48,11 +48,11 @@ def write_vtp(path: Path, mesh: Mesh, id: int) -> None:
 <VTKFile type="PolyData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
 <PolyData>
 <FieldData><Array type="String" Name="SPACE" NumberOfTuples="1" format="ascii">{space} 0</Array></FieldData>
-<Component NumberOfPoints="{len(mesh.vertices_mm)}" NumberOfPolys="{count}">
+<Piece NumberOfPoints="{len(mesh.vertices_mm)}" NumberOfPolys="{count}">
 <CellData Scalars="label">{_vtk_array("label", "UInt8", np.full(count, id, dtype="u1"))}</CellData>
 <Points>{_vtk_array("Points", "Float32", mesh.vertices_mm.astype("<f4"), 3)}</Points>
 <Polys>{_vtk_array("connectivity", "Int64", mesh.triangles.astype("<i8"))}{_vtk_array("offsets", "Int64", ends)}</Polys>
-</Component>
+</Piece>
 </PolyData>
 </VTKFile>
 """,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import edt
 import numpy as np
@@ -11,13 +12,67 @@ import numpy.typing as npt
 from heartmend.geometry.boxes import filled_box
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.roi import Resolution, Roi
-from heartmend.types import Labels, Mask
+from heartmend.types import DistanceField, Labels, Mask
 
 CLIP_MM = 8.0
-"""Distances are kept up to here: further off they say nothing that helps, and a byte holds them."""
-
-
+"""Distances are clipped here: a larger one makes no difference, and one byte stores them."""
 STEP_MM = CLIP_MM / 127
+"""Step of a distance that is stored as int8."""
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceMap:
+    """Signed distances to the surface of one structure, positive inside, stored as int8.
+
+    Attributes:
+        steps: (x, y, z) int8, the distance in steps.
+        step_mm: length of a step, in mm.
+
+    Example:
+        >>> DistanceMap.of_mm(np.array([[[-0.5, 0.01, 100.0]]])).steps.tolist()
+        [[[-8, 0, 127]]]
+    """
+
+    steps: npt.NDArray[np.int8]
+    step_mm: float = STEP_MM
+
+    @classmethod
+    def of_mm(cls, distance_mm: npt.NDArray[np.floating], *, keep_inside: bool = False) -> DistanceMap:
+        """Store distances.
+
+        Args:
+            distance_mm: (x, y, z) float, positive inside.
+            keep_inside: store a distance that would round to 0 from above as one step, so a voxel that is just inside
+                stays inside.
+
+        Returns:
+            The distances rounded to steps and clipped at `CLIP_MM`.
+        """
+        steps = np.clip(np.rint(distance_mm / STEP_MM), -127, 127).astype(np.int8)
+        if keep_inside:
+            steps[(steps == 0) & (distance_mm > 0)] = 1
+        return cls(steps)
+
+    @classmethod
+    def of_mask(cls, mask: Mask, spacing_mm: Sequence[float]) -> DistanceMap:
+        """Compute the distance map of a mask (x, y, z) with voxels of `spacing_mm`."""
+        return cls.of_mm(signed_distance_mm(mask, spacing_mm))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the map."""
+        return self.steps.shape
+
+    @property
+    def inside(self) -> Mask:
+        """(x, y, z) bool: the voxels inside the structure."""
+        inside: Mask = self.steps > 0
+        return inside
+
+    @property
+    def mm(self) -> DistanceField:
+        """(x, y, z) float32: the distances in mm."""
+        return self.steps.astype(np.float32) * np.float32(self.step_mm)
 
 
 def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float = CLIP_MM) -> npt.NDArray[np.float32]:

@@ -104,8 +104,8 @@ def by_heartmend(noisy: Masks, images: Sequence[npt.NDArray[np.float32]] | None,
         config = load_config().model_copy(update={"seed": seed})
         seen = None if images is None else cts
         done = run(Request(labels, Path(folder) / "out", images=seen, anatomy="adrenal", until="fuse"), config)
-        if done.refused:
-            raise SystemExit(f"refused: {done.refused}")
+        if done.skipped:
+            raise SystemExit(f"skipped: {done.skipped}")
         maps = [nib.load(done.out / "labels" / f"{case:04d}.nii.gz") for case in range(len(noisy))]
         return [np.asarray(image.dataobj) > 0 for image in maps]
 

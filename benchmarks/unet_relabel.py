@@ -149,7 +149,7 @@ def relabel_cohort(
         volume = cohort.read_labels(case)
         whole = volume.labels.copy()
         whole[box] = ids[found]
-        cohort.write_labels(case, whole, out / case.labels_path.name, volume.kept)
+        cohort.write_labels(case, whole, out / case.labels_path.name, volume.unknown)
 
 
 def main() -> None:

@@ -113,11 +113,11 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(
             except OutputError as error:
                 told.append(str(error))
         assert not list((again / "out").rglob(f"{TEMPORARY_PREFIX}*"))
-        refused = again / "out" / "run" / "refused.json"
-        assert not refused.exists() or json.loads(refused.read_text()) == {}
+        skipped = again / "out" / "run" / "skipped.json"
+        assert not skipped.exists() or json.loads(skipped.read_text()) == {}
     says = "No space left on device; free some space and give the same command again"
     assert len(told) > 4 and all(says in message for message in told)
-    assert mend(again, "out").refused == {}
+    assert mend(again, "out").skipped == {}
     assert results(again / "out") == results(whole / "out")
 
 
@@ -186,7 +186,7 @@ def test_a_case_that_went_bad_is_refused_and_its_old_result_set_aside(whole: Pat
     marker.write_text(marker.read_text().replace(str(whole), str(again)))
     cut_off(again / "labels" / "2.nii.gz")
     result = mend(again, "out")
-    assert result.mended == ("1",) and list(result.refused) == ["2"]
+    assert result.mended == ("1",) and list(result.skipped) == ["2"]
     assert [p.name for p in (again / "out" / "labels").iterdir()] == ["1.nii.gz"]
     aside = again / "out" / "run" / "withdrawn" / "2.nii.gz"
     assert aside.read_bytes() == (whole / "out" / "labels" / "2.nii.gz").read_bytes()
@@ -197,8 +197,8 @@ def test_when_every_case_is_refused_the_reasons_are_kept(again: Path) -> None:
         cut_off(again / "labels" / f"{n}.nii.gz")
     with pytest.raises(RunError, match="none of the 2 label maps could be used"):
         mend(again, "out")
-    refused = json.loads((again / "out" / "run" / "refused.json").read_text())
-    assert list(refused) == ["1", "2"] and "cut off" in refused["2"]
+    skipped = json.loads((again / "out" / "run" / "skipped.json").read_text())
+    assert list(skipped) == ["1", "2"] and "cut off" in skipped["2"]
 
 
 def test_no_text_of_a_header_gets_into_the_run_folder(
@@ -215,8 +215,8 @@ def test_no_text_of_a_header_gets_into_the_run_folder(
         (again / "labels" / f"{n}.nii").write_bytes(raw)
     (again / "labels" / "7.nii.gz").write_bytes(PATIENT * 90)
     result = mend(again, "out", until="prepare")
-    assert len(result.refused) >= 4
-    told = "".join([*result.refused.values(), caplog.text, *capfd.readouterr()])
+    assert len(result.skipped) >= 4
+    told = "".join([*result.skipped.values(), caplog.text, *capfd.readouterr()])
     assert "Jane" not in told and "Doe" not in told
 
 
@@ -230,7 +230,7 @@ def test_odd_inputs_are_mended_and_told(tmp_path: Path) -> None:
     odd = tmp_path / "labels" / "Zoë  Müller-Åse 1.nii.gz"
     save_nifti(odd, values[..., None], np.float32, image.affine)
     result = mend(tmp_path, "out")
-    assert result.refused == {}
+    assert result.skipped == {}
     assert "sform and qform place it" in result.warnings["Zoë  Müller-Åse 1"][0]
     assert json.loads((tmp_path / "out" / "run" / "warnings.json").read_text()) == result.warnings
     mended = nib.load(tmp_path / "out" / "labels" / odd.name)

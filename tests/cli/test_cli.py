@@ -58,7 +58,7 @@ def test_a_run_with_a_damaged_file_mends_the_others_and_ends_with_status_3(cohor
     words = ("run", cohort / "labels", "-o", cohort / "out", "--config", cohort / "small.toml", "--workers", 1)
     told = heartmend(*words, "--device", "cpu")
     assert told.exit_code == 3
-    assert "refused 2" in told.stdout
+    assert "skipped 2" in told.stdout
     assert [p.name for p in (cohort / "out" / "labels").iterdir()] == ["1.nii.gz"]
     explained = heartmend("explain", cohort / "out", "1")
     assert explained.exit_code == 0 and explained.stdout.strip()
@@ -108,12 +108,12 @@ def test_evaluate_tells_compares_and_goes_on(cohort: Path) -> None:
     words = ("evaluate", cohort / "labels", cohort / "labels", "--workers", 1)
     told = heartmend(*words, "-r", cohort / "labels", "-o", cohort / "numbers", "--tolerances", "1,4")
     assert told.exit_code == 0, told.stdout
-    assert "Against the reference" in told.stdout and "2 cases compared, 0 refused" in told.stdout
+    assert "Against the reference" in told.stdout and "2 cases compared, 0 skipped" in told.stdout
     assert "nsd_4mm" in (cohort / "numbers" / "cases.csv").read_text()
     (cohort / "labels" / "3.nii.gz").write_bytes(b"no volume")
     told = heartmend(*words, "--metrics", "dice,volume_ml")
     assert told.exit_code == 3
-    assert "refused 3" in told.stdout and "2 cases compared, 1 refused" in told.stdout
+    assert "skipped 3" in told.stdout and "2 cases compared, 1 skipped" in told.stdout
     assert heartmend(*words, "-o", cohort / "labels" / "x").exit_code == 1
     assert heartmend(*words, "--metrics", "beauty").exit_code == 1
     assert heartmend(*words, "--tolerances", "1;2").exit_code == 2

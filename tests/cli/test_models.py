@@ -102,7 +102,7 @@ def test_embed_mends_new_hearts_and_completes_what_they_lack(unified: Path, tmp_
     model = unified_model(unified / "out")
     before = model.read_bytes()
     found = embed(model, labels, tmp_path / "new", settings=QUICK, workers=1, complete=True)
-    assert found.mended == ("1", "2") and list(found.refused) == ["3"]
+    assert found.mended == ("1", "2") and list(found.skipped) == ["3"]
     assert model.read_bytes() == before
     was, now = (nib.load(folder / "2.nii.gz") for folder in (labels, tmp_path / "new" / "labels"))
     assert now.header.binaryblock == was.header.binaryblock

@@ -187,15 +187,15 @@ class TestCohorts:
             (tmp_path / name).touch()
         cohort = discover_cohort(tmp_path, anatomy=HEART)
         assert [case.id for case in cohort] == ["1", "Müller Æ 3"]
-        assert sorted(cohort.refused) == ["2", "a\\nb.nii.gz"]
-        assert "rename it" in cohort.refused["a\\nb.nii.gz"]
+        assert sorted(cohort.skipped) == ["2", "a\\nb.nii.gz"]
+        assert "rename it" in cohort.skipped["a\\nb.nii.gz"]
 
     def test_both_names_are_told(self, tmp_path: Path) -> None:
         for name in ("1.nii.gz", "2.nii.gz", "2.nii", "2.mha"):
             (tmp_path / name).touch()
         cohort = discover_cohort(tmp_path, anatomy=HEART)
         assert [case.id for case in cohort] == ["1"]
-        assert "2.mha and 2.nii and 2.nii.gz; keep one of them" in cohort.refused["2"]
+        assert "2.mha and 2.nii and 2.nii.gz; keep one of them" in cohort.skipped["2"]
         with pytest.raises(BadInputError, match=r"2\.mha and 2\.nii"):
             _ = cohort["2"]
 
@@ -205,7 +205,7 @@ class TestCohorts:
             (tmp_path / name).touch()
         cohort = discover_cohort(tmp_path / "l", tmp_path / "i", anatomy=HEART)
         assert [case.id for case in cohort] == ["1"]
-        assert list(cohort.refused) == ["2"] and "more than one image" in cohort.refused["2"]
+        assert list(cohort.skipped) == ["2"] and "more than one image" in cohort.skipped["2"]
 
     def test_a_name_that_is_no_utf8_or_too_long_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "1.nii.gz").touch()
@@ -214,10 +214,10 @@ class TestCohorts:
             (tmp_path / "b\udcff.nii.gz").touch()
         except OSError:
             pytest.skip("the file system takes no such name")
-        refused = discover_cohort(tmp_path, anatomy=HEART).refused
-        assert set(refused) == {"b\\udcff.nii.gz", "x" * 245 + ".nii.gz"}
-        assert all("rename it" in why for why in refused.values())
-        "".join(refused.values()).encode()
+        skipped = discover_cohort(tmp_path, anatomy=HEART).skipped
+        assert set(skipped) == {"b\\udcff.nii.gz", "x" * 245 + ".nii.gz"}
+        assert all("rename it" in why for why in skipped.values())
+        "".join(skipped.values()).encode()
 
     def test_an_image_on_another_grid_is_odd_and_one_elsewhere_is_refused(self, tmp_path: Path) -> None:
         save_nifti(tmp_path / "l" / "1.nii.gz", some_labels((12, 12, 12)), affine=SPACING)

@@ -139,8 +139,8 @@ def test_its_names_that_the_anatomy_lacks_are_other_ids(tmp_path: Path) -> None:
         cohort.read_labels(cohort["heart_001"])
     cohort = discover_cohort(root, anatomy=HEART, unknown_labels="keep")
     volume = cohort.read_labels(cohort["heart_001"])
-    assert volume.kept is not None
-    cohort.write_labels(cohort["heart_001"], volume.labels, tmp_path / "out.nii.gz", volume.kept)
+    assert volume.unknown is not None
+    cohort.write_labels(cohort["heart_001"], volume.labels, tmp_path / "out.nii.gz", volume.unknown)
     assert (np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj) == some_labels() % 4).all()
 
 

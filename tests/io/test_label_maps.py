@@ -162,11 +162,11 @@ def test_other_ids_can_be_kept_untouched(tmp_path: Path) -> None:
     values[0, 0, 0], values[1, 1, 1], values[2, 2, 2] = 77, 300, 255
     path = save_nifti(tmp_path / "in.nii.gz", values, np.int16)
     volume = read_labels(path, HEART, unknown_labels="keep")
-    assert volume.kept is not None
-    assert np.argwhere(volume.kept).tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
-    assert (volume.labels[volume.kept] == 0).all()
-    write_labels_like(np.full_like(volume.labels, 9), path, tmp_path / "out.nii.gz", kept=volume.kept)
-    assert (np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj) == np.where(volume.kept, values, 9)).all()
+    assert volume.unknown is not None
+    assert np.argwhere(volume.unknown).tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
+    assert (volume.labels[volume.unknown] == 0).all()
+    write_labels_like(np.full_like(volume.labels, 9), path, tmp_path / "out.nii.gz", unknown=volume.unknown)
+    assert (np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj) == np.where(volume.unknown, values, 9)).all()
 
 
 def test_a_data_set_that_numbers_in_its_own_way(tmp_path: Path) -> None:

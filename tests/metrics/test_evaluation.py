@@ -63,12 +63,12 @@ def test_bad_cases_are_told_and_stop_nothing(folders: Folders) -> None:
     seen: list[tuple[int, int, str]] = []
     found = against_truth(folders, progress=lambda *told: seen.append(told))
     assert {r.case for r in found.rows} == {"10", "2"}
-    assert set(found.refused) == {"3", "4", "5"}, "6 has no reference and is not asked for"
-    assert "is not on the grid of" in found.refused["3"]
-    assert "4.nii.gz" in found.refused["4"]
-    assert found.refused["5"] == f"there is no label map of it in {after}"
+    assert set(found.skipped) == {"3", "4", "5"}, "6 has no reference and is not asked for"
+    assert "is not on the grid of" in found.skipped["3"]
+    assert "4.nii.gz" in found.skipped["4"]
+    assert found.skipped["5"] == f"there is no label map of it in {after}"
     assert [done for done, total, _ in seen if total == 4] == [1, 2, 3, 4]
-    assert set(evaluate_folders(before, after, HEART, workers=1).refused) == {"3", "4", "5", "6"}
+    assert set(evaluate_folders(before, after, HEART, workers=1).skipped) == {"3", "4", "5", "6"}
 
 
 def test_no_case_at_all_is_an_error(folders: Folders, tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_itk_files_beside_nifti(tmp_path: Path) -> None:
 
 def test_ids_that_the_anatomy_lacks(folders: Folders) -> None:
     save_nifti(folders[0] / "2.nii.gz", cube(8, rv=77), np.uint8, AFFINE)
-    assert "77" in against_truth(folders).refused["2"]
+    assert "77" in against_truth(folders).skipped["2"]
     kept = against_truth(folders, unknown_labels="keep")
-    assert not kept.refused
+    assert not kept.skipped
     assert not next(r for r in kept.rows if (r.case, r.structure, r.labels) == ("2", "RV", "a")).present
 
 
@@ -124,7 +124,7 @@ def test_what_is_written(folders: Folders, tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "numbers" / "cases.parquet")
     assert table.column("dice").to_pylist() == [float(x) if (x := line["dice"]) else None for line in lines]
     told = json.loads((tmp_path / "numbers" / "evaluation.json").read_text(encoding="utf-8"))
-    assert told["refused"].keys() == {"2"}
+    assert told["skipped"].keys() == {"2"}
     assert told["structures"][0]["gone"] == pytest.approx(0.75)
     assert [m["unit"] for m in told["metrics"] if m["key"] == "hd95_mm"] == ["mm"]
 

@@ -120,7 +120,7 @@ def test_the_run_folder_explains_itself(mended: Path) -> None:
     config = json.loads((root / "config.json").read_text())
     assert config["prepare"]["resolution"] == 32
     assert config["seed"] == 0
-    assert json.loads((root / "refused.json").read_text()) == {}
+    assert json.loads((root / "skipped.json").read_text()) == {}
     assert (root / "versions.json").is_file()
     assert (root / "fit" / "model.safetensors").is_file()
     assert not (root / "fit" / "last.safetensors").exists()
@@ -178,9 +178,9 @@ def test_one_bad_file_never_stops_the_others(again: Path) -> None:
         Request(again / "labels", again / "out", device="cpu", workers=1), load_config("mend", again / "small.toml")
     )
     assert result.mended == ("1", "2", "3")
-    assert list(result.refused) == ["4"]
-    assert "4.nii.gz" in result.refused["4"]
-    assert json.loads((again / "out" / "run" / "refused.json").read_text()) == result.refused
+    assert list(result.skipped) == ["4"]
+    assert "4.nii.gz" in result.skipped["4"]
+    assert json.loads((again / "out" / "run" / "skipped.json").read_text()) == result.skipped
     assert len(list((again / "out" / "labels").iterdir())) == 3
 
 

@@ -39,7 +39,7 @@ def test_every_bad_file_is_refused_with_its_reason_and_the_others_are_not(labels
         bad.make(labels / f"{name}.nii.gz")
     before = {path: path.lstat().st_mtime_ns for path in labels.iterdir()}
     report = check_data_set(labels, None, HEART, workers=1)
-    assert report.count("refused") == len(BAD) and report.count("warning") == 4
+    assert report.count("error") == len(BAD) and report.count("warning") == 4
     for name, bad in BAD.items():
         assert all(part in said(report, name) for part in bad.says)
     assert {path: path.lstat().st_mtime_ns for path in labels.iterdir()} == before
@@ -69,7 +69,7 @@ def test_images_are_looked_at_too(labels: Path, tmp_path: Path) -> None:
     report = check_data_set(labels, images, HEART, workers=1)
     assert "image: not on its label map's grid; resampled onto it" in said(report, "2")
     assert "lie apart in space" in said(report, "3")
-    assert report.count("refused") == 1
+    assert report.count("error") == 1
     told = "; ".join(finding.text for finding in report.findings)
     assert "9.nii.gz: an image without a label map" in told and "1 label maps without an image" in told
     whole = (images / "1.nii.gz").read_bytes()
@@ -85,11 +85,11 @@ def test_the_command_tells_writes_and_ends_with_its_status(labels: Path, tmp_pat
     BAD["gzip cut off"].make(labels / "[red]x[bold].nii.gz")
     told = heartmend(labels, "--to", to)
     assert told.exit_code == 3
-    assert "5 cases: 0 sound, 4 warning, 1 refused" in told.stdout and "cut off" in told.stdout
+    assert "5 cases: 0 sound, 4 warning, 1 error" in told.stdout and "cut off" in told.stdout
     table = json.loads(to.read_text())
-    assert table["counts"] == {"sound": 0, "warning": 4, "refused": 1}
+    assert table["counts"] == {"sound": 0, "warning": 4, "error": 1}
     case = {case["id"]: case for case in table["cases"]}
-    assert case["[red]x[bold]"]["status"] == "refused"
+    assert case["[red]x[bold]"]["status"] == "error"
     assert "cut off" in case["[red]x[bold]"]["findings"][0]["text"] and "[red]x[bold]" in told.stdout
     assert case["2"]["shape"] == [34, 36, 30] and case["2"]["voxels"]["RA"] == 0 and case["2"]["axes"] == "LPS"
     assert "Jane" not in to.read_text() + told.stdout
@@ -122,7 +122,7 @@ def test_the_disk_that_a_run_will_take_is_told_beside_what_is_free(
     assert "a run will take about 0.2 GB there, 20 MB are free; free some space" in little.text
     told = heartmend(labels, "--out", tmp_path / "out")
     assert "A run will take about 0.2 GB of the disk; 20 MB are free there." in told.stdout and told.exit_code == 0
-    # A refused case takes none, and where all are refused there is no run.
+    # A case with an error takes none, and where all have one there is no run.
     for path in labels.iterdir():
         BAD["zero bytes"].make(path)
     assert check_data_set(labels, None, HEART, workers=1).needed_bytes == 0

@@ -122,7 +122,7 @@ def test_the_files_hold_what_the_screen_shows(tmp_path: Path) -> None:
     assert rows[0]["reasons"] == "stairs: drawn on slices 2.0 mm thick"
     assert [r["case"] for r in csv.DictReader(io.StringIO(cases.read_text(encoding="utf-8")))] == ["b", "[red]a"]
     told = json.loads(table.read_text(encoding="utf-8"))
-    assert told["refused"] == {"c": "cannot be read"} and told["with_shapes"] is False
+    assert told["skipped"] == {"c": "cannot be read"} and told["with_shapes"] is False
     console = Console(record=True, width=300)
     console.print(ranking_tables(ranking))
     shown = console.export_text()

@@ -31,7 +31,7 @@ def test_the_case_that_lacks_a_part_comes_first(cohort: Path) -> None:
     config = load_config("mend", cohort / "small.toml")
     before = {p.name: p.read_bytes() for p in (cohort / "labels").iterdir()}
     ranking = screen_labels(request(cohort), config)
-    assert ranking.with_shapes and not ranking.refused
+    assert ranking.with_shapes and not ranking.skipped
     found = [f for f in ranking.structures if f.structure == "LV"]
     assert found[0].case == "5" and found[0].suspicion > 1.5
     assert any("mm from the cohort's shape" in r or "unusually small" in r for r in found[0].reasons)
@@ -50,7 +50,7 @@ def test_quick_and_in_passing_leaves_nothing(cohort: Path) -> None:
     entries = sorted(cohort.rglob("*"))
     ranking = screen_in_passing(request(cohort), load_config("mend", cohort / "small.toml"), quick=True)
     assert not ranking.with_shapes
-    assert list(ranking.refused) == ["3"] and {c.case for c in ranking.cases} == {"1", "2", "4", "5", "6"}
+    assert list(ranking.skipped) == ["3"] and {c.case for c in ranking.cases} == {"1", "2", "4", "5", "6"}
     assert all(f.signs.shape_error is None for f in ranking.structures)
     assert sorted(cohort.rglob("*")) == entries
 

@@ -47,7 +47,7 @@ def finished_run(folder: Path, count: int = 3, *, images: bool = False) -> Path:
         run.write_config({"request": {"images": str(folder / "images") if images else None}})
         run.write_cohort(cohort)
         write_json(run.root / "anatomy.json", anatomy)
-        write_json(run.root / "refused.json", {})
+        write_json(run.root / "skipped.json", {})
         for case in cohort:
             was = small_map(int(case.id), absent=(4,) if case.id == "2" else ())
             volume = cohort.read_labels(case)

@@ -35,7 +35,7 @@ def check(
 ) -> None:  # fmt: skip
     """Read every file of a data set as a run would: one table of what it would refuse, and of what is odd.
 
-    Nothing is mended, and nothing but the file of --to is written. Exit status: 0 no case would be refused, 3 some
+    Nothing is mended, and nothing but the file of --to is written. Exit status: 0 no case would be skipped, 3 some
     would be, 1 no run is possible.
     """
     from heartmend.quality.check import check_data_set, check_table
@@ -57,5 +57,5 @@ def check(
             console.print(f"all of it: {plain(to)}")
     if not report.is_usable:
         raise typer.Exit(FAILED)
-    if report.count("refused"):
+    if report.count("error"):
         raise typer.Exit(SOME_REFUSED)

@@ -38,7 +38,7 @@ def evaluate(
     """Compare two sets of label maps: B with A, or both with a reference; a table here, all numbers in OUT.
 
     Overlap, surface distances, centrelines, pieces, holes, roughness, contacts; per case and structure, with mean, sd,
-    median, 95 % intervals and a paired test. Exit status: 0 all compared, 3 some cases refused, 1 none compared.
+    median, 95 % intervals and a paired test. Exit status: 0 all compared, 3 some cases skipped, 1 none compared.
     """
     from heartmend.compute.cluster import scheduled
     from heartmend.metrics.evaluation import evaluate_folders, refuse_inputs, write_evaluation
@@ -57,12 +57,12 @@ def evaluate(
                 progress=counting(bar, "evaluate"),
             )  # fmt: skip
         console.print(summary_tables(found.summary, found.metrics, structures))
-        for case, why in found.refused.items():
-            console.print(f"[bold red]refused {case}[/]: {why}", highlight=False, soft_wrap=True)
-        console.print(f"{len({row.case for row in found.rows})} cases compared, {len(found.refused)} refused")
+        for case, why in found.skipped.items():
+            console.print(f"[bold red]skipped {case}[/]: {why}", highlight=False, soft_wrap=True)
+        console.print(f"{len({row.case for row in found.rows})} cases compared, {len(found.skipped)} skipped")
         if out is not None:
             console.print(f"tables: {', '.join(str(path) for path in write_evaluation(found, out))}")
-    if found.refused:
+    if found.skipped:
         raise typer.Exit(SOME_REFUSED)
 
 

@@ -62,9 +62,9 @@ def audit(
         folder = to or (out / "run" / "audit" if out else None)
         for path in write_ranking(ranking, folder) if folder else []:
             console.print(f"{path}")
-        for case, why in ranking.refused.items():
-            console.print(Text.assemble(("refused ", "bold red"), f"{case}: {why}"))
-    if ranking.refused:
+        for case, why in ranking.skipped.items():
+            console.print(Text.assemble(("skipped ", "bold red"), f"{case}: {why}"))
+    if ranking.skipped:
         raise typer.Exit(SOME_REFUSED)
 
 

@@ -50,7 +50,7 @@ def run(
     """Mend every label map in LABELS; OUT/labels holds the same files, mended, each on exactly its own grid.
 
     OUT/run holds what is needed to resume, explain and repeat it. A run that was cut off goes on where it was.
-    Exit status: 0 all mended, 3 some cases refused (OUT/run/refused.json says why), 1 nothing could be done.
+    Exit status: 0 all mended, 3 some cases skipped (OUT/run/skipped.json says why), 1 nothing could be done.
     """
     request = request_for(
         labels, out, images, anatomy, structures, unknown_labels, device, workers, until, resume, devices, scheduler
@@ -58,7 +58,7 @@ def run(
     with told():
         result = watched(request, load_config("fast" if fast else preset, config))
         say(result)
-    if result.refused:
+    if result.skipped:
         raise typer.Exit(SOME_REFUSED)
 
 
@@ -77,7 +77,7 @@ def _verb(name: Verb, text: str) -> None:
         with told():
             result = watched(request, load_config(preset, config))
             say(result)
-        if result.refused:
+        if result.skipped:
             raise typer.Exit(SOME_REFUSED)
 
     command.__doc__ = text
@@ -107,7 +107,7 @@ def fuse(
         say(result)
         if case:
             _explain(out, case)
-    if result.refused:
+    if result.skipped:
         raise typer.Exit(SOME_REFUSED)
 
 
@@ -162,15 +162,15 @@ def watched(request: Request, config: Config) -> Result:
 
 
 def say(result: Result) -> None:
-    """Tell what came of a run: what is odd, who was refused and why, how many are done."""
+    """Tell what came of a run: what is odd, which cases were skipped and why, how many are done."""
     if not result.is_main:
         return
     for case, warnings in result.warnings.items():
         for warning in warnings:
             console.print(f"[yellow]odd {plain(case)}[/]: {plain(warning)}", soft_wrap=True)
-    for case, why in result.refused.items():
-        console.print(f"[bold red]refused {plain(case)}[/]: {plain(why)}", soft_wrap=True)
-    console.print(f"{len(result.mended)} cases done, {len(result.refused)} refused: {plain(result.out)}")
+    for case, why in result.skipped.items():
+        console.print(f"[bold red]skipped {plain(case)}[/]: {plain(why)}", soft_wrap=True)
+    console.print(f"{len(result.mended)} cases done, {len(result.skipped)} skipped: {plain(result.out)}")
 
 
 def request_for(

@@ -84,7 +84,7 @@ def embed(
     """Meet hearts that MODEL never saw: its weights frozen, only a code is fitted, and LABELS are mended with it.
 
     OUT/labels holds the mended files, OUT/run/embed/model.zip the new hearts. Parts of hearts and broken maps will do.
-    Exit status: 0 all mended, 3 some cases refused, 1 nothing could be done.
+    Exit status: 0 all mended, 3 some cases skipped, 1 nothing could be done.
     """
     from heartmend.pipelines.embed import embed as embed_all
 
@@ -100,7 +100,7 @@ def embed(
             unknown_labels=unknown_labels,  # type: ignore[arg-type]
         )
     say(result)
-    if result.refused:
+    if result.skipped:
         raise typer.Exit(SOME_REFUSED)
 
 

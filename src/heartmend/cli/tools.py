@@ -40,10 +40,10 @@ def resize(
 
     with told(), progress_bar() as bar:
         outcomes = crop_cohort(labels, out, images, load_anatomy(anatomy), resolution, workers, counting(bar, "resize"))
-        refused = {case: error for case, error in outcomes if error is not None}
-        for case, error in refused.items():
-            console.print(f"[bold red]refused {plain(case)}[/]: {plain(error)}", soft_wrap=True)
-    if refused:
+        skipped = {case: error for case, error in outcomes if error is not None}
+        for case, error in skipped.items():
+            console.print(f"[bold red]skipped {plain(case)}[/]: {plain(error)}", soft_wrap=True)
+    if skipped:
         raise typer.Exit(SOME_REFUSED)
 
 

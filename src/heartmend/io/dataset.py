@@ -39,7 +39,7 @@ class Cohort:
     """The data set's id -> the anatomy's id; None where they are the same."""
     images_without_labels: tuple[Path, ...] = ()
     """Images for which there is no label map."""
-    refused: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
     """Why a file cannot be a case, by case id, or by the file's name where that gives none."""
 
     def __iter__(self) -> Iterator[Case]:
@@ -50,8 +50,8 @@ class Cohort:
 
     def __getitem__(self, id: str) -> Case:
         """The case with this id; BadInputError when there is none, or it was refused."""
-        if id in self.refused:
-            raise BadInputError(self.refused[id])
+        if id in self.skipped:
+            raise BadInputError(self.skipped[id])
         for case in self.cases:
             if case.id == id:
                 return case
@@ -59,7 +59,7 @@ class Cohort:
 
     def without_cases(self) -> Cohort:
         """How the files are read, alone: what a job about one case carries, however many there are."""
-        return replace(self, cases=(), images_without_labels=(), refused={})
+        return replace(self, cases=(), images_without_labels=(), skipped={})
 
     def read_labels(self, case: Case) -> LabelVolume:
         """The case's label map in the anatomy's ids."""
@@ -81,9 +81,9 @@ class Cohort:
         notes = header.remarks if isinstance(header, NiftiHeader) else ()
         return tuple(f"image: {note}" for note in (*notes, *([] if covered is None else [resampled_note(covered)])))
 
-    def write_labels(self, case: Case, labels: Labels, out: Path, kept: Mask | None = None) -> None:
+    def write_labels(self, case: Case, labels: Labels, out: Path, unknown: Mask | None = None) -> None:
         """Write labels in the anatomy's ids as the case's own file has them: header, ids, all but the voxels."""
-        write_labels_like(labels, case.labels_path, out, self.file_ids, kept)
+        write_labels_like(labels, case.labels_path, out, self.file_ids, unknown)
 
 
 def discover_cohort(
@@ -114,14 +114,14 @@ def discover_cohort(
         root = root / "labelsTr"
     labels = by_case(_volumes(root, ending), "label")
     if not labels.chosen:
-        if labels.refused:
-            raise BadInputError(next(iter(labels.refused.values())))
+        if labels.skipped:
+            raise BadInputError(next(iter(labels.skipped.values())))
         raise BadInputError(
             f"{root}: holds no label map ({', '.join(VOLUME_ENDINGS)}); give the folder that they lie in directly"
         )
     found = FilesByCase({}, {}) if images is None else _images(images)
     # Two images for a case leave open which is meant; for none they do not matter.
-    unclear = {id: why for id, why in found.refused.items() if id in labels.chosen}
+    unclear = {id: why for id, why in found.skipped.items() if id in labels.chosen}
     if images is not None and not (found.chosen.keys() | unclear.keys()) & labels.chosen.keys():
         raise BadInputError(
             f"{images}: none of its {len(found.chosen)} images belongs to one of the {len(labels.chosen)} label maps "
@@ -136,7 +136,7 @@ def discover_cohort(
         unknown_labels=unknown_labels,
         file_ids=file_ids,
         images_without_labels=tuple(path for id, path in found.chosen.items() if id not in labels.chosen),
-        refused=dict(sorted((labels.refused | unclear).items())),
+        skipped=dict(sorted((labels.skipped | unclear).items())),
     )
 
 

@@ -62,7 +62,7 @@ class FilesByCase:
     """
 
     chosen: dict[str, Path]
-    refused: dict[str, str]
+    skipped: dict[str, str]
 
 
 def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> FilesByCase:
@@ -73,12 +73,12 @@ def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> FilesBy
     """
     groups: defaultdict[str, list[Path]] = defaultdict(list)
     chosen: dict[str, Path] = {}
-    refused: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     for path in paths:
         try:
             groups[case_id(path)].append(path)
         except BadInputError as error:
-            refused[shown(path.name)] = str(error)
+            skipped[shown(path.name)] = str(error)
     for id, group in sorted(groups.items()):
         fitting = [p for p in group if role(p) in (wanted, "either")] if len(group) > 1 else group
         said = [p for p in fitting if role(p) == wanted]
@@ -88,8 +88,8 @@ def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> FilesBy
             chosen[id] = fitting[0]
         else:
             names = " and ".join(sorted(p.name for p in fitting or group))
-            refused[id] = f"{group[0].parent}: case {id!r} has more than one {wanted}: {names}; keep one of them"
-    return FilesByCase(chosen, refused)
+            skipped[id] = f"{group[0].parent}: case {id!r} has more than one {wanted}: {names}; keep one of them"
+    return FilesByCase(chosen, skipped)
 
 
 def shown(text: str) -> str:

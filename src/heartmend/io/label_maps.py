@@ -32,7 +32,7 @@ class LabelVolume:
     labels: Labels
     grid: Grid
     path: Path
-    kept: Mask | None = None
+    unknown: Mask | None = None
     """With unknown_labels="keep": the voxels that hold ids unknown to the anatomy. They are background in `labels`."""
     remarks: tuple[str, ...] = ()
     """What is odd about the file, but can be lived with."""
@@ -48,7 +48,7 @@ def read_labels(
 
     file_ids: the file's id -> the anatomy's id, for a data set that numbers the structures in its own way.
     Raises BadInputError for values that are not whole, negative or absurd ids, and ids that the anatomy does not
-    have, unless unknown_labels="keep": then their voxels are marked in `kept` and `write_labels_like` leaves them alone; and
+    have, unless unknown_labels="keep": then their voxels are marked in `unknown` and `write_labels_like` leaves them alone; and
     for a map without any structure of the anatomy.
     """
     volume, header = read_volume(Path(path))
@@ -56,9 +56,9 @@ def read_labels(
     table = _table(anatomy, file_ids)
     counts = count_ids(ids)
     present = np.flatnonzero(counts)
-    unknown = [int(i) for i in present if i not in table]
-    if unknown and unknown_labels == "error":
-        found = ", ".join(f"{i} ({counts[i]} voxels)" for i in unknown[:10]) + (", ..." if len(unknown) > 10 else "")
+    unknown_ids = [int(i) for i in present if i not in table]
+    if unknown_ids and unknown_labels == "error":
+        found = ", ".join(f"{i} ({counts[i]} voxels)" for i in unknown_ids[:10]) + (", ..." if len(unknown_ids) > 10 else "")
         known = ", ".join(f"{file_id} {anatomy.by_id(i).name}" for file_id, i in table.items() if i != BACKGROUND)
         raise BadInputError(
             f"{path}: ids that anatomy {anatomy.name} does not have: {found}; it has {known}. "
@@ -69,13 +69,13 @@ def read_labels(
         if file_id < len(lookup):
             lookup[file_id] = id
     if not lookup[present].any():
-        held = "it is empty" if not unknown else f"it holds {len(unknown)} other ids"
+        held = "it is empty" if not unknown_ids else f"it holds {len(unknown_ids)} other ids"
         names = ", ".join(anatomy.names)
         raise BadInputError(f"{path}: has no voxel of {names}: {held}; give the map with the labels, or take it away")
-    kept = np.isin(ids, unknown) if unknown else None
+    unknown = np.isin(ids, unknown_ids) if unknown_ids else None
     labels = ids if _is_identity(lookup, present) and ids.dtype == np.uint8 else lookup[ids]
     remarks = header.remarks if isinstance(header, NiftiHeader) else ()
-    return LabelVolume(np.asarray(labels, dtype=np.uint8), volume.grid, volume.path, kept, remarks)
+    return LabelVolume(np.asarray(labels, dtype=np.uint8), volume.grid, volume.path, unknown, remarks)
 
 
 def write_labels_like(
@@ -83,12 +83,12 @@ def write_labels_like(
     template: str | Path,
     out: str | Path,
     file_ids: Mapping[int, int] | None = None,
-    kept: Mask | None = None,
+    unknown: Mask | None = None,
 ) -> None:
     """Write labels (x, y, z) in the anatomy's ids as a file that differs from `template` in its voxels only.
 
-    Header, shape, affine, codes, units, dtype and packing are the template's. `file_ids` and `kept` as in
-    `read_labels`: where `kept`, the template's own values stay. The file appears under its name when it is whole.
+    Header, shape, affine, codes, units, dtype and packing are the template's. `file_ids` and `unknown` as in
+    `read_labels`: where `unknown`, the template's own values stay. The file appears under its name when it is whole.
     """
     template, out = Path(template), Path(out)
     header, grid = read_template(template)
@@ -108,8 +108,8 @@ def write_labels_like(
         raise BadInputError(f"{out}: {template} has no number for the ids {absent}")
     table = _stored(lookup, present, header, template)
     stored = labels.astype(header.dtype) if (table[present] == present).all() else table[labels]
-    if kept is not None and kept.any():
-        stored = np.where(kept, read_stored(template)[1], stored)
+    if unknown is not None and unknown.any():
+        stored = np.where(unknown, read_stored(template)[1], stored)
     write_stored(out, header, stored)
 
 

@@ -24,12 +24,12 @@ from heartmend.metrics.summary import StructureSummary, summarise
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of it: the rows in the order of cases and structures, and the cases that were refused, with reasons."""
+    """What came of it: the rows in the order of cases and structures, and the cases that were skipped, with reasons."""
 
     anatomy: Anatomy
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
-    refused: Mapping[str, str]
+    skipped: Mapping[str, str]
     folders: Mapping[Which, Path]
 
     @cached_property
@@ -63,7 +63,7 @@ def evaluate_folders(
     """Measure every case of two folders of label maps, nnU-Net data sets or results of a run.
 
     The cases are those of the reference, without one those of `a` and `b`. A case that one folder lacks, that cannot be
-    read, or whose maps lie on different grids is refused with a reason and stops nothing. Raises BadInputError when
+    read, or whose maps lie on different grids is skipped with a reason and stops nothing. Raises BadInputError when
     none is left. keys: the metrics that are wanted, all unless given. other: what to do about ids that the anatomy
     lacks; with "keep" they count as background. progress: called with how many are done, of how many, and the case.
     """
@@ -72,26 +72,26 @@ def evaluate_folders(
     cohorts = {which: open_labels(folder, anatomy, unknown_labels) for which, folder in folders.items()}
     ids = {which: {case.id for case in cohort} for which, cohort in cohorts.items()}
     wanted = sorted(ids["reference"] if "reference" in ids else ids["a"] | ids["b"])
-    jobs, refused = [], {}
+    jobs, skipped = [], {}
     for id in wanted:
         if lacking := [str(folders[which]) for which, found in ids.items() if id not in found]:
-            refused[id] = f"there is no label map of it in {' and '.join(lacking)}"
+            skipped[id] = f"there is no label map of it in {' and '.join(lacking)}"
             continue
         cases = {which: (cohort.without_cases(), cohort[id]) for which, cohort in cohorts.items()}
         jobs.append(_Job(id, cases, anatomy, tuple(tolerances_mm), tuple(keys)))
     rows: list[Row] = []
     for done, (job, found, error) in enumerate(each(_work, jobs, workers), start=1):
         if found is None:
-            refused[job.case_id] = str(error) or type(error).__name__
+            skipped[job.case_id] = str(error) or type(error).__name__
         else:
             rows += found
         if progress is not None:
             progress(done, len(jobs), job.case_id)
     if not rows:
-        raise BadInputError(f"none of {len(wanted)} cases could be compared; the first: {next(iter(refused.values()))}")
+        raise BadInputError(f"none of {len(wanted)} cases could be compared; the first: {next(iter(skipped.values()))}")
     order = {name: place for place, name in enumerate(anatomy.names)}
     rows.sort(key=lambda row: (row.case, order[row.structure], row.labels))
-    return Evaluation(anatomy, metrics, tuple(rows), refused, folders)
+    return Evaluation(anatomy, metrics, tuple(rows), skipped, folders)
 
 
 def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error") -> Cohort:
@@ -126,7 +126,7 @@ def write_evaluation(found: Evaluation, out: Path) -> list[Path]:
             "heartmend": __version__,
             "anatomy": found.anatomy.name,
             "folders": found.folders,
-            "refused": found.refused,
+            "skipped": found.skipped,
             "metrics": [{k: getattr(m, k) for k in ("key", "title", "unit", "better", "pair")} for m in found.metrics],
             **{table.name: table.rows for table in tables},
         },

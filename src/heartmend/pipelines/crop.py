@@ -39,7 +39,7 @@ def crop_cohort(
     if (out / "run" / "run.json").exists():
         raise RunError(f"{out}: is a run, whose mended label maps must stay; give another --out")
     cohort = discover_cohort(labels, images, anatomy=anatomy)
-    yield from ((id, BadInputError(why)) for id, why in cohort.refused.items())
+    yield from ((id, BadInputError(why)) for id, why in cohort.skipped.items())
     jobs = [_Job(cohort, case, out, resolution) for case in cohort]
     for done, (job, _, error) in enumerate(each(_work, jobs, workers), start=1):
         if progress is not None:

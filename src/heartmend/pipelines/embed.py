@@ -53,7 +53,7 @@ def embed(
     watcher, settings = watcher or Watcher(), settings or EmbedSettings()
     model = load_heart_model(model_file)
     cohort = discover_cohort(labels, anatomy=model.anatomy, unknown_labels=unknown_labels)
-    refused = dict[str, str]()
+    skipped = dict[str, str]()
     with Run.open(out, labels) as run:
         run.write_config({"embed": settings.model_dump(mode="json"), "model": model_file.name, "seed": seed})
         run.write_versions()
@@ -61,8 +61,8 @@ def embed(
         write_json(run.root / "anatomy.json", model.anatomy)
 
         def left(outcomes: Iterable[tuple[str, Any, Exception | None]], verb: str) -> dict[str, Any]:
-            """What came of each case; who failed is refused and goes no further."""
-            watcher.verb(verb, len(cohort) - len(refused))
+            """What came of each case; a case that failed is skipped."""
+            watcher.verb(verb, len(cohort) - len(skipped))
             found = {}
             for done, (id, value, error) in enumerate(outcomes, start=1):
                 if error is None:
@@ -70,15 +70,15 @@ def embed(
                 else:
                     if not isinstance(error, HeartmendError | OSError):
                         log.error("case %s: %s", id, error, exc_info=error)
-                    refused[id] = str(error) or type(error).__name__
+                    skipped[id] = str(error) or type(error).__name__
                 watcher.advanced(done)
             if not found:
                 raise RunError(f"{labels}: none of its {len(cohort)} label maps could be embedded; the first: "
-                               f"{next(iter(refused.values()))}")  # fmt: skip
+                               f"{next(iter(skipped.values()))}")  # fmt: skip
             return found
 
         def todo() -> list[Case]:
-            return [case for case in cohort if case.id not in refused]
+            return [case for case in cohort if case.id not in skipped]
 
         outcomes = prepare(run, cohort, PrepareSettings(), workers)
         left(((case.id, None, error) for case, _, error in outcomes), "prepare")
@@ -98,8 +98,8 @@ def embed(
         if complete:
             for case in todo():
                 _complete(run, cohort, case, met)
-        write_json(run.root / "refused.json", refused)
-        return Result(run.out, tuple(case.id for case in todo()), refused)
+        write_json(run.root / "skipped.json", skipped)
+        return Result(run.out, tuple(case.id for case in todo()), skipped)
 
 
 def _book(codes: dict[str, Code]) -> CodeBook:
@@ -129,4 +129,4 @@ def _complete(run: Run, cohort: Cohort, case: Case, met: HeartModel) -> None:
     code = {**heart.code, **met.shape.empty_details()}
     said = labels_on(met, Heart(code, heart.frame), volume.grid)
     filled = np.where((mended == BACKGROUND) & np.isin(said, lacking), said, mended)
-    cohort.write_labels(case, filled, path, volume.kept)
+    cohort.write_labels(case, filled, path, volume.unknown)

@@ -50,11 +50,11 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run: the mended cases, those that were refused with the reason, and what is odd about others."""
+    """What came of a run: the mended cases, those that were skipped with the reason, and what is odd about others."""
 
     out: Path
     mended: tuple[str, ...]
-    refused: dict[str, str]
+    skipped: dict[str, str]
     warnings: dict[str, list[str]] = field(default_factory=dict)
     is_main: bool = True
     """False in a process that only helped another, which has the result."""
@@ -81,7 +81,7 @@ class Request:
 def run(request: Request, config: Config, watcher: Watcher | None = None) -> Result:
     """Mend a folder of label maps into OUT/labels. Goes on with what is already done there.
 
-    One bad case never stops the others: it is listed in `Result.refused` and in OUT/run/refused.json, and an older
+    One bad case never stops the others: it is listed in `Result.skipped` and in OUT/run/skipped.json, and an older
     result of it is moved to OUT/run/withdrawn. Raises HeartmendError when nothing could be done at all, OutputError
     among them when the disk is full.
     """
@@ -101,24 +101,24 @@ def _run(request: Request, config: Config, team: ProcessGroup, watcher: Watcher)
     with Run.open(request.out, request.labels, request.images) as folder:
         if not request.resume and any(folder.root.joinpath(verb).exists() for verb in VERBS):
             raise RunError(f"{request.out}: holds a run already; leave --no-resume away, or give another --out")
-        refused = dict(cohort.refused)
+        skipped = dict(cohort.skipped)
         try:
             _explain(folder, cohort, config, request, anatomy)
-            warnings = _prepare(folder, cohort, config, request, refused, watcher)
+            warnings = _prepare(folder, cohort, config, request, skipped, watcher)
             if request.until != "prepare":
-                _mend(folder, cohort, config, request, structures, team, refused, watcher)
+                _mend(folder, cohort, config, request, structures, team, skipped, watcher)
         except OutputError:
             raise
         except HeartmendError:
-            _keep_refused(folder, refused)
+            _write_skipped(folder, skipped)
             raise
         except OSError as error:
             raise OutputError(cannot_write(folder.out, error)) from error
-        _keep_refused(folder, refused)
-        mended = _left(cohort, refused)
+        _write_skipped(folder, skipped)
+        mended = _left(cohort, skipped)
         if request.until in ("fuse", "unify") and (away := folder.withdraw("fuse", mended)):
             log.warning("%d results of cases that are not mended any more are in %s", len(away), away[0].parent)
-        return Result(folder.out, tuple(mended), refused, warnings)
+        return Result(folder.out, tuple(mended), skipped, warnings)
 
 
 def resolve_device(asked: str) -> str:
@@ -150,40 +150,40 @@ def _explain(folder: Run, cohort: Cohort, config: Config, request: Request, anat
     write_itksnap_labels(anatomy, folder.root / f"{anatomy.name}.itksnap.txt")
 
 
-def _keep_refused(folder: Run, refused: dict[str, str]) -> None:
+def _write_skipped(folder: Run, skipped: dict[str, str]) -> None:
     """In the order of the ids, whichever was told first."""
-    in_order = dict(sorted(refused.items()))
-    refused.clear()
-    refused.update(in_order)
-    write_json(folder.root / "refused.json", refused)
+    in_order = dict(sorted(skipped.items()))
+    skipped.clear()
+    skipped.update(in_order)
+    write_json(folder.root / "skipped.json", skipped)
 
 
-def _left(cohort: Cohort, refused: dict[str, str]) -> list[str]:
-    """The cases that were not refused so far; RunError when there is none."""
-    left = [case.id for case in cohort if case.id not in refused]
+def _left(cohort: Cohort, skipped: dict[str, str]) -> list[str]:
+    """The cases that were not skipped so far; RunError when there is none."""
+    left = [case.id for case in cohort if case.id not in skipped]
     if not left:
-        why = next(iter(refused.values()))
-        raise RunError(f"none of the {len(refused)} label maps could be used; the first: {why}")
+        why = next(iter(skipped.values()))
+        raise RunError(f"none of the {len(skipped)} label maps could be used; the first: {why}")
     return left
 
 
 def _prepare(
-    folder: Run, cohort: Cohort, config: Config, request: Request, refused: dict[str, str], watcher: Watcher
+    folder: Run, cohort: Cohort, config: Config, request: Request, skipped: dict[str, str], watcher: Watcher
 ) -> dict[str, list[str]]:
     """Prepare all cases; returns what is odd about their files, and leaves it in OUT/run/warnings.json."""
     watcher.verb("prepare", len(cohort))
     outcomes = prepare(folder, cohort, config.prepare, request.workers)
-    _collected(((case.id, error) for case, _, error in outcomes), refused, watcher)
-    warnings = warnings_of(folder, _left(cohort, refused))
+    _collected(((case.id, error) for case, _, error in outcomes), skipped, watcher)
+    warnings = warnings_of(folder, _left(cohort, skipped))
     write_json(folder.root / "warnings.json", warnings)
     return warnings
 
 
 def _mend(
     folder: Run, cohort: Cohort, config: Config, request: Request, structures: tuple[str, ...],
-    team: ProcessGroup, refused: dict[str, str], watcher: Watcher,
+    team: ProcessGroup, skipped: dict[str, str], watcher: Watcher,
 ) -> None:  # fmt: skip
-    ready = _left(cohort, refused)
+    ready = _left(cohort, skipped)
     tubes = ("tube",) if config.fuse.repair_vessels else ()
     heads = heads_of(cohort.anatomy, structures, without=tubes)
     singular = classified_heads(cohort.anatomy, heads)
@@ -208,16 +208,16 @@ def _mend(
         return
     watcher.verb("refine", len(ready))
     outcomes = refine(folder, model, ready, heads, config.refine, request.workers, around=around, images=seen)
-    _collected(((id, error) for id, _, error in outcomes), refused, watcher)
+    _collected(((id, error) for id, _, error in outcomes), skipped, watcher)
     if request.until == "refine":
         return
-    todo = [cohort[id] for id in _left(cohort, refused)]
+    todo = [cohort[id] for id in _left(cohort, skipped)]
     watcher.verb("fuse", len(todo))
     fused = fuse_cohort(folder, cohort, todo, config.fuse, structures, request.workers)
-    _collected(((case.id, error) for case, _, error in fused), refused, watcher)
+    _collected(((case.id, error) for case, _, error in fused), skipped, watcher)
     if request.until == "fuse":
         return
-    _unify(folder, cohort, [case for case in todo if case.id not in refused], model, config, request, team, watcher)
+    _unify(folder, cohort, [case for case in todo if case.id not in skipped], model, config, request, team, watcher)
 
 
 def _unify(
@@ -242,17 +242,17 @@ def _unify(
     )  # fmt: skip
 
 
-def _collected(outcomes: Iterable[tuple[str, Exception | None]], refused: dict[str, str], watcher: Watcher) -> None:
+def _collected(outcomes: Iterable[tuple[str, Exception | None]], skipped: dict[str, str], watcher: Watcher) -> None:
     for done, (id, error) in enumerate(outcomes, start=1):
         # A full disk is no case's fault; to go on would leave out all the others too.
         if isinstance(error, OutputError):
             raise error
         if error is not None:
-            refused[id] = str(error)
+            skipped[id] = str(error)
             if not isinstance(error, HeartmendError):
                 log.error("case %s: %s", id, error, exc_info=error)
-                refused[id] = f"unexpected {type(error).__name__}: {error}; this is a fault of Heartmend: report it"
-            log.warning("case %s is left out: %s", id, refused[id])
+                skipped[id] = f"unexpected {type(error).__name__}: {error}; this is a fault of Heartmend: report it"
+            log.warning("case %s is left out: %s", id, skipped[id])
         watcher.advanced(done)
 
 

@@ -1,4 +1,4 @@
-"""A whole data set looked at before anything runs: what a run would refuse, and what it would take but is odd."""
+"""A whole data set looked at before anything runs: what a run would skip, and what it would take but is odd."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from heartmend.run_folder.folder import Run
 # Hearts of one data set differ by less; a spacing that is ten times too large does not.
 _SIZE_FACTOR = 2.0
 _FEWEST_TO_COMPARE = 3
-_STYLES = {"sound": "green", "warning": "yellow", "refused": "bold red"}
+_STYLES = {"sound": "green", "warning": "yellow", "error": "bold red"}
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class DataSetReport:
     @property
     def is_usable(self) -> bool:
         """Whether a run would mend anything."""
-        refused = any(finding.severity == "refused" for finding in self.findings)
-        return not refused and self.count("refused") < len(self.cases)
+        has_error = any(finding.severity == "error" for finding in self.findings)
+        return not has_error and self.count("error") < len(self.cases)
 
     def to_dict(self) -> dict[str, Any]:
         """A table for JSON."""
@@ -78,10 +78,10 @@ def check_data_set(
     BadInputError when no case is found at all.
     """
     cohort = discover_cohort(labels, images, anatomy=anatomy, unknown_labels=unknown_labels)
-    reports = [CaseReport(id, "", findings=(Finding("refused", why),)) for id, why in cohort.refused.items()]
+    reports = [CaseReport(id, "", findings=(Finding("error", why),)) for id, why in cohort.skipped.items()]
     for job, report, error in each(_inspect, [_Job(cohort, case) for case in cohort], workers):
         if report is None:
-            report = CaseReport(job.case.id, job.case.labels_path.name, findings=(Finding("refused", f"{error}"),))
+            report = CaseReport(job.case.id, job.case.labels_path.name, findings=(Finding("error", f"{error}"),))
         reports.append(report)
         watch(job.case.id, len(cohort))
     reports.sort(key=lambda report: report.id)
@@ -155,7 +155,7 @@ def _of_out(out: Path, labels: Path, images: Path | None) -> list[Finding]:
     try:
         Run.check(out, labels, images)
     except HeartmendError as error:
-        return [Finding("refused", str(error))]
+        return [Finding("error", str(error))]
     return []
 
 

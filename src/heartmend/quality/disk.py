@@ -20,8 +20,8 @@ MARGIN_VOXELS = 10
 
 
 def needed_bytes(cases: Iterable[CaseReport]) -> int:
-    """About how much a run of these cases writes, with what it removes again before it ends; refused ones count not."""
-    taken = [case_bytes(case) for case in cases if case.status != "refused"]
+    """About how much a run of these cases writes, with what it removes again before it ends; cases with an error do not count."""
+    taken = [case_bytes(case) for case in cases if case.status != "error"]
     return RUN_BYTES + sum(taken) if taken else 0
 
 

@@ -11,7 +11,7 @@ from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import file_fingerprint
 from heartmend.io.label_maps import LabelVolume, count_ids
 
-Severity = Literal["warning", "refused"]
+Severity = Literal["warning", "error"]
 
 # Fewer voxels than this are no structure that one could see.
 _FEW_VOXELS = 8
@@ -19,7 +19,7 @@ _FEW_VOXELS = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is odd about a case (warning), or for which a run leaves it out (refused)."""
+    """One thing that is odd about a case (warning), or for which a run leaves it out (error)."""
 
     severity: Severity
     text: str
@@ -46,10 +46,10 @@ class CaseReport:
     findings: tuple[Finding, ...] = ()
 
     @property
-    def status(self) -> Literal["sound", "warning", "refused"]:
+    def status(self) -> Literal["sound", "warning", "error"]:
         """The gravest of its findings."""
         severities = {finding.severity for finding in self.findings}
-        return "refused" if "refused" in severities else "warning" if severities else "sound"
+        return "error" if "error" in severities else "warning" if severities else "sound"
 
     def to_dict(self) -> dict[str, Any]:
         """A table for JSON."""
@@ -64,7 +64,7 @@ def inspect_case(cohort: Cohort, case: Case) -> CaseReport:
     try:
         volume = cohort.read_labels(case)
     except BadInputError as error:
-        return CaseReport(case.id, case.labels_path.name, image, findings=(Finding("refused", str(error)),))
+        return CaseReport(case.id, case.labels_path.name, image, findings=(Finding("error", str(error)),))
     grid = volume.grid
     voxels = _voxels(volume, cohort)
     findings = [Finding("warning", text) for text in (*volume.remarks, *_oddities(volume, voxels))]
@@ -72,7 +72,7 @@ def inspect_case(cohort: Cohort, case: Case) -> CaseReport:
         findings += [Finding("warning", text) for text in cohort.look_at_image(case, grid)]
         cohort.read_image(case)
     except BadInputError as error:
-        findings.append(Finding("refused", str(error)))
+        findings.append(Finding("error", str(error)))
     box = bulk_box(volume.labels, cohort.anatomy.ids, grid.spacing_mm)
     size_mm = None if box is None else tuple(round(float(n), 1) for n in (box[1] - box[0]) * grid.spacing_mm)
     return CaseReport(
@@ -89,6 +89,6 @@ def _voxels(volume: LabelVolume, cohort: Cohort) -> dict[str, int]:
 
 def _oddities(volume: LabelVolume, voxels: dict[str, int]) -> list[str]:
     told = [f"{name} has {n} voxel{'s' * (n > 1)}" for name, n in voxels.items() if 0 < n < _FEW_VOXELS]
-    if volume.kept is not None:
-        told.append(f"{int(volume.kept.sum())} voxels of ids that the anatomy lacks; they stay untouched")
+    if volume.unknown is not None:
+        told.append(f"{int(volume.unknown.sum())} voxels of ids that the anatomy lacks; they stay untouched")
     return told

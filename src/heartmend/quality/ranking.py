@@ -56,17 +56,17 @@ class CaseFinding:
 
 @dataclass(frozen=True)
 class Ranking:
-    """All findings, the most suspicious first; refused: cases that could not be looked at, and why."""
+    """All findings, the most suspicious first; skipped: cases that could not be screened, and why."""
 
     structures: tuple[Finding, ...]
     cases: tuple[CaseFinding, ...]
-    refused: Mapping[str, str]
+    skipped: Mapping[str, str]
     with_shapes: bool
     """Whether cohort shapes were there to compare with."""
 
 
 def rank(
-    signs: Iterable[LabelSigns], anatomy: Anatomy, with_shapes: bool, refused: Mapping[str, str] | None = None
+    signs: Iterable[LabelSigns], anatomy: Anatomy, with_shapes: bool, skipped: Mapping[str, str] | None = None
 ) -> Ranking:
     """Rank structures and cases by how much more wrong than usual they are expected to be.
 
@@ -95,4 +95,4 @@ def rank(
         for case, found in by_case.items()
     ]
     cases.sort(key=lambda c: (-c.suspicion, c.case))
-    return Ranking(tuple(findings), tuple(cases), dict(refused or {}), with_shapes)
+    return Ranking(tuple(findings), tuple(cases), dict(skipped or {}), with_shapes)

@@ -57,7 +57,7 @@ def write_ranking(ranking: Ranking, folder: Path) -> list[Path]:
     write_text(paths[0], _csv(STRUCTURE_COLUMNS, structures))
     write_text(paths[1], _csv(CASE_COLUMNS, cases))
     table = {
-        "with_shapes": ranking.with_shapes, "cases": cases, "structures": structures, "refused": ranking.refused,
+        "with_shapes": ranking.with_shapes, "cases": cases, "structures": structures, "skipped": ranking.skipped,
     }  # fmt: skip
     write_json(paths[2], table)
     return paths

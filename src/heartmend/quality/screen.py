@@ -45,8 +45,8 @@ def screen_run(out: Path, quick: bool = False, workers: int = 0, watcher: Watche
     """Rank the labels that a run was given, from what it prepared and fitted; nothing of the run is changed."""
     watcher = watcher or Watcher()
     folder = Run.at(out)
-    cohort, refused = cohort_of(folder)
-    ready = [case for case in cohort if case.id not in refused]
+    cohort, skipped = cohort_of(folder)
+    ready = [case for case in cohort if case.id not in skipped]
     model = folder.root / "fit" / "model.safetensors"
     # With fewer the shapes of the cohort are those of its labels and say nothing against them.
     with_shapes = not quick and len(ready) >= FEWEST_CASES and model.is_file()
@@ -58,11 +58,11 @@ def screen_run(out: Path, quick: bool = False, workers: int = 0, watcher: Watche
     signs: list[LabelSigns] = []
     for done, (job, found, error) in enumerate(each(_work, jobs, workers), start=1):
         if found is None:
-            refused[job.case.id] = str(error) or type(error).__name__
+            skipped[job.case.id] = str(error) or type(error).__name__
         else:
             signs += found
         watcher.advanced(done, job.case.id)
-    return rank(signs, cohort.anatomy, with_shapes, refused)
+    return rank(signs, cohort.anatomy, with_shapes, skipped)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,11 +29,11 @@ from heartmend.types import Labels, Mask
 
 @dataclass(frozen=True, eq=False)
 class Composed:
-    """The label map of a case by its plan, in the anatomy's ids; `kept` voxels hold ids that the anatomy lacks."""
+    """The label map of a case by its plan, in the anatomy's ids; `unknown` voxels hold ids that the anatomy lacks."""
 
     labels: Labels
     grid: Grid
-    kept: Mask | None
+    unknown: Mask | None
 
 
 def composed(subject: FinishedRun, plan: Plan) -> Composed:
@@ -46,7 +46,7 @@ def composed(subject: FinishedRun, plan: Plan) -> Composed:
             raise RunError(f"{path}: the hand-corrected map is gone; import it again, or decide otherwise")
         corrected = read_labels(path, subject.anatomy).labels
     labels = compose(before.labels, after.labels, plan, subject.anatomy, corrected)
-    return Composed(labels, before.grid, before.kept)
+    return Composed(labels, before.grid, before.unknown)
 
 
 def corrected_path(subject: FinishedRun, case: Case) -> Path:
@@ -61,9 +61,9 @@ def write_case(
     case, anatomy = plan.case, subject.anatomy
     put = composed(subject, plan)
     own = to / "labels" / case.labels_path.name
-    subject.cohort.write_labels(case, put.labels, own, put.kept)
+    subject.cohort.write_labels(case, put.labels, own, put.unknown)
     # The very file serves where ids and format are those of the layout.
-    plain = own if subject.cohort.file_ids is None and put.kept is None and own.name.endswith(".nii.gz") else None
+    plain = own if subject.cohort.file_ids is None and put.unknown is None and own.name.endswith(".nii.gz") else None
     if "nnunet" in layouts:
         folder = to / "nnunet" / names.nnunet
         numbers = names.nnunet_ids(anatomy)

@@ -43,8 +43,8 @@ def case_changelog(plan: Plan, released_ml: Mapping[str, float]) -> str:
             f"- {c.rule}: {c.structure or 'all'} {c.action}, {c.volume_mm3:.0f} mm³, at {middle} mm"
             f"{plain_markdown(note)}"
         )
-    refused = [s for s in plan.digest.structures if s.kept]
-    lines += [f"- do no harm: the mended {s.name} was not taken ({plain_markdown(s.kept)})" for s in refused]
+    not_accepted = [s for s in plan.digest.structures if s.kept]
+    lines += [f"- do no harm: the mended {s.name} was not taken ({plain_markdown(s.kept)})" for s in not_accepted]
     return "\n".join(lines) + "\n"
 
 

@@ -48,12 +48,12 @@ def import_corrected(
     inside = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
     files = [p for place in inside for p in sorted(place.iterdir()) if p.is_file() and volume_ending(p)]
     maps = by_case((p for p in files if not p.name.startswith(".")), "label")
-    if not maps.chosen and not maps.refused:
+    if not maps.chosen and not maps.skipped:
         raise BadInputError(f"{folder}: holds no label map (.seg.nrrd, .nii.gz, .nii, .nrrd or .mha)")
     decisions = decisions_of(subject)
     plans = plan_release(subject, decisions, "accept")
     known = {p.case.id: p for p in (*plans.release, *plans.manual)}
-    yield from (Taken(id, folder, error=why) for id, why in maps.refused.items())
+    yield from (Taken(id, folder, error=why) for id, why in maps.skipped.items())
     for done, (id, path) in enumerate(maps.chosen.items(), start=1):
         try:
             if id not in known:

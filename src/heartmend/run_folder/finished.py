@@ -22,7 +22,7 @@ from heartmend.run_folder.folder import Run
 
 
 def cohort_of(run: Run, labels: Path | None = None, images: Path | None = None) -> tuple[Cohort, dict[str, str]]:
-    """The input of a run, and the cases that it refused with the reasons.
+    """The input of a run, and the cases that it skipped with the reasons.
 
     labels, images: where the input lies now, if it was moved. Raises RunError when the run folder cannot be read,
     BadInputError when the input is not there.
@@ -30,8 +30,8 @@ def cohort_of(run: Run, labels: Path | None = None, images: Path | None = None) 
     asked = _table(run.root / "cohort.json")
     given = labels or labels_dir_of(run), images or images_dir_of(run)
     cohort = discover_cohort(*given, anatomy=anatomy_of(run), unknown_labels=asked.get("unknown_labels", "error"))
-    refused = run.root / "refused.json"
-    return cohort, {id: str(why) for id, why in (_table(refused) if refused.is_file() else {}).items()}
+    skipped = run.root / "skipped.json"
+    return cohort, {id: str(why) for id, why in (_table(skipped) if skipped.is_file() else {}).items()}
 
 
 def labels_dir_of(run: Run) -> Path:

@@ -144,7 +144,7 @@ class Run:
     def withdraw(self, verb: str, kept: Iterable[str]) -> list[Path]:
         """Take the results of all cases but those `kept` out of OUT/labels, into OUT/run/withdrawn; where they are now.
 
-        `verb` is the one that wrote them. A case that is refused now, or gone, may have been mended by an earlier run;
+        `verb` is the one that wrote them. A case that is skipped now, or gone, may have been mended by an earlier run;
         its old result among the new ones would look like one of them.
         """
         kept, moved = set(kept), list[Path]()

@@ -190,5 +190,5 @@ def _work(job: _Job) -> None:
     run.forget(VERB, case.id)
     audit, result = run.case_path(VERB, case.id, ".json"), run.result_path(case.labels_path)
     write_text(audit, change_log_to_json(mended.audit))
-    job.cohort.write_labels(case, mended.labels, result, volume.kept)
+    job.cohort.write_labels(case, mended.labels, result, volume.unknown)
     run.mark_done(VERB, case.id, job.mark, [audit, result])

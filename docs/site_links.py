@@ -1,0 +1,49 @@
+"""MkDocs hook: links from a page to a file of the repository also work on the built site.
+
+In the repository such a link opens the file. On the site a link to a module of the package opens its entry in the API
+reference, and a link to any other file opens a copy of it under `files/`.
+"""
+
+import re
+from pathlib import Path
+from posixpath import relpath
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "src" / "heartmend"
+LINK = re.compile(r"(?<=\]\()(\.\.?/[^)#\s]+)(?=[)#])")
+SHOWN_AS_TEXT = {".py", ".toml", ".sbatch", ".sh", ".yaml", ".cff", ".ipynb", ".md", ""}
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links that leave docs/ to the API reference or to a copy of the file."""
+    folder = (DOCS / page.file.src_uri).parent
+
+    def on_site(match: re.Match[str]) -> str:
+        target = (folder / match[0]).resolve()
+        if target.is_relative_to(DOCS) or not target.is_relative_to(ROOT) or not target.exists():
+            return match[0]
+        if target.is_relative_to(PACKAGE) and (target.is_dir() or target.suffix == ".py"):
+            parts = target.relative_to(PACKAGE).with_suffix("").parts
+            parts = parts[:-1] if parts[-1:] == ("__init__",) else parts
+            page_uri = f"reference/api/{parts[0] if parts else 'index'}.md"
+            anchor = "#" + ".".join(("heartmend", *parts)) if parts else ""
+            return relpath(page_uri, Path(page.file.src_uri).parent.as_posix()) + anchor
+        if target.is_dir():
+            return match[0]
+        return relpath(copy_of(target, config, files), Path(page.file.src_uri).parent.as_posix())
+
+    return LINK.sub(on_site, markdown)
+
+
+def copy_of(target: Path, config: MkDocsConfig, files: Files) -> str:
+    """Add a copy of a file of the repository to the site and return its path there."""
+    ending = ".txt" if target.suffix in SHOWN_AS_TEXT else ""
+    uri = f"files/{target.relative_to(ROOT).as_posix()}{ending}"
+    if files.get_file_from_path(uri) is None:
+        files.append(File.generated(config, uri, content=target.read_bytes()))
+    return uri

@@ -4,7 +4,7 @@
 usage: audit_ranking.py COHORT [--quick] [--preset fast] [--run OUT]
 
 COHORT holds labels_true/ and labels_noisy/. For each structure, over the cases: the Spearman correlation of the audit's
-suspicion with the true Dice error of the noisy labels, and of the two halves of its estimate. With --run the fit of a
+relative_expected_error with the true Dice error of the noisy labels, and of the two halves of its estimate. With --run the fit of a
 run of labels_noisy is used instead of one made here.
 """
 
@@ -23,8 +23,8 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.evaluation import evaluate_folders
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request
-from heartmend.quality.ranking import Finding
-from heartmend.quality.screen import screen_in_passing, screen_run
+from heartmend.quality.ranking import RankedStructure
+from heartmend.quality.screen import screen_in_temporary_folder, screen_run
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         ranking = screen_run(asked.run, asked.quick, asked.workers)
     else:
         request = Request(noisy, Path(), workers=asked.workers)
-        ranking = screen_in_passing(request, load_config(asked.preset), asked.quick)
+        ranking = screen_in_temporary_folder(request, load_config(asked.preset), asked.quick)
     took = time.monotonic() - began
     truth = asked.cohort / "labels_true"
     rows = evaluate_folders(noisy, truth, anatomy, truth, keys=["dice"], workers=asked.workers).rows
@@ -55,7 +55,7 @@ def main() -> None:
     for structure in anatomy.structures:
         found = [f for f in ranking.structures if f.structure == structure.name and (f.case, f.structure) in error]
         true = [error[f.case, f.structure] for f in found]
-        whole = _correlation([f.suspicion for f in found], true)
+        whole = _correlation([f.relative_expected_error for f in found], true)
         alone = _correlation([f.signs.faults_error + f.signs.roughness_error for f in found], true)
         shape = _correlation([_shape(f) for f in found], true)
         table.add_row(
@@ -70,7 +70,7 @@ def main() -> None:
     console.print(f"over all {len(pairs)} structures of all cases: {_correlation(*zip(*pairs, strict=True)):.3f}")
 
 
-def _shape(finding: Finding) -> float:
+def _shape(finding: RankedStructure) -> float:
     error = finding.signs.shape_error
     return finding.error if error is None else error
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from heartmend.anatomy.load import load_anatomy
 from heartmend.cli.terminal import app
 from heartmend.quality.check import DataSetReport, check_data_set
-from heartmend.quality.disk import case_bytes
+from heartmend.quality.disk_space import case_bytes
 from support.broken import BAD
 from support.cohorts import write_cohort
 from support.volumes import save_nifti

@@ -14,19 +14,19 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.quality.ranking import Ranking, rank
 from heartmend.quality.ranking_table import ranking_tables, write_ranking
 from heartmend.quality.reasons import CohortMedians, reasons
-from heartmend.quality.signs import LabelSigns
+from heartmend.quality.error_indicators import ErrorIndicators
 from heartmend.repair.changes import Change
 
 ANATOMY = load_anatomy("heart")
 HERE = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-def lv(case: str, error: float, **more: object) -> LabelSigns:
-    return LabelSigns(case, "LV", True, faults_error=error, **{"volume_ml": 100.0, **more})  # type: ignore[arg-type]
+def lv(case: str, error: float, **more: object) -> ErrorIndicators:
+    return ErrorIndicators(case, "LV", True, faults_error=error, **{"volume_ml": 100.0, **more})  # type: ignore[arg-type]
 
 
-def absent(case: str, structure: str = "LA") -> LabelSigns:
-    return LabelSigns(case, structure, False)
+def absent(case: str, structure: str = "LA") -> ErrorIndicators:
+    return ErrorIndicators(case, structure, False)
 
 
 def order(ranking: Ranking) -> list[tuple[str, str]]:
@@ -36,18 +36,18 @@ def order(ranking: Ranking) -> list[tuple[str, str]]:
 def test_the_worst_first_as_a_multiple_of_the_usual() -> None:
     ranking = rank([lv("a", 0.02), lv("b", 0.04), lv("c", 0.08)], ANATOMY, True)
     assert order(ranking) == [("c", "LV"), ("b", "LV"), ("a", "LV")]
-    assert [f.suspicion for f in ranking.structures] == pytest.approx([2.0, 1.0, 0.5])
+    assert [f.relative_expected_error for f in ranking.structures] == pytest.approx([2.0, 1.0, 0.5])
     assert [c.case for c in ranking.cases] == ["c", "b", "a"]
 
 
 def test_what_is_usually_poor_is_not_suspicious_for_that() -> None:
-    veins = [LabelSigns(c, "PV", True, faults_error=e) for c, e in (("a", 0.20), ("b", 0.22), ("c", 0.21))]
+    veins = [ErrorIndicators(c, "PV", True, faults_error=e) for c, e in (("a", 0.20), ("b", 0.22), ("c", 0.21))]
     ranking = rank([lv("a", 0.02), lv("b", 0.02), lv("c", 0.06), *veins], ANATOMY, True)
     assert order(ranking)[0] == ("c", "LV")
 
 
 def test_an_absent_structure_counts_by_how_many_have_it() -> None:
-    there = [LabelSigns(case, "LA", True, faults_error=0.05) for case in "abc"]
+    there = [ErrorIndicators(case, "LA", True, faults_error=0.05) for case in "abc"]
     ranking = rank([*there, absent("d")], ANATOMY, True)
     first = ranking.structures[0]
     assert (first.case, first.error) == ("d", 0.75)
@@ -55,7 +55,7 @@ def test_an_absent_structure_counts_by_how_many_have_it() -> None:
 
 
 def test_what_most_cases_lack_is_no_finding() -> None:
-    ranking = rank([absent("a"), absent("b"), LabelSigns("c", "LA", True, faults_error=0.05)], ANATOMY, True)
+    ranking = rank([absent("a"), absent("b"), ErrorIndicators("c", "LA", True, faults_error=0.05)], ANATOMY, True)
     assert order(ranking) == [("c", "LA")]
 
 
@@ -67,16 +67,16 @@ def test_the_order_in_which_cases_come_decides_nothing(errors: list[float]) -> N
 
 def test_a_hundredth_of_a_percent_is_no_suspicion() -> None:
     ranking = rank([lv("a", 1e-5), lv("b", 1e-5), lv("c", 2e-3)], ANATOMY, True)
-    assert ranking.structures[0].suspicion == pytest.approx(0.4)
+    assert ranking.structures[0].relative_expected_error == pytest.approx(0.4)
 
 
 def test_a_case_says_what_most_of_its_structures_share_and_whose_the_rest_is() -> None:
     far = {"shape_mm": 1.2, "shape_error": 0.1, "trust": 1.0}
     names = {"LA": far, "LV": far, "RA": {}, "RV": {}}
     worst = [
-        LabelSigns("a", name, True, faults_error=0.1, slice_staircase_mm=2.0, **more) for name, more in names.items()
+        ErrorIndicators("a", name, True, faults_error=0.1, slice_staircase_mm=2.0, **more) for name, more in names.items()
     ]
-    sound = [LabelSigns(case, name, True, faults_error=0.01, shape_mm=0.5) for name in names for case in "bcd"]
+    sound = [ErrorIndicators(case, name, True, faults_error=0.01, shape_mm=0.5) for name in names for case in "bcd"]
     case = rank([*worst, *sound], ANATOMY, True).cases[0]
     assert case.case == "a"
     assert case.reasons == (
@@ -103,7 +103,7 @@ USUAL = CohortMedians(20, 20, 0.03, 0.3, 0.5, 100.0, 5.0)
         (lv("a", 0.1, changes=(Change("field_of_view", "LV", "cut off", 0, 0.0, HERE),)), "cut off by the field"),
     ],
 )
-def test_reasons_are_told_in_words(signs: LabelSigns, says: str) -> None:
+def test_reasons_are_told_in_words(signs: ErrorIndicators, says: str) -> None:
     assert any(says in reason for reason in reasons(signs, USUAL, ANATOMY.by_name("LV")))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request
-from heartmend.quality.screen import screen_in_passing, screen_labels, screen_run
+from heartmend.quality.screen import screen_in_temporary_folder, screen_labels, screen_run
 from support.cohorts import small_map, write_cohort
 from support.volumes import save_nifti
 
@@ -33,7 +33,7 @@ def test_the_case_that_lacks_a_part_comes_first(cohort: Path) -> None:
     ranking = screen_labels(request(cohort), config)
     assert ranking.with_shapes and not ranking.skipped
     found = [f for f in ranking.structures if f.structure == "LV"]
-    assert found[0].case == "5" and found[0].suspicion > 1.5
+    assert found[0].case == "5" and found[0].relative_expected_error > 1.5
     assert any("mm from the cohort's shape" in r or "unusually small" in r for r in found[0].reasons)
     # The second lacks its RA, and the others have one.
     lacking = next(f for f in ranking.structures if (f.case, f.structure) == ("2", "RA"))
@@ -48,7 +48,7 @@ def test_the_case_that_lacks_a_part_comes_first(cohort: Path) -> None:
 def test_quick_and_in_passing_leaves_nothing(cohort: Path) -> None:
     (cohort / "labels" / "3.nii.gz").write_bytes(b"no volume")
     entries = sorted(cohort.rglob("*"))
-    ranking = screen_in_passing(request(cohort), load_config("mend", cohort / "small.toml"), quick=True)
+    ranking = screen_in_temporary_folder(request(cohort), load_config("mend", cohort / "small.toml"), quick=True)
     assert not ranking.with_shapes
     assert list(ranking.skipped) == ["3"] and {c.case for c in ranking.cases} == {"1", "2", "4", "5", "6"}
     assert all(f.signs.shape_error is None for f in ranking.structures)

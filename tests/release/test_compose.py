@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from heartmend.anatomy.load import load_anatomy
 from heartmend.io.dataset import Case
 from heartmend.release.compose import Plan, compose
-from heartmend.review.digest import Digest
-from heartmend.review.doubt import Doubt
+from heartmend.review.summary import Digest
+from heartmend.review.priority import Doubt
 
 HEART = load_anatomy("heart")
 MAPS = arrays(np.uint8, (3, 3, 2), elements=st.integers(0, 5))

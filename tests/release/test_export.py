@@ -11,11 +11,11 @@ import pytest
 from heartmend.errors import RunError
 from heartmend.io.label_maps import write_labels_like
 from heartmend.io.segments import read_segments, write_segments
-from heartmend.release.corrected import import_corrected
+from heartmend.release.corrections import import_corrected
 from heartmend.release.export import export_release
-from heartmend.release.layout import LAYOUTS, Names
+from heartmend.release.layouts import LAYOUTS, Names
 from heartmend.release.plan import plan_release
-from heartmend.review.case_cache import make_ready, read_digest
+from heartmend.review.case_cache import make_ready, read_summary
 from heartmend.run_folder.decisions import DecisionRequest, decisions_of
 from heartmend.run_folder.finished import FinishedRun
 from support.cohorts import small_map
@@ -33,7 +33,7 @@ def subject(tmp_path: Path) -> FinishedRun:
 
 def decide(subject: FinishedRun, case: str, **choices: str) -> None:
     """Accept what changed in a case, but for `choices`."""
-    found, base = read_digest(subject, subject.cohort[case]), decisions_of(subject)
+    found, base = read_summary(subject, subject.cohort[case]), decisions_of(subject)
     seen = {(d.case, d.structure): d.number for d in base.current()}
     wishes = [
         DecisionRequest(case, s, choices.get(s, "accept"), "see | there", found.stamp, seen.get((case, s), 0))  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def test_a_name_or_a_note_is_never_markup(tmp_path: Path) -> None:
     assert all(error is None for _, _, error in make_ready(subject, workers=1))
     base, to = decisions_of(subject), tmp_path / "release"
     for case, choice in (("1", "accept"), ("3", "manual")):
-        found = read_digest(subject, subject.cohort[case])
+        found = read_summary(subject, subject.cohort[case])
         base.write(
             [DecisionRequest(case, s, choice, f"{odd} [x](javascript:y) | z", found.stamp, 0) for s in found.to_decide],
             odd,

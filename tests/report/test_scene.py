@@ -9,7 +9,7 @@ import pytest
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
-from heartmend.report.scene import packed_scene, small_mesh
+from heartmend.report.scene import pack_scene, small_mesh
 from support.hearts import ellipsoid
 
 SIDE = 40
@@ -37,7 +37,7 @@ def test_what_is_packed_is_what_was_there(flip: float) -> None:
     after = before.copy()
     after[ellipsoid(grid.shape, (8, 8, 8), (3, 3, 3))] = 5
     anatomy = load_anatomy("heart")
-    scene = packed_scene(before, after, grid, anatomy)
+    scene = pack_scene(before, after, grid, anatomy)
     assert [(p["name"], p["colour"]) for p in scene["parts"]] == [("LV", "#a60c0a"), ("RV", "#4628f0")]
     found = unpacked(scene)
     assert len(found["RV", "before"][0]) == 0 and len(found["RV", "after"][1]) > 100
@@ -51,7 +51,7 @@ def test_what_is_packed_is_what_was_there(flip: float) -> None:
 
 def test_nothing_to_show() -> None:
     empty = np.zeros((8, 8, 8), np.uint8)
-    scene = packed_scene(empty, empty, Grid((8, 8, 8), np.eye(4)), load_anatomy("heart"))
+    scene = pack_scene(empty, empty, Grid((8, 8, 8), np.eye(4)), load_anatomy("heart"))
     assert scene["parts"] == [] and unpacked(scene) == {}
 
 

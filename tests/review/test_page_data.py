@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
-from heartmend.review.page_data import LOWEST_HU, STEP_HU, Window, image_file, packed_maps, packed_surfaces
+from heartmend.review.page_data import LOWEST_HU, STEP_HU, Window, image_file, pack_maps, pack_surfaces
 from support.grids import grids
 from support.hearts import ellipsoid
 
@@ -37,7 +37,7 @@ def test_every_shown_voxel_lies_where_it_lay(grid: Grid, data: st.DataObject) ->
 
 def test_maps_are_pairs_x_fastest() -> None:
     before = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    pairs = np.frombuffer(gzip.decompress(packed_maps(before, before + 100)), np.uint8)
+    pairs = np.frombuffer(gzip.decompress(pack_maps(before, before + 100)), np.uint8)
     x, y, z = 1, 0, 2
     at = 2 * (x + 2 * (y + 3 * z))
     assert (pairs[at], pairs[at + 1]) == (before[x, y, z], before[x, y, z] + 100)
@@ -55,7 +55,7 @@ def test_the_ct_is_told_in_steps_of_six_hu() -> None:
 def test_packed_surfaces_can_be_taken_apart() -> None:
     labels = 3 * ellipsoid((20, 20, 20), (9, 9, 9), (6, 6, 6)).astype(np.uint8)
     grid = Grid(labels.shape, np.eye(4))
-    stream = io.BytesIO(gzip.decompress(packed_surfaces(labels, np.zeros_like(labels), grid, load_anatomy("heart"))))
+    stream = io.BytesIO(gzip.decompress(pack_surfaces(labels, np.zeros_like(labels), grid, load_anatomy("heart"))))
     (length,) = struct.unpack("<I", stream.read(4))
     assert length % 4 == 0
     (told,) = json.loads(stream.read(length))

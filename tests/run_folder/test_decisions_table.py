@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from heartmend.errors import BadInputError
 from heartmend.run_folder.decisions import DecisionRequest, Decisions
-from heartmend.run_folder.decisions_table import Taken, decisions_to_csv, take_csv
+from heartmend.run_folder.decisions_table import Taken, decisions_to_csv, import_csv
 
 RUN = {"1": ("LA", "LV"), "2": ("LA",)}
 HEAD = "case,structure,choice,note,who,at,stamp\n"
@@ -25,9 +25,9 @@ def test_a_table_taken_elsewhere_says_the_same(tmp_path: Path, note: str, who: s
         [DecisionRequest("1", "LA", "keep", note, "s", 0), DecisionRequest("1", "LV", "manual", "", "s", 0)], who
     )
     text = decisions_to_csv(here.current())
-    assert take_csv(text, there, RUN) == Taken(2, 0, 0)
+    assert import_csv(text, there, RUN) == Taken(2, 0, 0)
     assert decisions_to_csv(there.current()) == text
-    assert take_csv(text, there, RUN) == Taken(0, 2, 0)
+    assert import_csv(text, there, RUN) == Taken(0, 2, 0)
 
 
 @pytest.mark.parametrize("note", ["=1+1", "+1", "-1", "@x", "'=1", "'"])
@@ -41,10 +41,10 @@ def test_what_is_newer_here_stays(tmp_path: Path) -> None:
     base = Decisions(tmp_path / "d.sqlite")
     base.write([DecisionRequest("1", "LA", "keep", "", "s", 0)], "Anna", "2026-02-01T00:00:00+00:00")
     rows = "1,LA,accept,,Ben,2026-01-31T23:00:00+00:00,s\n2,LA,accept,,Ben,2026-01-31T23:00:00+00:00,s\n"
-    assert take_csv(HEAD + rows, base, RUN) == Taken(written=1, known=0, older=1)
+    assert import_csv(HEAD + rows, base, RUN) == Taken(written=1, known=0, older=1)
     assert {(d.case, d.choice, d.who) for d in base.current()} == {("1", "keep", "Anna"), ("2", "accept", "Ben")}
     newer = HEAD + "1,LA,accept,,Ben,2026-02-01T03:00:00+02:00,s\n"
-    assert take_csv(newer, base, RUN).written == 1
+    assert import_csv(newer, base, RUN).written == 1
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_one_mistake_and_nothing_is_taken(tmp_path: Path, row: str, says: str) -
     base = Decisions(tmp_path / "d.sqlite")
     sound = "1,LV,keep,,Anna,2026-01-01T00:00:00+00:00,s\n"
     with pytest.raises(BadInputError, match=says):
-        take_csv(HEAD + sound + row + "\n", base, RUN)
+        import_csv(HEAD + sound + row + "\n", base, RUN)
     assert base.history() == []
     with pytest.raises(BadInputError, match="lacks the columns who"):
-        take_csv(HEAD.replace(",who", "") + row, base, RUN)
+        import_csv(HEAD.replace(",who", "") + row, base, RUN)

@@ -19,7 +19,7 @@ import uvicorn
 
 from heartmend.review.case_cache import make_ready
 from heartmend.review.serve import bound
-from heartmend.review.server import Review, create_app
+from heartmend.review.app import Review, create_app
 from heartmend.run_folder.finished import FinishedRun
 
 FLAGS = [

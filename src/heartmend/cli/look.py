@@ -47,7 +47,7 @@ def audit(
     The table on the screen, and structures.csv, cases.csv and audit.json in --to (with --out: in OUT/run/audit).
     """
     from heartmend.quality.ranking_table import ranking_tables, write_ranking
-    from heartmend.quality.screen import screen_in_passing, screen_labels, screen_run
+    from heartmend.quality.screen import screen_in_temporary_folder, screen_labels, screen_run
 
     with told():
         is_run = (labels / "run" / "run.json").is_file()
@@ -56,7 +56,7 @@ def audit(
             if is_run:
                 ranking = screen_run(labels, quick, workers, Bars(bar))
             else:
-                look = screen_labels if out else screen_in_passing
+                look = screen_labels if out else screen_in_temporary_folder
                 ranking = look(request, load_config(preset, config), quick, Bars(bar))
         console.print(ranking_tables(ranking, count))
         folder = to or (out / "run" / "audit" if out else None)

@@ -13,7 +13,7 @@ from heartmend.cli.terminal import SOME_REFUSED, RunFolder, Workers, app, consol
 from heartmend.errors import ConfigError, HeartmendError
 
 if TYPE_CHECKING:
-    from heartmend.release.layout import Layout
+    from heartmend.release.layouts import Layout
     from heartmend.release.plan import Undecided
     from heartmend.run_folder.finished import FinishedRun
 
@@ -41,7 +41,7 @@ def review(
     OUT/run/review/decisions.sqlite. Ctrl-C ends it.
     """
     from heartmend.review.serve import bound, serve
-    from heartmend.review.server import Review
+    from heartmend.review.app import Review
 
     with told():
         listener, access = bound(host, port, token)
@@ -95,9 +95,9 @@ def import_(
     by: By = "", images: MovedImages = None, labels: MovedLabels = None, workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Take hand-corrected maps (3D Slicer's .seg.nrrd, or label maps) or a table of decisions into the run in OUT."""
-    from heartmend.release.corrected import import_corrected
+    from heartmend.release.corrections import import_corrected
     from heartmend.run_folder.decisions import decisions_of
-    from heartmend.run_folder.decisions_table import take_csv
+    from heartmend.run_folder.decisions_table import import_csv
 
     failed = {}
     with told():
@@ -105,7 +105,7 @@ def import_(
         if source.is_file():
             cases = dict.fromkeys((case.id for case in subject), subject.anatomy.names)
             text = source.read_text(encoding="utf-8-sig", errors="replace")
-            table = take_csv(text, decisions_of(subject), cases)
+            table = import_csv(text, decisions_of(subject), cases)
             console.print(
                 f"{table.written} decisions taken, {table.known} known already, {table.older} older than those here"
             )
@@ -140,7 +140,7 @@ def _ready(run_folder: Path, labels: Path | None, images: Path | None, workers: 
 
 
 def _layouts(formats: str) -> frozenset[Layout]:
-    from heartmend.release.layout import LAYOUTS
+    from heartmend.release.layouts import LAYOUTS
 
     asked = {word.strip() for word in formats.split(",")} - {"", "none"}
     if unknown := asked - set(LAYOUTS):

@@ -19,8 +19,8 @@ from heartmend.errors import HeartmendError
 from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.file_names import shown
 from heartmend.io.label_maps import UnknownLabels
-from heartmend.quality.disk import free_bytes, needed_bytes
-from heartmend.quality.inspect import CaseReport, Finding, inspect_case
+from heartmend.quality.disk_space import free_bytes, needed_bytes
+from heartmend.quality.case_check import CaseReport, Finding, check_case
 from heartmend.run_folder.folder import Run
 
 # Hearts of one data set differ by less; a spacing that is ten times too large does not.
@@ -116,7 +116,7 @@ def check_table(report: DataSetReport, every: bool = False) -> Table:
 
 
 def _inspect(job: _Job) -> CaseReport:
-    return inspect_case(job.cohort, job.case)
+    return check_case(job.cohort, job.case)
 
 
 def _compared(reports: list[CaseReport], anatomy: Anatomy) -> Iterable[CaseReport]:

@@ -9,14 +9,14 @@ import numpy as np
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.quality.reasons import CohortMedians, reasons
-from heartmend.quality.signs import LabelSigns
+from heartmend.quality.error_indicators import ErrorIndicators
 
 LEAST_ERROR = 0.005
 """Below this a Dice error is the voxels' own, and a multiple of it says nothing."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class RankedStructure:
     """A structure of a case. error: the Dice error expected of it; median_error: the cohort's median for it."""
 
     case: str
@@ -24,23 +24,23 @@ class Finding:
     error: float
     median_error: float
     reasons: tuple[str, ...]
-    signs: LabelSigns
+    signs: ErrorIndicators
 
     @property
-    def suspicion(self) -> float:
+    def relative_expected_error(self) -> float:
         """The expected error as a multiple of what is usual for this structure in this cohort."""
         return self.error / max(self.median_error, LEAST_ERROR)
 
 
 @dataclass(frozen=True)
-class CaseFinding:
-    """A case: the mean of its structures' suspicion, and its most suspicious structures, the first first."""
+class RankedCase:
+    """A case: the mean of its structures' relative_expected_error, and its most suspicious structures, the first first."""
 
     case: str
-    suspicion: float
+    relative_expected_error: float
     error: float
     """Mean over its structures."""
-    worst: tuple[Finding, ...]
+    worst: tuple[RankedStructure, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -58,22 +58,22 @@ class CaseFinding:
 class Ranking:
     """All findings, the most suspicious first; skipped: cases that could not be screened, and why."""
 
-    structures: tuple[Finding, ...]
-    cases: tuple[CaseFinding, ...]
+    structures: tuple[RankedStructure, ...]
+    cases: tuple[RankedCase, ...]
     skipped: Mapping[str, str]
     with_shapes: bool
     """Whether cohort shapes were there to compare with."""
 
 
 def rank(
-    signs: Iterable[LabelSigns], anatomy: Anatomy, with_shapes: bool, skipped: Mapping[str, str] | None = None
+    signs: Iterable[ErrorIndicators], anatomy: Anatomy, with_shapes: bool, skipped: Mapping[str, str] | None = None
 ) -> Ranking:
     """Rank structures and cases by how much more wrong than usual they are expected to be.
 
     A structure that a case lacks counts with the share of the cases that have it; one that most cases lack is no
     finding.
     """
-    by_structure: dict[str, list[LabelSigns]] = {name: [] for name in anatomy.names}
+    by_structure: dict[str, list[ErrorIndicators]] = {name: [] for name in anatomy.names}
     for one in signs:
         by_structure[one.structure].append(one)
     findings = []
@@ -83,16 +83,16 @@ def rank(
             error = one.error if one.present else usual.having / usual.cases
             if one.present or error > 0.5:
                 words = reasons(one, usual, anatomy.by_name(name))
-                findings.append(Finding(one.case, name, error, usual.error, words, one))
-    findings.sort(key=lambda f: (-f.suspicion, f.case, f.structure))
-    by_case: dict[str, list[Finding]] = {}
+                findings.append(RankedStructure(one.case, name, error, usual.error, words, one))
+    findings.sort(key=lambda f: (-f.relative_expected_error, f.case, f.structure))
+    by_case: dict[str, list[RankedStructure]] = {}
     for finding in findings:
         by_case.setdefault(finding.case, []).append(finding)
     cases = [
-        CaseFinding(
-            case, float(np.mean([f.suspicion for f in found])), float(np.mean([f.error for f in found])), tuple(found)
+        RankedCase(
+            case, float(np.mean([f.relative_expected_error for f in found])), float(np.mean([f.error for f in found])), tuple(found)
         )
         for case, found in by_case.items()
     ]
-    cases.sort(key=lambda c: (-c.suspicion, c.case))
+    cases.sort(key=lambda c: (-c.relative_expected_error, c.case))
     return Ranking(tuple(findings), tuple(cases), dict(skipped or {}), with_shapes)

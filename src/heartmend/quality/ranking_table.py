@@ -13,35 +13,35 @@ from rich.table import Table
 from rich.text import Text
 
 from heartmend.io.atomic import write_json, write_text
-from heartmend.quality.ranking import CaseFinding, Finding, Ranking
+from heartmend.quality.ranking import RankedCase, RankedStructure, Ranking
 
 SHOWN = 20
 STRUCTURE_COLUMNS = (
-    "rank", "case", "structure", "suspicion", "expected_dice_error", "median_dice_error", "present", "volume_ml",
+    "rank", "case", "structure", "relative_expected_error", "expected_dice_error", "median_dice_error", "present", "volume_ml",
     "outside_ml", "slice_staircase_mm", "roughness_mm", "faults_dice_error", "roughness_dice_error", "shape_dice_error",
     "shape_mm", "trust", "reasons",
 )  # fmt: skip
-CASE_COLUMNS = ("rank", "case", "suspicion", "expected_dice_error", "worst_structures", "reasons")
+CASE_COLUMNS = ("rank", "case", "relative_expected_error", "expected_dice_error", "worst_structures", "reasons")
 
 
 def ranking_tables(ranking: Ranking, shown: int = SHOWN) -> RenderableType:
     """The most suspicious cases and structures (rich), each with its reasons."""
-    cases = _table("Cases, the most suspicious first", ("case", "suspicion", "expected error, %", "why"))
+    cases = _table("Cases, the most suspicious first", ("case", "relative_expected_error", "expected error, %", "why"))
     for case in ranking.cases[:shown]:
         cases.add_row(
             Text(case.case),
-            _times(case.suspicion),
+            _times(case.relative_expected_error),
             _percent(case.error),
             Text("; ".join(case.reasons) or "nothing by itself"),
         )
     structures = _table(
-        "Structures, the most suspicious first", ("case", "structure", "suspicion", "expected error, %", "why")
+        "Structures, the most suspicious first", ("case", "structure", "relative_expected_error", "expected error, %", "why")
     )
     for f in ranking.structures[:shown]:
         words = Text("; ".join(f.reasons) or "nothing by itself")
-        structures.add_row(Text(f.case), f.structure, _times(f.suspicion), _percent(f.error), words)
+        structures.add_row(Text(f.case), f.structure, _times(f.relative_expected_error), _percent(f.error), words)
     legend = (
-        "expected error: 1 - Dice that the label is thought to have; suspicion: that as a multiple of what is usual "
+        "expected error: 1 - Dice that the label is thought to have; relative_expected_error: that as a multiple of what is usual "
         "for the structure in this data set"
     )
     if not ranking.with_shapes:
@@ -63,10 +63,10 @@ def write_ranking(ranking: Ranking, folder: Path) -> list[Path]:
     return paths
 
 
-def _structure_row(number: int, finding: Finding) -> dict[str, Any]:
+def _structure_row(number: int, finding: RankedStructure) -> dict[str, Any]:
     s = finding.signs
     values = (
-        number, finding.case, finding.structure, _rounded(finding.suspicion), _rounded(finding.error),
+        number, finding.case, finding.structure, _rounded(finding.relative_expected_error), _rounded(finding.error),
         _rounded(finding.median_error), s.present, _rounded(s.volume_ml), _rounded(s.outside_ml),
         _rounded(s.slice_staircase_mm), _rounded(s.roughness_mm), _rounded(s.faults_error), _rounded(s.roughness_error),
         _rounded(s.shape_error), _rounded(s.shape_mm), _rounded(s.trust), list(finding.reasons),
@@ -74,9 +74,9 @@ def _structure_row(number: int, finding: Finding) -> dict[str, Any]:
     return dict(zip(STRUCTURE_COLUMNS, values, strict=True))
 
 
-def _case_row(number: int, case: CaseFinding) -> dict[str, Any]:
+def _case_row(number: int, case: RankedCase) -> dict[str, Any]:
     worst = [f.structure for f in case.worst[:3]]
-    values = (number, case.case, _rounded(case.suspicion), _rounded(case.error), worst, list(case.reasons))
+    values = (number, case.case, _rounded(case.relative_expected_error), _rounded(case.error), worst, list(case.reasons))
     return dict(zip(CASE_COLUMNS, values, strict=True))
 
 
@@ -95,7 +95,7 @@ def _rounded(value: float | None) -> float | None:
 def _table(title: str, headings: tuple[str, ...]) -> Table:
     table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        number = heading in ("suspicion", "expected error, %")
+        number = heading in ("relative_expected_error", "expected error, %")
         table.add_column(heading, justify="right" if number else "left", overflow="fold")
     return table
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from heartmend.anatomy.schema import Structure
-from heartmend.quality.signs import LabelSigns
+from heartmend.quality.error_indicators import ErrorIndicators
 from heartmend.repair.changes import Change
 
 STANDS_OUT = 1.4
@@ -34,7 +34,7 @@ class CohortMedians:
     """Robust: of the median absolute deviation."""
 
     @classmethod
-    def of(cls, signs: Sequence[LabelSigns]) -> CohortMedians:
+    def of(cls, signs: Sequence[ErrorIndicators]) -> CohortMedians:
         """Of one structure over all cases."""
         there = [s for s in signs if s.present]
         volumes = [s.volume_ml for s in there]
@@ -46,7 +46,7 @@ class CohortMedians:
         return cls(len(signs), len(there), _median(errors), _median(rough), _median(distances), middle, sd)
 
 
-def reasons(signs: LabelSigns, usual: CohortMedians, structure: Structure) -> tuple[str, ...]:
+def reasons(signs: ErrorIndicators, usual: CohortMedians, structure: Structure) -> tuple[str, ...]:
     """What stands out of a structure in a case, beside what is usual in the cohort; may be empty."""
     if not signs.present:
         return (f"absent, though {usual.having} of {usual.cases} cases have it",)
@@ -67,7 +67,7 @@ def reasons(signs: LabelSigns, usual: CohortMedians, structure: Structure) -> tu
     return tuple(found)
 
 
-def _volume(signs: LabelSigns, usual: CohortMedians) -> list[str]:
+def _volume(signs: ErrorIndicators, usual: CohortMedians) -> list[str]:
     off = signs.volume_ml - usual.volume_ml
     if usual.volume_sd_ml <= 0 or abs(off) < FAR_FROM_USUAL * usual.volume_sd_ml:
         return []

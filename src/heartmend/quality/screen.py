@@ -14,11 +14,11 @@ from heartmend.geometry.surface_noise import FEWEST_CASES, lowest_surface_noise_
 from heartmend.io.dataset import Case, Cohort
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
-from heartmend.models.lattice import render_case
+from heartmend.models.lattice import evaluate_case
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.run import Request, Watcher, run
 from heartmend.quality.ranking import Ranking, rank
-from heartmend.quality.signs import LabelSigns, case_signs
+from heartmend.quality.error_indicators import ErrorIndicators, case_indicators
 from heartmend.run_folder.finished import cohort_of
 from heartmend.run_folder.folder import Run
 from heartmend.run_folder.records import PreparedCase, calibres_of, surface_noises_mm2
@@ -35,7 +35,7 @@ def screen_labels(request: Request, config: Config, quick: bool = False, watcher
     return screen_run(result.out, quick, request.workers, watcher)
 
 
-def screen_in_passing(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
+def screen_in_temporary_folder(request: Request, config: Config, quick: bool = False, watcher: Watcher | None = None) -> Ranking:
     """The same, in a folder that is gone afterwards; `request.out` is not used."""
     with TemporaryDirectory(prefix="heartmend-audit-") as folder:
         return screen_labels(replace(request, out=Path(folder) / "run"), config, quick, watcher)
@@ -55,7 +55,7 @@ def screen_run(out: Path, quick: bool = False, workers: int = 0, watcher: Watche
     least = {name: lowest_surface_noise_mm2(found) for name, found in surface_noises_mm2(folder, ids).items()}
     jobs = [_Job(folder.out, cohort, case, model if with_shapes else None, calibres, least) for case in ready]
     watcher.verb("audit", len(jobs))
-    signs: list[LabelSigns] = []
+    signs: list[ErrorIndicators] = []
     for done, (job, found, error) in enumerate(each(_work, jobs, workers), start=1):
         if found is None:
             skipped[job.case.id] = str(error) or type(error).__name__
@@ -79,7 +79,7 @@ _MODELS: dict[Path, tuple[Shape, CodeBook]] = {}
 """One model in each process, read once."""
 
 
-def _work(job: _Job) -> list[LabelSigns]:
+def _work(job: _Job) -> list[ErrorIndicators]:
     case = PreparedCase.load(Run.at(job.run_out), job.case.id)
     shapes = None
     if job.model is not None:
@@ -88,6 +88,6 @@ def _work(job: _Job) -> list[LabelSigns]:
             _MODELS[job.model] = load_model(job.model)
         shape, codes = _MODELS[job.model]
         # Of a shape that gives no distances it cannot be told how far it is to be believed.
-        shapes = render_case(shape, codes, case.case_id, case.roi) if shape.is_distance else None
+        shapes = evaluate_case(shape, codes, case.case_id, case.roi) if shape.is_distance else None
     before = job.cohort.read_labels(job.case).labels
-    return case_signs(np.ascontiguousarray(before), case, job.cohort.anatomy, shapes, job.calibres, job.least_mm2)
+    return case_indicators(np.ascontiguousarray(before), case, job.cohort.anatomy, shapes, job.calibres, job.least_mm2)

@@ -48,7 +48,7 @@ def case_changelog(plan: Plan, released_ml: Mapping[str, float]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def manual_note(plan: Plan) -> str:
+def correction_note(plan: Plan) -> str:
     """What to do with a case that waits for a hand (Markdown)."""
     decided = {d.structure: d for d in plan.decided}
     wanted = plan.having("manual")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.io.dataset import Case
-from heartmend.review.digest import Digest
+from heartmend.review.summary import Digest
 from heartmend.run_folder.decisions import Choice, Decision
 from heartmend.types import BACKGROUND, Labels
 

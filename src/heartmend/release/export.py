@@ -11,9 +11,9 @@ from pathlib import Path
 from heartmend.compute.workers import each
 from heartmend.errors import RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_text
-from heartmend.release.case import write_case, write_manual
+from heartmend.release.case_files import write_case, write_for_correction
 from heartmend.release.compose import Plan
-from heartmend.release.layout import Layout, Names, write_layouts
+from heartmend.release.layouts import Layout, Names, write_layouts
 from heartmend.release.plan import Plans, Undecided, plan_release
 from heartmend.release.readme import release_readme
 from heartmend.run_folder.decisions import decisions_of, now
@@ -91,7 +91,7 @@ def _refuse(subject: FinishedRun, to: Path) -> None:
 
 def _work(job: _Job) -> None:
     if job.plan.having("manual"):
-        write_manual(job.subject, job.plan, job.to)
+        write_for_correction(job.subject, job.plan, job.to)
     else:
         write_case(job.subject, job.plan, job.layouts, job.names, job.images, job.to)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from heartmend.release.compose import Plan
-from heartmend.review.case_cache import read_digest
+from heartmend.review.case_cache import read_summary
 from heartmend.run_folder.decisions import VERB, Choice, Decision, Decisions
 from heartmend.run_folder.finished import FinishedRun
 
@@ -32,7 +32,7 @@ def plan_release(subject: FinishedRun, decisions: Decisions, undecided: Undecide
     ready = [c for c in subject if subject.run.case_path(VERB, c.id, ".json").is_file()]
     left_out |= {c.id: "could not be made ready for review" for c in subject if c not in ready}
     for case in ready:
-        digest = read_digest(subject, case)
+        digest = read_summary(subject, case)
         # A decision on maps that were mended again since was made on something else.
         decided = {d.structure: d for d in by_case.get(case.id, []) if d.stamp == digest.stamp}
         choices: dict[str, Choice] = {s.name: "open" if s.changed_ml > 0 else "accept" for s in digest.structures}

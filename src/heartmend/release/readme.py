@@ -7,7 +7,7 @@ from importlib import resources
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.io.file_names import plain_markdown
-from heartmend.release.layout import Layout, Names
+from heartmend.release.layouts import Layout, Names
 from heartmend.release.plan import Plans
 from heartmend.run_folder.versions import versions
 

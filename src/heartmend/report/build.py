@@ -12,10 +12,10 @@ from heartmend.figures.files import save
 from heartmend.io.atomic import write_text
 from heartmend.io.dataset import Case
 from heartmend.metrics.evaluation import Evaluation, evaluate_folders
-from heartmend.report.changes import CaseChange, change_of, worth_seeing
+from heartmend.report.changes import CaseChange, change_of, select_cases
 from heartmend.report.charts import fit_figure, spread_figure
-from heartmend.report.facts import FitLog, read_fit_log, rule_rows, settings_of, steps_done
-from heartmend.report.numbers import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
+from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, settings_of, steps_done
+from heartmend.report.tables import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
 from heartmend.report.page import Content, as_html, as_markdown
 from heartmend.report.pictures import CasePictures, pictures_of
 from heartmend.run_folder.finished import FinishedRun
@@ -55,7 +55,7 @@ def write_report(
         raise RunError(f"{finished.run.out}: none of its cases can be read: {next(iter(left_out.values()))}")
     changes.sort(key=lambda c: c.case)
     found, against = _numbers(finished, reference, workers, say)
-    chosen = worth_seeing(changes, mean_dice(against), worst, most_changed)
+    chosen = select_cases(changes, mean_dice(against), worst, most_changed)
     chosen += [(case.id, "asked for") for case in wanted if case.id not in dict(chosen)]
     pictures: dict[str, CasePictures] = {}
     jobs = [_Job(finished, finished.cohort[id]) for id, _ in chosen if id not in left_out]
@@ -126,7 +126,7 @@ def _content(
         steps=steps_done(finished.run, config, log), cases=len(finished.cohort), left_out=left_out, tables=tables,
         spreads=spread_figure(panels(found, against), finished.anatomy),
         fit=None if log is None else fit_figure(log),
-        rules=rule_rows(finished.audit(case) for case in finished if case.id not in left_out),
+        rules=rule_rows(finished.changes(case) for case in finished if case.id not in left_out),
         changes=changes, shown=shown, has_images=any(case.image_path for case in finished),
     )  # fmt: skip
 

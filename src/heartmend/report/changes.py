@@ -38,7 +38,7 @@ class CaseChange:
 def change_of(finished: FinishedRun, case: Case) -> CaseChange:
     """Compare a case's two label maps. Voxels that became or were background are added or removed."""
     was, now = finished.before(case), finished.after(case)
-    audit: ChangeLog = finished.audit(case)
+    audit: ChangeLog = finished.changes(case)
     changed = was.labels != now.labels
     a, b = was.labels[changed], now.labels[changed]
     ml = was.grid.voxel_mm3 / 1000
@@ -55,7 +55,7 @@ def change_of(finished: FinishedRun, case: Case) -> CaseChange:
     )
 
 
-def worth_seeing(
+def select_cases(
     changes: Sequence[CaseChange], dice: Mapping[str, float], worst: int = 2, most_changed: int = 2
 ) -> list[tuple[str, str]]:
     """Case ids with the reason why they are shown, each once: the worst, then the most changed of the others.

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.figures.view import EDGE, INK
-from heartmend.report.facts import FitLog
-from heartmend.report.numbers import Panel
+from heartmend.report.run_summary import FitLog
+from heartmend.report.tables import Panel
 
 BEFORE, AFTER = "#9a9a9a", "#0072B2"
 GREY = "#d8d8d8"

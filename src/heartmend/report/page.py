@@ -17,8 +17,8 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.figures.files import as_svg
 from heartmend.io.file_names import plain_markdown
 from heartmend.report.changes import CaseChange
-from heartmend.report.facts import RuleRow
-from heartmend.report.numbers import Table
+from heartmend.report.run_summary import RuleRow
+from heartmend.report.tables import Table
 from heartmend.report.pictures import CasePictures
 
 

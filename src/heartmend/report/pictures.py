@@ -19,7 +19,7 @@ from heartmend.figures.surfaces import surface_figure
 from heartmend.figures.view import largest_change
 from heartmend.io.dataset import Case
 from heartmend.io.label_maps import LabelVolume
-from heartmend.report.scene import packed_scene
+from heartmend.report.scene import pack_scene
 from heartmend.run_folder.finished import FinishedRun
 
 FRONT = ((-25.0, 10.0),)
@@ -39,7 +39,7 @@ def pictures_of(finished: FinishedRun, case: Case) -> CasePictures:
     """Draw a case for the page. BadInputError when the two label maps are not on one grid."""
     was, now = _maps(finished, case)
     planes = _planes(finished, case, was, now, None)
-    scene = packed_scene(was.labels, now.labels, was.grid, finished.anatomy)
+    scene = pack_scene(was.labels, now.labels, was.grid, finished.anatomy)
     return CasePictures(case.id, _url(planes), _url(_surface(finished, case, was, now)), scene)
 
 

@@ -19,7 +19,7 @@ TRIANGLES_PER_MM2 = 0.35
 MAX_TRIANGLES = 20_000
 
 
-def packed_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> dict[str, Any]:
+def pack_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> dict[str, Any]:
     """The surfaces of two label maps of one grid as a table for JSON.
 
     `parts`: for each structure its name, colour and, `before` and `after`, the numbers of vertices and triangles.

@@ -13,8 +13,8 @@ from heartmend.io.atomic import write_bytes, write_json
 from heartmend.io.dataset import Case
 from heartmend.io.digests import fingerprint
 from heartmend.io.volume import read_template
-from heartmend.review.digest import Digest, digest
-from heartmend.review.page_data import Window, image_file, packed_maps, packed_surfaces
+from heartmend.review.summary import Digest, digest
+from heartmend.review.page_data import Window, image_file, pack_maps, pack_surfaces
 from heartmend.run_folder.decisions import VERB
 from heartmend.run_folder.finished import FinishedRun
 
@@ -42,14 +42,14 @@ def make_ready(subject: FinishedRun, workers: int = 0) -> Iterator[Outcome[Case,
         yield job.case, None, error
 
 
-def read_digest(subject: FinishedRun, case: Case) -> Digest:
+def read_summary(subject: FinishedRun, case: Case) -> Digest:
     """The digest of a case that is ready."""
     return Digest.from_json(subject.run.case_path(VERB, case.id, ".json").read_text(encoding="utf-8"))
 
 
 def read_image(subject: FinishedRun, case: Case) -> bytes:
     """The shown part of a case's CT as a NIfTI file; read anew each time, because it is large."""
-    shown = read_digest(subject, case).grid
+    shown = read_summary(subject, case).grid
     if case.image_path is None:
         return image_file(None, shown)
     _, grid = read_template(case.labels_path)
@@ -65,11 +65,11 @@ def _work(job: _Job) -> None:
     window = Window.about((before.labels | after.labels) > 0, before.grid)
     was, now = (window.of(v.labels).astype(np.uint8) for v in (before, after))
     found = digest(
-        case.id, subject.stamp(case), was, now, window.grid, subject.anatomy, subject.audit(case),
+        case.id, subject.stamp(case), was, now, window.grid, subject.anatomy, subject.changes(case),
         case.image_path is not None,
     )  # fmt: skip
     run.forget(VERB, case.id)
     write_json(run.case_path(VERB, case.id, ".json"), found.to_dict())
-    write_bytes(run.case_path(VERB, case.id, ".maps.gz"), packed_maps(was, now))
-    write_bytes(run.case_path(VERB, case.id, ".surfaces.gz"), packed_surfaces(was, now, window.grid, subject.anatomy))
+    write_bytes(run.case_path(VERB, case.id, ".maps.gz"), pack_maps(was, now))
+    write_bytes(run.case_path(VERB, case.id, ".surfaces.gz"), pack_surfaces(was, now, window.grid, subject.anatomy))
     run.mark_done(VERB, case.id, job.mark)

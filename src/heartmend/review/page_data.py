@@ -77,13 +77,13 @@ def _to_ras(grid: Grid) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64
     return turn, grid.affine @ inv_ornt_aff(turn, grid.shape)
 
 
-def packed_maps(before: Labels, after: Labels) -> bytes:
+def pack_maps(before: Labels, after: Labels) -> bytes:
     """Byte pairs (before, after), x fastest, gzipped."""
     pairs = np.stack([before.ravel(order="F"), after.ravel(order="F")], axis=1)
     return gzip.compress(pairs.tobytes(), compresslevel=4, mtime=0)
 
 
-def packed_surfaces(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> bytes:
+def pack_surfaces(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> bytes:
     """Each structure's surface before and after, gzipped.
 
     A 4-byte length (little endian), that many bytes of JSON ({structure, state, vertices, faces} for each surface),

@@ -8,7 +8,7 @@ import uvicorn
 
 from heartmend.errors import ConfigError
 from heartmend.review.access import Access
-from heartmend.review.server import Review, create_app
+from heartmend.review.app import Review, create_app
 
 
 def bound(host: str, port: int, token: str = "") -> tuple[socket.socket, Access]:

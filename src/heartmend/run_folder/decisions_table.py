@@ -37,7 +37,7 @@ def decisions_to_csv(decisions: Iterable[Decision]) -> str:
     return text.getvalue()
 
 
-def take_csv(text: str, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> Taken:
+def import_csv(text: str, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> Taken:
     """Write the decisions of a table, with their who and when, where they are newer than what is there.
 
     structures: the cases of the run and the structures of each. Raises BadInputError that lists every mistake; then

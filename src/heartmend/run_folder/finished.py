@@ -115,7 +115,7 @@ class FinishedRun:
         """The CT on the grid of the label maps; None when there is none."""
         return self.cohort.read_image(case, grid)
 
-    def audit(self, case: Case) -> ChangeLog:
+    def changes(self, case: Case) -> ChangeLog:
         """What was changed, and why."""
         path = self.run.case_path("fuse", case.id, ".json")
         try:

@@ -8,7 +8,7 @@ from heartmend.io.atomic import write_json
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change
-from heartmend.report.facts import FitLog, read_fit_log, rule_rows, steps_done
+from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, steps_done
 from heartmend.run_folder.folder import Run
 
 HEAD = "step,phase,loss,training_dice,whole_volume_dice,peak_memory_mb,dice_LV"

@@ -32,7 +32,7 @@ MOST_FACES = 5_000
 
 
 @dataclass(frozen=True)
-class LabelSigns:
+class ErrorIndicators:
     """One structure of one case. An error is one of Dice: 1 - Dice between the label as it came and what is expected.
 
     faults_error: expected is the label without its plain faults (stairs, missing and shifted slices, salt, swaps,
@@ -66,14 +66,14 @@ class LabelSigns:
         return alone if self.shape_error is None else self.trust * self.shape_error + (1 - self.trust) * alone
 
 
-def case_signs(
+def case_indicators(
     before: Labels,
     case: PreparedCase,
     anatomy: Anatomy,
     shapes: Fields | None = None,
     calibres: Mapping[str, Calibre] | None = None,
     least_mm2: Mapping[str, float] | None = None,
-) -> list[LabelSigns]:
+) -> list[ErrorIndicators]:
     """The signs of every structure of the anatomy in a case.
 
     before: (x, y, z) as it came, on the case's grid; shapes: signed distances (mm, positive inside) of the fitted
@@ -102,11 +102,11 @@ class _Scene:
     least_mm2: Mapping[str, float]
     anatomy: Anatomy
 
-    def signs(self, structure: Structure, outside: int, changes: tuple[Change, ...]) -> LabelSigns:
+    def signs(self, structure: Structure, outside: int, changes: tuple[Change, ...]) -> ErrorIndicators:
         came, sound, grid = self.came == structure.id, self.ruled == structure.id, self.case.roi.grid
         name, voxels = structure.name, int(came.sum()) + outside
         if not voxels:
-            return LabelSigns(self.case.case_id, name, False)
+            return ErrorIndicators(self.case.case_id, name, False)
         rough_mm, rough_error = (0.0, 0.0) if structure.kind == "tube" else _roughness(sound, grid.spacing_mm)
         shape_error, shape_mm, trust = None, None, 0.0
         if structure.kind == "tube":
@@ -117,7 +117,7 @@ class _Scene:
             drawn_in, trust = self._drawn_in(structure, shape)
             shape_error = _dice_error(came, drawn_in, outside)
             shape_mm = _distance_mm(came, shape, grid.spacing_mm)
-        return LabelSigns(
+        return ErrorIndicators(
             self.case.case_id, name, True, voxels * grid.voxel_mm3 / 1000, outside * grid.voxel_mm3 / 1000,
             self.case.slice_staircase_mm, rough_mm, _dice_error(came, sound, outside), rough_error, shape_error, shape_mm, trust,
             tuple(c for c in changes if c.structure in ("", name) or c.action == f"moved to {name}"),

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from heartmend.quality.inspect import CaseReport
+from heartmend.quality.case_check import CaseReport
 
 # Five runs of twenty hearts each at 0.9 mm: distances and labels took 0.43 to 0.68 bytes for each voxel of the box
 # about a heart, codes and audits 40 kB a case, and the mended map as much as the one that came in. The shape is 32 MB,

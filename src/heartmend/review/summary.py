@@ -15,14 +15,14 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.grid import Grid
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import SEVERITIES, Change, Severity
-from heartmend.review.doubt import Doubt, doubt_of
+from heartmend.review.priority import Doubt, priority_of
 from heartmend.types import Labels, Triple
 
 Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class StructureDigest:
+class StructureSummary:
     """One structure of a case. `at_mm` is where it changed most, in mm, RAS+; `kept` why its mend was not taken."""
 
     name: str
@@ -49,7 +49,7 @@ class Digest:
     doubt: Doubt
     severity: Severity
     changed_ml: float
-    structures: tuple[StructureDigest, ...]
+    structures: tuple[StructureSummary, ...]
     changes: tuple[Change, ...]
     places_mm: tuple[Point, ...]
     """For each of the changes the place to look at."""
@@ -75,7 +75,7 @@ class Digest:
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
         """The digest that `to_dict` wrote."""
         structures = tuple(
-            StructureDigest(**{**s, "at_mm": None if s["at_mm"] is None else tuple(s["at_mm"])})
+            StructureSummary(**{**s, "at_mm": None if s["at_mm"] is None else tuple(s["at_mm"])})
             for s in table["structures"]
         )
         return cls(
@@ -96,7 +96,7 @@ class Digest:
         return cls.from_dict(json.loads(text))
 
 
-def most_doubtful_first(digests: Iterable[Digest]) -> list[Digest]:
+def by_priority(digests: Iterable[Digest]) -> list[Digest]:
     """The order in which a person goes through the cases; among equals by the case's id."""
     return sorted(digests, key=lambda d: (-d.doubt.score, d.case))
 
@@ -128,12 +128,12 @@ def digest(
         )
         at = _densest(density, was ^ now, grid)
         structures.append(
-            StructureDigest(s.name, before_ml, after_ml, gained_ml, lost_ml, worst, kept.get(s.name, ""), at)
+            StructureSummary(s.name, before_ml, after_ml, gained_ml, lost_ml, worst, kept.get(s.name, ""), at)
         )
     labelled = int(np.count_nonzero(before | after))
     count = int(np.count_nonzero(changed))
     return Digest(
-        case, stamp, doubt_of(audit, count / max(labelled, 1)), audit.severity, round(count * voxel_ml, 3),
+        case, stamp, priority_of(audit, count / max(labelled, 1)), audit.severity, round(count * voxel_ml, 3),
         tuple(structures), audit.changes,
         tuple(_place(change, before, after, density, grid, anatomy) for change in audit.changes),
         grid.shape, tuple(tuple(float(v) for v in row) for row in grid.affine), has_image,

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from heartmend.errors import ConfigError
 from heartmend.review.access import POLICY, Access
 from heartmend.review.case_cache import make_ready
-from heartmend.review.server import Review, create_app
+from heartmend.review.app import Review, create_app
 from heartmend.run_folder.finished import FinishedRun
 from support.runs import finished_run
 

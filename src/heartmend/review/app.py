@@ -22,8 +22,8 @@ from heartmend.errors import BadInputError
 from heartmend.figures.planes import ADDED, REMOVED, RENAMED
 from heartmend.io.dataset import Case
 from heartmend.review.access import Access, Guard
-from heartmend.review.case_cache import read_digest, read_image
-from heartmend.review.digest import Digest, most_doubtful_first
+from heartmend.review.case_cache import read_summary, read_image
+from heartmend.review.summary import Digest, by_priority
 from heartmend.run_folder.decisions import (
     NOTE_LENGTH,
     VERB,
@@ -33,7 +33,7 @@ from heartmend.run_folder.decisions import (
     DecisionRequest,
     decisions_of,
 )
-from heartmend.run_folder.decisions_table import decisions_to_csv, take_csv
+from heartmend.run_folder.decisions_table import decisions_to_csv, import_csv
 from heartmend.run_folder.finished import FinishedRun
 
 MAX_JSON_BYTES, MAX_CSV_BYTES = 1 << 18, 1 << 24
@@ -67,7 +67,7 @@ class Review:
         ready = [c for c in subject if subject.run.case_path(VERB, c.id, ".json").is_file()]
         self.cases: dict[str, Case] = {case.id: case for case in ready}
         self.digests: dict[str, Digest] = {
-            d.case: d for d in most_doubtful_first(read_digest(subject, case) for case in ready)
+            d.case: d for d in by_priority(read_summary(subject, case) for case in ready)
         }
 
     async def run(self, request: Request) -> Response:
@@ -143,7 +143,7 @@ class Review:
         text = (await _body(request, MAX_CSV_BYTES)).decode("utf-8-sig", errors="replace")
         known = dict.fromkeys(self.digests, self.subject.anatomy.names)
         try:
-            return JSONResponse(asdict(await run_in_threadpool(take_csv, text, self.decisions, known)))
+            return JSONResponse(asdict(await run_in_threadpool(import_csv, text, self.decisions, known)))
         except (BadInputError, ConflictError) as error:
             raise HTTPException(400, str(error)) from error
 

@@ -15,7 +15,7 @@ from heartmend.io.file_names import by_case, volume_ending
 from heartmend.io.label_maps import read_labels
 from heartmend.io.nifti import write_volume
 from heartmend.io.segments import is_segmentation, read_segments
-from heartmend.release.case import composed, corrected_path
+from heartmend.release.case_files import composed, corrected_path
 from heartmend.release.compose import Plan
 from heartmend.release.plan import plan_release
 from heartmend.run_folder.decisions import DecisionRequest, Decisions, decisions_of

@@ -58,7 +58,7 @@ class CaseReport:
         return {**table, "status": self.status, "findings": findings}
 
 
-def inspect_case(cohort: Cohort, case: Case) -> CaseReport:
+def check_case(cohort: Cohort, case: Case) -> CaseReport:
     """Read a case's label map and image wholly, and say what is wrong or odd; raises nothing for a bad file."""
     image = None if case.image_path is None else case.image_path.name
     try:

@@ -8,8 +8,8 @@ from heartmend.geometry.grid import Grid
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change
-from heartmend.review.digest import Digest, digest, most_doubtful_first
-from heartmend.review.doubt import Doubt
+from heartmend.review.summary import Digest, digest, by_priority
+from heartmend.review.priority import Doubt
 
 GRID = Grid((20, 10, 10), np.array([[-2.0, 0, 0, 50], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]))
 HEART = load_anatomy("heart")
@@ -83,4 +83,4 @@ def test_the_most_doubtful_comes_first() -> None:
     """By hand: 20 a mask not taken, 10 a warning, a half a remark, 50 times the share."""
     doubts = {"c": Doubt(0, 1, 0, 0.02), "a": Doubt(1, 0, 0, 0.0), "b": Doubt(0, 0, 6, 0.0), "d": Doubt(0, 0, 6, 0.0)}
     cases = [Digest(**{**made().__dict__, "case": id, "doubt": doubt}) for id, doubt in doubts.items()]
-    assert [(d.case, d.doubt.score) for d in most_doubtful_first(cases)] == [("a", 20), ("c", 11), ("b", 3), ("d", 3)]
+    assert [(d.case, d.doubt.score) for d in by_priority(cases)] == [("a", 20), ("c", 11), ("b", 3), ("d", 3)]

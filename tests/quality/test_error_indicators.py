@@ -9,7 +9,7 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
-from heartmend.quality.signs import LabelSigns, case_signs
+from heartmend.quality.error_indicators import ErrorIndicators, case_indicators
 from heartmend.repair.slice_staircase import SliceStaircase
 from heartmend.run_folder.records import PreparedCase
 
@@ -31,13 +31,13 @@ def case_of(labels: np.ndarray, roi: Roi | None = None) -> PreparedCase:
     return PreparedCase("1", roi, source, source, (), (), {}, {})
 
 
-def signs_of(labels: np.ndarray, name: str = "LV", case: PreparedCase | None = None, **more: object) -> LabelSigns:
-    found = case_signs(labels, case or case_of(labels), ANATOMY, **more)  # type: ignore[arg-type]
+def signs_of(labels: np.ndarray, name: str = "LV", case: PreparedCase | None = None, **more: object) -> ErrorIndicators:
+    found = case_indicators(labels, case or case_of(labels), ANATOMY, **more)  # type: ignore[arg-type]
     return next(s for s in found if s.structure == name)
 
 
 def test_every_structure_has_signs_and_what_is_not_there_is_absent() -> None:
-    found = case_signs(box_map(), case_of(box_map()), ANATOMY)
+    found = case_indicators(box_map(), case_of(box_map()), ANATOMY)
     assert [s.structure for s in found] == list(ANATOMY.names)
     assert [s.structure for s in found if s.present] == ["LV"]
 
@@ -96,9 +96,9 @@ def test_stairs_are_told_in_mm() -> None:
     ("shape_error", "trust", "error"), [(None, 0.0, 0.2), (0.4, 0.5, 0.3), (0.4, 0.0, 0.2), (0.4, 1.0, 0.4)]
 )
 def test_the_expected_error_is_the_shapes_by_its_trust(shape_error: float | None, trust: float, error: float) -> None:
-    signs = LabelSigns("1", "LV", True, faults_error=0.1, roughness_error=0.1, shape_error=shape_error, trust=trust)
+    signs = ErrorIndicators("1", "LV", True, faults_error=0.1, roughness_error=0.1, shape_error=shape_error, trust=trust)
     assert signs.error == pytest.approx(error)
 
 
 def test_a_label_alone_is_never_expected_to_be_worse_than_wrong() -> None:
-    assert LabelSigns("1", "LV", True, faults_error=0.8, roughness_error=0.9).error == 1.0
+    assert ErrorIndicators("1", "LV", True, faults_error=0.8, roughness_error=0.9).error == 1.0

@@ -27,7 +27,7 @@ class Doubt:
         return round(counted + WHOLE_CHANGE * self.share, 2)
 
 
-def doubt_of(audit: ChangeLog, share: float) -> Doubt:
+def priority_of(audit: ChangeLog, share: float) -> Doubt:
     """The doubt about a case, of whose labelled voxels `share` changed."""
     return Doubt(
         not_taken=sum(not v.accepted for v in audit.verdicts),

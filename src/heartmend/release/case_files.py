@@ -19,9 +19,9 @@ from heartmend.io.label_maps import read_labels
 from heartmend.io.mesh_files import write_ply
 from heartmend.io.nifti import write_volume
 from heartmend.io.segments import write_segments
-from heartmend.release.changelog import case_changelog, manual_note
+from heartmend.release.changelog import case_changelog, correction_note
 from heartmend.release.compose import Plan, compose
-from heartmend.release.layout import Layout, Names
+from heartmend.release.layouts import Layout, Names
 from heartmend.run_folder.decisions import VERB
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels, Mask
@@ -87,14 +87,14 @@ def write_case(
     write_text(to / "changelog" / f"{case.id}.md", case_changelog(plan, volumes))
 
 
-def write_manual(subject: FinishedRun, plan: Plan, to: Path) -> None:
+def write_for_correction(subject: FinishedRun, plan: Plan, to: Path) -> None:
     """Write the folder from which a person corrects a case in 3D Slicer: segments, CT, what to do."""
     put = composed(subject, plan)
     folder = to / "manual" / plan.case.id
     write_segments(put.labels, put.grid, subject.anatomy, folder / f"{plan.case.id}.seg.nrrd")
     if plan.case.image_path is not None:
         write_image(subject, plan.case, put.grid, folder / f"{plan.case.id}.ct.nii.gz")
-    write_text(folder / "README.md", manual_note(plan))
+    write_text(folder / "README.md", correction_note(plan))
 
 
 def write_image(subject: FinishedRun, case: Case, grid: Grid, path: Path) -> None:

@@ -1,113 +1,184 @@
-"""Where a label map's structures are, whatever islands lie about them."""
+"""Boxes of voxels: index ranges on the axes of a volume."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects
 
-# A piece of a structure carries its bulk when it has this share of the voxels of the structure's largest piece.
-BULK_SHARE = 0.1
-# A piece further than this from the heart's box counts only when it is large beside the largest piece of all.
-REACH_MM = 10.0
-
-Box = npt.NDArray[np.int64]
-"""(2, 3): the first index inside and the first index behind, on each axis."""
+Box = tuple[slice, slice, slice]
+"""A block of voxels as one half-open index range per axis, ready to index a volume (x, y, z)."""
+Spacing = tuple[float, float, float]
+"""Voxel spacing in mm along the axes x, y, z."""
 
 
-@dataclass(frozen=True)
-class _Piece:
-    box: Box
-    voxels: int
+def bounding_box(volume: npt.NDArray[np.generic], margin: int | Iterable[int] = 0) -> Box | None:
+    """Find the smallest box that contains all voxels of a volume that are not 0.
 
+    Args:
+        volume: (x, y, z), any dtype.
+        margin: number of voxels added on both sides, one for all axes or one per axis; clipped to the volume.
 
-def bulk_box(labels: npt.NDArray[np.integer], ids: Iterable[int], spacing_mm: tuple[float, ...]) -> Box | None:
-    """The smallest box about the pieces that carry the bulk of the structures `ids`; None when there are none.
+    Returns:
+        The box, or None where every voxel is 0.
 
-    labels: (x, y, z). Beginning at the largest piece, each piece joins that holds at least a tenth of its
-    structure's largest one and lies within 10 mm of the box so far, or that holds a tenth of the largest piece of
-    all wherever it lies. So a far island does not move the box, crumbs never do, and a structure that is cut in
-    two, a descending aorta and the second of two coronary trees count in full.
+    Example:
+        >>> mask = np.zeros((6, 6, 6), dtype=bool)
+        >>> mask[2:4, 1:5, 3] = True
+        >>> bounding_box(mask)
+        (slice(2, 4, None), slice(1, 5, None), slice(3, 4, None))
+        >>> bounding_box(mask, margin=2)
+        (slice(0, 6, None), slice(0, 6, None), slice(1, 6, None))
     """
-    wanted = sorted(set(ids))
-    regions = _regions(labels, max(wanted, default=0))
-    components = [component for id in wanted if id in regions for component in _bulk_pieces(labels, id, regions[id])]
-    if not components:
-        return None
-    components.sort(key=lambda p: (-p.voxels, p.box.tolist()))
-    seed = components[0]
-    large = [p.box for p in components if p.voxels >= BULK_SHARE * seed.voxels]
-    box = _joined(large)
-    waiting = [p.box for p in components if p.voxels < BULK_SHARE * seed.voxels]
-    while near := [b for b in waiting if _gap_mm(box, b, spacing_mm) <= REACH_MM]:
-        box = _joined([box, *near])
-        waiting = [b for b in waiting if _gap_mm(box, b, spacing_mm) > REACH_MM]
-    return box
-
-
-def filled_box(volume: npt.NDArray[np.generic], margin: int | Iterable[int] = 0) -> tuple[slice, slice, slice] | None:
-    """The smallest box about all that is not 0 in a volume (x, y, z); None when there is nothing.
-
-    margin: so many voxels wider to both sides, one number or one for each axis, as far as the volume goes.
-    """
-    box = [slice(0, n) for n in volume.shape]
-    # The axis along which memory jumps furthest comes first: what it rules out is never read again.
+    box = list(full_box(volume.shape))
+    # The axis with the largest stride first: what it excludes is not read again.
     for axis in np.argsort([-s for s in volume.strides], kind="stable"):
         filled = np.flatnonzero(volume[tuple(box)].any(axis=tuple({0, 1, 2} - {int(axis)})))
         if not filled.size:
             return None
         box[axis] = slice(int(filled[0]), int(filled[-1]) + 1)
     x, y, z = box
-    return widen((x, y, z), margin, volume.shape)
+    return expand_box((x, y, z), margin, volume.shape)
 
 
-def widen(
-    box: tuple[slice, slice, slice], margin: int | Iterable[int], shape: tuple[int, ...]
-) -> tuple[slice, slice, slice]:
-    """The box with a margin of voxels, as far as the volume goes."""
+def full_box(shape: tuple[int, ...]) -> Box:
+    """Return the box of all voxels of a volume.
+
+    Args:
+        shape: (x, y, z) numbers of voxels.
+
+    Returns:
+        The box from 0 to the end of each axis.
+
+    Example:
+        >>> full_box((4, 5, 6))
+        (slice(0, 4, None), slice(0, 5, None), slice(0, 6, None))
+    """
+    x, y, z = (slice(0, n) for n in shape)
+    return x, y, z
+
+
+def expand_box(box: Box, margin: int | Iterable[int], shape: tuple[int, ...]) -> Box:
+    """Expand a box by a margin, clipped to the volume.
+
+    Args:
+        box: the box to expand.
+        margin: number of voxels added on both sides, one for all axes or one per axis.
+        shape: (x, y, z) of the volume.
+
+    Returns:
+        The larger box.
+
+    Example:
+        >>> expand_box((slice(2, 4), slice(0, 1), slice(3, 4)), 1, (6, 6, 4))
+        (slice(1, 5, None), slice(0, 2, None), slice(2, 4, None))
+    """
     margins = (margin,) * 3 if isinstance(margin, int) else tuple(margin)
     x, y, z = (slice(max(s.start - m, 0), min(s.stop + m, n)) for s, m, n in zip(box, margins, shape, strict=True))
     return x, y, z
 
 
-def _regions(labels: npt.NDArray[np.integer], largest_id: int) -> dict[int, tuple[slice, ...]]:
-    """The smallest box about each id up to `largest_id` that there is."""
-    filled = filled_box(labels) if largest_id > 0 else None
+def join_boxes(boxes: Iterable[Box]) -> Box:
+    """Find the smallest box that contains all given boxes.
+
+    Args:
+        boxes: at least one box.
+
+    Returns:
+        The box around them.
+
+    Example:
+        >>> join_boxes([(slice(0, 2), slice(1, 2), slice(0, 1)), (slice(3, 5), slice(0, 1), slice(0, 1))])
+        (slice(0, 5, None), slice(0, 2, None), slice(0, 1, None))
+    """
+    x, y, z = (slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))
+    return x, y, z
+
+
+def nested_box(outer: Box, inner: tuple[slice, ...]) -> Box:
+    """Convert a box given relative to another box into indices of the volume.
+
+    Args:
+        outer: box in the volume.
+        inner: box in the part of the volume that `outer` cuts out.
+
+    Returns:
+        `inner` in the indices of the volume.
+
+    Example:
+        >>> nested_box((slice(10, 20), slice(5, 9), slice(0, 4)), (slice(1, 3), slice(0, 2), slice(2, 4)))
+        (slice(11, 13, None), slice(5, 7, None), slice(2, 4, None))
+    """
+    x, y, z = (slice(o.start + i.start, o.start + i.stop) for o, i in zip(outer, inner, strict=True))
+    return x, y, z
+
+
+def boxes_by_id(labels: npt.NDArray[np.integer], max_id: int = 0) -> dict[int, Box]:
+    """Find the bounding box of every id of a label map.
+
+    Args:
+        labels: (x, y, z) ids, 0 for background.
+        max_id: largest id that is searched for; 0 for all ids.
+
+    Returns:
+        The box of every id that occurs, in ascending order of the ids.
+
+    Example:
+        >>> labels = np.zeros((4, 4, 4), dtype=np.uint8)
+        >>> labels[1:3, 0, 0], labels[3, 3, 3] = 2, 5
+        >>> boxes_by_id(labels)[5]
+        (slice(3, 4, None), slice(3, 4, None), slice(3, 4, None))
+        >>> list(boxes_by_id(labels, max_id=4))
+        [2]
+    """
+    filled = bounding_box(labels)
     if filled is None:
         return {}
-    offset = [side.start for side in filled]
     part = labels[filled]
-    # find_objects walks the last axis fastest: several times faster when that is how the memory lies.
+    # find_objects iterates over the last axis fastest: several times faster when the memory has this order too.
     order = np.argsort([-s for s in part.strides], kind="stable")
-    boxes = find_objects(part.transpose(order), max_label=largest_id)
+    boxes = find_objects(part.transpose(order), max_label=max_id)
     back = np.argsort(order)
     return {
-        id: tuple(slice(box[b].start + o, box[b].stop + o) for b, o in zip(back, offset, strict=True))
+        id: nested_box(filled, tuple(box[axis] for axis in back))
         for id, box in enumerate(boxes, start=1)
         if box is not None
     }
 
 
-def _bulk_pieces(labels: npt.NDArray[np.integer], id: int, region: tuple[slice, ...]) -> list[_Piece]:
-    components = cc3d.connected_components(labels[region] == id, connectivity=26)
-    counts = np.bincount(components.ravel(order="K"))
-    counts[0] = 0
-    found = []
-    for component, box in _regions(components, len(counts) - 1).items():
-        if counts[component] >= BULK_SHARE * counts.max():
-            edges = [(r.start + b.start, r.start + b.stop) for r, b in zip(region, box, strict=True)]
-            found.append(_Piece(box=np.array(edges).T, voxels=int(counts[component])))
-    return found
+def margin_voxels(reach_mm: float, spacing_mm: Iterable[float]) -> tuple[int, ...]:
+    """Convert a length to a number of voxels per axis, rounded up, and one more.
+
+    Args:
+        reach_mm: the length in mm.
+        spacing_mm: voxel spacing in mm along each axis.
+
+    Returns:
+        The number of voxels on each axis.
+
+    Example:
+        >>> margin_voxels(3.0, (0.5, 1.0, 2.0))
+        (7, 4, 3)
+    """
+    return tuple(int(np.ceil(reach_mm / s)) + 1 for s in spacing_mm)
 
 
-def _joined(boxes: list[Box]) -> Box:
-    return np.stack([np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)])
+def gap_mm(a: Box, b: Box, spacing_mm: Iterable[float]) -> float:
+    """Compute the distance between the nearest faces of two boxes.
 
+    Args:
+        a: first box.
+        b: second box.
+        spacing_mm: voxel spacing in mm along each axis.
 
-def _gap_mm(a: Box, b: Box, spacing_mm: tuple[float, ...]) -> float:
-    gap_voxels = np.maximum(0, np.maximum(a[0] - b[1], b[0] - a[1]))
-    return float(np.linalg.norm(gap_voxels * spacing_mm))
+    Returns:
+        The distance in mm; 0 where the boxes touch or overlap.
+
+    Example:
+        >>> gap_mm((slice(0, 2), slice(0, 2), slice(0, 2)), (slice(5, 6), slice(0, 2), slice(0, 2)), (2.0, 1.0, 1.0))
+        6.0
+    """
+    voxels = [max(0, p.start - q.stop, q.start - p.stop) for p, q in zip(a, b, strict=True)]
+    return float(np.linalg.norm(np.array(voxels) * np.array(tuple(spacing_mm))))

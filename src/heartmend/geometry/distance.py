@@ -9,7 +9,7 @@ import edt
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.roi import Resolution, Roi
 from heartmend.types import DistanceField, Labels, Mask
@@ -82,7 +82,7 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
     the field of view is not closed there. Computed in the mask's own box.
     """
     out = np.full(mask.shape, -clip_mm, dtype=np.float32)
-    box = filled_box(mask, [int(np.ceil(clip_mm / s)) + 2 for s in spacing_mm])
+    box = bounding_box(mask, [int(np.ceil(clip_mm / s)) + 2 for s in spacing_mm])
     if box is None:
         return out
     part = np.ascontiguousarray(mask[box])

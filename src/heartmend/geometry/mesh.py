@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
-from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.grid import Grid
 from heartmend.types import Mask
 
@@ -81,7 +81,7 @@ def mesh_of_mask(mask: Mask, grid: Grid, step: int = 1) -> Mesh:
     Returns:
         The mesh; one without triangles for an empty mask.
     """
-    box = filled_box(mask)
+    box = bounding_box(mask)
     if box is None:
         return Mesh.empty()
     start = np.array([side.start for side in box])

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.errors import BadInputError
-from heartmend.geometry.boxes import bulk_box
+from heartmend.geometry.components import main_components_box
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.resampling import along_axes, linear_weights, nearest_steps
 from heartmend.types import UNKNOWN, FloatArray, Labels, Triple
@@ -70,17 +70,17 @@ class Roi:
     ) -> Self:
         """The box about the bulk of the structures in `labels` (x, y, z), with a margin on every side.
 
-        structures: an anatomy, or ids. Islands and crumbs do not move the box (`bulk_box`), nor do absent
+        structures: an anatomy, or ids. Islands and crumbs do not move the box (`main_components_box`), nor do absent
         structures. Raises BadInputError when none of the structures is there.
         """
         if labels.shape != grid.shape:
             raise BadInputError(f"labels of shape {labels.shape} are not on a grid of shape {grid.shape}")
         # Not by Iterable: a pydantic model is one too, over its fields.
         ids = tuple(structures.ids if hasattr(structures, "ids") else structures)
-        box = bulk_box(labels, ids, grid.spacing_mm)
+        box = main_components_box(labels, ids, grid.spacing_mm)
         if box is None:
             raise BadInputError(f"the label map holds none of the structures {', '.join(map(str, ids))}")
-        return cls(grid, start=_triple(box[0] - margin_voxels), stop=_triple(box[1] + margin_voxels))
+        return cls(grid, start=_triple([s.start - margin_voxels for s in box]), stop=_triple([s.stop + margin_voxels for s in box]))
 
     @cached_property
     def axes(self) -> Triple:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.types import DistanceField, Mask
 
@@ -43,6 +43,6 @@ def _roughness(distance_mm: DistanceField, spacing_mm: Sequence[float]) -> float
 
 def _box(mask: Mask, spacing_mm: Sequence[float], margin_mm: float) -> tuple[slice, slice, slice]:
     """The box of a mask that is not empty, with a margin."""
-    box = filled_box(mask, [int(np.ceil(margin_mm / step)) for step in spacing_mm])
+    box = bounding_box(mask, [int(np.ceil(margin_mm / step)) for step in spacing_mm])
     assert box is not None
     return box

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import cc3d
 import edt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
+from heartmend.geometry.components import largest_component
 from heartmend.phantom.heart import HeartMap
 from heartmend.phantom.plan import Label, Vector
 from heartmend.phantom.sdf import bounds
@@ -285,10 +285,7 @@ def _paint(
         return around
     box = bounds(mask, mask.shape, margin=5)
     part = mask[box] & _YIELDS[labels[box]] & ~taken[box]
-    components = cc3d.connected_components(part, connectivity=26)
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0
-    part = components == max(int(sizes.argmax()), 1)
+    part = largest_component(part)
     labels[box][part] = Label.CORONARY
     around[box] = edt.edt(~part, anisotropy=tuple(spacing_mm)) < 2.1 * spacing_mm.max()
     return around

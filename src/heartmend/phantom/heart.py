@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from heartmend.geometry.boxes import Box
+from heartmend.geometry.components import label_components
 from heartmend.phantom import chambers, vessels
 from heartmend.phantom.landmarks import Landmarks
 from heartmend.phantom.plan import Label, Plan, Vector
-from heartmend.phantom.sdf import Box, Canvas, Float, smooth_noise
+from heartmend.phantom.sdf import Canvas, Float, smooth_noise
 
 LOW_MM = np.array([-90.0, -84.0, -72.0])
 HIGH_MM = np.array([72.0, 66.0, 110.0])
@@ -118,12 +119,10 @@ def _groove_width(canvas: Canvas, plan: Plan) -> Float:
 
 def _drop_crumbs(labels: NDArray[np.uint8], voxel_mm3: float) -> None:
     """Keep one piece of each structure, and every piece of substance of what has several by nature; in place."""
-    components, count = cc3d.connected_components(labels, connectivity=26, return_N=True)
-    flat = components.ravel()
-    sizes = np.bincount(flat, minlength=count + 1)
-    owner = np.zeros(count + 1, np.uint8)
-    owner[flat] = labels.ravel()
-    keep = np.zeros(count + 1, bool)
+    components, sizes = label_components(labels)
+    owner = np.zeros(len(sizes), np.uint8)
+    owner[components.ravel()] = labels.ravel()
+    keep = np.zeros(len(sizes), bool)
     for label in Label:
         mine = np.flatnonzero(owner == label)
         if label == Label.BACKGROUND or not len(mine):

@@ -16,8 +16,9 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
+from heartmend.geometry.boxes import Box
 from heartmend.phantom.plan import Label, Vector
-from heartmend.phantom.sdf import Box, bounds, smooth_noise
+from heartmend.phantom.sdf import bounds, smooth_noise
 
 Labels = NDArray[np.uint8]
 Range = tuple[float, float]

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline, CubicSpline
 
+from heartmend.geometry.boxes import Box
+
 Float = NDArray[Any]  # float32 throughout
-Box = tuple[slice, slice, slice]
 
 FAR_MM = 100.0
 MARGIN_MM = 6.0

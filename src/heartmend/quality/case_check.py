@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from heartmend.errors import BadInputError
-from heartmend.geometry.boxes import bulk_box
+from heartmend.geometry.components import main_components_box
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import file_fingerprint
 from heartmend.io.label_maps import LabelVolume, count_ids
@@ -73,8 +73,10 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
         cohort.read_image(case)
     except BadInputError as error:
         findings.append(Finding("error", str(error)))
-    box = bulk_box(volume.labels, cohort.anatomy.ids, grid.spacing_mm)
-    size_mm = None if box is None else tuple(round(float(n), 1) for n in (box[1] - box[0]) * grid.spacing_mm)
+    box = main_components_box(volume.labels, cohort.anatomy.ids, grid.spacing_mm)
+    size_mm = None
+    if box is not None:
+        size_mm = tuple(round((s.stop - s.start) * mm, 1) for s, mm in zip(box, grid.spacing_mm, strict=True))
     return CaseReport(
         case.id, case.labels_path.name, image, grid.shape, tuple(round(s, 5) for s in grid.spacing_mm),
         "".join(grid.axcodes), size_mm, voxels, case.labels_path.stat().st_size,

@@ -68,14 +68,14 @@ def test_close_means_within_a_twentieth_of_a_voxel_at_every_corner() -> None:
 
 def test_the_share_of_a_grid_that_lies_in_another_by_hand() -> None:
     grid = Grid((10, 4, 4), np.diag([2.0, 1, 1, 1]))
-    assert grid.share_within(grid) == 1
+    assert grid.overlap_share(grid) == 1
     # Moved by four voxels, six are left; and a voxel belongs to the grid up to its face.
     moved = np.diag([2.0, 1, 1, 1])
     moved[0, 3] = 8
-    assert grid.share_within(Grid((10, 4, 4), moved)) == pytest.approx(0.6)
+    assert grid.overlap_share(Grid((10, 4, 4), moved)) == pytest.approx(0.6)
     moved[0, 3] = 19.1
-    assert grid.share_within(Grid((10, 4, 4), moved)) == 0
-    assert grid.share_within(Grid((10, 4, 4), np.diag([-2.0, -1, -1, 1]))) == pytest.approx(1 / 160)
+    assert grid.overlap_share(Grid((10, 4, 4), moved)) == 0
+    assert grid.overlap_share(Grid((10, 4, 4), np.diag([-2.0, -1, -1, 1]))) == pytest.approx(1 / 160)
 
 
 def test_a_degree_of_shear_is_borne() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from heartmend.geometry.resampling import along_axes, linear_weights, nearest_steps
+from heartmend.geometry.resampling import apply_along_axes, linear_weights, nearest_voxels
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from heartmend.geometry.resampling import along_axes, linear_weights, nearest_st
     ],
 )
 def test_the_nearest_voxels_by_hand(length: int, count: int, steps: list[int]) -> None:
-    assert nearest_steps(length, count).tolist() == steps
+    assert nearest_voxels(length, count).tolist() == steps
 
 
 def test_the_weights_by_hand() -> None:
@@ -37,4 +37,4 @@ def test_each_axis_has_its_own_matrix() -> None:
         linear_weights(np.linspace(0, n - 1, m), 0, n, 1.0)[0] for n, m in zip((3, 4, 5), (2, 6, 7), strict=True)
     ]
     expected = np.einsum("abc,ia,jb,kc->ijk", volume, *[w.toarray() for w in weights])
-    assert np.allclose(along_axes(volume, weights), expected, atol=1e-6)
+    assert np.allclose(apply_along_axes(volume, weights), expected, atol=1e-6)

@@ -116,10 +116,10 @@ def test_at_the_resolution_of_the_source_the_way_back_is_exact(roi: Roi) -> None
 
 @given(rois())
 def test_cells_of_voxels_are_voxels_or_as_many_as_may_be(roi: Roi) -> None:
-    counts = roi.cells_of_voxels(10_000)
+    counts = roi.native_resolution(10_000)
     cells_mm = np.array(roi.size_mm) / counts
     assert np.allclose(cells_mm, np.array(roi.grid.spacing_mm)[list(roi.axes)])
-    fewer = roi.cells_of_voxels(2)
+    fewer = roi.native_resolution(2)
     assert max(fewer) <= 2 and min(fewer) >= 1
 
 

@@ -60,7 +60,7 @@ def test_a_structure_that_is_absent_or_one_voxel_is_accepted(tmp_path: Path) -> 
 def test_what_is_odd_about_a_header_but_can_be_lived_with_is_told(tmp_path: Path, fields: dict, told: str) -> None:
     volume = read_labels(header_changed(tmp_path / "a.nii.gz", **fields), HEART)
     assert volume.grid.spacing_mm == (2.0, 2.0, 2.0)
-    assert len(volume.remarks) == 1 and told in volume.remarks[0]
+    assert len(volume.warnings) == 1 and told in volume.warnings[0]
 
 
 def test_a_qfac_of_zero_counts_as_one(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ class TestCohorts:
         cohort = discover_cohort(tmp_path, anatomy=HEART)
         assert [case.id for case in cohort] == ["1", "Müller Æ 3"]
         assert sorted(cohort.skipped) == ["2", "a\\nb.nii.gz"]
-        assert "rename it" in cohort.skipped["a\\nb.nii.gz"]
+        assert "rename the file" in cohort.skipped["a\\nb.nii.gz"]
 
     def test_both_names_are_told(self, tmp_path: Path) -> None:
         for name in ("1.nii.gz", "2.nii.gz", "2.nii", "2.mha"):
@@ -216,7 +216,7 @@ class TestCohorts:
             pytest.skip("the file system takes no such name")
         skipped = discover_cohort(tmp_path, anatomy=HEART).skipped
         assert set(skipped) == {"b\\udcff.nii.gz", "x" * 245 + ".nii.gz"}
-        assert all("rename it" in why for why in skipped.values())
+        assert all("rename the file" in why for why in skipped.values())
         "".join(skipped.values()).encode()
 
     def test_an_image_on_another_grid_is_odd_and_one_elsewhere_is_refused(self, tmp_path: Path) -> None:
@@ -229,9 +229,9 @@ class TestCohorts:
         case = cohort["1"]
         grid = cohort.read_labels(case).grid
         # Of 12 voxels along x the last 9 lie in the image.
-        assert "resampled onto it (75% covered)" in "".join(cohort.look_at_image(case, grid))
+        assert "resampled onto it (75% covered)" in "".join(cohort.check_image(case, grid))
         save_nifti(image, some_labels((12, 12, 12)), np.int16, away)
-        for look in (lambda: cohort.look_at_image(case, grid), lambda: read_image(image, grid)):
+        for look in (lambda: cohort.check_image(case, grid), lambda: read_image(image, grid)):
             with pytest.raises(BadInputError, match=r"i/1\.nii\.gz: image and label map lie apart.*check that"):
                 look()
 

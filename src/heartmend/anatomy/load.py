@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from heartmend.anatomy.schema import Anatomy, broken_references
+from heartmend.anatomy.schema import Anatomy, reference_errors
 from heartmend.errors import ConfigError
 
 
@@ -47,7 +47,7 @@ def parse_anatomy(text: str, where: str) -> Anatomy:
     try:
         return Anatomy.model_validate(table)
     except ValidationError as error:
-        mistakes = [_told(e["loc"], e["msg"], table) for e in error.errors() if e["loc"]] + broken_references(table)
+        mistakes = [_told(e["loc"], e["msg"], table) for e in error.errors() if e["loc"]] + reference_errors(table)
         listed = "".join(f"\n  - {m}" for m in mistakes)
         raise ConfigError(f"{where}: {len(mistakes)} mistake{'s' * (len(mistakes) > 1)}:{listed}") from error
 

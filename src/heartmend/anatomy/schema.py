@@ -1,13 +1,13 @@
 """What a body allows, as data: the structures of a label map and what each may look like.
 
 An anatomy is read from a TOML file (`load_anatomy`). To add a table, give `Anatomy` one more field and, when its
-entries name structures, one more line in `broken_references`.
+entries name structures, one more line in `reference_errors`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -89,7 +89,7 @@ class Anatomy(_Table):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if mistakes := broken_references(self.model_dump()):
+        if mistakes := reference_errors(self.model_dump()):
             raise ValueError("; ".join(mistakes))
         return self
 
@@ -118,6 +118,22 @@ class Anatomy(_Table):
                 return structure
         raise ConfigError(f"anatomy {self.name} has no structure {name!r}; it has {_listed(self.names)}")
 
+    def select(self, names: Sequence[str] = (), without_kinds: Sequence[str] = ()) -> dict[str, int]:
+        """Select structures.
+
+        Args:
+            names: names of the structures; empty: all of them.
+            without_kinds: kinds that are left out, such as `tube`.
+
+        Returns:
+            Name -> id, in the order of the anatomy.
+
+        Raises:
+            ConfigError: if a name is not that of a structure.
+        """
+        chosen = [self.by_name(name) for name in names] or list(self.structures)
+        return {s.name: s.id for s in self.structures if s in chosen and s.kind not in without_kinds}
+
     def are_neighbours(self, a: str, b: str) -> bool:
         """Whether the structures share a boundary: neighbourhood goes both ways, so either may say it."""
         return b in self.by_name(a).neighbours or a in self.by_name(b).neighbours
@@ -128,7 +144,7 @@ def plain(name: str) -> str:
     return "".join(c for c in name.casefold() if c not in " _-")
 
 
-def broken_references(table: Mapping[str, Any]) -> list[str]:
+def reference_errors(table: Mapping[str, Any]) -> list[str]:
     """What an anatomy's tables say about each other that cannot be so; tolerates values of a wrong type.
 
     It works on the raw table so that these mistakes are told together with those of single values.

@@ -83,7 +83,7 @@ class Grid:
         """Continuous voxel indices (..., 3) of points (..., 3) in mm: the way back of `index_to_world`."""
         return (np.asarray(xyz, dtype=np.float64) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
 
-    def part(self, box: tuple[slice, slice, slice]) -> Grid:
+    def crop(self, box: tuple[slice, slice, slice]) -> Grid:
         """The grid of a box of its voxels; BadInputError where the box holds none."""
         affine = self.affine.copy()
         affine[:3, 3] = self.index_to_world([side.start for side in box])
@@ -97,7 +97,7 @@ class Grid:
         off = other.world_to_index(self.index_to_world(corners)) - corners
         return bool(np.abs(off).max() <= tolerance_voxels)
 
-    def share_within(self, other: Grid, along: int = 33) -> float:
+    def overlap_share(self, other: Grid, along: int = 33) -> float:
         """Share of this grid's voxels that lie within the other's, from a lattice of up to `along` voxels an axis."""
         picks = [np.unique(np.linspace(0, n - 1, min(n, along)).round()) for n in self.shape]
         lattice = np.stack(np.meshgrid(*picks, indexing="ij"), axis=-1)

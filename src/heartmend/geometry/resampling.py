@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 
-def nearest_steps(length: int, count: int) -> npt.NDArray[np.int64]:
+def nearest_voxels(length: int, count: int) -> npt.NDArray[np.int64]:
     """For `count` equal cells over `length` voxels: the voxel (count,) that holds each cell's centre.
 
     In integers, so that a centre on the face between two voxels always goes to the later one.
@@ -38,7 +38,7 @@ def linear_weights(
     return sparse.csr_array((weights[used], (rows[used], taps[used] - start)), shape=shape, dtype=np.float32), inside
 
 
-def along_axes(volume: npt.NDArray[np.float32], weights: list[sparse.csr_array]) -> npt.NDArray[np.float32]:
+def apply_along_axes(volume: npt.NDArray[np.float32], weights: list[sparse.csr_array]) -> npt.NDArray[np.float32]:
     """Apply one weight matrix (m_a, n_a) to each axis a of a volume (n_0, n_1, n_2): gives (m_0, m_1, m_2)."""
     for weight in weights:
         first, *rest = volume.shape

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from heartmend.errors import BadInputError
 from heartmend.geometry.components import main_components_box
 from heartmend.geometry.grid import Grid
-from heartmend.geometry.resampling import along_axes, linear_weights, nearest_steps
+from heartmend.geometry.resampling import apply_along_axes, linear_weights, nearest_voxels
 from heartmend.types import UNKNOWN, FloatArray, Labels, Triple
 
 CT_WINDOW_HU = (-200.0, 500.0)
@@ -98,7 +98,7 @@ class Roi:
         x, y, z = ((self._lengths * self.grid.spacing_mm)[list(self.axes)]).tolist()
         return x, y, z
 
-    def cells_of_voxels(self, most: int) -> Triple:
+    def native_resolution(self, most: int) -> Triple:
         """The resolution at which each cell is a voxel of the source; where that makes more than `most` cells along an
         axis, one with `most` there and cells of the same proportions."""
         x, y, z = self._lengths[list(self.axes)].tolist()
@@ -182,12 +182,12 @@ class Roi:
             weight, covered = linear_weights(at, box[axis].start, box[axis].stop, per_step)
             weights.append(weight)
             inside.append(covered)
-        cells = along_axes(np.asarray(field, dtype=np.float32), weights)
+        cells = apply_along_axes(np.asarray(field, dtype=np.float32), weights)
         for axis, covered in enumerate(inside):
             np.moveaxis(cells, axis, 0)[~covered] = 0
         return np.ascontiguousarray(cells.transpose(self.axes))
 
-    def known(self, resolution: Resolution = 128) -> npt.NDArray[np.bool_]:
+    def inside_volume(self, resolution: Resolution = 128) -> npt.NDArray[np.bool_]:
         """(n, n, n) of the unit frame: which cells have their centre in the volume."""
         picks = self._nearest_picks(resolution)
         inside = [(p >= 0) & (p < n) for p, n in zip(picks, self.grid.shape, strict=True)]
@@ -203,7 +203,7 @@ class Roi:
         )
         return x, y, z
 
-    def alone(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def zero_outside(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A volume (x, y, z) of the source with 0 wherever it lies outside the ROI."""
         self._check_source(volume)
         shown = np.zeros_like(volume)
@@ -212,7 +212,7 @@ class Roi:
 
     def source_grid(self) -> Grid:
         """The grid of `source_box()`; BadInputError where the box holds no voxel of the volume."""
-        return self.grid.part(self.source_box())
+        return self.grid.crop(self.source_box())
 
     def source_axes(self) -> SourceAxes:
         """Unit coordinates of the voxel centres of `source_box()`, as three vectors."""
@@ -236,7 +236,7 @@ class Roi:
             count = cells.shape[axis]
             signed = coordinates.astype(np.float64)
             weights.append(linear_weights((signed + 1) / 2 * count - 0.5, 0, count, count / self._lengths[axis])[0])
-        return along_axes(np.ascontiguousarray(cells), weights)
+        return apply_along_axes(np.ascontiguousarray(cells), weights)
 
     def labels_to_source(self, cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Labels (n, n, n) of the unit frame at the voxels of `source_box()`: each takes the cell that it lies in."""
@@ -277,7 +277,7 @@ class Roi:
         """
         picks: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * 3
         for axis, sign, count in zip(self.axes, self.signs, _counts(resolution), strict=True):
-            steps = nearest_steps(self.stop[axis] - self.start[axis], count)
+            steps = nearest_voxels(self.stop[axis] - self.start[axis], count)
             picks[axis] = self.start[axis] + steps if sign > 0 else self.stop[axis] - 1 - steps
         return picks
 

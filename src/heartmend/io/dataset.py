@@ -11,11 +11,11 @@ from typing import Any
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.grid import Grid
-from heartmend.io.file_names import VOLUME_ENDINGS, FilesByCase, by_case, shown, volume_ending
+from heartmend.io.file_names import VOLUME_ENDINGS, CaseFiles, escape_unprintable, group_by_case, volume_ending
 from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, write_labels_like
 from heartmend.io.nifti import NiftiHeader
-from heartmend.io.reading import reading
-from heartmend.io.volume import Volume, image_cover, read_image, read_template, resampled_note
+from heartmend.io.reading import readable_file
+from heartmend.io.volume import Volume, image_coverage, read_image, read_volume_header, resampling_warning
 from heartmend.types import BACKGROUND, Labels, Mask
 
 
@@ -69,17 +69,17 @@ class Cohort:
         """The case's CT, on `grid` when one is given; None when it has none."""
         return None if case.image_path is None else read_image(case.image_path, grid)
 
-    def look_at_image(self, case: Case, grid: Grid) -> tuple[str, ...]:
+    def check_image(self, case: Case, grid: Grid) -> tuple[str, ...]:
         """What is odd about the image beside a label map on `grid`, by its header alone; nothing when it has none.
 
         Raises BadInputError when it cannot be read, or lies elsewhere in space.
         """
         if case.image_path is None:
             return ()
-        header, image_grid = read_template(case.image_path)
-        covered = image_cover(image_grid, grid, case.image_path)
-        notes = header.remarks if isinstance(header, NiftiHeader) else ()
-        return tuple(f"image: {note}" for note in (*notes, *([] if covered is None else [resampled_note(covered)])))
+        header, image_grid = read_volume_header(case.image_path)
+        covered = image_coverage(image_grid, grid, case.image_path)
+        notes = header.warnings if isinstance(header, NiftiHeader) else ()
+        return tuple(f"image: {note}" for note in (*notes, *([] if covered is None else [resampling_warning(covered)])))
 
     def write_labels(self, case: Case, labels: Labels, out: Path, unknown: Mask | None = None) -> None:
         """Write labels in the anatomy's ids as the case's own file has them: header, ids, all but the voxels."""
@@ -112,22 +112,22 @@ def discover_cohort(
         if images is None and (root / "imagesTr").is_dir():
             images = root / "imagesTr"
         root = root / "labelsTr"
-    labels = by_case(_volumes(root, ending), "label")
-    if not labels.chosen:
+    labels = group_by_case(_volumes(root, ending), "label")
+    if not labels.paths:
         if labels.skipped:
             raise BadInputError(next(iter(labels.skipped.values())))
         raise BadInputError(
             f"{root}: holds no label map ({', '.join(VOLUME_ENDINGS)}); give the folder that they lie in directly"
         )
-    found = FilesByCase({}, {}) if images is None else _images(images)
+    found = CaseFiles({}, {}) if images is None else _images(images)
     # Two images for a case leave open which is meant; for none they do not matter.
-    unclear = {id: why for id, why in found.skipped.items() if id in labels.chosen}
-    if images is not None and not (found.chosen.keys() | unclear.keys()) & labels.chosen.keys():
+    unclear = {id: why for id, why in found.skipped.items() if id in labels.paths}
+    if images is not None and not (found.paths.keys() | unclear.keys()) & labels.paths.keys():
         raise BadInputError(
-            f"{images}: none of its {len(found.chosen)} images belongs to one of the {len(labels.chosen)} label maps "
-            f"of {root}; the ids are {_some(found.chosen)} there and {_some(labels.chosen)} here"
+            f"{images}: none of its {len(found.paths)} images belongs to one of the {len(labels.paths)} label maps "
+            f"of {root}; the ids are {_some(found.paths)} there and {_some(labels.paths)} here"
         )
-    cases = tuple(Case(id, p, found.chosen.get(id)) for id, p in labels.chosen.items() if id not in unclear)
+    cases = tuple(Case(id, p, found.paths.get(id)) for id, p in labels.paths.items() if id not in unclear)
     if not cases:
         raise BadInputError(next(iter(unclear.values())))
     return Cohort(
@@ -135,7 +135,7 @@ def discover_cohort(
         anatomy=anatomy,
         unknown_labels=unknown_labels,
         file_ids=file_ids,
-        images_without_labels=tuple(path for id, path in found.chosen.items() if id not in labels.chosen),
+        images_without_labels=tuple(path for id, path in found.paths.items() if id not in labels.paths),
         skipped=dict(sorted((labels.skipped | unclear).items())),
     )
 
@@ -149,15 +149,15 @@ def _volumes(folder: Path, ending: str | None = None) -> list[Path]:
     return sorted(p for p in paths if ending is None or p.name.endswith(ending))
 
 
-def _images(folder: Path) -> FilesByCase:
+def _images(folder: Path) -> CaseFiles:
     if not folder.is_dir():
         raise BadInputError(f"{folder}: not a folder; give the folder that holds the images")
-    return by_case(_volumes(folder), "image")
+    return group_by_case(_volumes(folder), "image")
 
 
 def _read_table(path: Path) -> dict[str, Any]:
     try:
-        with reading(path):
+        with readable_file(path):
             table = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: cannot be read as JSON: {error}; mend it, or give labelsTr alone") from error
@@ -186,7 +186,7 @@ def _file_ids(table: Mapping[str, Any], path: Path, anatomy: Anatomy) -> dict[in
             )
         known[number] = id
     if not known:
-        names = shown(", ".join(map(str, table["labels"])))
+        names = escape_unprintable(", ".join(map(str, table["labels"])))
         raise BadInputError(
             f"{path}: none of its labels ({names}) is a structure of anatomy {anatomy.name} "
             f"({', '.join(anatomy.names)}); give an anatomy file with these names"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from heartmend.io.atomic import jsonable
-from heartmend.io.gzipped import MAGIC
-from heartmend.io.reading import reading
+from heartmend.io.gzipped import GZIP_MAGIC
+from heartmend.io.reading import readable_file
 
 _HEAD_AND_TAIL_BYTES = 1 << 16
 
@@ -42,10 +42,10 @@ def file_fingerprint(path: Path) -> str:
     of a hundred megabytes costs nothing. BadInputError when it cannot be read.
     """
     digest = hashlib.blake2b(digest_size=16)
-    with reading(path), open(path, "rb") as file:
+    with readable_file(path), open(path, "rb") as file:
         head = file.read(_HEAD_AND_TAIL_BYTES)
         digest.update(head)
-        if head.startswith(MAGIC):
+        if head.startswith(GZIP_MAGIC):
             size = file.seek(0, 2)
             file.seek(max(len(head), size - _HEAD_AND_TAIL_BYTES))
             digest.update(file.read() + size.to_bytes(8, "little"))

@@ -1,4 +1,4 @@
-"""From the name of a file to the id of its case, as the data sets of the field name their files."""
+"""Case ids and roles of files, from the file names that data sets of medical images use."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Literal
 from heartmend.errors import BadInputError
 
 Role = Literal["image", "label", "either"]
+"""What a file contains by its name: an image, a label map, or either of them."""
 
-# The longest first: a name ends with the first that fits.
 VOLUME_ENDINGS = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".mha")
+"""The endings of supported volume files, the longest first: the first one that fits counts."""
 
 _ROLES: dict[str, Role] = {
     "img": "image", "image": "image", "ct": "image",
@@ -24,99 +25,172 @@ _ROLES: dict[str, Role] = {
 }  # fmt: skip
 _ROLE = re.compile(rf"[._-]({'|'.join(_ROLES)})$", re.IGNORECASE)
 _FIRST_CHANNEL = re.compile(r"_0000$")
-# Control characters, halves of surrogates (bytes that are no UTF-8), ends of lines, changes of the writing direction:
-# all that can make a terminal, a log or a list show something else than is there.
+# Control characters, surrogates (bytes that are not UTF-8), line ends and changes of the writing direction: with these
+# a terminal, a log or a list would display something else than the name.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MARKDOWN_SPECIAL = "\\`*_[]<>#|"
-# A file system takes 255 bytes; the longest name of a case's file in the run folder adds ".image.npz".
+# A file system allows 255 bytes; the longest name of a case's file in the run folder appends ".image.npz".
 _MAX_ID_BYTES = 240
 
 
 def volume_ending(path: Path) -> str | None:
-    """The ending by which `path` is known as a volume, such as ".nii.gz"; None for another file."""
+    """Find the ending that marks a file as a volume.
+
+    Args:
+        path: the file; it need not exist.
+
+    Returns:
+        One of `VOLUME_ENDINGS`, or None for any other file.
+
+    Example:
+        >>> volume_ending(Path("001.NII.gz")), volume_ending(Path("notes.txt"))
+        ('.nii.gz', None)
+    """
     name = path.name.lower()
     return next((ending for ending in VOLUME_ENDINGS if name.endswith(ending) and len(name) > len(ending)), None)
 
 
 def case_id(path: Path) -> str:
-    """The id of the case that a volume belongs to.
+    """Derive the id of a case from the name of one of its files.
 
-    `1.nii.gz`, `1.img.nii.gz`, `1.label.nii.gz` and `1.nii.img.nii.gz` belong to "1", `heart_001_0000.nii.gz` (the
-    first channel in nnU-Net's naming) to "heart_001". Raises BadInputError for a name that gives no id that can
-    name a file: the id of a case never leads out of a folder.
+    Args:
+        path: a volume file; it need not exist.
+
+    Returns:
+        The id: the file name without its ending, without a role such as `.label` or `_ct`, and without the channel
+        number `_0000` of nnU-Net.
+
+    Raises:
+        BadInputError: if the name gives no id that is safe as a file name: the id of a case never leads out of a folder.
+
+    Example:
+        >>> [case_id(Path(name)) for name in ("1.nii.gz", "1.label.nii.gz", "1.nii.img.nii.gz", "heart_001_0000.nii.gz")]
+        ['1', '1', '1', 'heart_001']
     """
     stem, _ = _parsed(path)
     return stem
 
 
-def role(path: Path) -> Role:
-    """What a volume's name says that it is: an image, a label map, or nothing, which may be either."""
+def file_role(path: Path) -> Role:
+    """Derive from a file name whether the volume is an image or a label map.
+
+    Args:
+        path: a volume file; it need not exist.
+
+    Returns:
+        The role; "either" where the name contains none.
+
+    Raises:
+        BadInputError: if the name gives no case id.
+
+    Example:
+        >>> file_role(Path("1.label.nii.gz")), file_role(Path("heart_001_0000.nii.gz")), file_role(Path("1.nii.gz"))
+        ('label', 'image', 'either')
+    """
     return _parsed(path)[1]
 
 
 @dataclass(frozen=True)
-class FilesByCase:
-    """Files by case id, in the order of the ids; and those that cannot be a case, with the reason.
+class CaseFiles:
+    """One file per case.
 
-    refused: by case id, or by the name of the file where that gives none.
+    Attributes:
+        paths: the file of each case, by case id, in the order of the ids.
+        skipped: why a file cannot be used, by case id, or by file name where that gives no id.
     """
 
-    chosen: dict[str, Path]
+    paths: dict[str, Path]
     skipped: dict[str, str]
 
 
-def by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> FilesByCase:
-    """Case id -> the one file that is `wanted` for it.
+def group_by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> CaseFiles:
+    """Select the image or the label map of every case from a list of files.
 
-    Where a folder holds both a case's image and its label map, their names tell which is which. Where two files are
-    left for one case it is refused with the names of both, and so is a file whose name gives no case id.
+    Where a case has an image and a label map, their names decide (`file_role`). A case with two files of the same role
+    and a file whose name gives no case id are skipped.
+
+    Args:
+        paths: the volume files.
+        wanted: which of a case's files to select.
+
+    Returns:
+        The selected files and the reasons for the skipped ones.
+
+    Example:
+        >>> files = group_by_case([Path("1.img.nii.gz"), Path("1.label.nii.gz"), Path("2.nii.gz")], "label")
+        >>> {id: path.name for id, path in files.paths.items()}
+        {'1': '1.label.nii.gz', '2': '2.nii.gz'}
     """
     groups: defaultdict[str, list[Path]] = defaultdict(list)
-    chosen: dict[str, Path] = {}
+    selected: dict[str, Path] = {}
     skipped: dict[str, str] = {}
     for path in paths:
         try:
             groups[case_id(path)].append(path)
         except BadInputError as error:
-            skipped[shown(path.name)] = str(error)
+            skipped[escape_unprintable(path.name)] = str(error)
     for id, group in sorted(groups.items()):
-        fitting = [p for p in group if role(p) in (wanted, "either")] if len(group) > 1 else group
-        said = [p for p in fitting if role(p) == wanted]
-        if len(fitting) > 1 and len(said) == 1:
-            fitting = said
-        if len(fitting) == 1:
-            chosen[id] = fitting[0]
+        candidates = [p for p in group if file_role(p) in (wanted, "either")] if len(group) > 1 else group
+        named = [p for p in candidates if file_role(p) == wanted]
+        if len(candidates) > 1 and len(named) == 1:
+            candidates = named
+        if len(candidates) == 1:
+            selected[id] = candidates[0]
         else:
-            names = " and ".join(sorted(p.name for p in fitting or group))
+            names = " and ".join(sorted(p.name for p in candidates or group))
             skipped[id] = f"{group[0].parent}: case {id!r} has more than one {wanted}: {names}; keep one of them"
-    return FilesByCase(chosen, skipped)
+    return CaseFiles(selected, skipped)
 
 
-def shown(text: str) -> str:
-    """A text with all that a terminal would not show as it is turned into escapes such as \\x1b."""
-    return _UNSAFE.sub(lambda found: found[0] if found[0] in "/\\" else ascii(found[0])[1:-1], text)
+def escape_unprintable(text: str) -> str:
+    """Escape the characters of a text that a terminal would not display as they are.
+
+    Args:
+        text: any text, such as a file name.
+
+    Returns:
+        The text with escape sequences for control characters, line ends and changes of the writing direction.
+
+    Example:
+        >>> print(escape_unprintable("a" + chr(27) + "[31m"))
+        a\\x1b[31m
+    """
+    return _UNSAFE.sub(lambda match: match[0] if match[0] in "/\\" else ascii(match[0])[1:-1], text)
+
+
+def escape_markdown(text: object) -> str:
+    """Escape the characters of a text that have a meaning in Markdown or HTML.
+
+    Args:
+        text: any value; its `str` is used.
+
+    Returns:
+        One line of text; line ends become spaces.
+
+    Example:
+        >>> print(escape_markdown("a|b # <i>"))
+        a\\|b \\# \\<i\\>
+    """
+    line = " ".join(str(text).split())
+    return "".join(f"\\{c}" if c in _MARKDOWN_SPECIAL else c for c in line)
 
 
 def _parsed(path: Path) -> tuple[str, Role]:
+    """Case id and role."""
     ending = volume_ending(path)
     stem = unicodedata.normalize("NFC", path.name[: -len(ending)] if ending else path.name)
-    found: Role = "either"
+    role: Role = "either"
     if channel := _FIRST_CHANNEL.search(stem):
-        stem, found = stem[: channel.start()], "image"
+        stem, role = stem[: channel.start()], "image"
     while match := _ROLE.search(stem):
         stem = stem[: match.start()]
-        if found == "either":
-            found = _ROLES[match[1].lower()]
+        if role == "either":
+            role = _ROLES[match[1].lower()]
     if not stem.strip(" .") or stem.startswith(".") or _UNSAFE.search(stem):
         raise BadInputError(
-            f"{shown(str(path))}: the name gives no case id that can name a file; rename it, such as 001.nii.gz"
+            f"{escape_unprintable(str(path))}: the name gives no case id that is safe as a file name; rename the file, "
+            "for example to 001.nii.gz"
         )
     if len(stem.encode()) > _MAX_ID_BYTES:
-        raise BadInputError(f"{path}: the name is too long, the limit is {_MAX_ID_BYTES} bytes; rename it")
-    return stem, found
-
-
-def plain_markdown(text: object) -> str:
-    """Text in which nothing means anything to Markdown or HTML; ends of lines become spaces."""
-    line = " ".join(str(text).split())
-    return "".join(f"\\{c}" if c in _MARKDOWN_SPECIAL else c for c in line)
+        raise BadInputError(f"{path}: the name is too long (limit {_MAX_ID_BYTES} bytes); rename the file")
+    return stem, role

@@ -20,17 +20,17 @@ except ImportError:  # no wheel for this platform
     codec, WRITE_LEVEL = gzip, 1
     own_error = zlib.error
 
-MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 # What a stream that is cut short, or is none, raises from either library.
 ERRORS: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error, own_error)
 # deflate cannot do better: a file that claims to hold more lies, or was cut short.
-LARGEST_RATIO = 1040
+MAX_COMPRESSION_RATIO = 1040
 
 
 def open_stream(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked where its first two bytes say that it is gzipped."""
     with open(path, "rb") as file:
-        is_gzipped = file.read(2) == MAGIC
+        is_gzipped = file.read(2) == GZIP_MAGIC
     if is_gzipped:
         return io.BufferedReader(codec.open(path, "rb"), buffer_size=1 << 20)
     return open(path, "rb")

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from heartmend.errors import BadInputError, OutputError
 from heartmend.io.atomic import atomic_write
-from heartmend.io.itk_header import read_head, refuse_broken_body
-from heartmend.io.reading import AGAIN, reading, refuse_beyond_memory, refuse_no_shape
+from heartmend.io.itk_header import check_voxel_data, read_head
+from heartmend.io.reading import EXPORT_AGAIN, check_memory, check_shape, readable_file
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _DTYPES: dict[int, np.dtype[np.generic]] = {
@@ -35,7 +35,7 @@ class ItkHeader:
 
 def read_itk_header(path: Path) -> ItkHeader:
     """The header alone; BadInputError when SimpleITK cannot read it."""
-    with reading(path):
+    with readable_file(path):
         return _header(path, _about(path))
 
 
@@ -44,7 +44,7 @@ def read_itk(path: Path) -> tuple[ItkHeader, npt.NDArray[np.generic]]:
 
     What SimpleITK says of a broken file is not passed on: it quotes the header, which may name a patient.
     """
-    with reading(path):
+    with readable_file(path):
         header = _header(path, _about(path))
         values = sitk.GetArrayFromImage(_image(path)).T
     return header, values
@@ -56,7 +56,7 @@ def write_itk(path: Path, header: ItkHeader, stored: npt.NDArray[np.generic]) ->
     It appears under its name when it is whole, which is read again to be known: not every error of a full disk
     comes through SimpleITK.
     """
-    with reading(header.path):
+    with readable_file(header.path):
         like = _image(header.path)
     values = np.asarray(stored, dtype=header.dtype).reshape(header.shape).T
     image = sitk.GetImageFromArray(values, isVector=False)
@@ -85,7 +85,7 @@ def _about(path: Path) -> sitk.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise BadInputError(f"{path}: its header cannot be read by SimpleITK; {AGAIN}") from error
+        raise BadInputError(f"{path}: its header cannot be read by SimpleITK; {EXPORT_AGAIN}") from error
     components = reader.GetNumberOfComponents()
     if components != 1:
         raise BadInputError(
@@ -94,9 +94,9 @@ def _about(path: Path) -> sitk.ImageFileReader:
     size, dtype = reader.GetSize(), _DTYPES.get(reader.GetPixelIDValue())
     if dtype is None:
         raise BadInputError(f"{path}: holds values of a type that is no number; export it with whole numbers")
-    expected = refuse_no_shape(path, size) * dtype.itemsize
-    refuse_beyond_memory(path, expected)
-    refuse_broken_body(path, head, expected)
+    expected = check_shape(path, size) * dtype.itemsize
+    check_memory(path, expected)
+    check_voxel_data(path, head, expected)
     return reader
 
 
@@ -114,7 +114,7 @@ def _image(path: Path) -> sitk.Image:
     try:
         return _about(path).Execute()
     except RuntimeError as error:
-        raise BadInputError(f"{path}: SimpleITK cannot read it, its axes or its voxels are broken; {AGAIN}") from error
+        raise BadInputError(f"{path}: SimpleITK cannot read it, its axes or its voxels are broken; {EXPORT_AGAIN}") from error
 
 
 def _is_packed(path: Path) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heartmend.errors import BadInputError
-from heartmend.io.reading import AGAIN, MAX_PADDING_BYTES, kind_of
+from heartmend.io.reading import EXPORT_AGAIN, MAX_PADDING_BYTES, describe_format
 
 _MAX_HEAD_BYTES = 1 << 20
 _DETACHED = re.compile(rb"^\s*data\s*file\s*:", re.IGNORECASE | re.MULTILINE)
@@ -41,7 +41,7 @@ def read_head(path: Path) -> ItkHead:
     return _nrrd_head(start, path) if path.name.lower().endswith(".nrrd") else _meta_head(start, path)
 
 
-def refuse_broken_body(path: Path, head: ItkHead, expected: int) -> None:
+def check_voxel_data(path: Path, head: ItkHead, expected: int) -> None:
     """BadInputError when the file does not hold just the `expected` bytes of voxels, or their checksum is wrong."""
     if head.packing == "unknown_labels":
         return
@@ -52,16 +52,16 @@ def refuse_broken_body(path: Path, head: ItkHead, expected: int) -> None:
         held, padding = _unpacked_bytes(path, head, expected)
     if held < expected:
         raise BadInputError(
-            f"{path}: holds {held} of the {expected} bytes that its shape needs; it is cut off: {AGAIN}"
+            f"{path}: holds {held} of the {expected} bytes that its shape needs; it is cut off: {EXPORT_AGAIN}"
         )
     if padding > MAX_PADDING_BYTES:
-        raise BadInputError(f"{path}: holds more than the {expected} bytes of its shape; its header is wrong: {AGAIN}")
+        raise BadInputError(f"{path}: holds more than the {expected} bytes of its shape; its header is wrong: {EXPORT_AGAIN}")
 
 
 def _nrrd_head(start: bytes, path: Path) -> ItkHead:
     end = re.search(rb"\r?\n\r?\n", start)
     if not start.startswith(b"NRRD") or end is None:
-        raise BadInputError(f"{path}: not NRRD, it {kind_of(start)}; export it as NRRD, or give it the right ending")
+        raise BadInputError(f"{path}: not NRRD, it {describe_format(start)}; export it as NRRD, or give it the right ending")
     text = start[: end.end()]
     if _DETACHED.search(text):
         raise BadInputError(f"{path}: names another file for its voxels; save both as one .nrrd file")
@@ -76,7 +76,7 @@ def _meta_head(start: bytes, path: Path) -> ItkHead:
     found = _META_DATA.search(start)
     if found is None:
         raise BadInputError(
-            f"{path}: not a MetaImage of one file, it {kind_of(start)}; export it as .mha, or give it the right ending"
+            f"{path}: not a MetaImage of one file, it {describe_format(start)}; export it as .mha, or give it the right ending"
         )
     if found[1].upper() != b"LOCAL":
         raise BadInputError(f"{path}: names another file for its voxels; save both as one .mha file")
@@ -90,7 +90,7 @@ def _meta_head(start: bytes, path: Path) -> ItkHead:
     # Without the true size MetaIO unpacks what it can, and takes the rest for voxels.
     size = said.get(b"compresseddatasize", b"")
     if not size.isdigit():
-        raise BadInputError(f"{path}: does not say how large its packed voxels are (CompressedDataSize); {AGAIN}")
+        raise BadInputError(f"{path}: does not say how large its packed voxels are (CompressedDataSize); {EXPORT_AGAIN}")
     return ItkHead("packed", found.end(), int(size))
 
 
@@ -107,9 +107,9 @@ def _unpacked_bytes(path: Path, head: ItkHead, expected: int) -> tuple[int, int]
             taken = file.tell() - head.offset - len(unpack.unused_data)
             beyond = len(unpack.unused_data) + len(file.read(MAX_PADDING_BYTES + 1))
     except zlib.error as error:
-        raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken ({error}): {AGAIN}") from error
+        raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken ({error}): {EXPORT_AGAIN}") from error
     if not unpack.eof and held <= expected + MAX_PADDING_BYTES:
-        raise BadInputError(f"{path}: its packed voxels are cut off: {AGAIN}")
+        raise BadInputError(f"{path}: its packed voxels are cut off: {EXPORT_AGAIN}")
     if head.packed_bytes not in (None, taken):
-        raise BadInputError(f"{path}: its packed voxels are {taken} bytes, its head says {head.packed_bytes}: {AGAIN}")
+        raise BadInputError(f"{path}: its packed voxels are {taken} bytes, its head says {head.packed_bytes}: {EXPORT_AGAIN}")
     return held, beyond + held - expected

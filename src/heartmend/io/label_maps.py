@@ -14,7 +14,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.io.nifti import NiftiHeader
-from heartmend.io.volume import Header, read_stored, read_template, read_volume, write_stored
+from heartmend.io.volume import Header, read_stored, read_volume, read_volume_header, write_stored
 from heartmend.types import BACKGROUND, Labels, Mask
 
 UnknownLabels = Literal["error", "keep"]
@@ -34,7 +34,7 @@ class LabelVolume:
     path: Path
     unknown: Mask | None = None
     """With unknown_labels="keep": the voxels that hold ids unknown to the anatomy. They are background in `labels`."""
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     """What is odd about the file, but can be lived with."""
 
 
@@ -74,8 +74,8 @@ def read_labels(
         raise BadInputError(f"{path}: has no voxel of {names}: {held}; give the map with the labels, or take it away")
     unknown = np.isin(ids, unknown_ids) if unknown_ids else None
     labels = ids if _is_identity(lookup, present) and ids.dtype == np.uint8 else lookup[ids]
-    remarks = header.remarks if isinstance(header, NiftiHeader) else ()
-    return LabelVolume(np.asarray(labels, dtype=np.uint8), volume.grid, volume.path, unknown, remarks)
+    warnings = header.warnings if isinstance(header, NiftiHeader) else ()
+    return LabelVolume(np.asarray(labels, dtype=np.uint8), volume.grid, volume.path, unknown, warnings)
 
 
 def write_labels_like(
@@ -91,7 +91,7 @@ def write_labels_like(
     `read_labels`: where `unknown`, the template's own values stay. The file appears under its name when it is whole.
     """
     template, out = Path(template), Path(out)
-    header, grid = read_template(template)
+    header, grid = read_volume_header(template)
     if labels.dtype != np.uint8:
         raise TypeError(f"labels are uint8 in the anatomy's ids, not {labels.dtype}")
     if labels.shape != grid.shape:

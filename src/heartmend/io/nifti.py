@@ -23,8 +23,15 @@ from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.io import gzipped
 from heartmend.io.atomic import atomic_write
-from heartmend.io.nifti_affine import affine_of
-from heartmend.io.reading import AGAIN, MAX_PADDING_BYTES, kind_of, reading, refuse_beyond_memory, refuse_no_shape
+from heartmend.io.nifti_affine import affine_from_header
+from heartmend.io.reading import (
+    EXPORT_AGAIN,
+    MAX_PADDING_BYTES,
+    check_memory,
+    check_shape,
+    describe_format,
+    readable_file,
+)
 
 MAX_HEADER_BYTES = 2**26
 
@@ -40,7 +47,7 @@ class NiftiHeader:
     affine: npt.NDArray[np.float64]
     slope: float
     intercept: float
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     """What is odd about the header, but can be lived with."""
 
     @property
@@ -51,7 +58,7 @@ class NiftiHeader:
 
 def read_header(path: Path) -> NiftiHeader:
     """The header of a NIfTI file; BadInputError when it is none."""
-    with reading(path), _unpacking(path), gzipped.open_stream(path) as stream:
+    with readable_file(path), _unpacking(path), gzipped.open_stream(path) as stream:
         return _read_header(stream, path)
 
 
@@ -61,24 +68,24 @@ def read_nifti(path: Path) -> tuple[NiftiHeader, npt.NDArray[np.generic]]:
     No more memory is taken than the file can fill. BadInputError for a file that is cut off, damaged, or holds more
     than its header says.
     """
-    with reading(path), _unpacking(path), gzipped.open_stream(path) as stream:
+    with readable_file(path), _unpacking(path), gzipped.open_stream(path) as stream:
         header = _read_header(stream, path)
         expected = math.prod(header.shape) * header.dtype.itemsize
-        if expected > path.stat().st_size * gzipped.LARGEST_RATIO:
-            raise BadInputError(f"{path}: too short for its shape {header.shape}; it is cut off or broken: {AGAIN}")
-        refuse_beyond_memory(path, expected)
+        if expected > path.stat().st_size * gzipped.MAX_COMPRESSION_RATIO:
+            raise BadInputError(f"{path}: too short for its shape {header.shape}; it is cut off or broken: {EXPORT_AGAIN}")
+        check_memory(path, expected)
         data = bytearray(expected)
         filled = _fill(stream, memoryview(data))
         if filled < expected:
             raise BadInputError(
                 f"{path}: holds {filled} of the {expected} bytes that its shape {header.shape} needs; it is cut off: "
-                f"{AGAIN}"
+                f"{EXPORT_AGAIN}"
             )
         # Read to the end: only there does gzip tell whether what came was sound.
         if len(stream.read(MAX_PADDING_BYTES + 1)) > MAX_PADDING_BYTES:
             raise BadInputError(
                 f"{path}: holds more than the {expected} bytes of its shape {header.shape} and type {header.dtype}; "
-                f"its header is wrong: {AGAIN}"
+                f"its header is wrong: {EXPORT_AGAIN}"
             )
     return header, np.frombuffer(data, dtype=header.dtype).reshape(header.shape, order="F")
 
@@ -106,11 +113,11 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
     kind = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
     size = next((n for n in kind if start in (n.to_bytes(4, "little"), n.to_bytes(4, "big"))), None)
     if size is None:
-        seen = kind_of(start + stream.read(252))
+        seen = describe_format(start + stream.read(252))
         raise BadInputError(f"{path}: not NIfTI, it {seen}; export it as NIfTI, or give it the ending of what it is")
     raw = start + stream.read(size - 4)
     if len(raw) < size:
-        raise BadInputError(f"{path}: holds {len(raw)} of the {size} bytes of a header; it is cut off: {AGAIN}")
+        raise BadInputError(f"{path}: holds {len(raw)} of the {size} bytes of a header; it is cut off: {EXPORT_AGAIN}")
     try:
         parsed = kind[size].from_fileobj(io.BytesIO(raw), check=False)
         magic = bytes(parsed["magic"].tobytes())
@@ -118,20 +125,20 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
         dtype = parsed.get_data_dtype()
         shape = tuple(int(n) for n in parsed.get_data_shape())
         with np.errstate(all="ignore"):
-            place = affine_of(parsed)
+            place = affine_from_header(parsed)
         slope, intercept = parsed.get_slope_inter()
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error
     except (HeaderDataError, ValueError, KeyError, OverflowError, TypeError, FloatingPointError) as error:
-        raise BadInputError(f"{path}: broken NIfTI header: {error}; {AGAIN}") from error
+        raise BadInputError(f"{path}: broken NIfTI header: {error}; {EXPORT_AGAIN}") from error
     if not magic.startswith((b"n+1", b"n+2")):
         said = "one of a .hdr and .img pair" if magic.startswith((b"ni1", b"ni2")) else "without NIfTI's mark"
         raise BadInputError(f"{path}: not a single-file NIfTI, but {said}; join .hdr and .img into one .nii.gz")
     if not size <= offset <= MAX_HEADER_BYTES:
-        raise BadInputError(f"{path}: broken NIfTI header: its voxels begin at byte {offset}; {AGAIN}")
+        raise BadInputError(f"{path}: broken NIfTI header: its voxels begin at byte {offset}; {EXPORT_AGAIN}")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise BadInputError(f"{path}: holds values of type {dtype}; export it with whole or real numbers")
-    refuse_no_shape(path, shape)
+    check_shape(path, shape)
     raw += stream.read(offset - size)
     return NiftiHeader(
         raw=raw,
@@ -140,7 +147,7 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
         affine=place.affine,
         slope=1.0 if slope is None else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
-        remarks=place.remarks,
+        warnings=place.warnings,
     )
 
 
@@ -152,7 +159,7 @@ def _unpacking(path: Path) -> Iterator[None]:
     except gzipped.ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken ({error}): {AGAIN}") from error
+        raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken ({error}): {EXPORT_AGAIN}") from error
 
 
 def write_volume(values: npt.NDArray[np.generic], grid: Grid, path: Path) -> None:

@@ -17,14 +17,14 @@ _UNIT_CODES = {1: "metres", 3: "micrometres"}
 
 
 @dataclass(frozen=True, eq=False)
-class NiftiAffine:
+class HeaderAffine:
     """The affine (RAS+, mm) that counts, and what is odd about how the header says it."""
 
     affine: FloatArray
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def affine_of(header: nib.Nifti1Header) -> NiftiAffine:
+def affine_from_header(header: nib.Nifti1Header) -> HeaderAffine:
     """The place by the sform, else the qform, else the spacing alone, as NIfTI has it.
 
     Raises BadInputError for a spacing that is none, and where sform and qform disagree about what a millimetre or an
@@ -35,31 +35,31 @@ def affine_of(header: nib.Nifti1Header) -> NiftiAffine:
     # NIfTI takes a qfac of 0 for 1.
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1
-    remarks = list[str]()
+    warnings = list[str]()
     unit = _UNIT_CODES.get(int(header["xyzt_units"]) % 8)
     if unit is not None:
-        remarks.append(f"its unit of length says {unit}; its numbers are taken for mm")
+        warnings.append(f"its unit of length says {unit}; its numbers are taken for mm")
     if header["sform_code"] == 0:
         if not (zooms > 0).all():
             raise BadInputError(f"a voxel spacing of {_by(zooms)} mm; set the true one (pixdim)")
         if header["qform_code"] == 0:
-            remarks.append("has neither sform nor qform: its place and its left and right are not known")
-        return NiftiAffine(np.asarray(header.get_best_affine(), dtype=np.float64), tuple(remarks))
+            warnings.append("has neither sform nor qform: its place and its left and right are not known")
+        return HeaderAffine(np.asarray(header.get_best_affine(), dtype=np.float64), tuple(warnings))
     sform = np.asarray(header.get_sform(), dtype=np.float64)
     spacing = np.linalg.norm(sform[:3, :3], axis=0)
     if header["qform_code"] == 0:
         if not np.allclose(spacing, zooms, rtol=_SPACING_TOLERANCE):
-            remarks.append(f"pixdim says {_by(zooms)} mm, the sform {_by(spacing)} mm; the sform counts")
-        return NiftiAffine(sform, tuple(remarks))
+            warnings.append(f"pixdim says {_by(zooms)} mm, the sform {_by(spacing)} mm; the sform counts")
+        return HeaderAffine(sform, tuple(warnings))
     try:
         qform = np.asarray(header.get_qform(), dtype=np.float64)
     except (HeaderDataError, ValueError):
-        return NiftiAffine(sform, (*remarks, "its qform is broken; the sform counts"))
+        return HeaderAffine(sform, (*warnings, "its qform is broken; the sform counts"))
     _refuse_contradiction(sform, qform)
     away_mm = _farthest_mm(sform, qform, header.get_data_shape())
     if away_mm > spacing.min() / 2:
-        remarks.append(f"sform and qform place it up to {away_mm:.1f} mm apart; the sform counts")
-    return NiftiAffine(sform, tuple(remarks))
+        warnings.append(f"sform and qform place it up to {away_mm:.1f} mm apart; the sform counts")
+    return HeaderAffine(sform, tuple(warnings))
 
 
 def _refuse_contradiction(sform: FloatArray, qform: FloatArray) -> None:

@@ -12,7 +12,7 @@ import psutil
 
 from heartmend.errors import BadInputError
 
-AGAIN = "copy or export it again"
+EXPORT_AGAIN = "copy or export it again"
 # Larger than any scan (2,000 slices of 1,024 x 1,024); what claims more is a broken header.
 MAX_VOXELS = 2**31
 # Some writers fill up the last block of a file; more than that is data that the header does not know of.
@@ -31,7 +31,7 @@ _KINDS = (
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def readable_file(path: Path) -> Iterator[None]:
     """Within the block a regular file is read; all that is none, and what reading raises, is a BadInputError.
 
     A pipe or a device is refused before it is opened: it could be waited for, or read, for ever.
@@ -42,28 +42,28 @@ def reading(path: Path) -> Iterator[None]:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
             raise BadInputError(f"{path}: is {kind}, not a file; put the file itself there, or take it away")
         if status.st_size == 0:
-            raise BadInputError(f"{path}: is empty (0 bytes); {AGAIN}")
+            raise BadInputError(f"{path}: is empty (0 bytes); {EXPORT_AGAIN}")
         yield
     except FileNotFoundError as error:
         what = "is a link to a file that is not there" if path.is_symlink() else "is not there"
-        raise BadInputError(f"{path}: {what}; {AGAIN}, or take it away") from error
+        raise BadInputError(f"{path}: {what}; {EXPORT_AGAIN}, or take it away") from error
     except PermissionError as error:
         raise BadInputError(f"{path}: may not be read by you; give yourself the right to (chmod u+r)") from error
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror or error}; {AGAIN}") from error
+        raise BadInputError(f"{path}: cannot be read: {error.strerror or error}; {EXPORT_AGAIN}") from error
     except MemoryError as error:
         raise BadInputError(f"{path}: does not fit into memory; crop it, or give fewer --workers") from error
 
 
-def refuse_no_shape(path: Path, shape: Sequence[int]) -> int:
+def check_shape(path: Path, shape: Sequence[int]) -> int:
     """How many voxels a shape has; BadInputError when there are none, or more than any scan has."""
     count = math.prod(shape)
     if not shape or min(shape) < 1 or count > MAX_VOXELS:
-        raise BadInputError(f"{path}: a shape of {tuple(shape)} cannot be read, 1 to {MAX_VOXELS} voxels can; {AGAIN}")
+        raise BadInputError(f"{path}: a shape of {tuple(shape)} cannot be read, 1 to {MAX_VOXELS} voxels can; {EXPORT_AGAIN}")
     return count
 
 
-def refuse_beyond_memory(path: Path, values_bytes: int) -> None:
+def check_memory(path: Path, values_bytes: int) -> None:
     """BadInputError when the values of a file would not fit into the memory that is free."""
     free = psutil.virtual_memory().available
     if values_bytes > _MEMORY_SHARE * free:
@@ -73,7 +73,7 @@ def refuse_beyond_memory(path: Path, values_bytes: int) -> None:
         )
 
 
-def kind_of(head: bytes) -> str:
+def describe_format(head: bytes) -> str:
     """What the first bytes of a file (256 are enough) look like, in words; never the bytes themselves."""
     for offset, magic, name in _KINDS:
         if head[offset : offset + len(magic)] == magic:

@@ -49,7 +49,7 @@ def read_stored(path: Path) -> tuple[Header, npt.NDArray[np.generic]]:
     return header, values.reshape(_grid(path, header).shape, order="F")
 
 
-def read_template(path: Path) -> tuple[Header, Grid]:
+def read_volume_header(path: Path) -> tuple[Header, Grid]:
     """The header of a file and its grid; the voxels are not read."""
     header: Header = read_header(path) if _is_nifti(path) else read_itk_header(path)
     return header, _grid(path, header)
@@ -61,26 +61,26 @@ def read_image(path: str | Path, grid: Grid | None = None) -> Volume:
     Raises BadInputError when the file cannot be read, and when image and grid do not overlap.
     """
     volume, _ = read_volume(Path(path))
-    if grid is None or (covered := image_cover(volume.grid, grid, volume.path)) is None:
+    if grid is None or (covered := image_coverage(volume.grid, grid, volume.path)) is None:
         return volume
     matrix = np.linalg.inv(volume.grid.affine) @ grid.affine
     values = affine_transform(
         np.nan_to_num(np.asarray(volume.values, dtype=np.float32), nan=AIR_HU),
         matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, order=1, cval=np.nan,
     )  # fmt: skip
-    log.warning("%s: %s", path, resampled_note(covered))
+    log.warning("%s: %s", path, resampling_warning(covered))
     values[np.isnan(values)] = AIR_HU
     return Volume(values=values, grid=grid, path=volume.path)
 
 
-def image_cover(image: Grid, labels: Grid, path: Path) -> float | None:
+def image_coverage(image: Grid, labels: Grid, path: Path) -> float | None:
     """Share of a label map's voxels that its image covers; None where both lie on one grid, so nothing is resampled.
 
     Raises BadInputError when they do not overlap.
     """
     if image.is_close(labels):
         return None
-    covered = labels.share_within(image)
+    covered = labels.overlap_share(image)
     if covered == 0:
         raise BadInputError(
             f"{path}: image and label map lie apart in space; check that they belong together and that both headers "
@@ -89,7 +89,7 @@ def image_cover(image: Grid, labels: Grid, path: Path) -> float | None:
     return covered
 
 
-def resampled_note(covered: float) -> str:
+def resampling_warning(covered: float) -> str:
     """What is to be told of an image on another grid than its label map."""
     return f"not on its label map's grid; resampled onto it ({covered:.0%} covered)"
 

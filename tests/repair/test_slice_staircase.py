@@ -131,7 +131,7 @@ def test_what_moves_sideways_keeps_its_volume() -> None:
     assert (mended[:, :, inner] == 3).sum() == pytest.approx((rod[:, :, inner] == 3).sum(), rel=0.06)
 
 
-@pytest.mark.parametrize("stairs", [SliceStaircase(2, 3, 1), SliceStaircase(0, 4, 2), SliceStaircase(1, 2.5, 0.5)])
+@pytest.mark.parametrize("staircases", [SliceStaircase(2, 3, 1), SliceStaircase(0, 4, 2), SliceStaircase(1, 2.5, 0.5)])
 def test_a_heart_in_a_long_scan_has_the_same_stairs(staircases: SliceStaircase) -> None:
     low, high = 120, 70
     ends = [(low, high) if axis == staircases.axis else (3, 40) for axis in range(3)]

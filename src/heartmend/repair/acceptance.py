@@ -1,4 +1,4 @@
-"""Do no harm: a mended mask that departs too far from the one that came in is not taken."""
+"""Acceptance of repaired masks: a mask that differs too much from its original is rejected."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cc3d
 import numpy as np
 
 from heartmend.anatomy.schema import Structure
+from heartmend.geometry.components import label_components
 from heartmend.metrics.surface import hd95
 from heartmend.types import Mask
 
-# Smaller pieces say nothing about a shape, and to remove one is no harm.
 SMALL_COMPONENT_SHARE = 0.05
+"""Components below this share of the largest one carry no information about a shape, and their removal is accepted."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a mended mask may be kept. `volume_ratio` and `surface_mm` (95th percentile) are None for empty masks."""
+    """Whether the repaired mask of a structure is accepted.
+
+    Attributes:
+        structure: name of the structure.
+        accepted: whether the repaired mask is used; otherwise the original one stays.
+        volume_ratio: volume of the repaired mask divided by that of the original; None if a mask is empty.
+        surface_mm: 95th percentile of the distances between the two surfaces (HD95); None if a mask is empty.
+        reason: the exceeded limits; empty for an accepted mask.
+    """
 
     structure: str
     accepted: bool
@@ -28,41 +36,64 @@ class Verdict:
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """A table for JSON."""
+        """Convert the verdict to a table for JSON."""
         return asdict(self)
 
 
-def check(before: Mask, after: Mask, structure: Structure, spacing_mm: Sequence[float]) -> Verdict:
-    """Hold a mended mask against the one that came in, by the limits of the anatomy file.
+def check_acceptance(original: Mask, repaired: Mask, structure: Structure, spacing_mm: Sequence[float]) -> Verdict:
+    """Check a repaired mask against the limits of the anatomy file.
 
-    What came in counts without its crumbs and islands, so that to take these away is no change.
+    Small components of the original do not count, so that their removal is no change.
+
+    Args:
+        original: (x, y, z) bool.
+        repaired: (x, y, z) bool.
+        structure: the structure, with its limits `max_volume_change` and `max_surface_mm`.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        The verdict. An absent structure must stay absent, and a present one present.
+
+    Example:
+        >>> from heartmend.anatomy.load import load_anatomy
+        >>> lv = load_anatomy("heart").by_name("LV")
+        >>> check_acceptance(np.ones((9, 9, 9), bool), np.zeros((9, 9, 9), bool), lv, (1.0, 1.0, 1.0)).reason
+        'the repaired mask is empty'
     """
     name = structure.name
-    if not before.any() or not after.any():
-        if before.any() == after.any():
+    if not original.any() or not repaired.any():
+        if original.any() == repaired.any():
             return Verdict(name, True, None, None)
-        reason = "was absent and must stay so" if after.any() else "nothing is left of it"
+        reason = "the original has no such structure" if repaired.any() else "the repaired mask is empty"
         return Verdict(name, False, None, None, reason)
-    bulk = bulk_of(before, structure, spacing_mm)
-    ratio = int(after.sum()) / int(bulk.sum())
-    surface = hd95(bulk, after, spacing_mm)
+    reference = without_negligible_components(original, structure, spacing_mm)
+    ratio = int(repaired.sum()) / int(reference.sum())
+    surface = hd95(reference, repaired, spacing_mm)
     low, high = structure.max_volume_change
-    faults = []
+    reasons = []
     if not low <= ratio <= high:
-        faults.append(f"volume is {ratio:.2f} of what it was, beyond {low:g} to {high:g}")
+        reasons.append(f"the volume ratio {ratio:.2f} is outside {low:g} to {high:g}")
     if surface > structure.max_surface_mm:
-        faults.append(f"surface moved {surface:.1f} mm, beyond {structure.max_surface_mm:g} mm")
-    return Verdict(name, not faults, round(ratio, 4), round(surface, 3), "; ".join(faults))
+        reasons.append(f"the surface moved by {surface:.1f} mm (HD95), more than {structure.max_surface_mm:g} mm")
+    return Verdict(name, not reasons, round(ratio, 4), round(surface, 3), "; ".join(reasons))
 
 
-def bulk_of(mask: Mask, structure: Structure, spacing_mm: Sequence[float]) -> Mask:
-    """The mask without its crumbs; of thin vessels every piece above the crumb limit counts, however short."""
-    parts, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
-    if count < 2:
+def without_negligible_components(mask: Mask, structure: Structure, spacing_mm: Sequence[float]) -> Mask:
+    """Remove the components of a mask that are too small to count.
+
+    Args:
+        mask: (x, y, z) bool.
+        structure: the structure, with its `min_mm3`.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        (x, y, z) bool without components below `min_mm3`, and without those below `SMALL_COMPONENT_SHARE` of the
+        largest one if the structure is no thin vessel. The largest component always stays.
+    """
+    components, sizes = label_components(mask)
+    if len(sizes) < 3:
         return mask
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
     share = 0.0 if structure.kind == "tube" else SMALL_COMPONENT_SHARE
-    least = max(structure.min_mm3 / float(np.prod(spacing_mm)), share * int(sizes.max()))
-    kept: Mask = (sizes >= min(least, int(sizes.max())))[parts] & mask
-    return kept
+    min_voxels = max(structure.min_mm3 / float(np.prod(spacing_mm)), share * int(sizes.max()))
+    remaining: Mask = (sizes >= min(min_voxels, int(sizes.max())))[components] & mask
+    return remaining

@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Literal, Self
 
-import numpy as np
-
+from heartmend.geometry.boxes import Box
 from heartmend.geometry.grid import Grid
-from heartmend.repair.rules.components import Box
 
 Severity = Literal["info", "review", "warning"]
 """`info`: as it should be. `look`: a person may want to look. `warn`: a person should look."""
@@ -52,11 +50,3 @@ def box_in_mm(box: Box, grid: Grid) -> tuple[Corner, Corner]:
     corners = grid.index_to_world(list(product(*faces)))
     low, high = (tuple(round(float(v), 2) for v in corner) for corner in (corners.min(axis=0), corners.max(axis=0)))
     return low, high  # type: ignore[return-value]  # three each: a corner has as many numbers as a voxel has axes
-
-
-def join_boxes(boxes: list[Box]) -> Box:
-    """The box about boxes."""
-    low = np.min([[s.start for s in box] for box in boxes], axis=0)
-    high = np.max([[s.stop for s in box] for box in boxes], axis=0)
-    x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    return x, y, z

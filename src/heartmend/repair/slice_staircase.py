@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter1d
 from skimage.filters import threshold_otsu
 
-from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.boxes import bounding_box
 from heartmend.types import BACKGROUND, Labels
 
 THINNEST_BLOCK, LONGEST_BLOCK = 1.4, 8
@@ -65,7 +65,7 @@ def find_slice_staircases(labels: Labels, ids: Sequence[int] | None = None) -> t
 
     ids: the structures that count; thin ones change from slice to slice in any case and may be left out.
     """
-    box = filled_box(labels)
+    box = bounding_box(labels)
     if box is None:
         return ()
     part = labels[box]
@@ -173,7 +173,7 @@ def without_slice_staircase(
     axis = staircases.axis
     slices = np.moveaxis(labels, axis, 0)
     within_mm = tuple(s for a, s in enumerate(spacing_mm) if a != axis)
-    box = filled_box(slices)
+    box = bounding_box(slices)
     if box is None:
         return labels
     # A block more at either end holds nothing, as all beyond it does.

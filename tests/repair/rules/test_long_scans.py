@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
 from heartmend.repair.rules.apply import apply_rules
 from support.hearts import ellipsoid
@@ -65,11 +66,12 @@ def test_a_heart_in_a_long_scan_is_mended_as_in_a_short_one(order: str) -> None:
 def test_evidence_on_a_box_counts_as_nothing_beyond_it() -> None:
     labels = corrupt_mask()
     _, long = grids(labels.shape)
-    evidence = np.stack([np.where(labels == s.id, 40, -60) for s in HEART.structures]).astype(np.int8)
+    steps = {s.name: np.where(labels == s.id, 40, -60).astype(np.int8) for s in HEART.structures}
+    evidence = {name: DistanceMap(own) for name, own in steps.items()}
     box = tuple(slice(a, a + n) for a, n in zip(BELOW, labels.shape, strict=True))
-    whole = np.stack([padded(field, -127) for field in evidence])
-    wanted = apply_rules(padded(labels), long, HEART, whole, 8 / 127)
-    found = apply_rules(padded(labels), long, HEART, evidence, 8 / 127, evidence_box=(box[0], box[1], box[2]))
+    full = {name: DistanceMap(padded(own, -127)) for name, own in steps.items()}
+    wanted = apply_rules(padded(labels), long, HEART, full)
+    found = apply_rules(padded(labels), long, HEART, evidence, evidence_box=(box[0], box[1], box[2]))
     assert np.array_equal(found[0], wanted[0]) and found[1] == wanted[1]
 
 
@@ -81,7 +83,7 @@ def test_the_filled_box_is_the_smallest(data: st.DataObject) -> None:
     at = data.draw(st.lists(st.tuples(*[st.integers(0, n - 1) for n in shape]), max_size=4))
     for index in at:
         volume[index] = 7
-    box = filled_box(volume)
+    box = bounding_box(volume)
     if not at:
         assert box is None
     else:

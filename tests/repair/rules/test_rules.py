@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.apply import apply_rules
@@ -152,12 +153,11 @@ def test_a_shape_that_is_sure_keeps_its_patch() -> None:
     labels[2:20, 2:38, 2:38] = RA
     labels[20:38, 2:38, 2:38] = LA
     patch = ball(labels, (8, 20, 20), 5, LA)
-    evidence = {"LA": np.where(patch, 3.0, -3.0), "RA": np.where(patch, -3.0, 3.0)}
-    result, changes = run(labels, "swaps", evidence=evidence)
+    own, other = (DistanceMap.of_mm(np.where(patch, mm, -mm)) for mm in (3.0, -3.0))
+    result, changes = run(labels, "swaps", evidence={"LA": own, "RA": other})
     assert np.array_equal(result, labels)
     assert changes[0].severity == "review"
-    evidence = {name: -field for name, field in evidence.items()}
-    assert not np.array_equal(run(labels, "swaps", evidence=evidence)[0], labels)
+    assert not np.array_equal(run(labels, "swaps", evidence={"LA": other, "RA": own})[0], labels)
 
 
 def test_the_ventricle_inside_its_wall_is_no_swap_nor_is_an_island() -> None:
@@ -200,7 +200,7 @@ def test_a_shape_that_has_nothing_there_forbids_the_bridge() -> None:
     labels = empty()
     tube(labels, 2, 38, AORTA)
     labels[:, :, 16:23] = 0
-    result, changes = run(labels, "cut_vessels", evidence={"Aorta": np.full(labels.shape, -8.0)})
+    result, changes = run(labels, "cut_vessels", evidence={"Aorta": DistanceMap.of_mm(np.full(labels.shape, -8.0))})
     assert np.array_equal(result, labels)
     assert changes[0].action == "left apart"
 
@@ -409,4 +409,4 @@ def test_boxes_are_in_the_millimetres_of_the_file() -> None:
 
 def test_evidence_of_another_size_is_an_error() -> None:
     with pytest.raises(ValueError, match="evidence for LA"):
-        run(empty(), evidence={"LA": np.zeros((3, 3, 3))})
+        run(empty(), evidence={"LA": DistanceMap(np.zeros((3, 3, 3), dtype=np.int8))})

@@ -11,7 +11,7 @@ from scipy.ndimage import label
 from heartmend.anatomy.calibre import Calibre
 from heartmend.repair.vessels.blend import as_sure, painted, tube_weight
 from heartmend.repair.vessels.bridge import Bridge
-from heartmend.repair.vessels.mend import TreeSettings, measure_tree, tree_radius_mm
+from heartmend.repair.vessels.tree_repair import TreeSettings, measure_tree, tree_radius_mm
 from heartmend.repair.vessels.skeleton import pruned, trace
 from heartmend.repair.vessels.tree import CentreTree, chain
 from heartmend.repair.vessels.tube import line, tube_sdf

@@ -1,4 +1,4 @@
-"""Where two structures meet: the voxels that either of the two could have."""
+"""Borders between structures: the voxels that belong to one of two structures, depending on where the surface runs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from heartmend.geometry.distance import DistanceMap
 from heartmend.types import BACKGROUND
 
-Steps = npt.NDArray[np.int8]
-"""Signed distances in steps, positive inside."""
-
-BACKGROUND_BEHIND_MM = 0.5
-"""Inside a structure its neighbour comes before the background as the other claimant, unless it lies so much deeper:
-where two touch, both are equally far."""
-FEWEST_VOXELS = 200
-"""A border of fewer voxels is too small to tell how the image looks along it."""
+BACKGROUND_DEPTH_MM = 0.5
+"""Inside a structure the neighbouring structure is the second candidate before the background, unless the background
+is nearer by more than this: where two structures touch, both are equally near."""
+MIN_VOXELS = 200
+"""A border of fewer voxels is too small to estimate the appearance of its edge in the image."""
 
 
 @dataclass(frozen=True, eq=False)
 class Border:
-    """The voxels about the surface between two structures, of which one may be the background.
+    """Voxels about the surface between two structures, one of which may be the background.
 
-    low, high: their ids, low < high; voxels: (m,) flat indices; depth_mm: (m,) distance from the surface as the
-    shapes have it, positive on the side of `high`.
+    Attributes:
+        low: the lower id.
+        high: the higher id.
+        voxels: (m,) flat indices of the voxels.
+        depth_mm: (m,) float32, distance from the surface by the distance maps, positive on the side of `high`.
     """
 
     low: int
@@ -34,16 +35,24 @@ class Border:
     depth_mm: npt.NDArray[np.float32]
 
 
-def borders(fields: Mapping[int, Steps], step_mm: float, reach_mm: float) -> list[Border]:
-    """All borders between structures, in the order of their ids; a voxel belongs to one border at most.
+def borders(maps: Mapping[int, DistanceMap], reach_mm: float) -> list[Border]:
+    """Find all borders between structures.
 
-    fields: for each id its signed distances (x, y, z), in steps of `step_mm`. A voxel belongs to the border of the two
-    that claim it most, the background among them, if it lies within `reach_mm` of where both claim it equally.
+    A voxel belongs to the border of its two nearest structures, which may include the background, if it lies within
+    `reach_mm` of the surface between them. It belongs to one border at most.
+
+    Args:
+        maps: distance map (x, y, z) of each structure by id, at least one; all of one shape and step.
+        reach_mm: largest distance of a voxel from the surface.
+
+    Returns:
+        The borders of at least `MIN_VOXELS` voxels, in the order of their ids.
     """
-    first, second, best, next_best = _claims(fields)
-    behind = round(BACKGROUND_BEHIND_MM / step_mm)
-    # The background is as far inside as the nearest structure is outside.
-    against_background = (best <= 0) | (-best - behind > next_best)
+    step_mm = next(iter(maps.values())).step_mm
+    first, second, best, next_best = _two_nearest(maps)
+    background_depth = round(BACKGROUND_DEPTH_MM / step_mm)
+    # The background is as deep at a voxel as the nearest structure is far.
+    against_background = (best <= 0) | (-best - background_depth > next_best)
     depth = np.where(against_background, 2 * best, best - next_best).astype(np.int16)
     other = np.where(against_background, np.uint8(BACKGROUND), second)
     near = np.flatnonzero(np.abs(depth) < 2 * reach_mm / step_mm)
@@ -55,23 +64,24 @@ def borders(fields: Mapping[int, Steps], step_mm: float, reach_mm: float) -> lis
     found = []
     codes, starts, counts = np.unique(pair[order], return_index=True, return_counts=True)
     for code, start, count in zip(codes, starts, counts, strict=True):
-        if count >= FEWEST_VOXELS:
+        if count >= MIN_VOXELS:
             at = order[start : start + count]
             found.append(Border(int(code) // 256, int(code) % 256, near[at], signed[at].astype(np.float32)))
     return found
 
 
-def _claims(
-    fields: Mapping[int, Steps],
+def _two_nearest(
+    maps: Mapping[int, DistanceMap],
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.int16], npt.NDArray[np.int16]]:
-    """The two structures that claim each voxel most, and how much they do, in steps."""
-    shape = next(iter(fields.values())).shape
+    """Find the ids of the two structures with the largest distances at each voxel, and these distances in steps."""
+    shape = next(iter(maps.values())).shape
     first, second = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     best, next_best = np.full(shape, -128, np.int16), np.full(shape, -128, np.int16)
-    for id, field in fields.items():
-        ahead = field > best
-        passed = ~ahead & (field > next_best)
+    for id, distances in maps.items():
+        steps = distances.steps
+        ahead = steps > best
+        passed = ~ahead & (steps > next_best)
         second[ahead], next_best[ahead] = first[ahead], best[ahead]
-        first[ahead], best[ahead] = id, field[ahead]
-        second[passed], next_best[passed] = id, field[passed]
+        first[ahead], best[ahead] = id, steps[ahead]
+        second[passed], next_best[passed] = id, steps[passed]
     return first, second, best, next_best

@@ -1,4 +1,4 @@
-"""The image of a case in a run: boundaries moved to its edges and held against the labels, and what to tell of it."""
+"""Movement of a fused label map's boundaries to the edges of the case's image, within the limits of acceptance."""
 
 from __future__ import annotations
 
@@ -9,101 +9,126 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.grid import Grid
-from heartmend.repair.acceptance import Verdict, check
+from heartmend.geometry.distance import DistanceMap
+from heartmend.repair.acceptance import Verdict, check_acceptance
+from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import Change, box_in_mm
-from heartmend.repair.image_edges.borders import Steps
-from heartmend.repair.image_edges.snap import SnapResult, see, smooth_distances
-from heartmend.repair.rules.components import Box
+from heartmend.repair.image_edges.snap import SnapResult, smooth_maps, snap_to_image_edges
 from heartmend.types import Labels, Mask
+
+RULE = "image_edges"
 
 
 @dataclass(frozen=True, eq=False)
 class SnappedCase:
-    """A fused label map after its image was seen, with the signed distances of its structures in steps, and what was
-    moved. verdicts: those that came in, with the figures of what is there now."""
+    """Fused label map after its boundaries were moved to the edges of the image.
+
+    Attributes:
+        labels: (x, y, z) uint8.
+        maps: distance map of each structure in `labels`, by name.
+        verdicts: the verdicts before, with the figures of the moved masks.
+        changes: what was moved, and what was not and why.
+    """
 
     labels: Labels
-    fields: dict[str, Steps]
+    maps: dict[str, DistanceMap]
     verdicts: tuple[Verdict, ...]
     changes: tuple[Change, ...]
 
 
 def snap_case(
     fused: Labels,
-    fields: Mapping[str, Steps],
-    source: Labels,
-    image: npt.NDArray[np.generic],
+    maps: Mapping[str, DistanceMap],
+    cleaned: Labels,
+    volume: CaseVolume,
     anatomy: Anatomy,
-    grid: Grid,
-    box: Box,
     verdicts: Sequence[Verdict],
     structures: Collection[str],
 ) -> SnappedCase:
-    """Move the boundaries of the structures asked for to the edges of a case's image.
+    """Move the boundaries of some structures to the edges of a case's image.
 
-    fused, source, image: (x, y, z) in the box of the ROI: the map as the shapes have it, as it came, and HU. A
-    structure whose mask was not taken, or that the anatomy file keeps from its image, has no say and loses nothing;
-    nor has one that the image would move beyond the limits of do no harm.
+    A structure does not move if its repaired mask was not accepted, if the anatomy file switches `image_edges` off for
+    it, or if the moved mask would exceed its limits of acceptance.
+
+    Args:
+        fused: (x, y, z) uint8 in the ROI, the fused label map.
+        maps: distance map (x, y, z) of each structure, by name.
+        cleaned: (x, y, z) uint8 in the ROI, the label map of the prepared case, which moved masks are compared with.
+        volume: the ROI, with an image.
+        anatomy: the structures.
+        verdicts: acceptance of the repaired masks before.
+        structures: names of the structures that may move.
+
+    Returns:
+        The moved label map with its distance maps, verdicts and changes.
+
+    Raises:
+        ValueError: if the case has no image.
     """
-    spacing = grid.spacing_mm
-    by_id = {anatomy.by_name(name).id: field for name, field in fields.items()}
+    if volume.image is None:
+        raise ValueError("a case without an image has no edges to move to")
+    image, spacing = volume.image, volume.grid.spacing_mm
+    by_id = {anatomy.by_name(name).id: distances for name, distances in maps.items()}
     thin = [s.id for s in anatomy.structures if s.kind == "tube"]
-    kept = {v.structure for v in verdicts if not v.accepted}
-    sighted = {s.id for s in anatomy.structures if s.name in structures and s.image_edges and s.name not in kept}
-    references = {id: (fused if id in thin else source) == id for id in sighted}
-    seen = see(fused, by_id, image, spacing, sighted, thin)
-    found = _held_against(references, seen, anatomy, spacing)
-    harmed = {id: verdict.reason for id, verdict in found.items() if not verdict.accepted and references[id].any()}
-    if harmed:
-        references = {id: label for id, label in references.items() if id not in harmed}
-        seen = see(fused, by_id, image, spacing, references.keys(), thin)
-        found = _held_against(references, seen, anatomy, spacing)
-    changes = [
-        Change(
-            "image_edges",
-            anatomy.by_id(id).name,
-            "kept",
-            0,
-            0.0,
-            box_in_mm(box, grid),
-            "review",
-            f"the image was not followed: {reason}",
-        )
-        for id, reason in harmed.items()
-    ]
-    changes += _told(seen, fused, anatomy, grid, box)
-    now = {v.structure: v for v in found.values() if v.accepted}
-    distances = smooth_distances(seen.labels, by_id, spacing, thin)
-    named = {name: distances[anatomy.by_name(name).id] for name in fields}
-    return SnappedCase(seen.labels, named, tuple(now.get(v.structure, v) for v in verdicts), tuple(changes))
+    rejected = {v.structure for v in verdicts if not v.accepted}
+    movable = {s.id for s in anatomy.structures if s.name in structures and s.image_edges and s.name not in rejected}
+    # A thin vessel is compared with its repaired tree, much of which may be bridges.
+    references = {id: (fused if id in thin else cleaned) == id for id in movable}
+    snapped = snap_to_image_edges(fused, by_id, image, spacing, movable, thin)
+    checked = _verdicts(references, snapped, anatomy, spacing)
+    exceeding = {id: verdict.reason for id, verdict in checked.items() if not verdict.accepted and references[id].any()}
+    if exceeding:
+        references = {id: label for id, label in references.items() if id not in exceeding}
+        snapped = snap_to_image_edges(fused, by_id, image, spacing, references.keys(), thin)
+        checked = _verdicts(references, snapped, anatomy, spacing)
+    changes = [_not_moved(anatomy.by_id(id).name, reason, volume) for id, reason in exceeding.items()]
+    changes += _moved(snapped, fused, anatomy, volume)
+    if snapped.mismatch:
+        changes.append(_mismatched(snapped, volume))
+    accepted = {v.structure: v for v in checked.values() if v.accepted}
+    by_id = smooth_maps(snapped.labels, by_id, spacing, thin)
+    named = {name: by_id[anatomy.by_name(name).id] for name in maps}
+    return SnappedCase(snapped.labels, named, tuple(accepted.get(v.structure, v) for v in verdicts), tuple(changes))
 
 
-def _held_against(
-    references: Mapping[int, Mask], seen: SnapResult, anatomy: Anatomy, spacing_mm: tuple[float, float, float]
+def _verdicts(
+    references: Mapping[int, Mask], snapped: SnapResult, anatomy: Anatomy, spacing_mm: tuple[float, float, float]
 ) -> dict[int, Verdict]:
-    """Each structure beside what it is held against: its label, or of a thin vessel its tree, which may be bridges."""
-    return {id: check(label, seen.labels == id, anatomy.by_id(id), spacing_mm) for id, label in references.items()}
+    return {
+        id: check_acceptance(reference, snapped.labels == id, anatomy.by_id(id), spacing_mm)
+        for id, reference in references.items()
+    }
 
 
-def _told(seen: SnapResult, fused: Labels, anatomy: Anatomy, grid: Grid, box: Box) -> list[Change]:
-    """What each structure gained and lost, or that the image shows something else."""
-    told = []
+def _not_moved(structure: str, reason: str, volume: CaseVolume) -> Change:
+    note = f"boundary not moved to the image's edges: {reason}"
+    return Change(RULE, structure, "not moved", 0, 0.0, box_in_mm(volume.box, volume.grid), "review", note)
+
+
+def _mismatched(snapped: SnapResult, volume: CaseVolume) -> Change:
+    spread = float(np.median([*snapped.spread_mm.values()]))
+    note = (
+        f"boundaries not moved to the image's edges: labels and image differ by {spread:.1f} mm; "
+        "check whether the image shows this patient"
+    )
+    return Change(RULE, "", "not moved", 0, 0.0, box_in_mm(volume.box, volume.grid), "warning", note)
+
+
+def _moved(snapped: SnapResult, fused: Labels, anatomy: Anatomy, volume: CaseVolume) -> list[Change]:
+    """List what each structure gained and lost."""
+    changes, voxel_mm3 = [], volume.grid.voxel_mm3
     for structure in anatomy.structures:
-        was, now = fused == structure.id, seen.labels == structure.id
-        gained, lost = int(np.count_nonzero(now & ~was)), int(np.count_nonzero(was & ~now))
-        if gained + lost == 0:
+        before, after = fused == structure.id, snapped.labels == structure.id
+        added, removed = int(np.count_nonzero(after & ~before)), int(np.count_nonzero(before & ~after))
+        if added + removed == 0:
             continue
-        where = np.argwhere(was != now)
-        low, high = where.min(axis=0), where.max(axis=0) + 1
-        x, y, z = (slice(part.start + int(a), part.start + int(b)) for part, a, b in zip(box, low, high, strict=True))
-        note = f"to the image's edges: {gained * grid.voxel_mm3:.0f} mm³ more, {lost * grid.voxel_mm3:.0f} mm³ less"
-        mm3 = round((gained + lost) * grid.voxel_mm3, 2)
-        told.append(
-            Change("image_edges", structure.name, "moved", gained + lost, mm3, box_in_mm((x, y, z), grid), "info", note)
+        changed: npt.NDArray[np.intp] = np.argwhere(before != after)
+        low, high = changed.min(axis=0), changed.max(axis=0) + 1
+        x, y, z = (
+            slice(side.start + int(a), side.start + int(b)) for side, a, b in zip(volume.box, low, high, strict=True)
         )
-    if seen.apart:
-        spread = float(np.median([*seen.spread_mm.values()]))
-        note = f"labels and image lie {spread:.1f} mm apart: the image was not followed; is it another patient's?"
-        told.append(Change("image_edges", "", "kept", 0, 0.0, box_in_mm(box, grid), "warning", note))
-    return told
+        note = f"boundary moved to the image's edges: {added * voxel_mm3:.0f} mm³ added, {removed * voxel_mm3:.0f} removed"
+        mm3 = round((added + removed) * voxel_mm3, 2)
+        box_mm = box_in_mm((x, y, z), volume.grid)
+        changes.append(Change(RULE, structure.name, "moved", added + removed, mm3, box_mm, "info", note))
+    return changes

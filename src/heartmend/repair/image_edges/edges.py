@@ -1,10 +1,9 @@
-"""Where the image has the edge between two structures, and how surely.
+"""Edges of an image along the borders of a label map, and how certain their positions are.
 
-Across a border the intensity goes from the one side's to the other's, blurred by the scanner. How bright the edge
-itself is, and how steeply it rises, differs along the border: muscle here, fat there, a wall of two millimetres in
-between. Both are read from the image along the border as the shapes have it, over so wide a neighbourhood that no
-single voxel's noise, and no single patch of a label's, can move them. What is left for each voxel is one question: by
-its intensity, on which side of that edge is it, and how far?
+Across a border the intensity changes from the level of one structure to that of the other, blurred by the scanner. The
+level at which the edge lies and the slope of the intensity vary along the border, because it may face muscle, fat or a
+thin wall. Both are estimated from the image in a wide neighbourhood on the border, so that neither the noise of a voxel
+nor an error of the label in one patch moves them. The intensity of a voxel then gives its distance to the edge.
 """
 
 from __future__ import annotations
@@ -16,100 +15,122 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.boxes import bounding_box
 from heartmend.repair.image_edges.borders import Border
 
 Values = npt.NDArray[np.float32]
 
 WINDOW_MM = 12.0
-"""Standard deviation of the neighbourhood over which an edge is taken to look the same."""
+"""Standard deviation of the neighbourhood in which level and slope of an edge are taken as constant."""
 CELL_MM = 3.0
-STRAIGHT_MM = 1.0
-"""So far from the surface the intensity is taken to rise evenly."""
+"""Side of the cells in which the sums of a neighbourhood are computed."""
+LINEAR_MM = 1.0
+"""Up to this distance from the surface the intensity is taken as linear."""
 NOISE_MM = 5.0
+"""Standard deviation of the neighbourhood in which the noise of a structure is measured."""
 EDGE_NOISE = 1.6
-"""How much the intensity varies at an edge beside the inside of a structure (variance): walls and fat are uneven."""
-LEAST_SLOPE = 0.02
-"""An edge that rises less than this share of the noise in a millimetre is none."""
+"""Intensity variance at an edge, as a multiple of that inside a structure: walls and fat are uneven."""
+MIN_SLOPE = 0.02
+"""Smallest slope of an edge per mm, as a share of the noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """What the image says of a border's voxels, each by itself.
+    """Distances of the voxels of a border to the edge of the image.
 
-    distance_mm: (m,) from the image's edge, positive on the side of `high`; variance_mm2: (m,) of that distance, by
-    the image's noise; infinite where the image has no edge.
+    Attributes:
+        distance_mm: (m,) float32, distance to the edge, positive on the side of the border's `high`.
+        variance_mm2: (m,) float32, variance of that distance by the image noise; infinite where there is no edge.
     """
 
     distance_mm: Values
     variance_mm2: Values
 
 
-def edge_of(
+def find_edge(
     border: Border,
     intensity: Values,
-    places_mm: Values,
+    positions_mm: Values,
     noise: float,
     voxel_mm: float,
     unevenness: float = 0.0,
-    far_mm: float = 3.0,
+    clip_mm: float = 3.0,
 ) -> Edge:
-    """Where the image has a border.
+    """Locate the edge of the image along a border.
 
-    intensity: (m,) of the border's voxels; places_mm: (m, 3) where they are; noise: standard deviation of the
-    intensity within a structure; voxel_mm: their side, for what a voxel blurs. A line is fitted to intensity over
-    depth in the neighbourhood of each place (weighted least squares); where it passes the surface is the level of the
-    edge, and the rise is its slope. An intensity is then so many millimetres beyond the edge. unevenness: the share of
-    what the line leaves unexplained that counts as noise too.
+    In the neighbourhood of each voxel a line is fitted to intensity over depth (weighted least squares). Its value at
+    the surface is the level of the edge.
+
+    Args:
+        border: the border.
+        intensity: (m,) float32, intensity of the border's voxels.
+        positions_mm: (m, 3) float32, positions of the border's voxels.
+        noise: standard deviation of the intensity inside a structure.
+        voxel_mm: side of a voxel, which blurs the edge.
+        unevenness: share of the variance about the fitted line that counts as noise too.
+        clip_mm: distances are clipped here.
+
+    Returns:
+        The distance of every voxel to the edge.
     """
-    level, slope, rest = _line(border.depth_mm, intensity, places_mm)
-    steep = np.abs(slope) > LEAST_SLOPE * noise
-    safe = np.where(steep, slope, 1.0)
-    distance = np.clip(np.where(steep, (intensity - level) / safe, 0.0), -far_mm, far_mm)
-    variance = np.where(steep, (EDGE_NOISE * noise**2 + unevenness * rest) / safe**2 + voxel_mm**2 / 20, np.inf)
+    level, slope, residual = _fitted_line(border.depth_mm, intensity, positions_mm)
+    steep = np.abs(slope) > MIN_SLOPE * noise
+    divisor = np.where(steep, slope, 1.0)
+    distance = np.clip(np.where(steep, (intensity - level) / divisor, 0.0), -clip_mm, clip_mm)
+    variance = np.where(
+        steep, (EDGE_NOISE * noise**2 + unevenness * residual) / divisor**2 + voxel_mm**2 / 20, np.inf
+    )
     return Edge(distance.astype(np.float32), variance.astype(np.float32))
 
 
-def _line(depth_mm: Values, intensity: Values, places_mm: Values) -> tuple[Values, Values, Values]:
-    """At each voxel: level at depth 0, rise for each mm, and variance beside that line, over `WINDOW_MM` of it."""
-    low = places_mm.min(axis=0)
-    cells = ((places_mm - low) / CELL_MM).astype(np.intp)
+def _fitted_line(depth_mm: Values, intensity: Values, positions_mm: Values) -> tuple[Values, Values, Values]:
+    """Level at depth 0, slope per mm and variance of the residuals about each voxel."""
+    low = positions_mm.min(axis=0)
+    cells = ((positions_mm - low) / CELL_MM).astype(np.intp)
     shape = tuple(int(n) + 1 for n in cells.max(axis=0))
     flat = np.ravel_multi_index(tuple(cells.T), shape)
-    near = np.abs(depth_mm) < STRAIGHT_MM
-    # Taken from the whole border's mean, so that squares of large numbers are not subtracted.
-    middle = float(intensity[near].mean()) if near.any() else 0.0
-    about, at = (intensity[near] - middle).astype(np.float64), depth_mm[near].astype(np.float64)
+    near = np.abs(depth_mm) < LINEAR_MM
+    # The mean of the border is subtracted first, because sums of large squares would lose precision.
+    mean_level = float(intensity[near].mean()) if near.any() else 0.0
+    centred, depth = (intensity[near] - mean_level).astype(np.float64), depth_mm[near].astype(np.float64)
 
-    def around(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def local_sum(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         sums = np.bincount(flat[near], values, minlength=int(np.prod(shape))).reshape(shape)
         smooth: npt.NDArray[np.float64] = gaussian_filter(sums, WINDOW_MM / CELL_MM, mode="constant", truncate=2.5)
         return smooth
 
-    count = around(np.ones_like(at)) + 1e-6
-    mean_depth, mean = around(at) / count, around(about) / count
-    spread = around(at * at) / count - mean_depth**2
-    slope = (around(at * about) / count - mean_depth * mean) / (spread + 1e-3)
-    rest = np.maximum(around(about * about) / count - mean**2 - slope**2 * spread, 0.0)
-    level = mean - slope * mean_depth + middle
-    where = ((places_mm - low) / CELL_MM - 0.5).T
+    count = local_sum(np.ones_like(depth)) + 1e-6
+    mean_depth, mean = local_sum(depth) / count, local_sum(centred) / count
+    depth_variance = local_sum(depth * depth) / count - mean_depth**2
+    slope = (local_sum(depth * centred) / count - mean_depth * mean) / (depth_variance + 1e-3)
+    residual = np.maximum(local_sum(centred * centred) / count - mean**2 - slope**2 * depth_variance, 0.0)
+    level = mean - slope * mean_depth + mean_level
+    at = ((positions_mm - low) / CELL_MM - 0.5).T
     return tuple(
-        map_coordinates(part, where, order=1, mode="nearest").astype(np.float32) for part in (level, slope, rest)
+        map_coordinates(part, at, order=1, mode="nearest").astype(np.float32) for part in (level, slope, residual)
     )
 
 
-def noise_of(image: Values, deep: Sequence[npt.NDArray[np.bool_]], spacing_mm: Sequence[float]) -> float:
-    """Standard deviation of an image's intensity about its local mean, well inside structures; the median of them.
+def noise_of(image: Values, inner_masks: Sequence[npt.NDArray[np.bool_]], spacing_mm: Sequence[float]) -> float:
+    """Estimate the noise of an image inside structures.
 
-    The mean is over `NOISE_MM` of the structure itself, so unevenness within that length counts. By the median
-    deviation: a calcification or the edge of a papillary muscle counts for nothing. 0 where no structure has an inside.
+    The local mean over `NOISE_MM` of the structure itself is subtracted. The median absolute deviation is robust
+    against calcifications and papillary muscles.
+
+    Args:
+        image: (x, y, z) float32, intensity.
+        inner_masks: (x, y, z) bool for each structure, voxels well inside it.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        Standard deviation of the intensity, the median of the structures'; 0 if all masks are empty.
     """
     sigma = [NOISE_MM / step for step in spacing_mm]
-    spreads = []
-    for inside in deep:
-        if (box := filled_box(inside)) is not None:
-            within, values = inside[box], np.where(inside[box], image[box], np.float32(0))
-            share = gaussian_filter(within.astype(np.float32), sigma, truncate=2.0)
-            rest = values - gaussian_filter(values, sigma, truncate=2.0) / np.maximum(share, 1e-3)
-            spreads.append(1.4826 * float(np.median(np.abs(rest[within]))))
-    return float(np.median(spreads)) if spreads else 0.0
+    deviations = []
+    for inner in inner_masks:
+        if (box := bounding_box(inner)) is not None:
+            mask, values = inner[box], np.where(inner[box], image[box], np.float32(0))
+            weight = gaussian_filter(mask.astype(np.float32), sigma, truncate=2.0)
+            residual = values - gaussian_filter(values, sigma, truncate=2.0) / np.maximum(weight, 1e-3)
+            deviations.append(1.4826 * float(np.median(np.abs(residual[mask]))))
+    return float(np.median(deviations)) if deviations else 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-import cc3d
 import edt
 import networkx as nx
 import numpy as np
@@ -14,10 +13,11 @@ from scipy.spatial import ConvexHull, QhullError
 
 from heartmend.anatomy.rule_parameters import CutVesselsRule
 from heartmend.anatomy.schema import Structure
-from heartmend.geometry.boxes import widen
-from heartmend.repair.changes import Change, join_boxes
-from heartmend.repair.rules.components import Box, Component, boxes_by_id, components_of, touches
-from heartmend.repair.rules.scene import Result, Scene
+from heartmend.geometry.boxes import Box, boxes_by_id, expand_box, join_boxes, nested_box
+from heartmend.geometry.components import Component, components_of, label_components
+from heartmend.repair.changes import Change
+from heartmend.repair.rules.components import touches
+from heartmend.repair.rules.context import Result, RuleContext
 from heartmend.types import BACKGROUND, FloatArray, Labels, Mask
 
 # How deep an end is looked at: as deep as the vessel's radius, within these limits.
@@ -37,41 +37,41 @@ class Bridge:
     gap_mm: float
 
 
-def cut_vessels(labels: Labels, scene: Scene, rule: CutVesselsRule) -> Result:
+def cut_vessels(labels: Labels, context: RuleContext, rule: CutVesselsRule) -> Result:
     """Two pieces of a vessel whose ends face each other are joined by the hull of their ends, through background only.
 
     Two veins that both grow out of what they must touch are two veins and stay so.
     """
     labels, changes = labels.copy(), []
     boxes = boxes_by_id(labels)
-    for structure in scene.chosen(rule.structures, "vessel", "appendage"):
+    for structure in context.structures(rule.structures, "vessel", "appendage"):
         if structure.id in boxes:
-            changes += _join(labels, scene, rule, structure, boxes[structure.id])
+            changes += _join(labels, context, rule, structure, boxes[structure.id])
     return labels, changes
 
 
-def _join(labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structure, box: Box) -> list[Change]:
-    least = structure.min_mm3 / scene.grid.voxel_mm3
+def _join(labels: Labels, context: RuleContext, rule: CutVesselsRule, structure: Structure, box: Box) -> list[Change]:
+    least = structure.min_mm3 / context.grid.voxel_mm3
     found = [p for p in components_of(labels, structure.id, box) if p.voxels >= least]
-    trunks = [scene.anatomy.by_name(name).id for name in structure.must_touch]
+    trunks = [context.anatomy.by_name(name).id for name in structure.must_touch]
     several = bool(trunks) and structure.components > 1
-    rooted = [several and touches(labels, p, trunks, rule.touch_mm, scene.grid.spacing_mm) for p in found]
+    rooted = [several and touches(labels, p, trunks, rule.touch_mm, context.grid.spacing_mm) for p in found]
     joined, changes = nx.Graph(), []
     bridges = []
     for i, j in combinations(range(len(found)), 2):
-        if not (rooted[i] and rooted[j]) and (bridge := _bridge(labels, scene, rule, structure, found[i], found[j])):
+        if not (rooted[i] and rooted[j]) and (bridge := _bridge(labels, context, rule, structure, found[i], found[j])):
             bridges.append((bridge.gap_mm, i, j, bridge))
     joined.add_nodes_from(range(len(found)))
     for gap_mm, i, j, bridge in sorted(bridges, key=lambda b: b[:3]):
         if nx.has_path(joined, i, j):
             continue
         joined.add_edge(i, j)
-        field = scene.evidence_mm(structure.id, Component(bridge.mask, bridge.box, int(bridge.mask.sum())))
+        field = context.evidence_mm(structure.id, Component(bridge.mask, bridge.box, int(bridge.mask.sum())))
         against = field is not None and field.mean() < -rule.against_mm
         if not against:
             labels[bridge.box][bridge.mask] = structure.id
         changes.append(
-            scene.change(
+            context.change(
                 "cut_vessels",
                 structure.name,
                 "left apart" if against else "joined",
@@ -85,13 +85,13 @@ def _join(labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structu
 
 
 def _bridge(
-    labels: Labels, scene: Scene, rule: CutVesselsRule, structure: Structure, a: Component, b: Component
+    labels: Labels, context: RuleContext, rule: CutVesselsRule, structure: Structure, a: Component, b: Component
 ) -> Bridge | None:
     """The hull between two facing ends; None where the pieces are far apart or do not face each other."""
-    spacing = scene.grid.spacing_mm
+    spacing = context.grid.spacing_mm
     if _boxes_apart_mm(a.box, b.box, spacing) > rule.max_gap_mm:
         return None
-    box = widen(join_boxes([a.box, b.box]), 1, labels.shape)
+    box = expand_box(join_boxes([a.box, b.box]), 1, labels.shape)
     here, there = (np.ascontiguousarray(p.in_box(box)) for p in (a, b))
     from_a, from_b = (edt.edt(~m, anisotropy=spacing) for m in (here, there))
     gap = float(from_a[there].min())
@@ -107,20 +107,19 @@ def _bridge(
     are_halves = is_one and min(a.voxels, b.voxels) >= rule.half * max(a.voxels, b.voxels)
     if not are_halves and not _face_each_other((here, there), ends, along, rule.min_section, spacing):
         return None
-    inner = widen(_box_about(np.concatenate(ends), spacing), 1, here.shape)
+    inner = expand_box(_box_about(np.concatenate(ends), spacing), 1, here.shape)
     hull = _hull(np.concatenate(ends), inner, spacing)
     axes = np.ogrid[inner]
     t = sum((np.asarray(x) * s - m) * u for x, s, m, u in zip(axes, spacing, middles[0], along, strict=True))
     # Hollow ends are further apart in their middle; what is more than that lies beside the way.
     near = (from_a + from_b)[inner] <= 2 * (gap + max(spacing))
     between = hull & near & (t >= 0) & (t <= length) & ~here[inner] & ~there[inner]
-    outer = tuple(slice(o.start + s.start, o.start + s.stop) for o, s in zip(box, inner, strict=True))
-    at: Box = (outer[0], outer[1], outer[2])
+    at = nested_box(box, inner)
     free = between & (labels[at] == BACKGROUND)
     if not free.any() or free.sum() < rule.free * between.sum() or free.sum() > rule.worth * min(a.voxels, b.voxels):
         return None
     whole = free | here[inner] | there[inner]
-    parts = cc3d.connected_components(whole, connectivity=26)
+    parts, _ = label_components(whole)
     if not set(np.unique(parts[here[inner]])) & set(np.unique(parts[there[inner]])):
         return None
     return Bridge(free, at, gap)

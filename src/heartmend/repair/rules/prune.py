@@ -6,14 +6,16 @@ import numpy as np
 
 from heartmend.anatomy.rule_parameters import ComponentsRule, DetachedSegmentsRule, FieldOfViewRule
 from heartmend.anatomy.schema import Structure
+from heartmend.geometry.boxes import boxes_by_id
+from heartmend.geometry.components import Component, components_of
 from heartmend.repair.changes import Change, Severity
-from heartmend.repair.rules.components import Component, boxes_by_id, components_of, give_to_nearest, touches
-from heartmend.repair.rules.scene import Result, Scene
+from heartmend.repair.rules.components import give_to_nearest, touches
+from heartmend.repair.rules.context import Result, RuleContext
 from heartmend.repair.rules.swaps import BULKY
 from heartmend.types import Labels
 
 
-def components(labels: Labels, scene: Scene, rule: ComponentsRule) -> Result:
+def components(labels: Labels, context: RuleContext, rule: ComponentsRule) -> Result:
     """Crumbs go, and so do pieces beyond the expected number; what must touch another structure stays if it does.
 
     A structure never loses its main piece. Large surplus pieces and those that the field of view cut off stay, and
@@ -21,19 +23,19 @@ def components(labels: Labels, scene: Scene, rule: ComponentsRule) -> Result:
     """
     labels, changes = labels.copy(), []
     boxes = boxes_by_id(labels)
-    for structure in scene.chosen(rule.structures, *BULKY):
+    for structure in context.structures(rule.structures, *BULKY):
         if structure.id in boxes:
             found = components_of(labels, structure.id, boxes[structure.id])
-            trunks = [scene.anatomy.by_name(n).id for n in structure.must_touch]
+            trunks = [context.anatomy.by_name(n).id for n in structure.must_touch]
             trunks = [i for i in trunks if i in boxes]
-            changes += _prune(labels, scene, rule, structure, found, trunks)
+            changes += _prune(labels, context, rule, structure, found, trunks)
     return labels, changes
 
 
 def _prune(
-    labels: Labels, scene: Scene, rule: ComponentsRule, structure: Structure, found: list[Component], trunks: list[int]
+    labels: Labels, context: RuleContext, rule: ComponentsRule, structure: Structure, found: list[Component], trunks: list[int]
 ) -> list[Change]:
-    spacing, voxel = scene.grid.spacing_mm, scene.grid.voxel_mm3
+    spacing, voxel = context.grid.spacing_mm, context.grid.voxel_mm3
 
     def is_rooted(component: Component) -> bool:
         return bool(trunks) and touches(labels, component, trunks, rule.touch_mm, spacing)
@@ -43,7 +45,7 @@ def _prune(
     changes: list[Change] = []
 
     def told(component: Component, severity: Severity, note: str) -> None:
-        changes.append(scene.change("components", structure.name, "kept", component.box, 0, severity, note))
+        changes.append(context.change("components", structure.name, "kept", component.box, 0, severity, note))
 
     if trunks and not is_rooted(main):
         told(main, "warning", f"does not touch {' or '.join(structure.must_touch)}")
@@ -69,20 +71,20 @@ def _prune(
             small_components.append(component)
     if kept > structure.components and trunks:
         told(main, "review", f"{kept} pieces where {structure.components} are expected")
-    return changes + _dropped(labels, scene, "components", structure, small_components)
+    return changes + _dropped(labels, context, "components", structure, small_components)
 
 
-def detached_segments(labels: Labels, scene: Scene, rule: DetachedSegmentsRule) -> Result:
+def detached_segments(labels: Labels, context: RuleContext, rule: DetachedSegmentsRule) -> Result:
     """Of a tree of thin vessels, what lies far from the structures it runs on goes, and so do short loose pieces.
 
     Their number decides nothing: a broken vessel is a vessel.
     """
     labels, changes = labels.copy(), []
     boxes = boxes_by_id(labels)
-    spacing, voxel = scene.grid.spacing_mm, scene.grid.voxel_mm3
-    ground = [i for i in (scene.anatomy.by_name(n).id for n in rule.near) if i in boxes]
-    root = scene.anatomy.by_name(rule.root).id
-    for structure in scene.chosen(rule.structures, "tube"):
+    spacing, voxel = context.grid.spacing_mm, context.grid.voxel_mm3
+    ground = [i for i in (context.anatomy.by_name(n).id for n in rule.near) if i in boxes]
+    root = context.anatomy.by_name(rule.root).id
+    for structure in context.structures(rule.structures, "tube"):
         if structure.id not in boxes or not ground:
             continue
         found = components_of(labels, structure.id, boxes[structure.id])
@@ -98,26 +100,26 @@ def detached_segments(labels: Labels, scene: Scene, rule: DetachedSegmentsRule) 
         if len(gone) == len(found):
             gone.remove(found[0])
             note = f"lies more than {rule.max_mm:g} mm from {', '.join(rule.near)}, or is short"
-            changes.append(scene.change("detached_segments", structure.name, "kept", found[0].box, 0, "warning", note))
-        changes += _dropped(labels, scene, "detached_segments", structure, gone)
+            changes.append(context.change("detached_segments", structure.name, "kept", found[0].box, 0, "warning", note))
+        changes += _dropped(labels, context, "detached_segments", structure, gone)
     return labels, changes
 
 
-def field_of_view(labels: Labels, scene: Scene, rule: FieldOfViewRule) -> Result:
+def field_of_view(labels: Labels, context: RuleContext, rule: FieldOfViewRule) -> Result:
     """Tells which structures end at the border of the volume, where nothing is completed."""
     changes = []
     for id, box in boxes_by_id(labels).items():
-        structure = scene.anatomy.by_id(id)
+        structure = context.anatomy.by_id(id)
         if not rule.structures or structure.name in rule.structures:
             whole = Component(labels[box] == id, box, 0)
             if whole.at_border(labels.shape):
-                changes.append(scene.change("field_of_view", structure.name, "cut off", box, 0, "info"))
+                changes.append(context.change("field_of_view", structure.name, "cut off", box, 0, "info"))
     return labels, changes
 
 
-def _dropped(labels: Labels, scene: Scene, rule: str, structure: Structure, gone: list[Component]) -> list[Change]:
+def _dropped(labels: Labels, context: RuleContext, rule: str, structure: Structure, gone: list[Component]) -> list[Change]:
     changes = []
     for component in gone:
-        give_to_nearest(labels, component, scene.grid.spacing_mm, (structure.id, *scene.tube_ids))
-        changes.append(scene.change(rule, structure.name, "dropped", component.box, component.voxels))
+        give_to_nearest(labels, component, context.grid.spacing_mm, (structure.id, *context.tube_ids))
+        changes.append(context.change(rule, structure.name, "dropped", component.box, component.voxels))
     return changes

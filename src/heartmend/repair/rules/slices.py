@@ -10,23 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.rule_parameters import ShiftsRule, SlicesRule
+from heartmend.geometry.boxes import Box
 from heartmend.repair.changes import Change
-from heartmend.repair.rules.components import Box
-from heartmend.repair.rules.scene import Result, Scene
+from heartmend.repair.rules.context import Result, RuleContext
 from heartmend.types import Labels, Mask
 
 # A slice with less tissue than this is an end of the heart, and tells nothing.
 LEAST_VOXELS = 50
 
 
-def slices(labels: Labels, scene: Scene, rule: SlicesRule) -> Result:
+def slices(labels: Labels, context: RuleContext, rule: SlicesRule) -> Result:
     """Missing slices, and single ones at odds with both neighbours, are interpolated where the neighbours agree.
 
     Interpolation is shape based (Raya and Udupa 1990): signed distances of each label, the largest one wins.
     """
     labels, changes = labels.copy(), list[Change]()
     for axis in range(3):
-        spacing = scene.grid.spacing_mm
+        spacing = context.grid.spacing_mm
         flat = tuple(s for a, s in enumerate(spacing) if a != axis)
         stack = np.moveaxis(labels, axis, 0)
         for first, last in _odd_runs(stack, int(rule.max_gap_mm / spacing[axis] + 1e-6), rule):
@@ -37,23 +37,23 @@ def slices(labels: Labels, scene: Scene, rule: SlicesRule) -> Result:
                 changed += int((stack[k] != filled).sum())
                 stack[k] = filled
             box = _slab(labels.shape, axis, first, last)
-            note = f"{last - first} slices of axis {axis} from {scene.start[axis] + first}"
-            changes.append(scene.change("slices", "", "interpolated", box, changed, "review", note))
+            note = f"{last - first} slices of axis {axis} from {context.start[axis] + first}"
+            changes.append(context.change("slices", "", "interpolated", box, changed, "review", note))
     return labels, changes
 
 
-def shifts(labels: Labels, scene: Scene, rule: ShiftsRule) -> Result:
+def shifts(labels: Labels, context: RuleContext, rule: ShiftsRule) -> Result:
     """A run of slices that jumps sideways and back again is moved back by the jump."""
     labels, changes = labels.copy(), list[Change]()
     for axis in range(3):
-        spacing = scene.grid.spacing_mm
+        spacing = context.grid.spacing_mm
         reach = tuple(int(rule.max_shift_mm / s) for a, s in enumerate(spacing) if a != axis)
         longest = int(rule.max_run_mm / spacing[axis])
-        changes += _undo_shifts(labels, scene, axis, reach, longest)
+        changes += _undo_shifts(labels, context, axis, reach, longest)
     return labels, changes
 
 
-def _undo_shifts(labels: Labels, scene: Scene, axis: int, reach: tuple[int, ...], longest: int) -> Iterator[Change]:
+def _undo_shifts(labels: Labels, context: RuleContext, axis: int, reach: tuple[int, ...], longest: int) -> Iterator[Change]:
     stack = np.moveaxis(labels, axis, 0)
     jumps = {k: _jump(stack[k], stack[k + 1], reach) for k in _breaks(stack)}
     starts = [k for k, jump in jumps.items() if any(jump)]
@@ -73,9 +73,9 @@ def _undo_shifts(labels: Labels, scene: Scene, axis: int, reach: tuple[int, ...]
             run[:] = moved
             done = end
             box = _slab(labels.shape, axis, start + 1, end + 1)
-            first = scene.start[axis] + start + 1
+            first = context.start[axis] + start + 1
             note = f"{end - start} slices of axis {axis} from {first} by {(-there).tolist()} voxels"
-            yield scene.change("shifts", "", "shifted", box, changed, "review", note)
+            yield context.change("shifts", "", "shifted", box, changed, "review", note)
             break
 
 

@@ -19,7 +19,8 @@ from heartmend.repair.vessels.vessel_context import VesselContext
 from heartmend.types import FloatArray, Mask
 
 Point = tuple[float, float, float]
-Box = tuple[Point, Point]
+BoxMm = tuple[Point, Point]
+"""Lowest and highest corner in mm."""
 _UNKNOWN_TURN = 0.5  # radians: what a piece too short to have a direction is taken to turn by
 _BEND = 0.3  # how much of a tip's turn a bridge takes up: directions from a few mm of vessel are not sure
 _AORTA = -1
@@ -37,7 +38,7 @@ class Bridge:
     length_mm: float
     cost_mm: float
     to_aorta: bool
-    box: Box
+    box: BoxMm
 
     @property
     def turns(self) -> float:

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import cKDTree
 
-from heartmend.geometry.skeletons import thin
+from heartmend.geometry.skeletons import extract_skeleton
 from heartmend.repair.vessels.tree import NO_BRIDGE, CentreTree, Spacing
 from heartmend.types import FloatArray, Mask
 
@@ -23,7 +23,7 @@ def trace(mask: Mask, spacing_mm: Spacing) -> CentreTree:
     """
     if not mask.any():
         return CentreTree(np.zeros((0, 3)), np.zeros((0, 2), np.intp), np.zeros(0), np.zeros(0, np.intp))
-    skeleton = thin(mask)
+    skeleton = extract_skeleton(mask)
     index = np.argwhere(skeleton)
     points = index * np.asarray(spacing_mm, float)
     depth = edt.edt(mask, anisotropy=spacing_mm)[skeleton].astype(float)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import edt
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_filter1d, map_coordinates
 from skimage.graph import MCP_Geometric
 
+from heartmend.geometry.components import without_small_components
 from heartmend.repair.vessels.tree import Spacing, voxel_points
 from heartmend.types import FloatArray, Mask
 
@@ -92,10 +92,7 @@ class VesselContext:
         """From masks on the label's grid. Crumbs of the aorta, below a twentieth of its largest piece, do not count."""
         surface = np.zeros((0, 3))
         if aorta is not None and aorta.any():
-            components = cc3d.connected_components(aorta, connectivity=26)
-            size = np.bincount(components.ravel())
-            size[0] = 0
-            sound = (size >= 0.05 * size.max())[components] & aorta
+            sound = without_small_components(aorta, 0.05)
             surface = voxel_points(sound & ~binary_erosion(sound), spacing_mm)
         field = None
         if heart is not None and heart.any():

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from heartmend.errors import RunError
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
-from heartmend.geometry.resampling import along_axes, linear_weights
+from heartmend.geometry.resampling import apply_along_axes, linear_weights
 from heartmend.io.atomic import write_safetensors
 from heartmend.repair.voxel_classifier.classifier import Image, Levels, VoxelClassifier, new_net
 from heartmend.types import Mask
@@ -115,4 +115,4 @@ def _read(
     for have, side, want, count in zip(values.shape, sides_mm, wanted_mm, shape, strict=True):
         at = ((np.arange(count) + 0.5) * want / side - 0.5).clip(-0.5, have - 0.5)
         weights.append(linear_weights(at, 0, have, want / side)[0])
-    return along_axes(values, weights)
+    return apply_along_axes(values, weights)

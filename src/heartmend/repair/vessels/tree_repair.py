@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import cc3d
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,10 @@ from scipy.spatial import cKDTree
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.errors import BadInputError
-from heartmend.geometry.boxes import filled_box
+from heartmend.geometry.boxes import bounding_box, boxes_by_id
+from heartmend.geometry.components import label_components
 from heartmend.repair.vessels.blend import as_sure, painted, tube_residual_mm, tube_weight
-from heartmend.repair.vessels.bridge import Box, Bridge, BridgeRules, Point, bridged
+from heartmend.repair.vessels.bridge import BoxMm, Bridge, BridgeRules, Point, bridged
 from heartmend.repair.vessels.skeleton import pruned, trace
 from heartmend.repair.vessels.tree import CentreTree, Spacing, voxel_points
 from heartmend.repair.vessels.tube import centred, equal_area_radius, reaching, smoothed_radius, tube_sdf
@@ -56,12 +56,12 @@ class TreeSettings:
 class Removed:
     """Something of the label that was taken away: the corners of its box in mm, and how much."""
 
-    box: Box
+    box: BoxMm
     mm3: float
 
 
 @dataclass(frozen=True)
-class TreeResult:
+class TreeRepair:
     """A mended tree. Positions are in mm on the label's voxel axes: voxel index times spacing.
 
     mask: on the label's grid. graph: nodes with `mm`, `radius_mm` and `bridge` (the place in `bridges`, or -1), edges
@@ -102,7 +102,7 @@ def repair_tree(
     heart: Mask | None = None,
     image: npt.NDArray[np.generic] | None = None,
     settings: TreeSettings | None = None,
-) -> TreeResult:
+) -> TreeRepair:
     """Bridge the breaks of a vessel tree, take off what its label is too wide, prune spurs, drop what is no vessel.
 
     mask (x, y, z) bool; aorta, heart (the other structures together) and image (a contrast CT) on the same grid, each
@@ -117,7 +117,7 @@ def repair_tree(
             )
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
     if not mask.any():
-        return TreeResult(np.zeros(mask.shape, bool), nx.Graph())
+        return TreeRepair(np.zeros(mask.shape, bool), nx.Graph())
     window = _window(mask, spacing)
     label = _crop(mask, window)
     around = VesselContext.of(
@@ -132,13 +132,13 @@ def repair_tree(
     return _shifted(replace(result, mask=whole), np.array([part.start for part in window]) * spacing)
 
 
-def _mended(label: Mask, spacing: Spacing, around: VesselContext, settings: TreeSettings) -> TreeResult:
+def _mended(label: Mask, spacing: Spacing, around: VesselContext, settings: TreeSettings) -> TreeRepair:
     clean = _without_specks(label, spacing, settings)
     measured, spur_points = _measured(clean, spacing, settings)
     joined, bridges, rooted = bridged(measured, around, settings.bridges)
     keep = _worth_keeping(joined, rooted, around, settings)
     if not keep.any():
-        return TreeResult(np.zeros(label.shape, bool), nx.Graph(), dropped=_removed(label, spacing))
+        return TreeRepair(np.zeros(label.shape, bool), nx.Graph(), dropped=_removed(label, spacing))
     tree = joined.kept(keep)
     dropped = _owned_by(joined, ~keep, clean, spacing)
     spurs = _sticking_out(tree, spur_points, clean & ~dropped, spacing)
@@ -157,7 +157,7 @@ def _mended(label: Mask, spacing: Spacing, around: VesselContext, settings: Tree
     tree, built = replace(tree, bridge=number[tree.bridge]), tuple(bridges[i] for i in alive)
     # Along a lumen that is seen, the middle of a bridge is known.
     drawn = as_sure(tree, built, min(spacing)) if around.lumen is None else tree
-    return TreeResult(
+    return TreeRepair(
         mask=painted(drawn, clean, spacing, excess, weight),
         graph=tree.to_networkx(),
         bridges=built,
@@ -172,7 +172,8 @@ def _mended(label: Mask, spacing: Spacing, around: VesselContext, settings: Tree
 
 def _without_specks(mask: Mask, spacing: Spacing, settings: TreeSettings) -> Mask:
     least = int(np.ceil(settings.speck_mm3 / np.prod(spacing)))
-    return np.asarray(cc3d.dust(mask, threshold=least, connectivity=26) > 0)
+    components, sizes = label_components(mask)
+    return (sizes >= least)[components] & mask
 
 
 def _measured(clean: Mask, spacing: Spacing, settings: TreeSettings) -> tuple[CentreTree, list[FloatArray]]:
@@ -223,19 +224,19 @@ def _removed(mask: Mask, spacing: Spacing) -> tuple[Removed, ...]:
     """The 26-connected pieces of what was taken away."""
     if not mask.any():
         return ()
-    stats = cc3d.statistics(cc3d.connected_components(mask, connectivity=26))
+    components, sizes = label_components(mask)
     voxel_mm3 = float(np.prod(spacing))
     found = []
-    for box, count in zip(stats["bounding_boxes"][1:], stats["voxel_counts"][1:], strict=True):
+    for number, box in boxes_by_id(components).items():
         low = [(part.start - 0.5) * s for part, s in zip(box, spacing, strict=True)]
         high = [(part.stop - 0.5) * s for part, s in zip(box, spacing, strict=True)]
-        found.append(Removed(((low[0], low[1], low[2]), (high[0], high[1], high[2])), float(count) * voxel_mm3))
+        found.append(Removed(((low[0], low[1], low[2]), (high[0], high[1], high[2])), float(sizes[number]) * voxel_mm3))
     return tuple(found)
 
 
 def _window(mask: Mask, spacing: Spacing) -> tuple[slice, slice, slice]:
     """The mask's bounding box with room for bridges and the aorta."""
-    window = filled_box(mask, [int(np.ceil(_MARGIN_MM / step)) for step in spacing])
+    window = bounding_box(mask, [int(np.ceil(_MARGIN_MM / step)) for step in spacing])
     assert window is not None
     return window
 
@@ -244,10 +245,10 @@ def _crop(mask: Mask, window: tuple[slice, slice, slice]) -> Mask:
     return np.ascontiguousarray(mask[window], bool)
 
 
-def _shifted(result: TreeResult, by_mm: FloatArray) -> TreeResult:
+def _shifted(result: TreeRepair, by_mm: FloatArray) -> TreeRepair:
     """The result with its positions counted from another origin."""
     point: Callable[[Point], Point] = lambda p: (p[0] + by_mm[0], p[1] + by_mm[1], p[2] + by_mm[2])  # noqa: E731
-    box: Callable[[Box], Box] = lambda b: (point(b[0]), point(b[1]))  # noqa: E731
+    box: Callable[[BoxMm], BoxMm] = lambda b: (point(b[0]), point(b[1]))  # noqa: E731
     for _, data in result.graph.nodes(data=True):
         data["mm"] = point(data["mm"])
     return replace(

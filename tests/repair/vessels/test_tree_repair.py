@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation, generate_binary_structure, label
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.errors import BadInputError
-from heartmend.repair.vessels.mend import TreeResult, TreeSettings, repair_tree
+from heartmend.repair.vessels.tree_repair import TreeRepair, TreeSettings, repair_tree
 from heartmend.types import FloatArray, Mask
 
 SHAPE = (60, 40, 40)
@@ -41,11 +41,11 @@ def components(mask: Mask) -> int:
     return int(label(mask, np.ones((3, 3, 3)))[1])
 
 
-def mended(mask: Mask, settings: TreeSettings = AS_WIDE_AS_IT_CAME, **around: Mask) -> TreeResult:
+def mended(mask: Mask, settings: TreeSettings = AS_WIDE_AS_IT_CAME, **around: Mask) -> TreeRepair:
     return repair_tree(mask, (1.0, 1.0, 1.0), settings=settings, **around)
 
 
-def points(result: TreeResult) -> FloatArray:
+def points(result: TreeRepair) -> FloatArray:
     return np.array([data["mm"] for _, data in result.graph.nodes(data=True)])
 
 

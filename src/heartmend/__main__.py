@@ -1,5 +1,5 @@
-"""`python -m heartmend`."""
+"""Entry of `python -m heartmend`."""
 
-from heartmend.cli.terminal import app
+from heartmend.cli.main import main
 
-app()
+main()

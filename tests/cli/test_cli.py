@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from heartmend import __version__
-from heartmend.cli.terminal import app
+from heartmend.cli.main import app
 from support.cohorts import write_cohort
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from heartmend.cli.terminal import app
+from heartmend.cli.main import app
 from heartmend.errors import RunError
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.embed import embed

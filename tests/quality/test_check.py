@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.cli.terminal import app
+from heartmend.cli.main import app
 from heartmend.quality.check import DataSetReport, check_data_set
 from heartmend.quality.disk_space import case_bytes
 from support.broken import BAD

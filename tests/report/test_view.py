@@ -7,7 +7,7 @@ import pytest
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
-from heartmend.cli.terminal import app
+from heartmend.cli.main import app
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.report.pictures import write_view
 from heartmend.run_folder.finished import FinishedRun

@@ -1,61 +1,70 @@
-"""The command that looks at a data set before anything runs."""
+"""Command `check`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from heartmend.anatomy.load import load_anatomy
-from heartmend.cli.terminal import (
-    FAILED,
-    SOME_REFUSED,
-    AnatomyName,
-    Images,
-    Labels,
-    UnknownLabels,
-    Workers,
-    app,
-    console,
-    plain,
-    progress_bar,
-    told,
-)
-from heartmend.errors import ConfigError
-from heartmend.io.atomic import write_json
+from heartmend.cli.options import INPUT, OUTPUT, AnatomyName, Images, Labels, UnknownLabels, Workers
+from heartmend.cli.progress import TerminalProgress
+from heartmend.cli.terminal import FAILED, SOME_SKIPPED, print_json, print_summary, print_table
+
+EXAMPLES = """
+heartmend check labels/
+heartmend check labels/ --images cts/ --run-folder out/
+heartmend check labels/ --json > check.json
+"""
 
 
-@app.command()
 def check(
     labels: Labels, images: Images = None, anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error",
-    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Also whether a run could write here.")] = None,  # noqa: UP045
-    to: Annotated[Optional[Path], typer.Option(help="JSON file for all that was found, case by case.")] = None,  # noqa: UP045
-    every: Annotated[bool, typer.Option("--all", help="Show the sound cases too.")] = False, workers: Workers = 0,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option("--run-folder", metavar="FOLDER", rich_help_panel=INPUT,
+                     help="Check also that a run can write to this folder, and the space on its disk."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="JSON file for the whole result."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print the whole result as JSON.")
+    ] = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", rich_help_panel=OUTPUT, help="List the cases without findings too.")
+    ] = False,
+    workers: Workers = 0,
 ) -> None:  # fmt: skip
-    """Read every file of a data set as a run would: one table of what it would refuse, and of what is odd.
+    """Check all files of a data set before a run.
 
-    Nothing is mended, and nothing but the file of --to is written. Exit status: 0 no case would be skipped, 3 some
-    would be, 1 no run is possible.
+    Every file is read as a run would read it. The table lists the cases that a run would skip (error), and unusual
+    ones (warning). Nothing is repaired, and only the file of --output is written.
+
+    Exit codes: 0 no case would be skipped; 3 some would be; 1 no run is possible.
     """
+    from heartmend.anatomy.load import load_anatomy
+    from heartmend.errors import ConfigError
+    from heartmend.io.atomic import write_json
     from heartmend.quality.check import check_data_set, check_table
 
-    if unknown_labels not in ("error", "keep"):
-        raise typer.BadParameter("give error or keep", param_hint="--unknown-labels")
-    with told():
-        if to is not None and any(to.resolve().is_relative_to(given.resolve()) for given in (labels, images) if given):
-            raise ConfigError(f"--to {to}: lies in an input folder, which is never written to; give another place")
-        with progress_bar() as bar:
-            task = bar.add_task("check", total=None, note="")
-            report = check_data_set(
-                labels, images, load_anatomy(anatomy), "keep" if unknown_labels == "keep" else "error", out, workers,
-                lambda case_id, total: bar.update(task, advance=1, total=total),
-            )  # fmt: skip
-        console.print(check_table(report, every))
-        if to is not None:
-            write_json(to, report.to_dict())
-            console.print(f"all of it: {plain(to)}")
+    if output is not None:
+        if output.is_dir() or output.suffix.lower() != ".json":
+            raise ConfigError(f"--output {output}: give a .json file; the folder of a later run is --run-folder")
+        if any(output.resolve().is_relative_to(given.resolve()) for given in (labels, images) if given):
+            raise ConfigError(f"--output {output}: is in an input folder, which is never written to; give another file")
+    with TerminalProgress() as progress:
+        report = check_data_set(labels, images, load_anatomy(anatomy), unknown_labels, run_folder, workers, progress)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print_table(check_table(report, show_all))
+    if output is not None:
+        write_json(output, report.to_dict())
+        if not as_json:
+            print_summary(f"The whole result: {output}")
     if not report.is_usable:
         raise typer.Exit(FAILED)
     if report.count("error"):
-        raise typer.Exit(SOME_REFUSED)
+        raise typer.Exit(SOME_SKIPPED)

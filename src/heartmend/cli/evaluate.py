@@ -1,69 +1,93 @@
-"""The command that compares label maps."""
+"""Command `evaluate`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from heartmend.anatomy.load import load_anatomy
-from heartmend.cli.terminal import (
-    SOME_REFUSED,
+from heartmend.cli.options import (
+    MAPS_HELP,
+    OUTPUT,
+    SETTINGS,
     AnatomyName,
+    OptionalOutput,
+    Reference,
     Scheduler,
     UnknownLabels,
     Workers,
-    app,
-    console,
-    counting,
-    progress_bar,
-    told,
+    split_names,
+)
+from heartmend.cli.progress import TerminalProgress
+from heartmend.cli.terminal import (
+    SOME_SKIPPED,
+    plural,
+    print_json,
+    print_paths,
+    print_skipped,
+    print_summary,
+    print_table,
 )
 
-Maps = "Folder of label maps, an nnU-Net v2 data set, or the OUT of a run; "
-Reference = Annotated[Optional[Path], typer.Option("--reference", "-r", help=f"{Maps}such as the truth.")]  # noqa: UP045
-Tables = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the tables: CSV, Parquet, JSON.")]  # noqa: UP045
+EXAMPLES = """
+heartmend evaluate labels/ out/ --reference truth/
+heartmend evaluate labels/ out/ -r truth/ -o tables/ --metrics dice,hd95_mm
+heartmend evaluate labels/ out/ --json > evaluation.json
+"""
 
 
-@app.command()
 def evaluate(
-    a: Annotated[Path, typer.Argument(help=f"{Maps}such as those before mending.")],
-    b: Annotated[Path, typer.Argument(help=f"{Maps}such as the mended ones.")],
-    reference: Reference = None, out: Tables = None,
-    tolerances: Annotated[str, typer.Option(help="Of the surface Dice, in mm.")] = "0.5,1,2,3",
-    metrics: Annotated[str, typer.Option(help="These alone, such as dice,hd95_mm; all unless given.")] = "",
-    anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error", workers: Workers = 0, scheduler: Scheduler = "",
+    a: Annotated[Path, typer.Argument(metavar="A", help=f"{MAPS_HELP}, such as before the repair.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help=f"{MAPS_HELP}, such as after it.")],
+    reference: Reference = None, anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error",
+    tolerances: Annotated[
+        str, typer.Option("--tolerances", metavar="MM", rich_help_panel=SETTINGS, help="Of the surface Dice, in mm.")
+    ] = "0.5,1,2,3",
+    metrics: Annotated[
+        str,
+        typer.Option("--metrics", metavar="NAMES", rich_help_panel=SETTINGS, help="These only, such as dice,hd95_mm."),
+    ] = "",
+    output: OptionalOutput = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print all numbers as JSON.")
+    ] = False,
+    workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip
-    """Compare two sets of label maps: B with A, or both with a reference; a table here, all numbers in OUT.
+    """Compare two sets of label maps, with or without a reference.
 
-    Overlap, surface distances, centrelines, pieces, holes, roughness, contacts; per case and structure, with mean, sd,
-    median, 95 % intervals and a paired test. Exit status: 0 all compared, 3 some cases skipped, 1 none compared.
+    With a reference both sets are compared with it, otherwise B with A: overlap, surface distances, centrelines,
+    components, holes, roughness and contacts, with mean, SD, median, 95 % intervals and a paired test. --output writes
+    all numbers per case and structure as CSV, Parquet and JSON.
+
+    Exit codes: 0 all cases compared; 3 some cases skipped; 1 none compared.
     """
+    from heartmend.anatomy.load import load_anatomy
     from heartmend.compute.cluster import scheduled
-    from heartmend.metrics.evaluation import evaluate_folders, refuse_inputs, write_evaluation
+    from heartmend.metrics.evaluation import evaluate_folders, evaluation_to_dict, refuse_inputs, write_evaluation
     from heartmend.metrics.table import summary_tables
 
-    tolerances_mm, keys = _numbers(tolerances), [key.strip() for key in metrics.split(",") if key.strip()]
-    if unknown_labels not in ("error", "keep"):
-        raise typer.BadParameter("give error or keep", param_hint="--unknown-labels")
-    with told():
-        structures = load_anatomy(anatomy)
-        if out is not None:
-            refuse_inputs(out, *(folder for folder in (a, b, reference) if folder is not None))
-        with scheduled(scheduler, workers), progress_bar() as bar:
-            found = evaluate_folders(
-                a, b, structures, reference, tolerances_mm=tolerances_mm, keys=keys, unknown_labels=unknown_labels, workers=workers,  # type: ignore[arg-type]
-                progress=counting(bar, "evaluate"),
-            )  # fmt: skip
-        console.print(summary_tables(found.summary, found.metrics, structures))
-        for case, why in found.skipped.items():
-            console.print(f"[bold red]skipped {case}[/]: {why}", highlight=False, soft_wrap=True)
-        console.print(f"{len({row.case for row in found.rows})} cases compared, {len(found.skipped)} skipped")
-        if out is not None:
-            console.print(f"tables: {', '.join(str(path) for path in write_evaluation(found, out))}")
+    tolerances_mm = _numbers(tolerances)
+    structures = load_anatomy(anatomy)
+    if output is not None:
+        refuse_inputs(output, *(folder for folder in (a, b, reference) if folder is not None))
+    with scheduled(scheduler, workers), TerminalProgress() as progress:
+        found = evaluate_folders(
+            a, b, structures, reference, tolerances_mm=tolerances_mm, keys=split_names(metrics),
+            unknown_labels=unknown_labels, workers=workers, progress=progress,
+        )  # fmt: skip
+    paths = write_evaluation(found, output) if output is not None else []
+    if as_json:
+        print_json(evaluation_to_dict(found))
+    else:
+        print_table(summary_tables(found.summary, found.metrics, structures))
+        print_paths(paths)
+    print_skipped(found.skipped)
+    if not as_json:
+        cases = len({row.case for row in found.rows})
+        print_summary(f"{plural(cases, 'case')} compared, {len(found.skipped)} skipped")
     if found.skipped:
-        raise typer.Exit(SOME_REFUSED)
+        raise typer.Exit(SOME_SKIPPED)
 
 
 def _numbers(text: str) -> list[float]:

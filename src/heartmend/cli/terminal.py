@@ -1,74 +1,186 @@
-"""What the commands share: their options, the terminal, progress bars, and how an error is told."""
+"""Terminal: results on stdout; errors, warnings and notes on stderr; exit codes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from heartmend.errors import HeartmendError
-from heartmend.io.file_names import shown
+from heartmend.io.file_names import escape_unprintable
 
-app = typer.Typer(
-    name="heartmend", help="Mend the labels of a whole data set of hearts at once, with neural implicit shapes.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-)  # fmt: skip
-console = Console()
-ALL, FAILED, SOME_REFUSED = 0, 1, 3
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
-Labels = Annotated[Path, typer.Argument(help="Folder of label maps, or an nnU-Net v2 data set folder.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result; an unfinished run there goes on.")]
-Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="OUT", help="The folder that a run was given as --out.")]
-Images = Annotated[Optional[Path], typer.Option(help="Folder of the CTs, named as the label maps.")]  # noqa: UP045  (typer)
-AnatomyName = Annotated[str, typer.Option("--anatomy", help="heart, adrenal, or a TOML file of your own.")]
-Structures = Annotated[str, typer.Option(help="Mend these alone, such as Coronary,LA.")]
-UnknownLabels = Annotated[str, typer.Option(help="Ids that the anatomy lacks: error, or keep them untouched.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
-Devices = Annotated[int, typer.Option(help="Devices of this machine that fit together, each with its share of cases.")]
-Scheduler = Annotated[
-    str, typer.Option(help="Dask cluster for what is done case by case: tcp://HOST:PORT, its scheduler file, or slurm.")
-]
-Workers = Annotated[int, typer.Option(help="Processes for what is done case by case; 0: one a core.")]
-Preset = Annotated[str, typer.Option(help="mend (the default), fast, or reference (the reference project's settings).")]
-ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="TOML file; one table for each verb.")]  # noqa: UP045
-Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with what is in OUT.")]
+ALL_DONE, FAILED, WRONG_USE, SOME_SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_CODES = (
+    ("0", "all cases are done"),
+    ("1", "an error; nothing could be done"),
+    ("2", "wrong use of the command line"),
+    ("3", "some cases were skipped; the others are done"),
+    ("130", "interrupted"),
+)
+_COLOURS = {"error": "red", "warning": "yellow", "skipped": "red", "note": "cyan", "info": "cyan", "debug": "cyan"}
+log = logging.getLogger("heartmend")
 
 
-def progress_bar() -> Progress:
-    """Bars with counts and time left; each task has a `note` field."""
-    return Progress(
-        TextColumn("{task.description:8}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"), console=console,
-    )  # fmt: skip
+class _Verbosity:
+    """Level of the messages on the terminal, set by --quiet and --verbose."""
+
+    level = logging.WARNING
 
 
-def counting(bar: Progress, name: str) -> Callable[..., None]:
-    """A new bar, and the function that moves it: how many are done, of how many, and what was done last."""
-    task = bar.add_task(name, total=None, note="")
+def set_verbosity(level: int) -> None:
+    """Set the lowest level of the messages that are printed.
 
-    def move(done: int, total: int, note: str = "") -> None:
-        bar.update(task, completed=done, total=total, note=plain(note))
+    Args:
+        level: a level of `logging`: ERROR for --quiet, INFO for --verbose, otherwise WARNING.
+    """
+    _Verbosity.level = level
+    log.setLevel(min(level, logging.WARNING))
 
-    return move
+
+def is_quiet() -> bool:
+    """Return whether --quiet was given: errors and results only."""
+    return _Verbosity.level >= logging.ERROR
 
 
-def plain(text: object) -> str:
-    """A text as it is, whatever it holds: brackets are no markup, and nothing in it moves the cursor."""
-    return escape(shown(str(text)))
+class _TerminalHandler(logging.Handler):
+    """Log records as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < _Verbosity.level:
+            return
+        text = record.getMessage()
+        if record.exc_info and _Verbosity.level < logging.WARNING:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        # A line break in a message could be one from a file's name; those of a traceback are wanted.
+        print_message(record.levelname.lower(), *text.split("\n"))
+
+
+def configure_logging() -> None:
+    """Print log records of this program and warnings of libraries on stderr."""
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, _TerminalHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(_TerminalHandler())
+
+
+def print_message(kind: str, *lines: str) -> None:
+    """Print a message on stderr.
+
+    Args:
+        kind: word before the message: error, warning, note or skipped.
+        *lines: the message; the lines after the first are indented.
+    """
+    plain = bool(os.environ.get("NO_COLOR"))
+    word = kind if plain else typer.style(kind, fg=_COLOURS.get(kind, "red"), bold=kind == "error")
+    typer.echo(f"{word}: {escape_unprintable(lines[0])}", err=True)
+    for line in lines[1:]:
+        typer.echo(f"  {escape_unprintable(line)}", err=True)
+
+
+def print_skipped(skipped: Mapping[str, str], what: str = "skipped") -> None:
+    """Print on stderr which cases were skipped, and why; not with --quiet.
+
+    Args:
+        skipped: reason by case id.
+        what: what happened to the cases.
+    """
+    for case, why in skipped.items() if not is_quiet() else ():
+        print_message(
+            "skipped" if what == "skipped" else "warning",
+            f"case {case}: {'' if what == 'skipped' else what + ': '}{why}",
+        )
+
+
+def print_summary(text: str) -> None:
+    """Print on stdout what was done, in one line; not with --quiet.
+
+    Args:
+        text: the line.
+    """
+    if not is_quiet():
+        typer.echo(escape_unprintable(text))
+
+
+def print_paths(paths: Iterable[Path]) -> None:
+    """Print the paths of written files on stdout, one a line.
+
+    Args:
+        paths: the files.
+    """
+    for path in paths:
+        typer.echo(escape_unprintable(str(path)))
+
+
+def print_table(table: RenderableType) -> None:
+    """Print a table of rich on stdout.
+
+    Args:
+        table: the table.
+    """
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout.
+
+    Args:
+        value: numbers, texts, lists and tables; paths and NumPy values are allowed.
+    """
+    from heartmend.io.atomic import jsonable
+
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False, default=jsonable))
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """Return a count with its noun in singular or plural.
+
+    Args:
+        count: how many.
+        noun: the singular.
+        many: the plural, by default the singular with an s.
+
+    Returns:
+        Count and noun.
+
+    Example:
+        >>> plural(1, "case"), plural(20, "case"), plural(0, "case")
+        ('1 case', '20 cases', '0 cases')
+    """
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Our own errors are one line for the user, not a trace."""
+def report_errors(continues: bool = False) -> Iterator[None]:
+    """Print an error of this program as one line, without a traceback, and exit.
+
+    Args:
+        continues: whether the same command continues where an interrupted one stopped.
+
+    Raises:
+        typer.Exit: with `FAILED` after an error, with `INTERRUPTED` after Ctrl-C.
+    """
     try:
         yield
     except HeartmendError as error:
-        console.print(f"[bold red]error[/]: {plain(error)}", highlight=False, soft_wrap=True)
+        print_message("error", str(error))
         raise typer.Exit(FAILED) from error
+    except OSError as error:
+        if error.filename is None or isinstance(error, BrokenPipeError):
+            raise
+        log.debug("traceback", exc_info=error)
+        print_message("error", f"{error.filename}: {error.strerror}")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt:
+        typer.echo("Interrupted." + (" The same command continues where it stopped." if continues else ""), err=True)
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,42 @@
+"""Command `crop`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from heartmend.cli.options import OUTPUT, AnatomyName, Images, Labels, Output, Workers
+from heartmend.cli.progress import TerminalProgress
+from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
+
+EXAMPLES = """
+heartmend crop labels/ -o cropped/
+heartmend crop labels/ -o cropped/ --images cts/ --resolution 128
+"""
+
+
+def crop(
+    labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart",
+    resolution: Annotated[
+        int, typer.Option("--resolution", metavar="N", min=2, rich_help_panel=OUTPUT, help="Voxels along each side.")
+    ] = 256,
+    workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Crop every case to its ROI and resample it to a cube.
+
+    Label maps with nearest neighbour, CT images linearly, to N x N x N voxels. Nothing is repaired.
+
+    Exit codes: 0 all cases done; 3 some cases skipped; 1 nothing done.
+    """
+    from heartmend.anatomy.load import load_anatomy
+    from heartmend.pipelines.crop import crop_cohort
+
+    with TerminalProgress() as progress:
+        report = progress.callback("crop")
+        outcomes = dict(crop_cohort(labels, output, images, load_anatomy(anatomy), resolution, workers, report))
+    skipped = {case: str(error) for case, error in outcomes.items() if error is not None}
+    print_skipped(skipped)
+    print_summary(f"{plural(len(outcomes) - len(skipped), 'case')} cropped, {len(skipped)} skipped: {output}")
+    if skipped:
+        raise typer.Exit(SOME_SKIPPED)

@@ -1,0 +1,46 @@
+"""Command `embed`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heartmend.cli.options import SETTINGS, Labels, Model, Output, UnknownLabels, Workers
+from heartmend.cli.pipeline_command import as_watcher, exit_with, run_with_progress
+from heartmend.cli.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from heartmend.pipelines.run import Result
+
+EXAMPLES = """
+heartmend embed model.zip labels/ -o new/
+heartmend embed out/ labels/ -o new/ --complete
+"""
+
+
+def embed(
+    model: Model, labels: Labels, output: Output, unknown_labels: UnknownLabels = "error",
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", rich_help_panel=SETTINGS, help="Take missing structures from the model."),
+    ] = False,
+    workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Repair label maps of new patients with a trained model.
+
+    The weights stay frozen; only each patient's latent code is optimised. Incomplete and single hearts can be repaired.
+    OUT/labels contains the repaired label maps, OUT/run/embed/model.zip the new codes.
+
+    Exit codes: 0 all cases repaired; 3 some cases skipped; 1 nothing done.
+    """
+    from heartmend.pipelines.embed import embed as embed_cohort
+    from heartmend.run_folder.folder import model_file
+
+    def pipeline(progress: TerminalProgress) -> Result:
+        return embed_cohort(
+            model_file(model), labels, output, unknown_labels=unknown_labels, complete=complete, workers=workers,
+            watcher=as_watcher(progress),
+        )  # fmt: skip
+
+    exit_with(run_with_progress(pipeline, output))

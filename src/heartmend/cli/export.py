@@ -1,0 +1,60 @@
+"""Command `export`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from heartmend.cli.options import OUTPUT, MovedImages, MovedLabels, Output, RunFolder, Workers, names_of
+from heartmend.cli.progress import TerminalProgress
+from heartmend.cli.review import open_for_review
+from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
+
+EXAMPLES = """
+heartmend export out/ -o dataset/
+heartmend export out/ -o dataset/ --formats nnunet --undecided accept
+"""
+FORMATS = ("nnunet", "bids", "slicer", "itksnap", "meshes")
+Undecided = Literal["leave-out", "accept", "reject"]
+
+
+def export(
+    run_folder: RunFolder, output: Output, images: MovedImages = None, labels: MovedLabels = None,
+    formats: Annotated[
+        str,
+        typer.Option("--formats", metavar="NAMES", rich_help_panel=OUTPUT,
+                     help="Besides labels/: nnunet, bids, slicer, itksnap, meshes; or none."),
+    ] = ",".join(FORMATS),
+    undecided: Annotated[
+        Undecided,
+        typer.Option("--undecided", metavar="leave-out|accept|reject", rich_help_panel=OUTPUT,
+                     help="Structures without a decision: leave out the case, or accept or reject the changes."),
+    ] = "leave-out",
+    copy_images: Annotated[
+        bool, typer.Option("--copy-images", rich_help_panel=OUTPUT, help="Copy the CT images into nnunet/ too.")
+    ] = False,
+    workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Write the reviewed label maps as a data set.
+
+    Label maps by the decisions, in several layouts, with a changelog and a README. The folder must be new or empty.
+    Cases that are to be corrected by hand are written for 3D Slicer; `heartmend import` reads them back.
+
+    Exit codes: 0 all cases released; 3 some cases wait or are left out (README.md has the reasons); 1 nothing done.
+    """
+    from heartmend.release.export import export_release
+
+    layouts = frozenset(names_of((*FORMATS, "none"), formats)) - {"none"}
+    finished = open_for_review(run_folder, labels, images, workers)
+    with TerminalProgress() as progress:
+        plans = export_release(
+            finished, output, frozenset(name for name in FORMATS if name in layouts), undecided, copy_images, workers,
+            progress,
+        )  # fmt: skip
+    print_skipped(plans.left_out, "left out")
+    print_summary(f"{plural(len(plans.release), 'case')} released: {output}")
+    if plans.manual:
+        print_summary(f"{plural(len(plans.manual), 'case')} to correct by hand: {output / 'manual'}")
+    if plans.manual or plans.left_out:
+        raise typer.Exit(SOME_SKIPPED)

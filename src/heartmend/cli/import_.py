@@ -1,0 +1,61 @@
+"""Command `import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heartmend.cli.options import MovedImages, MovedLabels, RunFolder, Workers
+from heartmend.cli.progress import TerminalProgress
+from heartmend.cli.review import Reviewer, open_for_review, user_name
+from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
+
+EXAMPLES = """
+heartmend import out/ dataset/manual/
+heartmend import out/ decisions.csv --by "A. Radiologist"
+"""
+
+
+def import_(
+    run_folder: RunFolder,
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Folder of corrected label maps, or a decisions.csv.")
+    ],
+    images: MovedImages = None, labels: MovedLabels = None, by: Reviewer = "", workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Import corrected label maps or decisions into a run.
+
+    Label maps are read from segmentations of 3D Slicer (.seg.nrrd) or from label map files, decisions from a table
+    such as `heartmend review` and `heartmend export` write.
+
+    Exit codes: 0 all imported; 3 some cases skipped; 1 nothing done.
+    """
+    from heartmend.release.import_corrected import import_corrected
+    from heartmend.run_folder.decisions import decisions_of
+    from heartmend.run_folder.decisions_table import import_csv
+
+    finished = open_for_review(run_folder, labels, images, workers)
+    if source.is_file():
+        structures = dict.fromkeys((case.id for case in finished), finished.anatomy.names)
+        text = source.read_text(encoding="utf-8-sig", errors="replace")
+        counts = import_csv(text, decisions_of(finished), structures)
+        print_summary(
+            f"{plural(counts.written, 'decision')} imported, {counts.known} already known, "
+            f"{counts.older} older than the decisions of the run"
+        )
+        return
+    skipped, lines = {}, []
+    with TerminalProgress() as progress:
+        for taken in import_corrected(finished, source, by or user_name(), progress):
+            if taken.error:
+                skipped[taken.case] = taken.error
+            else:
+                lines.append(f"case {taken.case}: {', '.join(taken.structures)} corrected")
+    for line in lines:
+        print_summary(line)
+    print_skipped(skipped)
+    print_summary(f"{plural(len(lines), 'case')} imported, {len(skipped)} skipped")
+    if skipped:
+        raise typer.Exit(SOME_SKIPPED)

@@ -1,0 +1,149 @@
+"""Options that several commands share: one spelling, one help text, one group each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+INPUT, SETTINGS, OUTPUT, COMPUTATION = "Input", "Settings", "Output", "Computation"
+
+Stage = Literal["prepare", "fit", "refine", "fuse", "unify"]
+Preset = Literal["mend", "fast", "reference"]
+Unknown = Literal["error", "keep"]
+
+LABELS_HELP = "Folder of label maps, or an nnU-Net v2 data set."
+MAPS_HELP = "Folder of label maps, an nnU-Net v2 data set, or the output folder of a run"
+
+Labels = Annotated[Path, typer.Argument(metavar="LABELS", help=LABELS_HELP)]
+RunFolder = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a run.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Model file (model.zip), or the output folder of a run that made one.")
+]
+CaseId = Annotated[str, typer.Argument(metavar="CASE", help="Case id.")]
+
+Images = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="FOLDER", rich_help_panel=INPUT, help="CT images, named as the label maps."),
+]
+MovedImages = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="FOLDER", rich_help_panel=INPUT, help="CT images, if not where the run had them."),
+]
+MovedLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FOLDER",
+        rich_help_panel=INPUT,
+        help="Original label maps, if moved since the run.",
+    ),
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference", "-r", metavar="FOLDER", rich_help_panel=INPUT, help=f"True labels: {MAPS_HELP.lower()}."
+    ),
+]
+AnatomyName = Annotated[
+    str, typer.Option("--anatomy", metavar="NAME", rich_help_panel=INPUT, help="heart, adrenal, or a TOML file.")
+]
+Structures = Annotated[
+    str,
+    typer.Option(
+        "--structures", metavar="NAMES", rich_help_panel=INPUT, help="These structures only, such as LA,LV.",
+    ),
+]  # fmt: skip
+UnknownLabels = Annotated[
+    Unknown,
+    typer.Option(
+        "--unknown-labels", metavar="error|keep", rich_help_panel=INPUT,
+        help="Label ids that the anatomy does not have: skip the case with an error, or keep them unchanged.",
+    ),
+]  # fmt: skip
+
+PresetName = Annotated[
+    Preset,
+    typer.Option(
+        "--preset", metavar="mend|fast|reference", rich_help_panel=SETTINGS,
+        help="Settings: mend, fast (coarser and quicker), or reference (those of the NeAR project).",
+    ),
+]  # fmt: skip
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", rich_help_panel=SETTINGS, help="TOML file with one table per stage."),
+]
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FOLDER", rich_help_panel=OUTPUT, help="Folder for the result.")
+]
+OptionalOutput = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FOLDER", rich_help_panel=OUTPUT, help="Folder for the written files."),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--no-resume", rich_help_panel=OUTPUT, help="Continue a run that is already in the output folder.",
+    ),
+]  # fmt: skip
+
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", rich_help_panel=COMPUTATION, help="auto, cpu, cuda, cuda:1, ...")
+]
+Devices = Annotated[
+    int,
+    typer.Option(
+        "--devices", metavar="N", min=1, rich_help_panel=COMPUTATION, help="GPUs of this machine that fit together.",
+    ),
+]  # fmt: skip
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers", metavar="N", min=0, rich_help_panel=COMPUTATION,
+        help="Number of worker processes (0: one per CPU core).",
+    ),
+]  # fmt: skip
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        "--scheduler", metavar="ADDRESS", rich_help_panel=COMPUTATION,
+        help="Dask cluster for the work on single cases: tcp://HOST:PORT, a scheduler file, or slurm.",
+    ),
+]  # fmt: skip
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Split names at commas.
+
+    Args:
+        text: such as "LA, LV".
+
+    Returns:
+        The names without spaces; empty ones are left out.
+
+    Example:
+        >>> split_names("LA, LV,")
+        ('LA', 'LV')
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def names_of(allowed: tuple[str, ...], text: str) -> tuple[str, ...]:
+    """Split names at commas and check them.
+
+    Args:
+        allowed: the names that exist.
+        text: such as "stl,vtp".
+
+    Returns:
+        The names in lower case.
+
+    Raises:
+        typer.BadParameter: for a name that does not exist.
+    """
+    names = split_names(text.lower())
+    if unknown := [name for name in names if name not in allowed]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(allowed)}")
+    return names

@@ -1,0 +1,42 @@
+"""Command `phantom`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from heartmend.cli.options import OUTPUT, Output, Workers
+from heartmend.cli.progress import TerminalProgress
+from heartmend.cli.terminal import plural, print_summary
+
+EXAMPLES = """
+heartmend phantom -o cohort/
+heartmend phantom -o cohort/ --count 20 --seed 7 --spacing-mm 0.5
+"""
+
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", rich_help_panel=OUTPUT, help="Seed of the random numbers.")
+]  # fmt: skip
+
+
+def phantom(
+    output: Output,
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, rich_help_panel=OUTPUT, help="Hearts.")] = 12,
+    seed: Seed = 1,
+    spacing_mm: Annotated[
+        float,
+        typer.Option("--spacing-mm", metavar="MM", min=0.4, max=3.0, rich_help_panel=OUTPUT, help="Voxel size, in mm."),
+    ] = 0.9,
+    workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Generate phantom hearts with CT images and corrupted label maps.
+
+    The folders labels_true, labels_noisy and images.
+    """
+    from heartmend.compute.workers import cores
+    from heartmend.phantom.cohort import write_cohort
+
+    with TerminalProgress() as progress:
+        ids = write_cohort(output, count, seed, workers or cores(), spacing_mm, progress=progress)
+    print_summary(f"{plural(len(ids), 'phantom heart')}: {output}")

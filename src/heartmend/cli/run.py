@@ -1,0 +1,60 @@
+"""Command `run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from heartmend.cli.options import (
+    SETTINGS,
+    AnatomyName,
+    ConfigFile,
+    Device,
+    Devices,
+    Images,
+    Labels,
+    Output,
+    PresetName,
+    Resume,
+    Scheduler,
+    Stage,
+    Structures,
+    UnknownLabels,
+    Workers,
+)
+from heartmend.cli.pipeline_command import run_stages
+
+EXAMPLES = """
+heartmend run labels/ -o out/
+heartmend run labels/ -o out/ --images cts/ --device cuda
+heartmend run labels/ -o out/ --fast --stop-after fuse
+heartmend run Dataset001_Heart/ -o out/ --structures LA,LAA
+"""
+
+
+def run(
+    labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
+    unknown_labels: UnknownLabels = "error", preset: PresetName = "mend",
+    fast: Annotated[bool, typer.Option("--fast", rich_help_panel=SETTINGS, help="The same as --preset fast.")] = False,
+    config: ConfigFile = None,
+    stop_after: Annotated[
+        Stage,
+        typer.Option("--stop-after", metavar="STAGE", rich_help_panel=SETTINGS,
+                     help="Last stage: prepare, fit, refine, fuse or unify."),
+    ] = "unify",
+    resume: Resume = True, device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
+    scheduler: Scheduler = "",
+) -> None:  # fmt: skip
+    """Repair all label maps of a data set.
+
+    OUT/labels contains the repaired label maps under the names of the input, each on the grid of its input. OUT/run
+    contains what is needed to continue, explain and repeat the run, and its log file. An interrupted run continues
+    where it stopped.
+
+    Exit codes: 0 all cases repaired; 3 some cases skipped (OUT/run/skipped.json has the reasons); 1 nothing done.
+    """
+    run_stages(
+        labels, output, images, anatomy, structures, unknown_labels, device, devices, workers, scheduler,
+        "fast" if fast else preset, config, stop_after, resume,
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Command `screen`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heartmend.cli.options import (
+    MAPS_HELP,
+    OUTPUT,
+    SETTINGS,
+    AnatomyName,
+    ConfigFile,
+    Device,
+    OptionalOutput,
+    PresetName,
+    UnknownLabels,
+    Workers,
+)
+from heartmend.cli.progress import TerminalProgress
+from heartmend.cli.terminal import SOME_SKIPPED, print_json, print_paths, print_skipped, print_table
+
+EXAMPLES = """
+heartmend screen labels/
+heartmend screen labels/ --quick --count 50 -o screening/
+heartmend screen out/ --json > ranking.json
+"""
+
+
+def screen(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help=f"{MAPS_HELP}.")],
+    anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error",
+    quick: Annotated[
+        bool, typer.Option("--quick", rich_help_panel=SETTINGS, help="Without a fit: each label map by itself.")
+    ] = False,
+    preset: PresetName = "fast", config: ConfigFile = None,
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", min=1, rich_help_panel=OUTPUT, help="Printed cases and structures.")
+    ] = 20,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print the whole ranking as JSON.")
+    ] = False,
+    output: OptionalOutput = None,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option("--run-folder", metavar="FOLDER", rich_help_panel=OUTPUT,
+                     help="Keep the prepared cases and the fit here; `heartmend run` continues from them."),
+    ] = None,
+    device: Device = "auto", workers: Workers = 0,
+) -> None:  # fmt: skip
+    """Rank cases and structures by their expected label error.
+
+    A shape of each structure is fitted to all cases; labels that differ from it more than usual in the data set come
+    first, with the reasons. Nothing is repaired. With --output the whole ranking is written as CSV and JSON (with
+    --run-folder alone to its folder run/quality).
+
+    Exit codes: 0 all cases ranked; 3 some cases skipped; 1 nothing done.
+    """
+    from heartmend.cli.pipeline_command import as_watcher
+    from heartmend.pipelines.config import load_config
+    from heartmend.pipelines.run import Request
+    from heartmend.quality.ranking_table import ranking_tables, ranking_to_dict, write_ranking
+    from heartmend.quality.screen import screen_in_temporary_folder, screen_labels, screen_run
+
+    with TerminalProgress() as progress:
+        if (labels / "run" / "run.json").is_file():
+            ranking = screen_run(labels, quick, workers, as_watcher(progress))
+        else:
+            request = Request(
+                labels=labels, out=run_folder or Path(), anatomy=anatomy, unknown_labels=unknown_labels, device=device,
+                workers=workers, until="fit",
+            )  # fmt: skip
+            screened = screen_labels if run_folder else screen_in_temporary_folder
+            ranking = screened(request, load_config(preset, config), quick, as_watcher(progress))
+    folder = output or (run_folder / "run" / "quality" if run_folder else None)
+    paths = write_ranking(ranking, folder) if folder else []
+    if as_json:
+        print_json(ranking_to_dict(ranking))
+    else:
+        print_table(ranking_tables(ranking, count))
+        print_paths(paths)
+    print_skipped(ranking.skipped)
+    if ranking.skipped:
+        raise typer.Exit(SOME_SKIPPED)

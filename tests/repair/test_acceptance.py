@@ -1,4 +1,4 @@
-"""When a mended mask is taken."""
+"""Repaired masks that are accepted and masks that are rejected."""
 
 import numpy as np
 import pytest
@@ -16,43 +16,46 @@ def block(size: int = 20, at: int = 5) -> np.ndarray:
     return mask
 
 
-def test_the_same_is_kept() -> None:
+def test_an_unchanged_mask_is_accepted() -> None:
     verdict = check_acceptance(block(), block(), HEART.by_name("LA"), UNIT)
     assert (verdict.accepted, verdict.volume_ratio, verdict.surface_mm) == (True, 1.0, 0.0)
 
 
-def test_to_remove_an_island_is_no_harm() -> None:
+def test_the_removal_of_a_small_component_does_not_count() -> None:
     noisy = block()
     noisy[42:48, 42:48, 42:48] = True
     assert check_acceptance(noisy, block(), HEART.by_name("LA"), UNIT).surface_mm == 0.0
 
 
-def test_to_lose_a_third_is_harm() -> None:
-    less = block()
-    less[5:12] = False
-    verdict = check_acceptance(block(), less, HEART.by_name("LA"), UNIT)
+def test_a_mask_that_lost_a_third_of_its_volume_is_rejected() -> None:
+    smaller = block()
+    smaller[5:12] = False
+    verdict = check_acceptance(block(), smaller, HEART.by_name("LA"), UNIT)
     assert not verdict.accepted
     assert verdict.volume_ratio == pytest.approx(0.65)
     assert "volume ratio 0.65" in verdict.reason
 
 
-def test_to_lie_elsewhere_is_harm_by_the_files_spacing() -> None:
-    moved = np.roll(block(), 4, 0)
-    assert check_acceptance(block(), moved, HEART.by_name("LA"), UNIT).accepted
-    verdict = check_acceptance(block(), moved, HEART.by_name("LA"), (2.0, 1.0, 1.0))
-    assert not verdict.accepted and "surface moved by 8.0 mm (HD95), more than 6 mm" in verdict.reason
+def test_the_surface_distance_is_measured_in_mm() -> None:
+    shifted = np.roll(block(), 4, 0)
+    assert check_acceptance(block(), shifted, HEART.by_name("LA"), UNIT).accepted
+    verdict = check_acceptance(block(), shifted, HEART.by_name("LA"), (2.0, 1.0, 1.0))
+    assert not verdict.accepted
+    assert "surface moved by 8.0 mm (HD95), more than 6 mm" in verdict.reason
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "keep"), [(False, False, True), (True, False, False), (False, True, False)]
+    ("before", "after", "accepted"), [(False, False, True), (True, False, False), (False, True, False)]
 )
-def test_absent_stays_absent_and_present_present(before: int, after: int, keep: bool) -> None:
+def test_an_absent_structure_must_stay_absent_and_a_present_one_present(
+    before: int, after: int, accepted: bool
+) -> None:
     verdict = check_acceptance(block() & bool(before), block() & bool(after), HEART.by_name("LA"), UNIT)
-    assert verdict.accepted is keep
+    assert verdict.accepted is accepted
     assert verdict.volume_ratio is None
 
 
-def test_every_piece_of_a_broken_vessel_counts() -> None:
+def test_every_segment_of_an_interrupted_vessel_counts() -> None:
     tree = np.zeros((60, 10, 10), dtype=bool)
     tree[:40, 4:7, 4:7] = tree[44:48, 4:7, 4:7] = tree[55, 1, 1] = True
     assert without_negligible_components(tree, HEART.by_name("Coronary"), UNIT).sum() == tree.sum() - 1

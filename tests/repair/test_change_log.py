@@ -1,4 +1,4 @@
-"""The audit as a file and as a person reads it."""
+"""The change log as a JSON file and as tables."""
 
 import json
 from io import StringIO
@@ -8,16 +8,22 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from heartmend.repair.acceptance import Verdict
-from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json, explain, summary_table
+from heartmend.repair.change_log import (
+    ChangeLog,
+    change_log_from_json,
+    change_log_to_json,
+    change_table,
+    summary_table,
+)
 from heartmend.repair.changes import Change
 
 CHANGE = Change("holes", "LA", "filled", 8, 12.5, ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)))
-BRIDGE = Change("cut_vessels", "PA", "joined", 90, 81.0, ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), "review", "4.0 mm apart")
+BRIDGE = Change("cut_vessels", "PA", "joined", 90, 81.0, ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), "review", "gap of 4.0 mm")
 
 
-def shown(what: RenderableType) -> str:
+def text_of(renderable: RenderableType) -> str:
     console = Console(file=StringIO(), width=120)
-    console.print(what)
+    console.print(renderable)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -29,34 +35,34 @@ def shown(what: RenderableType) -> str:
     note=st.text(),
     ratio=st.one_of(st.none(), st.floats(0, 10)),
 )
-def test_it_goes_through_json_and_back(voxels, volume, corners, severity, note, ratio) -> None:  # type: ignore[no-untyped-def]
+def test_a_log_is_the_same_after_json(voxels, volume, corners, severity, note, ratio) -> None:  # type: ignore[no-untyped-def]
     change = Change("holes", "LA", "filled", voxels, volume, corners, severity, note)
-    audit = ChangeLog("case 7", (change, CHANGE), (Verdict("LA", ratio is None, ratio, ratio, note),))
-    assert change_log_from_json(change_log_to_json(audit)) == audit
+    log = ChangeLog("case 7", (change, CHANGE), (Verdict("LA", ratio is None, ratio, ratio, note),))
+    assert change_log_from_json(change_log_to_json(log)) == log
 
 
-def test_the_json_says_what_where_and_how_much() -> None:
+def test_json_contains_place_and_volume_of_each_change() -> None:
     table = json.loads(change_log_to_json(ChangeLog("007", (CHANGE, BRIDGE))))
     assert table["case"] == "007" and table["severity"] == "review"
     assert table["changes"][0]["box_mm"] == [[1, 2, 3], [4, 5, 6]]
     assert table["changes"][1]["volume_mm3"] == 81
 
 
-def test_a_mask_that_was_not_taken_is_a_warning() -> None:
+def test_a_rejected_mask_has_the_severity_warning() -> None:
     assert ChangeLog("a").severity == "info"
     assert ChangeLog("a", (CHANGE,), (Verdict("LA", False, 3.0, 1.0, "too large"),)).severity == "warning"
 
 
-def test_a_person_can_read_it() -> None:
-    audit = ChangeLog("007", (CHANGE, BRIDGE), (Verdict("RV", False, 3.0, 1.0, "volume is 3.00"),))
-    text = shown(explain(audit))
-    for part in ("007: 2 of 2 changes", "holes", "filled", "joined", "4.0 mm apart", "2, 4, 4", "RV: kept as it came"):
+def test_the_table_of_a_case_lists_changes_and_rejected_masks() -> None:
+    log = ChangeLog("007", (CHANGE, BRIDGE), (Verdict("RV", False, 3.0, 1.0, "the volume ratio 3.00 is too large"),))
+    text = text_of(change_table(log))
+    for part in ("007: 2 of 2 changes", "holes", "filled", "joined", "gap of 4.0 mm", "2, 4, 4", "RV: original kept"):
         assert part in text
-    text = shown(explain(audit, least="review"))
+    text = text_of(change_table(log, min_severity="review"))
     assert "1 of 2 changes" in text and "holes" not in text
 
 
-def test_a_cohort_is_summed_up() -> None:
-    text = shown(summary_table([ChangeLog("1", (CHANGE, CHANGE)), ChangeLog("2", (CHANGE, BRIDGE))]))
+def test_the_summary_counts_cases_and_changes() -> None:
+    text = text_of(summary_table([ChangeLog("1", (CHANGE, CHANGE)), ChangeLog("2", (CHANGE, BRIDGE))]))
     row = next(line.split() for line in text.splitlines() if "holes" in line)
     assert row == ["holes", "LA", "filled", "2", "3", "38", "0", "0"]

@@ -71,4 +71,4 @@ def test_rules_are_counted_over_the_cohort() -> None:
     ]
     first, last = rule_rows(audits)
     assert (first.cases, first.changes, first.volume_ml, first.look) == (2, 3, 4.5, 3)
-    assert (last.rule, last.structure, last.cases, last.warn) == ("do no harm", "LV", 1, 1)
+    assert (last.rule, last.structure, last.cases, last.warn) == ("acceptance", "LV", 1, 1)

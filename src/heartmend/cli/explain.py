@@ -37,8 +37,7 @@ def print_changes(output: Path, case: str) -> None:
     Raises:
         RunError: if there is no run, or the case was not repaired.
     """
-    from heartmend.repair.change_log import explain as change_table
-    from heartmend.repair.change_log import summary_table
+    from heartmend.repair.change_log import change_table, summary_table
     from heartmend.run_folder.folder import RunFolder
 
     run = RunFolder.at(output)

@@ -9,7 +9,7 @@ import numpy as np
 
 from heartmend.anatomy.schema import Structure
 from heartmend.quality.error_indicators import ErrorIndicators
-from heartmend.repair.changes import Change
+from heartmend.repair.changes import ORIGINAL_KEPT, Change
 
 STANDS_OUT = 1.4
 """A figure this many times the cohort's median is told."""
@@ -80,7 +80,7 @@ def _rules(changes: Iterable[Change], structure: Structure) -> list[str]:
     by_rule: dict[str, list[Change]] = {}
     for change in changes:
         taken = "swapped in" if change.action == f"moved to {structure.name}" else change.rule
-        by_rule.setdefault("kept" if change.action == "kept" else taken, []).append(change)
+        by_rule.setdefault(ORIGINAL_KEPT if change.action == ORIGINAL_KEPT else taken, []).append(change)
     told = []
     for rule, words in _WORDS.items():
         members = by_rule.get(rule, [])
@@ -97,7 +97,7 @@ _WORDS = {
     "cut_vessels": "in two where it should be one ({note})",
     "swaps": "{ml:.1f} ml of it look like another structure",
     "swapped in": "{ml:.1f} ml of it are called by another name",
-    "kept": "{note}",
+    ORIGINAL_KEPT: "{note}",
     "components": "{n} island{s}, {ml:.1f} ml",
     "detached_segments": "{n} stray piece{s}, {ml:.1f} ml",
     "holes": "{n} hole{s} or pocket{s}, {ml:.1f} ml",

@@ -1,4 +1,4 @@
-"""The evidence of what was changed: one JSON file for each case, and the same as a person reads it."""
+"""Change log of a case: one JSON file for each case, and tables for a terminal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from heartmend.repair.acceptance import Verdict
-from heartmend.repair.changes import SEVERITIES, Change, Severity
+from heartmend.repair.changes import ORIGINAL_KEPT, SEVERITIES, Change, Severity
 
 _STYLES: Mapping[Severity, str] = {"info": "dim", "review": "yellow", "warning": "bold red"}
 
 
 @dataclass(frozen=True)
 class ChangeLog:
-    """What happened to one case: changes in the order in which they were made, and a verdict for each structure."""
+    """Changes to a case and the acceptance of its repaired masks.
+
+    Attributes:
+        case_id: id of the case.
+        changes: the changes in the order in which they were made.
+        verdicts: the verdict on each repaired mask.
+    """
 
     case_id: str
     changes: tuple[Change, ...] = ()
@@ -28,13 +34,13 @@ class ChangeLog:
 
     @property
     def severity(self) -> Severity:
-        """The gravest of its changes; a mended mask that was not taken is a warning."""
+        """The highest severity of the changes; `warning` if a repaired mask was rejected."""
         if not all(v.accepted for v in self.verdicts):
             return "warning"
         return max((c.severity for c in self.changes), key=SEVERITIES.index, default="info")
 
     def to_dict(self) -> dict[str, Any]:
-        """A table for JSON."""
+        """Convert the log to a table for JSON."""
         return {
             "case": self.case_id,
             "severity": self.severity,
@@ -44,7 +50,18 @@ class ChangeLog:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
-        """The audit that `to_dict` wrote."""
+        """Create a log from its table.
+
+        Args:
+            table: table that `to_dict` made, or its copy read from JSON.
+
+        Returns:
+            The log.
+
+        Raises:
+            KeyError: if a key is missing.
+            TypeError: if a change or verdict has unknown or missing keys.
+        """
         return cls(
             table["case"],
             tuple(Change.from_dict(c) for c in table["changes"]),
@@ -52,57 +69,96 @@ class ChangeLog:
         )
 
 
-def change_log_to_json(audit: ChangeLog) -> str:
-    """The audit as JSON text; lengths in mm, boxes in the RAS+ millimetres of the file that came in."""
-    return json.dumps(audit.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def change_log_to_json(log: ChangeLog) -> str:
+    """Convert a change log to JSON text.
+
+    Args:
+        log: the change log.
+
+    Returns:
+        JSON text; lengths in mm, boxes in mm (RAS+) of the original label map.
+
+    Example:
+        >>> change_log_from_json(change_log_to_json(ChangeLog("001"))).case_id
+        '001'
+    """
+    return json.dumps(log.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def change_log_from_json(text: str) -> ChangeLog:
-    """The audit that `change_log_to_json` wrote."""
+    """Create a change log from JSON text.
+
+    Args:
+        text: text that `change_log_to_json` made.
+
+    Returns:
+        The change log.
+
+    Raises:
+        ValueError: if the text is no JSON.
+        KeyError: if a key is missing.
+        TypeError: if a change or verdict has unknown or missing keys.
+    """
     return ChangeLog.from_dict(json.loads(text))
 
 
-def explain(audit: ChangeLog, least: Severity = "info") -> RenderableType:
-    """The audit for a person to read (rich): the changes of at least this severity, and the masks not taken."""
+def change_table(log: ChangeLog, min_severity: Severity = "info") -> RenderableType:
+    """Show a change log as a table for a terminal.
+
+    Args:
+        log: the change log.
+        min_severity: lowest severity of the changes to show.
+
+    Returns:
+        A renderable of rich: the changes, and the structures whose repaired masks were rejected.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("rule", "structure", "what"):
+    for heading in ("rule", "structure", "action"):
         table.add_column(heading)
     table.add_column("mm³", justify="right")
-    table.add_column("where, mm")
+    table.add_column("centre, mm")
     table.add_column("note", overflow="fold")
-    shown = [c for c in audit.changes if SEVERITIES.index(c.severity) >= SEVERITIES.index(least)]
+    shown = [c for c in log.changes if SEVERITIES.index(c.severity) >= SEVERITIES.index(min_severity)]
     for c in shown:
-        middle = ", ".join(f"{(a + b) / 2:.0f}" for a, b in zip(*c.box_mm, strict=True))
+        centre = ", ".join(f"{(a + b) / 2:.0f}" for a, b in zip(*c.box_mm, strict=True))
         volume = f"{c.volume_mm3:.0f}" if c.voxels else ""
-        table.add_row(c.rule, c.structure, c.action, volume, middle, c.note, style=_STYLES[c.severity])
-    lines: list[RenderableType] = [Text(f"{audit.case_id}: {len(shown)} of {len(audit.changes)} changes", style="bold")]
+        table.add_row(c.rule, c.structure, c.action, volume, centre, c.note, style=_STYLES[c.severity])
+    lines: list[RenderableType] = [Text(f"{log.case_id}: {len(shown)} of {len(log.changes)} changes", style="bold")]
     if shown:
         lines.append(table)
     lines += [
-        Text(f"{v.structure}: kept as it came: {v.reason}", style="bold red") for v in audit.verdicts if not v.accepted
+        Text(f"{v.structure}: {ORIGINAL_KEPT}: {v.reason}", style="bold red") for v in log.verdicts if not v.accepted
     ]
     return Group(*lines)
 
 
-def summary_table(audits: Iterable[ChangeLog]) -> Table:
-    """A cohort's audits: one row for each rule and structure, with cases, changes, volume and severities."""
+def summary_table(logs: Iterable[ChangeLog]) -> Table:
+    """Summarise the change logs of a cohort as a table for a terminal.
+
+    Args:
+        logs: the change logs.
+
+    Returns:
+        One row for each rule, structure and action with the numbers of cases and changes, the volume and the numbers
+        of severities; then one row for each structure with rejected masks.
+    """
     rows: dict[tuple[str, str, str], list[tuple[str, Change]]] = {}
-    untaken: dict[str, list[str]] = {}
-    for audit in audits:
-        for c in audit.changes:
-            rows.setdefault((c.rule, c.structure, c.action), []).append((audit.case_id, c))
-        for v in audit.verdicts:
+    rejected: dict[str, list[str]] = {}
+    for log in logs:
+        for c in log.changes:
+            rows.setdefault((c.rule, c.structure, c.action), []).append((log.case_id, c))
+        for v in log.verdicts:
             if not v.accepted:
-                untaken.setdefault(v.structure, []).append(audit.case_id)
-    table = Table(title="What the rules of anatomy changed", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("rule", "structure", "what"):
+                rejected.setdefault(v.structure, []).append(log.case_id)
+    table = Table(title="Changes in all cases", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("rule", "structure", "action"):
         table.add_column(heading)
     for heading in ("cases", "changes", "mm³", "review", "warning"):
         table.add_column(heading, justify="right")
     for (rule, structure, action), found in rows.items():
-        graves = [sum(c.severity == s for _, c in found) for s in ("review", "warning")]
+        counts = [sum(c.severity == s for _, c in found) for s in ("review", "warning")]
         cases, volume = str(len({case for case, _ in found})), sum(c.volume_mm3 for _, c in found)
-        table.add_row(rule, structure, action, cases, str(len(found)), f"{volume:.0f}", *map(str, graves))
-    for structure, ids in untaken.items():
-        table.add_row("do no harm", structure, "kept as it came", str(len(ids)), "", "", "", str(len(ids)))
+        table.add_row(rule, structure, action, cases, str(len(found)), f"{volume:.0f}", *map(str, counts))
+    for structure, ids in rejected.items():
+        table.add_row("acceptance", structure, ORIGINAL_KEPT, str(len(ids)), "", "", "", str(len(ids)))
     return table

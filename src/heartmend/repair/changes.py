@@ -1,4 +1,4 @@
-"""What a rule changed, where and how much: the entries of the audit."""
+"""Changes: what a repair method changed, where and how much."""
 
 from __future__ import annotations
 
@@ -11,42 +11,81 @@ from heartmend.geometry.boxes import Box
 from heartmend.geometry.grid import Grid
 
 Severity = Literal["info", "review", "warning"]
-"""`info`: as it should be. `look`: a person may want to look. `warn`: a person should look."""
+"""`info`: an expected change. `review`: a change that is worth a review. `warning`: a change that needs a review."""
 SEVERITIES: tuple[Severity, ...] = ("info", "review", "warning")
+"""The severities in ascending order."""
+
+ORIGINAL_KEPT = "original kept"
+"""Action of a remark: a rule found a suspicious part and did not change it."""
 
 Corner = tuple[float, float, float]
+"""Position (x, y, z) in mm, RAS+."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change to one structure, or with no voxels one remark about it."""
+    """Change to a structure, or a remark about it.
+
+    Attributes:
+        rule: name of the rule or method.
+        structure: name of the structure that gained or lost voxels; empty for all structures.
+        action: what was done: `interpolated`, `shifted`, `filled`, `moved`, `moved to LA`, `moved to neighbours`,
+            `removed`, `joined`, `bridged`, `pruned`, `narrowed`, `widened`; or what was not done: `original kept`,
+            `not joined`, `not moved`, `cut off`.
+        voxels: number of changed voxels; 0 for a remark.
+        volume_mm3: volume of the changed voxels.
+        box_mm: lowest and highest corner of the change in mm (RAS+) of the original label map.
+        severity: how much a review is needed.
+        note: details for a reader.
+    """
 
     rule: str
     structure: str
-    """The structure that gained, lost or is spoken of; empty where it is all of them."""
     action: str
-    """`filled`, `moved to LA`, `dropped`, `joined`, `shifted`, `kept`, `cut off`."""
     voxels: int
     volume_mm3: float
     box_mm: tuple[Corner, Corner]
-    """Lowest and highest corner, in the millimetres (RAS+) of the map that came in."""
     severity: Severity = "info"
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """A table for JSON."""
+        """Convert the change to a table for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
-        """The change that `to_dict` wrote."""
+        """Create a change from its table.
+
+        Args:
+            table: table that `to_dict` made, or its copy read from JSON.
+
+        Returns:
+            The change.
+
+        Raises:
+            KeyError: if the table has no box.
+            TypeError: if it has unknown or missing keys.
+        """
         low, high = (tuple(float(v) for v in corner) for corner in table["box_mm"])
         return cls(**{**table, "box_mm": (low, high)})
 
 
 def box_in_mm(box: Box, grid: Grid) -> tuple[Corner, Corner]:
-    """The upright box about a box of voxels, faces included, in mm."""
+    """Compute the axis-aligned box in mm around a box of voxels.
+
+    Args:
+        box: box of voxels; the outer faces of its voxels are included.
+        grid: grid of the voxels.
+
+    Returns:
+        Lowest and highest corner in mm, rounded to 0.01 mm.
+
+    Example:
+        >>> import numpy as np
+        >>> box_in_mm((slice(0, 2), slice(0, 1), slice(0, 1)), Grid((4, 4, 4), np.diag([2.0, 1.0, 1.0, 1.0])))
+        ((-1.0, -0.5, -0.5), (3.0, 0.5, 0.5))
+    """
     faces = [(s.start - 0.5, s.stop - 0.5) for s in box]
     corners = grid.index_to_world(list(product(*faces)))
     low, high = (tuple(round(float(v), 2) for v in corner) for corner in (corners.min(axis=0), corners.max(axis=0)))
-    return low, high  # type: ignore[return-value]  # three each: a corner has as many numbers as a voxel has axes
+    return low, high  # type: ignore[return-value]  # three numbers each, as there are three axes

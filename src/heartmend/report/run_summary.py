@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from heartmend.repair.change_log import ChangeLog
+from heartmend.repair.changes import ORIGINAL_KEPT
 from heartmend.run_folder.folder import Run
 
 
@@ -136,4 +137,4 @@ def rule_rows(audits: Iterable[ChangeLog]) -> list[RuleRow]:
         )
         for key, told in found.items()
     ]  # fmt: skip
-    return rows + [RuleRow("do no harm", name, "kept as it came", n, n, 0.0, 0, n) for name, n in untaken.items()]
+    return rows + [RuleRow("acceptance", name, ORIGINAL_KEPT, n, n, 0.0, 0, n) for name, n in untaken.items()]

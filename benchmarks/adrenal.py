@@ -39,7 +39,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.case import evaluate_case
-from heartmend.metrics.catalogue import catalogue
+from heartmend.metrics.metric_catalogue import catalogue
 from heartmend.models.code_book import CodeBook
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run

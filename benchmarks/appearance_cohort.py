@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.metrics.evaluation import EvaluationSettings, evaluate_folders
 from heartmend.metrics.summary import StructureSummary
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run
@@ -47,22 +47,23 @@ def main() -> None:
     ways["with CT"] = mended("with CT", asked.cohort / "images")
     if asked.unet is not None:
         ways["U-Net"] = asked.unet
+    settings = EvaluationSettings(metrics=("dice", "nsd_1mm"))
     found: dict[str, dict[str, StructureSummary]] = {
-        way: {s.structure: s for s in evaluate_folders(noisy, labels, anatomy, truth, keys=("dice", "nsd_1mm")).summary}
+        way: {s.structure: s for s in evaluate_folders(noisy, labels, anatomy, truth, settings).summary}
         for way, labels in ways.items()
     }
-    table = Table(title=f"{asked.cohort.name}: share of the Dice error gone; surface Dice at 1 mm; harmed of all cases")
+    table = Table(title=f"{asked.cohort.name}: share of the Dice error removed; surface Dice at 1 mm; worse of all cases")
     table.add_column("structure")
     for way in ways:
-        for heading in (f"{way}: gone", "nsd", "harmed"):
+        for heading in (f"{way}: removed", "nsd", "worse"):
             table.add_column(heading, justify="right")
     for name in anatomy.names:
         cells = []
         for of_way in found.values():
             s = of_way[name]
-            cells += [f"{s.gone:.2f}", f"{s.spreads['nsd_1mm']['b'].mean:.3f}", f"{len(s.harmed or ())}/{s.cases}"]
+            cells += [f"{s.dice_error_reduction:.2f}", f"{s.spreads['nsd_1mm']['b'].mean:.3f}", f"{s.n_worse or 0}/{s.cases}"]
         table.add_row(name, *cells)
-    means = [np.mean([s.gone for s in of_way.values()]) for of_way in found.values()]
+    means = [np.mean([s.dice_error_reduction for s in of_way.values()]) for of_way in found.values()]
     table.add_row("mean", *(cell for mean in means for cell in (f"[bold]{mean:.3f}[/]", "", "")))
     console.print(table)
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.metrics.evaluation import EvaluationSettings, evaluate_folders
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request
 from heartmend.quality.ranking import RankedStructure
@@ -45,7 +45,9 @@ def main() -> None:
         ranking = screen_in_temporary_folder(request, load_config(asked.preset), asked.quick)
     took = time.monotonic() - began
     truth = asked.cohort / "labels_true"
-    rows = evaluate_folders(noisy, truth, anatomy, truth, keys=["dice"], workers=asked.workers).rows
+    rows = evaluate_folders(
+        noisy, truth, anatomy, truth, EvaluationSettings(metrics=["dice"], workers=asked.workers)
+    ).rows
     error = {(row.case, row.structure): 1 - row.values["dice"] for row in rows if row.labels == "a"}
 
     table = Table(title=f"{asked.cohort.name}: Spearman correlation of the audit with the true Dice error, over cases")

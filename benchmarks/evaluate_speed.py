@@ -31,7 +31,7 @@ from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.case import evaluate_case
-from heartmend.metrics.catalogue import TOLERANCES_MM, catalogue
+from heartmend.metrics.metric_catalogue import TOLERANCES_MM, catalogue
 from heartmend.phantom import coronary, heart
 from heartmend.phantom.label_corruption import corrupt
 from heartmend.phantom.plan import draw_plan

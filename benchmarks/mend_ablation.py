@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.metrics.evaluation import EvaluationSettings, evaluate_folders
 from heartmend.pipelines.config import Config, load_config
 from heartmend.pipelines.run import Request, run
 
@@ -76,8 +76,8 @@ def main() -> None:
     out = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-"))
     out.mkdir(parents=True, exist_ok=True)
     anatomy, console = load_anatomy("heart"), Console(width=170)
-    table = Table(title=f"{asked.cohort.name}: share of the Dice error gone")
-    for heading in ("variant", *anatomy.names, "mean 1-8", "harmed", "seconds"):
+    table = Table(title=f"{asked.cohort.name}: share of the Dice error removed")
+    for heading in ("variant", *anatomy.names, "mean 1-8", "worse", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
     shipped = out / "as shipped"
     for name in (n for n in VARIANTS if n in asked.only.split(",") or n == "as shipped"):
@@ -91,11 +91,11 @@ def main() -> None:
         )
         seconds = time.monotonic() - began
         before, truth = asked.cohort / "labels_noisy", asked.cohort / "labels_true"
-        found = evaluate_folders(before, done.out, anatomy, truth, keys=("dice", "nsd_1mm")).summary
-        gone = {anatomy.by_name(s.structure).id: s.gone for s in found}
+        found = evaluate_folders(before, done.out, anatomy, truth, EvaluationSettings(metrics=("dice", "nsd_1mm"))).summary
+        reduction = {anatomy.by_name(s.structure).id: s.dice_error_reduction for s in found}
         table.add_row(
-            name, *(f"{gone.get(id, float('nan')):.2f}" for id in anatomy.ids),
-            f"{np.mean([g for id, g in gone.items() if id <= 8]):.3f}", str(sum(len(s.harmed or ()) for s in found)),
+            name, *(f"{reduction.get(id, float('nan')):.2f}" for id in anatomy.ids),
+            f"{np.mean([g for id, g in reduction.items() if id <= 8]):.3f}", str(sum(s.n_worse or 0 for s in found)),
             f"{seconds:.0f}",
         )  # fmt: skip
         console.print(f"{name}: done in {seconds:.0f} s")

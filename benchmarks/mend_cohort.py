@@ -4,7 +4,7 @@
 usage: mend_cohort.py COHORT [--out OUT] [--preset mend] [--mended LABELS]
 
 COHORT holds labels_true/ and labels_noisy/. The classics, run here on the same maps: majority (3x3x3, twice), joint
-Gaussian (1.2 mm) and closing (2 mm) with the expected pieces. `gone` is the share of the noisy map's Dice error that
+Gaussian (1.2 mm) and closing (2 mm) with the expected components. `Dice error removed` is the share of the noisy map's Dice error that
 was taken away; for each structure the best of the classics stands beside ours.
 """
 
@@ -28,8 +28,8 @@ from heartmend.compute.workers import each
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.metrics.case import Row, evaluate_case
-from heartmend.metrics.catalogue import catalogue
 from heartmend.metrics.evaluation import evaluate_folders
+from heartmend.metrics.metric_catalogue import catalogue
 from heartmend.metrics.summary import summarise
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run
@@ -48,8 +48,8 @@ def joint_gaussian(labels: Labels, spacing_mm: tuple[float, float, float], anato
     return _most(labels, anatomy, lambda mask: gaussian_filter(mask, [1.2 / s for s in spacing_mm]))
 
 
-def closing_and_pieces(labels: Labels, spacing_mm: tuple[float, float, float], anatomy: Anatomy) -> Labels:
-    """Each structure closed by 2 mm where there is background, and its expected number of largest pieces kept."""
+def closing_and_components(labels: Labels, spacing_mm: tuple[float, float, float], anatomy: Anatomy) -> Labels:
+    """Each structure closed by 2 mm where there is background, and its expected number of largest components kept."""
     out = np.zeros_like(labels)
     steps = max(round(2.0 / min(spacing_mm)), 1)
     for name in reversed(anatomy.priority):
@@ -74,7 +74,7 @@ def _most(labels: Labels, anatomy: Anatomy, blur) -> Labels:
     return out
 
 
-CLASSICS = {"majority": majority, "joint Gaussian": joint_gaussian, "closing, pieces": closing_and_pieces}
+CLASSICS = {"majority": majority, "joint Gaussian": joint_gaussian, "closing, components": closing_and_components}
 
 
 def _classic_rows(case_id: str, cohort: Path, anatomy: Anatomy) -> dict[str, list[Row]]:
@@ -122,21 +122,21 @@ def main() -> None:
             raise SystemExit(f"a classic failed: {error}")
         for name, found in rows.items():
             classic[name] += found
-    gone = {
-        name: {s.structure: s.gone for s in summarise(rows, catalogue(keys=["dice"]))} for name, rows in classic.items()
+    reduction = {
+        name: {s.structure: s.dice_error_reduction for s in summarise(rows, catalogue(keys=["dice"]))} for name, rows in classic.items()
     }
 
-    table = Table(title=f"{asked.cohort.name}: share of the Dice error gone, and what else changed")
-    for heading in ("structure", "Dice", "nsd 1 mm", "HD95, mm", "pieces off", "gone", *CLASSICS, "harmed"):
+    table = Table(title=f"{asked.cohort.name}: share of the Dice error removed, and what else changed")
+    for heading in ("structure", "Dice", "nsd 1 mm", "HD95, mm", "component count error", "Dice error removed", *CLASSICS, "worse"):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
     for s in ours:
         pairs = (("dice", 3), ("nsd_1mm", 3), ("hd95_mm", 1), ("component_count_error", 1))
         means = [" > ".join(f"{s.spreads[key][which].mean:.{digits}f}" for which in "ab") for key, digits in pairs]
-        classics = [f"{found[s.structure]:.2f}" for found in gone.values()]
-        table.add_row(s.structure, *means, f"[bold]{s.gone:.2f}[/]", *classics, f"{len(s.harmed or ())}/{s.cases}")
+        classics = [f"{found[s.structure]:.2f}" for found in reduction.values()]
+        table.add_row(s.structure, *means, f"[bold]{s.dice_error_reduction:.2f}[/]", *classics, f"{s.n_worse or 0}/{s.cases}")
     console.print(table)
-    large = [s.gone for s in ours if anatomy.by_name(s.structure).id <= 8]
-    console.print(f"mean gone over structures 1 to 8: {np.mean(large):.3f}; {time.monotonic() - began:.0f} s in all")
+    large = [s.dice_error_reduction for s in ours if anatomy.by_name(s.structure).id <= 8]
+    console.print(f"mean Dice error removed over structures 1 to 8: {np.mean(large):.3f}; {time.monotonic() - began:.0f} s in all")
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.metrics.evaluation import evaluate_folders
 from heartmend.metrics.overlap import dice
-from heartmend.models.heart_model import HeartModel, labels_on
+from heartmend.models.heart_model import HeartModel, evaluate_labels
 from heartmend.models.model_file import load_heart_model
-from heartmend.models.surfaces import surfaces_of
+from heartmend.models.surfaces import extract_surfaces
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.embed import embed
 from heartmend.pipelines.render import unified_model
@@ -62,11 +62,11 @@ def frozen(model: HeartModel, cohort: Path, out: Path) -> tuple[dict, list[float
         heart = model.heart(id)
         truth = read_labels(true[id].labels_path, ANATOMY)
         fused = read_labels(out / "labels" / true[id].labels_path.name, ANATOMY).labels
-        said = labels_on(model, heart, truth.grid)
+        said = evaluate_labels(model, heart, truth.grid)
         for s in ANATOMY.structures:
             masks = [labels == s.id for labels in (said, fused, truth.labels)]
             found[s.name].append((dice(masks[0], masks[1]), dice(masks[0], masks[2]), dice(masks[1], masks[2])))
-        _, wall, _ = measured(lambda heart=heart: labels_on(model, heart, heart.frame.grid_at(128)))
+        _, wall, _ = measured(lambda heart=heart: evaluate_labels(model, heart, heart.frame.grid_at(128)))
         seconds.append(wall)
         cells = np.where((at := heart.frame.resample_labels(fused, 128)) == 255, 0, at).astype(np.uint8)
         packed += len(gzip.compress(nib.Nifti1Image(cells, np.eye(4)).to_bytes(), 9))
@@ -94,14 +94,14 @@ def main() -> None:
     model = load_heart_model(file)
     dices, seconds, packed = frozen(model, asked.cohort, whole)
 
-    gone: dict[str, tuple[float, float, float]] = {}
+    reduction: dict[str, tuple[float, float, float]] = {}
     if asked.held_out != "0":
-        gone = embedded(asked.cohort, out, asked.held_out, config)
+        reduction = embedded(asked.cohort, out, asked.held_out, config)
     table = Table(title=f"{asked.cohort.name}: one function for {len(model.codes.ids)} hearts (Dice, source grids)")
-    new = ("new hearts: noisy > mended", "gone") if gone else ()
+    new = ("new hearts: noisy > repaired", "Dice error removed") if reduction else ()
     for heading in ("structure", "wanted", "model, fused", "fused, truth", "model, truth", "lost", *new):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
-    met = {name: (f"{before:.3f} > {after:.3f}", f"{share:.2f}") for name, (before, after, share) in gone.items()}
+    met = {name: (f"{before:.3f} > {after:.3f}", f"{share:.2f}") for name, (before, after, share) in reduction.items()}
     for name, (to_fused, to_truth, fused_to_truth) in dices.items():
         table.add_row(
             name, f"{WANTED[name]:.2f}", f"[{'green' if to_fused >= WANTED[name] else 'red'}]{to_fused:.4f}[/]",
@@ -110,19 +110,19 @@ def main() -> None:
         )  # fmt: skip
     console.print(table)
     heart = model.heart(model.codes.ids[0])
-    meshes = surfaces_of(model, heart)
+    meshes = extract_surfaces(model, heart)
     console.print(f"model {file.stat().st_size:,} bytes; the fused maps at 128 cubed, gzipped: {packed:,} bytes")
     console.print(f"unify: {wall:.0f} s on the clock, {cpu:.0f} s of CPU on {cores()} cores (0: it was done before)")
     console.print(f"a case at 128 cubed: median {np.median(seconds):.2f} s, slowest {max(seconds):.2f} s")
     tight = sum(mesh.is_watertight for mesh in meshes.values())
     console.print(f"surfaces of case {model.codes.ids[0]}: {tight} of {len(meshes)} watertight")
-    large = [share for name, (_, _, share) in gone.items() if ANATOMY.by_name(name).id <= 6]
+    large = [share for name, (_, _, share) in reduction.items() if ANATOMY.by_name(name).id <= 6]
     if large:
-        console.print(f"new hearts, structures 1 to 6: {np.mean(large):.2f} of the Dice error gone")
+        console.print(f"new hearts, structures 1 to 6: {np.mean(large):.2f} of the Dice error removed")
 
 
 def embedded(cohort: Path, out: Path, places: str, config) -> dict[str, tuple[float, float, float]]:
-    """Dice before and after, and the share of the error gone, of hearts that the model was not fitted to."""
+    """Dice before and after, and the share of the Dice error removed, of hearts that the model was not fitted to."""
     first, last = (int(place) for place in places.split("-"))
     paths = sorted((cohort / "labels_noisy").glob("*.nii.gz"))
     new = paths[first - 1 : last]
@@ -136,7 +136,7 @@ def embedded(cohort: Path, out: Path, places: str, config) -> dict[str, tuple[fl
     run(Request(out / "seen", out / "seen_run"), config)
     embed(unified_model(out / "seen_run"), out / "new", out / "new_run")
     found = evaluate_folders(out / "new", out / "new_run" / "labels", ANATOMY, out / "new_true").summary
-    return {s.structure: (s.spreads["dice"]["a"].mean, s.spreads["dice"]["b"].mean, s.gone) for s in found}
+    return {s.structure: (s.spreads["dice"]["a"].mean, s.spreads["dice"]["b"].mean, s.dice_error_reduction) for s in found}
 
 
 if __name__ == "__main__":

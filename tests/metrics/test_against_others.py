@@ -1,7 +1,7 @@
-"""Our numbers beside those of other people's implementations, on random blobs of random spacing.
+"""Comparison with other implementations, on random blobs of random spacing.
 
-MONAI, SimpleITK: the same definitions, equal to the rounding of single precision. surface-distance: surfaces there are
-areas between voxels and here the voxels inside, so distances differ by up to a voxel; docs/evaluate.md says more.
+MONAI and SimpleITK have the same definitions: equal up to single precision. In surface-distance a surface is the area
+between voxels, here the voxels inside, so distances differ by up to a voxel; see docs/evaluate.md.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from heartmend.metrics.overlap import dice, iou
 from heartmend.metrics.surface import assd, hd95, surface_dice
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # theirs
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of those packages
 SEEDS = range(6)
 Pair = tuple[np.ndarray, np.ndarray, tuple[float, float, float]]
 
@@ -26,14 +26,14 @@ def blobs(seed: int) -> Pair:
 
 
 def slabs() -> Pair:
-    """Planes, 2 mm apart."""
+    """Two slabs, shifted by 2 mm."""
     a, b = np.zeros((24, 12, 12), bool), np.zeros((24, 12, 12), bool)
     a[4:10], b[8:14] = True, True
     return a, b, (0.5, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("pair", [*map(blobs, SEEDS), slabs()])
-def test_monai(pair: Pair) -> None:
+def test_equal_to_monai(pair: Pair) -> None:
     metrics = pytest.importorskip("monai.metrics", reason="MONAI is not installed")
     torch = pytest.importorskip("torch")
     a, b, spacing = pair
@@ -44,13 +44,13 @@ def test_monai(pair: Pair) -> None:
     assert hd95(a, b, spacing) == pytest.approx(theirs.item(), abs=1e-5)
     theirs = metrics.compute_average_surface_distance(one, two, symmetric=True, spacing=spacing)
     assert assd(a, b, spacing) == pytest.approx(theirs.item(), abs=1e-5)
-    for tolerance in (0.53, 1.07, 2.11, 3.19):  # between the distances of voxels, where rounding decides nothing
+    for tolerance in (0.53, 1.07, 2.11, 3.19):  # not a distance of voxels, so rounding does not matter
         theirs = metrics.compute_surface_dice(one, two, [tolerance], spacing=spacing)
         assert surface_dice(a, b, spacing, tolerance) == pytest.approx(theirs.item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_simpleitk(seed: int) -> None:
+def test_equal_to_simpleitk(seed: int) -> None:
     a, b, _ = blobs(seed)
     overlap = sitk.LabelOverlapMeasuresImageFilter()
     overlap.Execute(*(sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in (a, b)))
@@ -59,7 +59,7 @@ def test_simpleitk(seed: int) -> None:
 
 
 @pytest.mark.parametrize("pair", [*map(blobs, SEEDS), slabs()])
-def test_surface_distance(pair: Pair) -> None:
+def test_close_to_surface_distance(pair: Pair) -> None:
     package = pytest.importorskip("surface_distance", reason="surface-distance is not installed")
     a, b, spacing = pair
     theirs = package.compute_surface_distances(a, b, spacing)

@@ -1,4 +1,4 @@
-"""Centrelines of straight tubes, by hand."""
+"""Centrelines of straight tubes, with values derived by hand."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def tube(width: int, start: int = 5, stop: int = 55, at: int = 7) -> np.ndarray:
     return mask
 
 
-def test_width_is_ignored_but_a_lost_half_is_seen() -> None:
+def test_cldice_ignores_width_and_counts_a_missing_half() -> None:
     assert cldice(tube(3), tube(5)) > 0.95
     half = tube(3) & (np.arange(60) < 30)[:, None, None]
     assert cldice(half, tube(5)) == pytest.approx(2 / 3, abs=0.05)
@@ -29,29 +29,29 @@ def test_empty_masks() -> None:
     assert centreline_overlap(*segments((tube(3), empty), (1, 1, 1))) == 0
 
 
-def test_a_vessel_of_even_width_is_its_own_centreline_too() -> None:
-    """Plain thinning leaves nothing of it."""
+def test_a_vessel_of_even_width_has_a_centreline() -> None:
+    """Plain thinning removes it completely."""
     even = np.zeros((20, 8, 8), bool)
     even[4:13, 2:4, 2:4] = True
     assert not skeletonize(even).any()
     assert cldice(even, even) == centreline_overlap(*segments((even, even), (1, 1, 1))) == 1
 
 
-def test_lines_of_one_voxel_beside_each_other_overlap_when_they_are_near_in_mm() -> None:
-    beside = segments((tube(1), tube(1, at=9)), (1.0, 0.5, 0.5))  # by two voxels along both axes: 1.41 mm
+def test_two_lines_overlap_within_the_tolerance_in_mm() -> None:
+    beside = segments((tube(1), tube(1, at=9)), (1.0, 0.5, 0.5))  # two voxels apart along both axes: 1.41 mm
     assert centreline_overlap(*beside, tolerance_mm=1.5) == 1
     assert centreline_overlap(*beside, tolerance_mm=1.4) == 0
     assert centreline_overlap(*segments((tube(1), tube(1, at=9)), (0.1, 2, 2))) == 0
 
 
-def test_half_a_line_overlaps_with_its_own_half_and_what_is_near_its_end() -> None:
+def test_half_a_line_overlaps_with_that_half_and_one_point() -> None:
     """25 of 25 points and 25 + 1 of 50."""
     found = centreline_overlap(*segments((tube(1, stop=30), tube(1)), (1.0, 1.0, 1.0)), tolerance_mm=1.5)
     assert found == pytest.approx((25 + 26) / 75, abs=0.02)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_definition_word_by_word(seed: int) -> None:
+def test_the_definition_written_out(seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = tube(5) & (rng.random((60, 15, 15)) < 0.97), tube(3, start=9, at=8)
     line_a, line_b = skeletonize(a) > 0, skeletonize(b) > 0

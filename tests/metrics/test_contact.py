@@ -12,13 +12,13 @@ def box(*ranges: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def test_two_boxes_face_to_face() -> None:
+def test_contact_of_two_boxes_face_to_face() -> None:
     a, b = box((2, 8), (3, 7), (4, 9)), box((8, 12), (5, 12), (4, 6))
     assert contact_mm2(a, b, (9.0, 0.5, 2.0)) == contact_mm2(b, a, (9.0, 0.5, 2.0)) == 2 * 2 * 0.5 * 2.0
     assert gap_mm(a, b, (9.0, 0.5, 2.0)) == 0
 
 
-def test_a_corner_is_no_contact_and_no_gap() -> None:
+def test_a_common_corner_has_no_contact_area_and_no_gap() -> None:
     a, b = box((2, 5), (2, 5), (2, 5)), box((5, 8), (5, 8), (5, 8))
     assert contact_mm2(a, b, (1, 1, 1)) == 0
     assert gap_mm(a, b, (1, 1, 1)) == 0
@@ -31,16 +31,16 @@ def test_the_gap_is_between_the_voxels_faces(off: tuple[int, int, int], gap: flo
     assert gap_mm(a, b, (0.5, 1.0, 2.0)) == pytest.approx(gap)
 
 
-def test_no_gap_to_nothing() -> None:
+def test_the_gap_to_an_empty_mask_is_none() -> None:
     assert gap_mm(box((2, 5), (2, 5), (2, 5)), np.zeros((20, 20, 20), bool), (1, 1, 1)) is None
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_definition_word_by_word(seed: int) -> None:
+def test_the_definition_written_out(seed: int) -> None:
     rng = np.random.default_rng(seed)
     spacing = rng.uniform(0.4, 1.6, 3)
     labels = rng.choice(3, size=(7, 6, 8), p=[0.8, 0.1, 0.1])
-    # In half of the cases the two are kept apart.
+    # In half of the cases there is a gap between the two.
     if seed % 2:
         labels[2:5] = 0
         labels[:2][labels[:2] == 2] = 0

@@ -1,4 +1,4 @@
-"""Answers derived by hand; and the same numbers as the benchmark's own scorer where that is at hand."""
+"""Surface distances with values derived by hand, and compared with the scorer of the benchmark where it exists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cube(start: int, size: int, shape: int = 20) -> np.ndarray:
     return mask
 
 
-def test_two_empty_masks_agree_and_one_does_not() -> None:
+def test_surface_distances_of_empty_masks() -> None:
     empty, full = np.zeros((6, 6, 6), bool), cube(1, 3, 6)
     assert surface_dice(empty, empty, (1, 1, 1)) == 1
     assert hd95(empty, empty, (1, 1, 1)) == assd(empty, empty, (1, 1, 1)) == 0
@@ -34,7 +34,7 @@ def test_two_empty_masks_agree_and_one_does_not() -> None:
     assert hd95(full, empty, (1, 1, 1)) == pytest.approx(np.sqrt(3) * 3)
 
 
-def test_shifted_slabs_are_one_true_spacing_apart() -> None:
+def test_the_distance_of_shifted_slabs_is_in_mm() -> None:
     a, b = np.zeros((30, 5, 5), bool), np.zeros((30, 5, 5), bool)
     a[10:11], b[12:13] = True, True
     for spacing in (0.5, 3.0):
@@ -44,14 +44,14 @@ def test_shifted_slabs_are_one_true_spacing_apart() -> None:
         assert surface_dice(a, b, (spacing, 1, 1), tolerance_mm=1.9 * spacing) == 0
 
 
-def test_a_speck_that_should_not_be_there_is_wrong_at_every_tolerance() -> None:
-    """Its box is smaller than the tolerance; that makes it no better."""
-    speck = cube(1, 1, 6)
-    assert surface_dice(speck, np.zeros_like(speck), (0.5, 0.5, 0.5), tolerance_mm=3) == 0
+def test_a_false_positive_voxel_is_an_error_at_every_tolerance() -> None:
+    """Also where its box is smaller than the tolerance."""
+    voxel = cube(1, 1, 6)
+    assert surface_dice(voxel, np.zeros_like(voxel), (0.5, 0.5, 0.5), tolerance_mm=3) == 0
 
 
-def test_the_larger_of_the_two_percentiles_counts() -> None:
-    """A plane and the same plane with a far island: there and back differ."""
+def test_hd95_is_the_larger_percentile_of_the_two_directions() -> None:
+    """A plane, and the same plane with a second one far away: the two directions differ."""
     a = np.zeros((40, 10, 10), bool)
     a[5] = True
     b = a.copy()
@@ -62,7 +62,7 @@ def test_the_larger_of_the_two_percentiles_counts() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(arrays(bool, (7, 6, 5)), arrays(bool, (7, 6, 5)))
-def test_symmetric_bounded_and_blind_to_empty_surroundings(a: np.ndarray, b: np.ndarray) -> None:
+def test_symmetric_and_independent_of_empty_margins(a: np.ndarray, b: np.ndarray) -> None:
     spacing = (0.8, 1.0, 1.7)
     wide_a, wide_b = np.pad(a, 9), np.pad(b, 9)
     for measure in (surface_dice, hd95, assd):
@@ -75,7 +75,7 @@ def test_symmetric_bounded_and_blind_to_empty_surroundings(a: np.ndarray, b: np.
 @pytest.fixture(scope="module")
 def scorer() -> ModuleType:
     if not SCORER.exists():
-        pytest.skip("the benchmark's scorer is not beside this repository")
+        pytest.skip("the scorer of the benchmark is not beside this repository")
     spec = importlib.util.spec_from_file_location("bench_score", SCORER)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -88,7 +88,7 @@ def scorer() -> ModuleType:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_same_numbers_as_the_benchmark(scorer: ModuleType, seed: int) -> None:
+def test_equal_to_the_scorer_of_the_benchmark(scorer: ModuleType, seed: int) -> None:
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in (34, 30, 26)), indexing="ij"), axis=-1)
     true = np.linalg.norm(grid - [15, 14, 12], axis=-1) < 9
@@ -98,5 +98,5 @@ def test_same_numbers_as_the_benchmark(scorer: ModuleType, seed: int) -> None:
     assert dice(true, other) == theirs["dice"]
     assert surface_dice(other, true, spacing) == theirs["nsd"]
     assert hd95(other, true, spacing) == pytest.approx(theirs["hd95"], rel=1e-6)
-    assert abs(components(other) - components(true)) == theirs["components"]
+    assert abs(components(other) - components(true)) == theirs["pieces"]
     assert cldice(other, true) == theirs["cldice"]

@@ -1,4 +1,4 @@
-"""Pieces, tunnels, cavities and the Euler number of shapes whose numbers one knows."""
+"""Components, tunnels, cavities and Euler number of shapes with known numbers."""
 
 import numpy as np
 import pytest
@@ -56,26 +56,26 @@ def corners() -> np.ndarray:
     ],
     ids=["block", "drilled", "hollow", "frame", "corners", "empty", "full"],
 )
-def test_known_shapes(mask: np.ndarray, numbers: tuple[int, int, int]) -> None:
+def test_numbers_of_known_shapes(mask: np.ndarray, numbers: tuple[int, int, int]) -> None:
     found = betti_numbers(mask)
     assert found == numbers
     assert found.euler == euler_number(mask) == numbers[0] - numbers[1] + numbers[2]
 
 
-def test_a_hole_leaks_through_faces_only() -> None:
+def test_a_cavity_opens_through_faces_only() -> None:
     shell = block()
     shell[4, 4, 4] = False
     assert holes(shell) == 1
     shell[3, 3, 3] = shell[2, 2, 2] = shell[1, 1, 1] = False
-    assert holes(shell) == 3, "the way out by corners is none"
+    assert holes(shell) == 3, "corners do not open a cavity"
     shell[4, 4, 4:9] = False
     assert holes(shell) == 2
 
 
 @settings(max_examples=60, deadline=None)
 @given(arrays(bool, (6, 5, 7)))
-def test_same_as_scikit_image_and_scipy(mask: np.ndarray) -> None:
-    """Equal: counts have no rounding."""
+def test_equal_to_scikit_image_and_scipy(mask: np.ndarray) -> None:
+    """Exactly equal: counts have no rounding."""
     wide = np.pad(mask, 1)
     found = betti_numbers(mask)
     assert found.euler == euler_of_skimage(wide, connectivity=3)

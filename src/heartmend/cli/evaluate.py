@@ -64,21 +64,21 @@ def evaluate(
     """
     from heartmend.anatomy.load import load_anatomy
     from heartmend.compute.cluster import scheduled
-    from heartmend.metrics.evaluation import evaluate_folders, evaluation_to_dict, refuse_inputs, write_evaluation
+    from heartmend.metrics.evaluation import EvaluationSettings, check_not_input, evaluate_folders, write_evaluation
     from heartmend.metrics.table import summary_tables
 
     tolerances_mm = _numbers(tolerances)
     structures = load_anatomy(anatomy)
     if output is not None:
-        refuse_inputs(output, *(folder for folder in (a, b, reference) if folder is not None))
+        check_not_input(output, *(folder for folder in (a, b, reference) if folder is not None))
     with scheduled(scheduler, workers), TerminalProgress() as progress:
         found = evaluate_folders(
-            a, b, structures, reference, tolerances_mm=tolerances_mm, keys=split_names(metrics),
-            unknown_labels=unknown_labels, workers=workers, progress=progress,
+            a, b, structures, reference,
+            EvaluationSettings(tolerances_mm, split_names(metrics), unknown_labels, workers), progress,
         )  # fmt: skip
     paths = write_evaluation(found, output) if output is not None else []
     if as_json:
-        print_json(evaluation_to_dict(found))
+        print_json(found.to_dict())
     else:
         print_table(summary_tables(found.summary, found.metrics, structures))
         print_paths(paths)
@@ -90,8 +90,8 @@ def evaluate(
         raise typer.Exit(SOME_SKIPPED)
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str) -> tuple[float, ...]:
     try:
-        return [float(word) for word in text.split(",")]
+        return tuple(float(word) for word in text.split(","))
     except ValueError as error:
         raise typer.BadParameter("give numbers in mm, such as 0.5,1,2", param_hint="--tolerances") from error

@@ -9,11 +9,19 @@ from heartmend.metrics.segment import Segment, points_mm, segments
 from heartmend.types import Mask
 
 OVERLAP_MM = 1.5
-"""How far apart centrelines may run and still be one: the radius of a coronary artery where it begins."""
+"""Largest accepted distance of two centrelines: the radius of a coronary artery at its origin."""
 
 
 def centreline_dice(a: Segment, b: Segment) -> float:
-    """Centreline Dice (Shit et al. 2021): each one's skeleton inside the other; 1 for two that are empty."""
+    """Compute the centreline Dice (clDice) of two segments (Shit et al. 2021).
+
+    Args:
+        a: a segment.
+        b: a segment of the same box.
+
+    Returns:
+        The harmonic mean of the shares of each skeleton inside the other mask, 0 to 1; 1 for two empty segments.
+    """
     if not a.voxels and not b.voxels:
         return 1.0
     precision = _count(a.centreline & b.mask) / max(_count(a.centreline), 1)
@@ -22,9 +30,16 @@ def centreline_dice(a: Segment, b: Segment) -> float:
 
 
 def centreline_overlap(a: Segment, b: Segment, tolerance_mm: float = OVERLAP_MM) -> float:
-    """Share of the points of both centrelines within `tolerance_mm` of the other (overlap of Schaap et al. 2009).
+    """Compute the overlap of two centrelines (Schaap et al. 2009).
 
-    Two empty centrelines agree (1); one that is empty does not (0).
+    Args:
+        a: a segment.
+        b: a segment of the same box and spacing.
+        tolerance_mm: largest accepted distance in mm.
+
+    Returns:
+        The share of the points of both centrelines within the tolerance of the other, 0 to 1; 1 for two empty
+        centrelines, 0 for one.
     """
     lines = [points_mm(segment.centreline, segment.spacing_mm) for segment in (a, b)]
     if not len(lines[0]) or not len(lines[1]):
@@ -34,7 +49,24 @@ def centreline_overlap(a: Segment, b: Segment, tolerance_mm: float = OVERLAP_MM)
 
 
 def cldice(a: Mask, b: Mask) -> float:
-    """Centreline Dice (Shit et al. 2021) of two masks; 1 for two empty ones."""
+    """Compute the centreline Dice (clDice) of two masks (Shit et al. 2021).
+
+    Args:
+        a: boolean mask (x, y, z) of thin vessels.
+        b: boolean mask of the same shape.
+
+    Returns:
+        The harmonic mean of the shares of each skeleton inside the other mask, 0 to 1; 1 for two empty masks.
+
+    Example:
+        A line of 9 voxels and 3 of them: precision 3 of 3, recall 3 of 9.
+
+        >>> import numpy as np
+        >>> line, part = np.zeros((2, 9, 3, 3), bool)
+        >>> line[:, 1, 1], part[3:6, 1, 1] = True, True
+        >>> cldice(part, line)
+        0.5
+    """
     return centreline_dice(*segments((a, b), (1, 1, 1)))
 
 

@@ -1,4 +1,4 @@
-"""How a structure meets what it grows out of: the appendage and the veins the atrium, the coronaries the aorta."""
+"""Contact of a structure with its host: of appendage and veins with the atrium, of the coronaries with the aorta."""
 
 from __future__ import annotations
 
@@ -11,21 +11,56 @@ from heartmend.types import Mask
 
 
 def contact_mm2(structure: Mask, host: Mask, spacing_mm: Sequence[float]) -> float:
-    """Area of the voxel faces that two masks without common voxels share, mm²."""
+    """Compute the contact area of two masks: the area of the voxel faces that they share.
+
+    Args:
+        structure: boolean mask (x, y, z).
+        host: boolean mask of the same shape, without common voxels.
+        spacing_mm: voxel size along x, y and z in mm.
+
+    Returns:
+        The area in mm².
+
+    Example:
+        Two slabs that share 16 faces of 1 mm x 2 mm.
+
+        >>> import numpy as np
+        >>> a, b = np.zeros((2, 4, 4, 4), bool)
+        >>> a[0], b[1:] = True, True
+        >>> contact_mm2(a, b, (0.5, 1, 2))
+        32.0
+    """
     voxel_mm3 = float(np.prod(spacing_mm))
     area = 0.0
     for axis, spacing in enumerate(spacing_mm):
         a, b = np.moveaxis(structure, axis, 0), np.moveaxis(host, axis, 0)
         faces = np.count_nonzero(a[1:] & b[:-1]) + np.count_nonzero(a[:-1] & b[1:])
-        area += faces * voxel_mm3 / float(spacing)
+        area += int(faces) * voxel_mm3 / float(spacing)
     return area
 
 
 def gap_mm(structure: Mask, host: Mask, spacing_mm: Sequence[float]) -> float | None:
-    """The width of the gap between two masks, mm: 0 where voxels touch; None when one of them is empty.
+    """Compute the width of the gap between two masks.
 
-    For each surface voxel of the structure the nearest of the host (by centres) is taken, and the least distance
-    between the two voxels' own boxes is the gap.
+    For each surface voxel of the structure the nearest surface voxel of the host (by centres) is taken; the gap is the
+    smallest distance between the boxes of two such voxels.
+
+    Args:
+        structure: boolean mask (x, y, z).
+        host: boolean mask of the same shape.
+        spacing_mm: voxel size along x, y and z in mm.
+
+    Returns:
+        The gap in mm: 0 where voxels touch; None if one of the masks is empty.
+
+    Example:
+        Two slabs with one empty layer of 0.5 mm between them.
+
+        >>> import numpy as np
+        >>> a, b = np.zeros((2, 4, 4, 4), bool)
+        >>> a[0], b[2:] = True, True
+        >>> gap_mm(a, b, (0.5, 1, 2))
+        0.5
     """
     if not structure.any() or not host.any():
         return None

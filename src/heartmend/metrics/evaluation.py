@@ -1,48 +1,148 @@
-"""Two sets of label maps compared, and both with a reference where one is given: a row a case, structure and map."""
+"""Evaluation of folders: two sets of label maps compared, or both with a reference."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from heartmend import __version__
 from heartmend.anatomy.schema import Anatomy
+from heartmend.compute.progress import Progress, as_progress
 from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
 from heartmend.io.atomic import write_json
 from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.tables import write_csv, write_parquet
-from heartmend.metrics.case import Row, Which, evaluate_case
-from heartmend.metrics.catalogue import TOLERANCES_MM, Metric, catalogue
-from heartmend.metrics.export import flat_tables
+from heartmend.metrics.case import MapName, Row, evaluate_case
+from heartmend.metrics.export import FlatTable, TableName, flat_tables
+from heartmend.metrics.metric_catalogue import TOLERANCES_MM, Metric, catalogue
 from heartmend.metrics.summary import StructureSummary, summarise
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Settings of an evaluation.
+
+    Attributes:
+        tolerances_mm: tolerances of the surface Dice in mm.
+        metrics: keys of the metrics to compute; all if empty.
+        unknown_labels: what to do with ids that the anatomy does not have: "error" skips the case, "keep" counts them
+            as background.
+        workers: number of worker processes; 0: one per CPU core.
+    """
+
+    tolerances_mm: Sequence[float] = TOLERANCES_MM
+    metrics: Sequence[str] = ()
+    unknown_labels: UnknownLabels = "error"
+    workers: int = 0
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of it: the rows in the order of cases and structures, and the cases that were skipped, with reasons."""
+    """Result of an evaluation of folders.
+
+    Attributes:
+        anatomy: the structures.
+        metrics: the metrics that were computed.
+        rows: a row for each case, structure and map, in this order.
+        skipped: for each skipped case the reason.
+        folders: the folder of each map, as it was given.
+    """
 
     anatomy: Anatomy
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
     skipped: Mapping[str, str]
-    folders: Mapping[Which, Path]
+    folders: Mapping[MapName, Path]
 
     @cached_property
     def summary(self) -> tuple[StructureSummary, ...]:
-        """Each structure over the cases, in the anatomy's order."""
+        """Summary of each structure over the cases, in the order of the anatomy."""
         found = {s.structure: s for s in summarise(self.rows, self.metrics)}
         return tuple(found[name] for name in self.anatomy.names if name in found)
+
+    @cached_property
+    def tables(self) -> tuple[FlatTable, ...]:
+        """Tables `cases`, `structures`, `summary` and `tests`."""
+        return flat_tables(self.rows, self.metrics, self.summary)
+
+    def table(self, name: TableName = "cases") -> list[dict[str, Any]]:
+        """Return the rows of a table.
+
+        Args:
+            name: "cases", "structures", "summary" or "tests".
+
+        Returns:
+            For each row a mapping from every column to its value, None where it is undefined.
+        """
+        table = self._table(name)
+        return [{column.name: row.get(column.name) for column in table.columns} for row in table.rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole evaluation as a table for JSON: folders, skipped cases, metrics, and the rows of all tables."""
+        keys = ("key", "title", "unit", "better", "pair")
+        return {
+            "format": "heartmend-evaluation",
+            "heartmend": __version__,
+            "anatomy": self.anatomy.name,
+            "folders": self.folders,
+            "skipped": self.skipped,
+            "metrics": [{key: getattr(metric, key) for key in keys} for metric in self.metrics],
+            **{table.name: table.rows for table in self.tables},
+        }
+
+    def to_pandas(self, name: TableName = "cases") -> DataFrame:
+        """Convert a table into a pandas data frame.
+
+        Args:
+            name: "cases", "structures", "summary" or "tests".
+
+        Returns:
+            The table; values that are undefined are NaN.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("Evaluation.to_pandas needs pandas: pip install pandas") from error
+        return pd.DataFrame(self.table(name), columns=[column.name for column in self._table(name).columns])
+
+    def to_csv(self, path: Path | str, name: TableName = "cases") -> None:
+        """Write a table as CSV; `write_evaluation` writes all tables.
+
+        Args:
+            path: the file to write, outside of the evaluated folders.
+            name: "cases", "structures", "summary" or "tests".
+
+        Raises:
+            BadInputError: if the file would be in an evaluated folder.
+            OutputError: if the file cannot be written.
+        """
+        check_not_input(Path(path), *self.folders.values())
+        table = self._table(name)
+        write_csv(path, table.columns, table.rows)
+
+    def _table(self, name: TableName) -> FlatTable:
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise ValueError(f"unknown table {name!r}; the tables are {', '.join(table.name for table in self.tables)}")
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
     case_id: str
-    cases: Mapping[Which, tuple[Cohort, Case]]
+    cases: Mapping[MapName, tuple[Cohort, Case]]
     anatomy: Anatomy
     tolerances_mm: tuple[float, ...]
     keys: tuple[str, ...]
@@ -53,103 +153,131 @@ def evaluate_folders(
     b: Path,
     anatomy: Anatomy,
     reference: Path | None = None,
-    *,
-    tolerances_mm: Sequence[float] = TOLERANCES_MM,
-    keys: Sequence[str] = (),
-    unknown_labels: UnknownLabels = "error",
-    workers: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
+    settings: EvaluationSettings | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure every case of two folders of label maps, nnU-Net data sets or results of a run.
+    """Compute the metrics of every case of two folders.
 
-    The cases are those of the reference, without one those of `a` and `b`. A case that one folder lacks, that cannot be
-    read, or whose maps lie on different grids is skipped with a reason and stops nothing. Raises BadInputError when
-    none is left. keys: the metrics that are wanted, all unless given. other: what to do about ids that the anatomy
-    lacks; with "keep" they count as background. progress: called with how many are done, of how many, and the case.
+    The cases are those of the reference; without one, those of a and b. A case is skipped, with a reason, if one of the
+    folders does not have it, if a file cannot be read, or if the maps have different grids.
+
+    Args:
+        a: folder of label maps, nnU-Net v2 data set, or the output folder of a run.
+        b: another one, which is compared with a.
+        anatomy: the structures of the label maps.
+        reference: a third one, such as the ground truth; a and b are then compared with it.
+        settings: tolerances, metrics, unknown labels and workers; the defaults if None.
+        progress: receiver of progress reports, one step for each case.
+
+    Returns:
+        The rows of all cases, and the skipped cases.
+
+    Raises:
+        BadInputError: if a folder has no case, or no case can be compared.
+        ConfigError: for an unknown metric or tolerance.
     """
+    settings, progress = settings or EvaluationSettings(), as_progress(progress)
     folders = _folders(a, b, reference)
-    metrics = catalogue(tolerances_mm, keys)
-    cohorts = {which: open_labels(folder, anatomy, unknown_labels) for which, folder in folders.items()}
+    metrics = catalogue(settings.tolerances_mm, settings.metrics)
+    cohorts = {which: open_labels(folder, anatomy, settings.unknown_labels) for which, folder in folders.items()}
     ids = {which: {case.id for case in cohort} for which, cohort in cohorts.items()}
     wanted = sorted(ids["reference"] if "reference" in ids else ids["a"] | ids["b"])
     jobs, skipped = [], {}
     for id in wanted:
         if lacking := [str(folders[which]) for which, found in ids.items() if id not in found]:
-            skipped[id] = f"there is no label map of it in {' and '.join(lacking)}"
+            skipped[id] = f"no label map in {' and '.join(lacking)}"
             continue
         cases = {which: (cohort.without_cases(), cohort[id]) for which, cohort in cohorts.items()}
-        jobs.append(_Job(id, cases, anatomy, tuple(tolerances_mm), tuple(keys)))
+        jobs.append(_Job(id, cases, anatomy, tuple(settings.tolerances_mm), tuple(settings.metrics)))
     rows: list[Row] = []
-    for done, (job, found, error) in enumerate(each(_work, jobs, workers), start=1):
+    progress.start("evaluate", len(jobs))
+    for done, (job, found, error) in enumerate(each(_evaluate, jobs, settings.workers), start=1):
         if found is None:
             skipped[job.case_id] = str(error) or type(error).__name__
         else:
             rows += found
-        if progress is not None:
-            progress(done, len(jobs), job.case_id)
+        progress.advance(done, job.case_id)
     if not rows:
-        raise BadInputError(f"none of {len(wanted)} cases could be compared; the first: {next(iter(skipped.values()))}")
+        first = next(iter(skipped.values()), "the label maps contain no structure of the anatomy")
+        raise BadInputError(f"none of {len(wanted)} cases could be compared; the first: {first}")
     order = {name: place for place, name in enumerate(anatomy.names)}
     rows.sort(key=lambda row: (row.case, order[row.structure], row.labels))
     return Evaluation(anatomy, metrics, tuple(rows), skipped, folders)
 
 
 def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error") -> Cohort:
-    """The label maps of a folder, of an nnU-Net data set, or of a run (its OUT, or OUT/labels) in its own numbering."""
+    """Find the label maps of a folder, an nnU-Net v2 data set, or a run.
+
+    Args:
+        folder: the folder; of a run its output folder OUT or OUT/labels.
+        anatomy: the structures.
+        unknown_labels: what to do with ids that the anatomy does not have.
+
+    Returns:
+        The cases. The maps of a run are read in the ids of the data set that the run repaired.
+
+    Raises:
+        BadInputError: if there is no case.
+    """
     if (folder / "run" / "run.json").is_file():
         folder = folder / "labels"
     cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
-    described = folder.parent / "run" / "cohort.json"
-    if cohort.file_ids is not None or not described.is_file():
+    description = folder.parent / "run" / "cohort.json"
+    if cohort.file_ids is not None or not description.is_file():
         return cohort
-    ids = json.loads(described.read_text(encoding="utf-8")).get("file_ids")
+    ids = json.loads(description.read_text(encoding="utf-8")).get("file_ids")
     return replace(cohort, file_ids=None if ids is None else {int(file_id): id for file_id, id in ids.items()})
 
 
 def write_evaluation(found: Evaluation, out: Path) -> list[Path]:
-    """Write the tables of an evaluation as CSV and Parquet and all of it as JSON; returns the files.
+    """Write the tables of an evaluation as CSV and Parquet, and all of it as JSON.
 
-    Raises BadInputError when `out` lies in a folder that was evaluated.
+    Args:
+        found: the evaluation.
+        out: folder for the files, outside of the evaluated folders.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        BadInputError: if the folder is in an evaluated folder.
+        OutputError: if a file cannot be written.
     """
-    refuse_inputs(out, *found.folders.values())
-    tables = flat_tables(found.rows, found.metrics, found.summary)
+    check_not_input(out, *found.folders.values())
     written = []
-    for table in tables:
+    for table in found.tables:
         written += [out / f"{table.name}.csv", out / f"{table.name}.parquet"]
         write_csv(written[-2], table.columns, table.rows)
         write_parquet(written[-1], table.columns, table.rows)
     written.append(out / "evaluation.json")
-    write_json(
-        written[-1],
-        {
-            "format": "heartmend-evaluation",
-            "heartmend": __version__,
-            "anatomy": found.anatomy.name,
-            "folders": found.folders,
-            "skipped": found.skipped,
-            "metrics": [{k: getattr(m, k) for k in ("key", "title", "unit", "better", "pair")} for m in found.metrics],
-            **{table.name: table.rows for table in tables},
-        },
-    )
+    write_json(written[-1], found.to_dict())
     return written
 
 
-def refuse_inputs(out: Path, *folders: Path) -> None:
-    """BadInputError when `out` is, or lies in, a folder of label maps that is evaluated."""
+def check_not_input(out: Path, *folders: Path) -> None:
+    """Check that an output is not in an input folder.
+
+    Args:
+        out: file or folder to write.
+        folders: folders of label maps that are evaluated; of a run OUT, of which only OUT/labels counts.
+
+    Raises:
+        BadInputError: if it is.
+    """
     for folder in folders:
         labels = folder / "labels" if (folder / "run" / "run.json").is_file() else folder
         if out.resolve().is_relative_to(labels.resolve()):
-            raise BadInputError(f"{out}: lies in the input folder {labels}, which is never written to; give another")
+            raise BadInputError(f"{out}: is in the input folder {labels}, which is never changed; give another folder")
 
 
-def _folders(a: Path, b: Path, reference: Path | None) -> dict[Which, Path]:
-    folders: dict[Which, Path] = {"a": a, "b": b}
+def _folders(a: Path, b: Path, reference: Path | None) -> dict[MapName, Path]:
+    folders: dict[MapName, Path] = {"a": Path(a), "b": Path(b)}
     if reference is not None:
-        folders["reference"] = reference
+        folders["reference"] = Path(reference)
     return folders
 
 
-def _work(job: _Job) -> list[Row]:
+def _evaluate(job: _Job) -> list[Row]:
     maps = {which: cohort.read_labels(case) for which, (cohort, case) in job.cases.items()}
     first = maps["a"]
     for volume in maps.values():

@@ -1,30 +1,32 @@
-"""An evaluation as flat tables: one of the cases, one of the spreads over them, one of the tests."""
+"""Evaluation as flat tables: rows of the cases, counts of the structures, spreads, and tests."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from heartmend.io.tables import NO_UNIT, Column
 from heartmend.metrics.case import Row
-from heartmend.metrics.catalogue import Metric
+from heartmend.metrics.metric_catalogue import Metric
 from heartmend.metrics.summary import StructureSummary
 
+TableName = Literal["cases", "structures", "summary", "tests"]
+
 _ROW = (
-    Column("case", str), Column("structure", str), Column("labels", str, title="the map that is measured"),
-    Column("against", str, title="the map that it is compared with"),
-    Column("present", bool, title="this map has the structure"),
-    Column("expected", bool, title="the map to compare with has it"),
+    Column("case", str), Column("structure", str), Column("labels", str, title="the label map that is measured"),
+    Column("against", str, title="the label map it is compared with"),
+    Column("present", bool, title="this map contains the structure"),
+    Column("expected", bool, title="the map it is compared with contains the structure"),
 )  # fmt: skip
 _OF = (Column("structure", str), Column("metric", str), Column("unit", str, title="of all numbers but n"))
 _INTERVAL = (
-    Column("low", float, title="low end of the 95 % bootstrap interval of the mean"),
-    Column("high", float, title="high end of it"),
+    Column("ci95_low", float, title="lower bound of the 95 % bootstrap interval of the mean"),
+    Column("ci95_high", float, title="upper bound of that interval"),
 )
 _SPREAD = (
     *_OF, Column("labels", str), Column("n", int, NO_UNIT, "cases"), Column("mean", float),
-    Column("sd", float, title="standard deviation of a sample"), Column("median", float), *_INTERVAL,
+    Column("sd", float, title="standard deviation of the sample"), Column("median", float), *_INTERVAL,
 )  # fmt: skip
 _TEST = (
     *_OF, Column("n", int, NO_UNIT, "cases that have both"), Column("difference", float, title="mean of b - a"),
@@ -34,21 +36,27 @@ _TEST = (
     Column("cohen_d", float, NO_UNIT, "effect size d_z"),
 )  # fmt: skip
 _STRUCTURE = (
-    Column("structure", str), Column("cases", int, NO_UNIT, "cases that are counted"),
-    Column("missing_a", int, NO_UNIT, "of these, cases in which a lacks it"),
-    Column("missing_b", int, NO_UNIT, "of these, cases in which b lacks it"),
-    Column("extra_a", int, NO_UNIT, "cases in which a has it and the reference has not; not counted"),
-    Column("extra_b", int, NO_UNIT, "cases in which b has it and what it is compared with has not; not counted"),
-    Column("gone", float, NO_UNIT, "share of the Dice error of a that b does not have"),
-    Column("harmed", int, NO_UNIT, "cases in which Dice and surface Dice at 1 mm fell by more than 0.01 from a to b"),
+    Column("structure", str), Column("cases", int, NO_UNIT, "cases that count: the structure is expected"),
+    Column("false_negative_cases_a", int, NO_UNIT, "of these, cases in which a lacks it"),
+    Column("false_negative_cases_b", int, NO_UNIT, "of these, cases in which b lacks it"),
+    Column("false_positive_cases_a", int, NO_UNIT, "other cases, in which a has it and the reference has not"),
+    Column("false_positive_cases_b", int, NO_UNIT, "other cases, in which b has it and the other map has not"),
+    Column("dice_error_reduction", float, NO_UNIT, "share of the mean Dice error of a that b removes"),
+    Column("n_worse", int, NO_UNIT, "cases in which Dice and surface Dice at 1 mm fell by more than 0.01 from a to b"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class FlatTable:
-    """A table by its name: the columns, and a mapping from column to value for each row."""
+    """Table of an evaluation.
 
-    name: str
+    Attributes:
+        name: name of the table, which is that of its files.
+        columns: name, type, unit and title of each column.
+        rows: for each row a mapping from column to value; what is undefined is left out or None.
+    """
+
+    name: TableName
     columns: tuple[Column, ...]
     rows: Sequence[Mapping[str, Any]]
 
@@ -56,14 +64,25 @@ class FlatTable:
 def flat_tables(
     rows: Sequence[Row], metrics: Sequence[Metric], summary: Sequence[StructureSummary]
 ) -> tuple[FlatTable, ...]:
-    """The tables `cases` (a line for each case, structure and map), `structures`, `summary` and `tests`."""
+    """Arrange an evaluation in flat tables.
+
+    Args:
+        rows: rows of all cases.
+        metrics: the metrics that the rows contain.
+        summary: summaries of the structures.
+
+    Returns:
+        The tables `cases` (a row for each case, structure and map), `structures` (counts), `summary` (a row for each
+        structure, metric and map) and `tests` (a row for each structure and metric).
+    """
     measured = [Column(m.key, float, m.unit or NO_UNIT, m.title) for m in metrics]
     units = {m.key: m.unit or NO_UNIT for m in metrics}
     counts = [
         {
-            "structure": s.structure, "cases": s.cases, "gone": s.gone,
-            "harmed": None if s.harmed is None else len(s.harmed),
-            "missing_a": s.missing["a"], "missing_b": s.missing["b"], "extra_a": s.extra["a"], "extra_b": s.extra["b"],
+            "structure": s.structure, "cases": s.cases, "dice_error_reduction": s.dice_error_reduction,
+            "n_worse": s.n_worse,
+            **{f"false_negative_cases_{which}": s.false_negative_cases[which] for which in ("a", "b")},
+            **{f"false_positive_cases_{which}": s.false_positive_cases[which] for which in ("a", "b")},
         }
         for s in summary
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Spread over cases with bootstrap intervals, and the paired test of two sets of numbers."""
+"""Summary statistics over cases with bootstrap intervals, and a paired test of two samples."""
 
 from __future__ import annotations
 
@@ -14,81 +14,145 @@ from heartmend.types import FloatArray, Mask
 
 RESAMPLES = 2000
 COVERAGE = 0.95
-MOST_EXACT = 50
+MAX_EXACT_PAIRS = 50
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Numbers of `n` cases: `sd` is that of a sample (None for one case); low and high bound the mean at 95 %."""
+    """Summary statistics of one metric over cases, in the unit of the metric.
+
+    Attributes:
+        n: number of cases.
+        mean: arithmetic mean.
+        sd: standard deviation of the sample (n - 1); None for one case.
+        median: median.
+        ci95_low: lower bound of the 95 % bootstrap interval of the mean.
+        ci95_high: upper bound of that interval.
+    """
 
     n: int
     mean: float
     sd: float | None
     median: float
-    low: float
-    high: float
+    ci95_low: float
+    ci95_high: float
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """How b differs from a on `n` cases that have both.
+    """Paired comparison of b with a over the cases that have both.
 
-    difference: the mean of b - a, with its 95 % interval; p: Wilcoxon's signed-rank test, two-sided, without the pairs
-    that are equal; rank_biserial: the share of the rank sum in which b is higher less that in which it is lower, -1 to
-    1 (Kerby 2014); cohen_d: the mean difference over its standard deviation (d_z), None where that is 0.
+    Attributes:
+        n: number of cases.
+        difference: mean of b - a, in the unit of the metric.
+        ci95_low: lower bound of the 95 % bootstrap interval of the difference.
+        ci95_high: upper bound of that interval.
+        p: Wilcoxon's signed-rank test, two-sided, without equal pairs.
+        rank_biserial: share of the rank sum in which b is higher, less the share in which it is lower, -1 to 1
+            (Kerby 2014).
+        cohen_d: mean difference over its standard deviation (d_z); None if that is 0.
+        p_holm: `p` corrected for the number of structures that are tested (Holm 1979).
     """
 
     n: int
     difference: float
-    low: float
-    high: float
+    ci95_low: float
+    ci95_high: float
     p: float
     rank_biserial: float
     cohen_d: float | None
     p_holm: float = 1.0
-    """`p` corrected for the number of structures that are tested (Holm 1979)."""
 
 
 def spread(values: Sequence[float] | FloatArray, seed: int = 0) -> Spread:
-    """The spread of the values of at least one case."""
+    """Compute the summary statistics of a sample.
+
+    Args:
+        values: one number for each case, at least one.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Number, mean, standard deviation, median and 95 % interval of the mean.
+
+    Example:
+        >>> spread([2.0, 2.0, 2.0])
+        Spread(n=3, mean=2.0, sd=0.0, median=2.0, ci95_low=2.0, ci95_high=2.0)
+    """
     found = np.asarray(values, dtype=np.float64)
-    low, high = bootstrap_interval(found, seed)
+    ci95_low, ci95_high = bootstrap_interval(found, seed)
     sd = float(found.std(ddof=1)) if len(found) > 1 else None
-    return Spread(len(found), float(found.mean()), sd, float(np.median(found)), low, high)
+    return Spread(len(found), float(found.mean()), sd, float(np.median(found)), ci95_low, ci95_high)
 
 
 def paired_test(a: Sequence[float] | FloatArray, b: Sequence[float] | FloatArray, seed: int = 0) -> PairedTest:
-    """The test of b against a, case by case; at least one case. Equal pairs say nothing and are left out of p."""
+    """Test two paired samples for a difference.
+
+    Args:
+        a: one number for each case, at least one.
+        b: the numbers of the same cases, in the same order.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Mean difference b - a with its interval, p and effect sizes.
+
+    Example:
+        Five cases, all higher in b: two of the 2⁵ combinations of signs are as extreme.
+
+        >>> test = paired_test([1, 2, 3, 4, 5], [2, 3, 4, 5, 6])
+        >>> test.difference, test.p, test.rank_biserial
+        (1.0, 0.0625, 1.0)
+    """
     change = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    low, high = bootstrap_interval(change, seed)
+    ci95_low, ci95_high = bootstrap_interval(change, seed)
     moved = change[change != 0]
     ranks = rankdata(np.abs(moved))
     effect = float((ranks * np.sign(moved)).sum() / ranks.sum()) if len(moved) else 0.0
     p = signed_rank_p(ranks, moved > 0)
     sd = float(change.std(ddof=1)) if len(change) > 1 else 0.0
     cohen = float(change.mean()) / sd if sd > 0 else None
-    return PairedTest(len(change), float(change.mean()), low, high, p, effect, cohen)
+    return PairedTest(len(change), float(change.mean()), ci95_low, ci95_high, p, effect, cohen)
 
 
 def signed_rank_p(ranks: FloatArray, positive: Mask) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; exact for up to 50 pairs, tied ranks too, else asymptotic."""
+    """Compute the two-sided p value of Wilcoxon's signed-rank test.
+
+    Args:
+        ranks: (pair,) ranks of the absolute differences; tied differences have their mean rank.
+        positive: (pair,) whether the difference is above 0.
+
+    Returns:
+        The p value: exact for up to `MAX_EXACT_PAIRS` pairs, with ties too, otherwise asymptotic; 1 for no pair.
+
+    Example:
+        >>> import numpy as np
+        >>> signed_rank_p(np.array([1.0, 2.0, 3.0]), np.array([True, True, True]))
+        0.25
+    """
     if not len(ranks):
         return 1.0
-    if len(ranks) > MOST_EXACT:
+    if len(ranks) > MAX_EXACT_PAIRS:
         return float(wilcoxon(np.where(positive, ranks, -ranks)).pvalue)
-    # How likely each sum of positive ranks is when every sign is a coin's; tied ranks are halves, so all is doubled.
+    # Probability of each sum of positive ranks under random signs; ranks are doubled because tied ranks are halves.
     doubled = np.rint(2 * ranks).astype(int)
-    likely = np.zeros(doubled.sum() + 1)
-    likely[0] = 1.0
+    probability = np.zeros(doubled.sum() + 1)
+    probability[0] = 1.0
     for rank in doubled:
-        likely[rank:] = (likely[rank:] + likely[:-rank]) / 2
-        likely[:rank] /= 2
-    found = int(doubled[positive].sum())
-    return min(2 * float(min(likely[: found + 1].sum(), likely[found:].sum())), 1.0)
+        probability[rank:] = (probability[rank:] + probability[:-rank]) / 2
+        probability[:rank] /= 2
+    observed = int(doubled[positive].sum())
+    return min(2 * float(min(probability[: observed + 1].sum(), probability[observed:].sum())), 1.0)
 
 
 def bootstrap_interval(values: FloatArray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean over cases drawn anew with replacement (Efron 1979); repeatable."""
+    """Compute the 95 % percentile bootstrap interval of a mean (Efron 1979).
+
+    Args:
+        values: (case,) float64, at least one.
+        seed: seed of the resampling; the same seed gives the same interval.
+
+    Returns:
+        Lower and upper bound.
+    """
     if len(values) < 2 or np.ptp(values) == 0:
         return float(values.min()), float(values.max())
     low, high = np.percentile(_resamples(len(values), seed) @ values, [50 * (1 - COVERAGE), 50 * (1 + COVERAGE)])
@@ -97,13 +161,24 @@ def bootstrap_interval(values: FloatArray, seed: int = 0) -> tuple[float, float]
 
 @lru_cache(maxsize=8)
 def _resamples(cases: int, seed: int) -> FloatArray:
-    """The weight of each case in each resample, which a table of many metrics shares."""
+    """Weights (resample, case) of each case in each resample; all metrics of a table share them."""
     drawn = np.random.default_rng(seed).multinomial(cases, np.full(cases, 1 / cases), size=RESAMPLES)
     return drawn / cases
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """P values corrected for their number by Holm's step-down procedure (1979), in the order given."""
+    """Correct p values for multiple tests by Holm's step-down procedure (Holm 1979).
+
+    Args:
+        p: p values of all tests.
+
+    Returns:
+        The corrected values in the same order, at most 1.
+
+    Example:
+        >>> holm([0.25, 0.125])
+        [0.25, 0.25]
+    """
     found = np.asarray(p, dtype=np.float64)
     order: npt.NDArray[np.intp] = np.argsort(found)
     raised = np.minimum(np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1)), 1)

@@ -1,43 +1,67 @@
-"""A data set in numbers: for each structure the spread of every metric over the cases, and what b is beside a."""
+"""Summary of an evaluation: for each structure the spread of every metric over the cases, and b compared with a."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from heartmend.metrics.case import Row, Which
-from heartmend.metrics.catalogue import Metric
+from heartmend.metrics.case import MapName, Row
+from heartmend.metrics.metric_catalogue import Metric
 from heartmend.metrics.statistics import PairedTest, Spread, holm, paired_test, spread
 
-HARM = 0.01
-HARM_KEYS = ("dice", "nsd_1mm")
+WORSE_BY = 0.01
+"""A case is worse in b if each metric of `WORSE_KEYS` is lower than in a by more than this."""
+WORSE_KEYS = ("dice", "nsd_1mm")
 
 
 @dataclass(frozen=True)
 class StructureSummary:
-    """One structure over the cases that have it.
+    """Summary of one structure over the cases that have it.
 
-    Counted are the rows whose map to compare with has the structure (with a reference: the cases in which it has it);
-    `missing` of these maps lack it, and `extra` are maps that have what the other lacks: these are counted nowhere
-    else.
+    A row counts if the map it is compared with contains the structure; with a reference these are the cases whose
+    reference contains it.
+
+    Attributes:
+        structure: name of the structure.
+        cases: number of cases that count.
+        false_negative_cases: by map, the number of these cases in which the map lacks the structure.
+        false_positive_cases: by map, the number of cases in which the map contains the structure and the map it is
+            compared with does not. They count nowhere else.
+        spreads: by the metric's key and by map, the statistics over the cases.
+        tests: by the metric's key, the paired comparison of b with a over the cases in which both have a value.
+        dice_error_reduction: with a reference, the share of the mean Dice error (1 - Dice) of a that b removes; below 0
+            if b is worse.
+        worse_cases: with a reference, the ids of the cases that are worse in b: both Dice and surface Dice at 1 mm are
+            lower by more than `WORSE_BY`.
     """
 
     structure: str
     cases: int
-    missing: Mapping[Which, int]
-    extra: Mapping[Which, int]
-    spreads: Mapping[str, Mapping[Which, Spread]]
-    """By the metric's key and by map."""
+    false_negative_cases: Mapping[MapName, int]
+    false_positive_cases: Mapping[MapName, int]
+    spreads: Mapping[str, Mapping[MapName, Spread]]
     tests: Mapping[str, PairedTest]
-    """By the metric's key: b beside a, where both have it."""
-    gone: float | None = None
-    """With a reference: the share of a's mean Dice error that b does not have; below 0 b is worse."""
-    harmed: tuple[str, ...] | None = None
-    """With a reference: the cases in which both Dice and surface Dice at 1 mm are lower in b by more than 0.01."""
+    dice_error_reduction: float | None = None
+    worse_cases: tuple[str, ...] | None = None
+
+    @property
+    def n_worse(self) -> int | None:
+        """Number of cases that are worse in b; None without a reference."""
+        return None if self.worse_cases is None else len(self.worse_cases)
 
 
 def summarise(rows: Iterable[Row], metrics: Sequence[Metric], seed: int = 0) -> tuple[StructureSummary, ...]:
-    """The summaries of the structures in the order in which they first come; `seed` is that of the bootstrap."""
+    """Summarise the rows of all cases for each structure.
+
+    Args:
+        rows: rows of `evaluate_case` of all cases.
+        metrics: the metrics to summarise.
+        seed: seed of the bootstrap.
+
+    Returns:
+        One summary for each structure, in the order of their first rows. p values are corrected for the number of
+        structures.
+    """
     by_structure: dict[str, list[Row]] = {}
     for row in rows:
         by_structure.setdefault(row.structure, []).append(row)
@@ -52,16 +76,17 @@ def summarise(rows: Iterable[Row], metrics: Sequence[Metric], seed: int = 0) -> 
 
 
 def _summary(structure: str, rows: Sequence[Row], metrics: Sequence[Metric], seed: int) -> StructureSummary:
-    counted: dict[Which, dict[str, Row]] = {}
-    missing: dict[Which, int] = {}
-    extra: dict[Which, int] = {}
+    counted: dict[MapName, dict[str, Row]] = {}
+    negatives: dict[MapName, int] = {}
+    positives: dict[MapName, int] = {}
     for row in rows:
         members = counted.setdefault(row.labels, {})
-        missing[row.labels] = missing.get(row.labels, 0) + (row.expected and not row.present and bool(row.against))
-        extra[row.labels] = extra.get(row.labels, 0) + (row.present and not row.expected)
+        lacking = row.expected and not row.present and bool(row.against)
+        negatives[row.labels] = negatives.get(row.labels, 0) + lacking
+        positives[row.labels] = positives.get(row.labels, 0) + (row.present and not row.expected)
         if row.expected and (row.present or row.against):
             members[row.case] = row
-    spreads: dict[str, dict[Which, Spread]] = {}
+    spreads: dict[str, dict[MapName, Spread]] = {}
     tests: dict[str, PairedTest] = {}
     a, b = counted.get("a", {}), counted.get("b", {})
     for metric in metrics:
@@ -73,17 +98,19 @@ def _summary(structure: str, rows: Sequence[Row], metrics: Sequence[Metric], see
         both = [(x[metric.key], y[metric.key]) for x, y in pairs if metric.key in x and metric.key in y]
         if both:
             tests[metric.key] = paired_test([x for x, _ in both], [y for _, y in both], seed)
-    gone, harmed = _gone(spreads), _harmed(a, b)
-    return StructureSummary(structure, max(map(len, counted.values())), missing, extra, spreads, tests, gone, harmed)
+    return StructureSummary(
+        structure, max(map(len, counted.values())), negatives, positives, spreads, tests,
+        _dice_error_reduction(spreads), _worse_cases(a, b),
+    )  # fmt: skip
 
 
-def _gone(spreads: Mapping[str, Mapping[Which, Spread]]) -> float | None:
+def _dice_error_reduction(spreads: Mapping[str, Mapping[MapName, Spread]]) -> float | None:
     dice = spreads.get("dice", {})
     return 1 - (1 - dice["b"].mean) / max(1 - dice["a"].mean, 1e-9) if {"a", "b"} <= dice.keys() else None
 
 
-def _harmed(a: Mapping[str, Row], b: Mapping[str, Row]) -> tuple[str, ...] | None:
-    cases = [case for case in a if case in b and all(k in row.values for k in HARM_KEYS for row in (a[case], b[case]))]
+def _worse_cases(a: Mapping[str, Row], b: Mapping[str, Row]) -> tuple[str, ...] | None:
+    cases = [case for case in a if case in b and all(k in row.values for k in WORSE_KEYS for row in (a[case], b[case]))]
     if not cases:
         return None
-    return tuple(case for case in cases if all(b[case].values[k] < a[case].values[k] - HARM for k in HARM_KEYS))
+    return tuple(case for case in cases if all(b[case].values[k] < a[case].values[k] - WORSE_BY for k in WORSE_KEYS))

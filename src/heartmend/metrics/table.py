@@ -1,4 +1,4 @@
-"""An evaluation as a person reads it on the screen: how far maps agree, then what each is like by itself."""
+"""Evaluation as tables for the terminal: agreement of the maps, then the metrics of each map alone."""
 
 from __future__ import annotations
 
@@ -10,47 +10,55 @@ from rich.table import Table
 from rich.text import Text
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.metrics.catalogue import Metric
-from heartmend.metrics.summary import StructureSummary
+from heartmend.metrics.metric_catalogue import Metric
+from heartmend.metrics.summary import WORSE_BY, StructureSummary
 
 Cell = Callable[[StructureSummary], Text]
 
 AGAINST_REFERENCE = ("dice", "nsd_1mm", "hd95_mm")
 AGAINST_A = ("dice", "volume_ratio", "nsd_1mm", "hd95_mm", "assd_mm")
-ALONE = ("volume_ml", "components", "holes", "euler_error", "roughness_mm")
-_SHORT = {"euler_error": "Euler off", "roughness_mm": "rough, mm"}
+ALONE = ("volume_ml", "components", "holes", "anatomy_euler_error", "roughness_mm")
+_SHORT = {"anatomy_euler_error": "Euler\nerror", "roughness_mm": "roughness,\nmm"}
 
 
 def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric], anatomy: Anatomy) -> RenderableType:
-    """Means over the cases, `a→b` where both have one; green where b is better, red where it is worse."""
+    """Arrange the summaries of an evaluation in tables for the terminal, 80 columns wide.
+
+    Args:
+        summary: one summary for each structure.
+        metrics: the metrics that the summaries contain.
+        anatomy: the structures, with their expected numbers of components.
+
+    Returns:
+        An object for `rich`: means over the cases as `a→b`, green where b is better, red where it is worse.
+    """
     of = {metric.key: metric for metric in metrics}
-    has_reference = any(s.gone is not None for s in summary)
-    if has_reference:
+    if any(s.dice_error_reduction is not None for s in summary):
         columns = {_heading(of[k]): _mean(of[k]) for k in AGAINST_REFERENCE if k in of}
-        columns |= {"gone": _gone, "effect": _effect, "p": _p, "harmed": _harmed}
+        columns |= {"Dice error\nremoved": _removed, "effect": _effect, "p": _p, "worse": _worse}
         agreement = _table("Against the reference, mean of a → b", columns, summary)
-        told = [
-            "gone: share of the Dice error of a that b does not have",
+        notes = [
+            "Dice error removed: share of the Dice error of a that b removes",
             "effect (rank-biserial), p (Wilcoxon, Holm): b against a in Dice",
-            "harmed: cases that lost more than 0.01 of Dice and of NSD 1 mm",
+            f"worse: cases that lost more than {WORSE_BY:g} of Dice and of NSD 1 mm",
         ]
     else:
         agreement = _table("b against a, mean", {_heading(of[k]): _mean(of[k]) for k in AGAINST_A if k in of}, summary)
-        told = ["NSD: normalised surface Dice"]
-    agreement.caption = "\n".join([*told, *_centrelines(summary), *_lacking(summary)])
+        notes = ["NSD: normalised surface Dice"]
+    agreement.caption = "\n".join([*notes, *_centrelines(summary), *_presence_errors(summary)])
     columns = {_SHORT.get(k, _heading(of[k])): _mean(of[k]) for k in ALONE if k in of}
     if "components" in columns:
-        columns["components"] = _pieces(of["components"], anatomy)
+        columns["components"] = _components(of["components"], anatomy)
     alone = _table("Each map alone, mean of a → b", columns, summary)
-    told = ["(n): pieces that the anatomy expects; Euler off: the Euler number is not n; rough: roughness"]
-    alone.caption = "\n".join([*told, *_contacts(summary, anatomy)])
+    notes = ["(n): number of components that the anatomy expects; Euler error: distance of the Euler number from n"]
+    alone.caption = "\n".join([*notes, *_contacts(summary, anatomy)])
     return Group(agreement, Text(), alone) if columns else agreement
 
 
 def _table(title: str, columns: Mapping[str, Cell], summary: Sequence[StructureSummary]) -> Table:
     table = Table(
         title=title, title_style="bold", title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
-        pad_edge=False, padding=(0, 1, 0, 0),
+        pad_edge=False, padding=0,
     )  # fmt: skip
     table.add_column("structure", no_wrap=True)
     for heading in columns:
@@ -76,15 +84,16 @@ def _mean(metric: Metric) -> Cell:
     return cell
 
 
-def _pieces(metric: Metric, anatomy: Anatomy) -> Cell:
+def _components(metric: Metric, anatomy: Anatomy) -> Cell:
     def cell(s: StructureSummary) -> Text:
         return Text.assemble(_mean(metric)(s), (f" ({anatomy.by_name(s.structure).components})", "dim"))
 
     return cell
 
 
-def _gone(s: StructureSummary) -> Text:
-    return Text("") if s.gone is None else Text(f"{100 * s.gone:+.0f}%", style=_style(s.gone, 0.005))
+def _removed(s: StructureSummary) -> Text:
+    share = s.dice_error_reduction
+    return Text("") if share is None else Text(f"{100 * share:+.0f}%", style=_style(share, 0.005))
 
 
 def _effect(s: StructureSummary) -> Text:
@@ -96,28 +105,31 @@ def _p(s: StructureSummary) -> Text:
     return Text("" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"[1:] if p < 1 else "1")
 
 
-def _harmed(s: StructureSummary) -> Text:
-    if s.harmed is None:
+def _worse(s: StructureSummary) -> Text:
+    if s.n_worse is None:
         return Text("")
-    return Text(f"{len(s.harmed)}/{s.cases}", style="bold red" if s.harmed else "dim")
+    return Text(f"{s.n_worse}/{s.cases}", style="bold red" if s.n_worse else "dim")
 
 
 def _centrelines(summary: Sequence[StructureSummary]) -> list[str]:
-    """Of thin vessels, the agreement of centrelines."""
-    return [f"{s.structure}: centreline Dice {_means(s, 'cldice', 3)}" for s in summary if "cldice" in s.spreads]
+    """Agreement of the centrelines of thin vessels."""
+    return [f"{s.structure}: clDice {_means(s, 'cldice', 3)}" for s in summary if "cldice" in s.spreads]
 
 
-def _lacking(summary: Sequence[StructureSummary]) -> list[str]:
-    """Where a map lacks a structure, or has one that it should not have."""
+def _presence_errors(summary: Sequence[StructureSummary]) -> list[str]:
+    """Counts of the cases in which a map lacks a structure, or has one that is not expected."""
     lines = []
     for s in summary:
-        for word, counts in (("lacks it", s.missing), ("alone has it", s.extra)):
-            lines += [f"{s.structure}: {which} {word} in {n} cases" for which, n in counts.items() if n]
+        for found, counts in (
+            ("missing", s.false_negative_cases),
+            ("present but not expected", s.false_positive_cases),
+        ):
+            lines += [f"{s.structure}: {found} in {which} in {n} cases" for which, n in counts.items() if n]
     return lines
 
 
 def _contacts(summary: Sequence[StructureSummary], anatomy: Anatomy) -> list[str]:
-    """How structures meet what they grow out of."""
+    """Contact and gap of structures with their hosts."""
     return [
         f"{s.structure} on {' and '.join(anatomy.by_name(s.structure).hosts)}: "
         f"contact {_means(s, 'contact_mm2', 0)} mm², gap {_means(s, 'gap_mm', 1)} mm"

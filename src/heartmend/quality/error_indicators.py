@@ -13,7 +13,8 @@ from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
 from heartmend.metrics.segment import Segment
-from heartmend.metrics.smoothness import roughness_mm
+from heartmend.metrics.smoothness import segment_roughness_mm
+from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label
@@ -140,7 +141,8 @@ class _Scene:
             if s.kind != "tube"
         }
         calibre = self.calibres.get(structure.name, Calibre())
-        return repair_vessel(structure, label, inside, self.case.roi.grid, self.case.roi.source_box(), calibre).mask
+        volume = CaseVolume(self.case.roi.grid, self.case.roi.source_box())
+        return repair_vessel(structure, label, inside, volume, calibre).mask
 
 
 def _dice_error(came: Mask, expected: Mask, outside: int) -> float:
@@ -155,7 +157,7 @@ def _roughness(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[floa
     A surface S that is moved by d on average misplaces S * d of the volume V on either side, and 1 - Dice is S d / 2V.
     """
     segment = Segment(mask, spacing_mm)
-    rough_mm = roughness_mm(segment, most_faces=MOST_FACES)
+    rough_mm = segment_roughness_mm(segment, max_faces=MOST_FACES)
     if rough_mm is None:
         return 0.0, 0.0
     voxel = float(np.prod(spacing_mm))

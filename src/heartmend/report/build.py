@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from heartmend.compute.progress import as_progress
 from heartmend.compute.workers import each
 from heartmend.errors import RunError
 from heartmend.figures.files import save
 from heartmend.io.atomic import write_text
 from heartmend.io.dataset import Case
-from heartmend.metrics.evaluation import Evaluation, evaluate_folders
+from heartmend.metrics.evaluation import Evaluation, EvaluationSettings, evaluate_folders
 from heartmend.report.changes import CaseChange, change_of, select_cases
 from heartmend.report.charts import fit_figure, spread_figure
-from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, settings_of, steps_done
-from heartmend.report.tables import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
 from heartmend.report.page import Content, as_html, as_markdown
 from heartmend.report.pictures import CasePictures, pictures_of
+from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, settings_of, steps_done
+from heartmend.report.tables import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
 from heartmend.run_folder.finished import FinishedRun
 
 ReportProgress = Callable[[str, int, int], None]
@@ -91,25 +92,14 @@ def _numbers(
     """Both label maps against each other, and against the reference."""
     anatomy, unknown_labels = finished.anatomy, finished.cohort.unknown_labels
 
-    def progress(done: int, total: int, case: str) -> None:
-        say("numbers", done, total)
-
+    progress = as_progress(lambda task, done, total, note: say("numbers", done, total))
     before = finished.labels_dir
-    found = evaluate_folders(
-        before,
-        finished.run.labels,
-        anatomy,
-        keys=KEYS,
-        unknown_labels=unknown_labels,
-        workers=workers,
-        progress=progress,
-    )
+    settings = EvaluationSettings(metrics=KEYS, unknown_labels=unknown_labels, workers=workers)
+    found = evaluate_folders(before, finished.run.labels, anatomy, settings=settings, progress=progress)
     against = None
     if reference is not None:
-        against = evaluate_folders(
-            before, finished.run.labels, anatomy, reference, keys=REFERENCE, unknown_labels=unknown_labels, workers=workers,
-            progress=progress,
-        )  # fmt: skip
+        settings = replace(settings, metrics=REFERENCE)
+        against = evaluate_folders(before, finished.run.labels, anatomy, reference, settings, progress)
     return found, against
 
 

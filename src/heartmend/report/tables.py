@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from heartmend.metrics.case import Row, Which
+from heartmend.metrics.case import MapName, Row
 from heartmend.metrics.evaluation import Evaluation
 
-ALONE = ("volume_ml", "component_count_error", "holes", "roughness_mm")
+ALONE = ("volume_ml", "anatomy_component_error", "holes", "roughness_mm")
 PAIR = ("dice", "hd95_mm")
 REFERENCE = ("dice", "nsd_1mm", "hd95_mm")
 KEYS = ("dice", "nsd_1mm", "hd95_mm", *ALONE)
@@ -39,7 +39,7 @@ class Table:
 def before_after_table(found: Evaluation) -> Table:
     """What each label map shows by itself, before → after, and how far the two lie apart: means over the cases."""
     headings = (
-        "structure", "cases", "volume, ml", "pieces off the anatomy", "holes", "roughness, mm",
+        "structure", "cases", "volume, ml", "component count error", "holes", "roughness, mm",
         "Dice, before with after", "surface moved, mm (HD95)",
     )  # fmt: skip
     rows = []
@@ -56,17 +56,18 @@ def before_after_table(found: Evaluation) -> Table:
 
 def reference_table(found: Evaluation) -> Table:
     """Both label maps against the reference."""
-    headings = ("structure", "cases", "Dice", "error gone, %", "surface Dice at 1 mm", "HD95, mm", "harmed")
+    headings = ("structure", "cases", "Dice", "Dice error removed, %", "surface Dice at 1 mm", "HD95, mm", "worse")
     rows = []
     for summary in found.summary:
         name = summary.structure
         cells = [_pair(found, name, key, digits) for key, digits in zip(REFERENCE, (3, 3, 1), strict=True)]
-        gone = "" if summary.gone is None else f"{100 * summary.gone:.0f}"
-        harmed = "" if summary.harmed is None else str(len(summary.harmed))
-        rows.append((name, str(summary.cases), cells[0], gone, cells[1], cells[2], harmed))
+        reduction = summary.dice_error_reduction
+        removed = "" if reduction is None else f"{100 * reduction:.0f}"
+        worse = "" if summary.n_worse is None else str(summary.n_worse)
+        rows.append((name, str(summary.cases), cells[0], removed, cells[1], cells[2], worse))
     notes = (
-        "Means over the cases, before → after. Error gone: the share of the Dice error that mending took away. "
-        "Harmed: cases in which both Dice and surface Dice fell by more than 0.01.",
+        "Means over the cases, before → after. Dice error removed: the share of the Dice error that the repair "
+        "removed. Worse: cases in which both Dice and surface Dice fell by more than 0.01.",
     )
     return Table("Against the reference", headings, tuple(rows), notes)
 
@@ -98,11 +99,11 @@ def _names(found: Evaluation) -> list[str]:
     return list(dict.fromkeys(row.structure for row in found.rows))
 
 
-def _rows(found: Evaluation, which: Which) -> list[Row]:
+def _rows(found: Evaluation, which: MapName) -> list[Row]:
     return [row for row in found.rows if row.labels == which and row.present]
 
 
-def _values(found: Evaluation, name: str, key: str, *which: Which) -> list[float]:
+def _values(found: Evaluation, name: str, key: str, *which: MapName) -> list[float]:
     """Of the cases in which all these maps have the structure; the numbers of the first map."""
     having = [{row.case for row in _rows(found, w) if row.structure == name} for w in which]
     cases = set.intersection(*having)
@@ -118,7 +119,7 @@ def _mean(values: Sequence[float], digits: int) -> str:
     return f"{np.mean(values):.{digits}f}" if values else "-"
 
 
-def _by_case(found: Evaluation, key: str, which: Which) -> dict[str, dict[str, float]]:
+def _by_case(found: Evaluation, key: str, which: MapName) -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
     for row in _rows(found, which):
         if key in row.values:

@@ -1,4 +1,4 @@
-"""Every metric of an evaluation by the name of its column, with its unit and what is better."""
+"""Catalogue of the metrics of an evaluation: key, unit, direction and function of each."""
 
 from __future__ import annotations
 
@@ -14,41 +14,52 @@ from heartmend.metrics.centreline import OVERLAP_MM, centreline_dice, centreline
 from heartmend.metrics.contact import contact_mm2, gap_mm
 from heartmend.metrics.overlap import dice, iou
 from heartmend.metrics.segment import Segment
-from heartmend.metrics.smoothness import roughness_mm
+from heartmend.metrics.smoothness import segment_roughness_mm
 from heartmend.metrics.surface import SurfaceDistances, surface_distances
 from heartmend.types import Mask
 
 TOLERANCES_MM = (0.5, 1.0, 2.0, 3.0)
+"""Default tolerances of the surface Dice in mm."""
 
 Better = Literal["higher", "lower", "one", "none"]
-"""Which values are better; `one`: the nearer to 1; `none`: neither way."""
+"""Which values are better: `one` means the nearer to 1, `none` neither direction."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is measured: a structure in one label map, what it grows out of there, and the segment to compare with."""
+    """Input of a metric: one structure of one label map, and the segment it is compared with.
 
-    structure: Structure
+    Attributes:
+        structure: entry of the anatomy; None for a plain mask.
+        segment: the structure's mask.
+        other: the segment to compare with, in the same box; None for metrics of one map alone.
+        with_host: finds the masks of the structure and of its hosts (`must_touch` and `root`) in one box.
+    """
+
+    structure: Structure | None
     segment: Segment
     other: Segment | None = None
     with_host: Callable[[], tuple[Mask, Mask] | None] = lambda: None
-    """Finds the structure and what it grows out of (its `must_touch` and `root`), in one box."""
 
     @property
     def against(self) -> Segment:
-        """The segment to compare with; only for metrics of a pair."""
+        """Segment to compare with.
+
+        Raises:
+            ValueError: if there is none.
+        """
         if self.other is None:
-            raise ValueError("there is nothing to compare with")
+            raise ValueError("a metric of a pair needs a segment to compare with")
         return self.other
 
     @cached_property
     def distances(self) -> SurfaceDistances:
-        """Between the segment's surface and the other's."""
+        """Distances between the surfaces of the two segments."""
         return surface_distances(self.segment, self.against)
 
     @cached_property
     def contact(self) -> tuple[float | None, float | None]:
-        """Contact (mm²) and gap (mm) with what it grows out of."""
+        """Contact area (mm²) and gap (mm) with the hosts; None without a host."""
         if (masks := self.with_host()) is None:
             return None, None
         area = contact_mm2(*masks, self.segment.spacing_mm)
@@ -57,20 +68,42 @@ class Subject:
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of the table. `measure` gives None where the metric has no meaning, such as a ratio to nothing."""
+    """One metric, which is one column of the table of cases.
+
+    Attributes:
+        key: name of the column; ends with the unit, if there is one.
+        title: name for people.
+        unit: unit of the values; empty for ratios and counts.
+        better: which values are better.
+        digits: decimals in a table.
+        pair: whether it compares two label maps; otherwise it measures one map alone.
+        measure: function that computes it; returns None where the metric is undefined.
+    """
 
     key: str
-    """Its name; ends with the unit where it has one."""
     title: str
     unit: str
     better: Better
     digits: int
     pair: bool
-    """Whether it compares with another label map; others are of one map alone."""
     measure: Callable[[Subject], float | None]
 
     def gain(self, a: float, b: float) -> float:
-        """By how much `b` is better than `a`, below 0 worse; 0 where neither way is better."""
+        """Compute the improvement from a to b.
+
+        Args:
+            a: value before.
+            b: value after.
+
+        Returns:
+            The improvement in the unit of the metric: above 0 if b is better, below 0 if it is worse; 0 for a metric
+            without a better direction.
+
+        Example:
+            >>> hd95_mm = catalogue(keys=["hd95_mm"])[0]
+            >>> hd95_mm.gain(3.0, 2.0)
+            1.0
+        """
         match self.better:
             case "higher":
                 return b - a
@@ -83,20 +116,33 @@ class Metric:
 
 
 def catalogue(tolerances_mm: Sequence[float] = TOLERANCES_MM, keys: Iterable[str] = ()) -> tuple[Metric, ...]:
-    """The metrics in the order of the table; with `keys` these alone.
+    """List the metrics in the order of the table.
 
-    Raises ConfigError for a tolerance that is no positive length, and for a key that there is not.
+    Args:
+        tolerances_mm: tolerances of the surface Dice in mm, one metric for each.
+        keys: keys of the metrics that are wanted; all if empty.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        ConfigError: for a tolerance that is not a positive length, or an unknown key.
+
+    Example:
+        >>> [metric.key for metric in catalogue([2.0], keys=["dice", "nsd_2mm"])]
+        ['dice', 'nsd_2mm']
     """
     if bad := [t for t in tolerances_mm if not 0 < t < inf]:
-        raise ConfigError(f"a tolerance of {bad[0]:g} mm is no length; give positive numbers, such as 0.5,1,2,3")
+        raise ConfigError(f"a tolerance of {bad[0]:g} mm is not a length above 0; give numbers in mm, such as 0.5,1,2")
     surface = [
         Metric(f"nsd_{t:g}mm", f"NSD {t:g} mm", "", "higher", 3, True, _within(t)) for t in dict.fromkeys(tolerances_mm)
     ]
-    metrics = [*_OVERLAP, *surface, *_DISTANCE, *_CENTRELINE, *_OFF, *_OWN]
+    metrics = [*_OVERLAP, *surface, *_DISTANCE, *_CENTRELINE, *_TOPOLOGY_ERRORS, *_ALONE]
     if not (wanted := set(keys)):
         return tuple(metrics)
     if unknown := sorted(wanted - {metric.key for metric in metrics}):
-        raise ConfigError(f"no metric is called {unknown[0]!r}; there are {', '.join(m.key for m in metrics)}")
+        known = ", ".join(metric.key for metric in metrics)
+        raise ConfigError(f"unknown metric {unknown[0]!r}; the metrics are {known}")
     return tuple(metric for metric in metrics if metric.key in wanted)
 
 
@@ -104,12 +150,18 @@ def _within(tolerance_mm: float) -> Callable[[Subject], float]:
     return lambda s: s.distances.within(tolerance_mm)
 
 
-def _if_tube(measure: Callable[[Segment, Segment], float]) -> Callable[[Subject], float | None]:
-    return lambda s: measure(s.segment, s.against) if s.structure.kind == "tube" else None
+def _of_thin_vessels(measure: Callable[[Segment, Segment], float]) -> Callable[[Subject], float | None]:
+    """Nothing is known about a plain mask, so it may be a vessel."""
+    return lambda s: measure(s.segment, s.against) if s.structure is None or s.structure.kind == "tube" else None
 
 
 def _volume_ratio(s: Subject) -> float | None:
     return s.segment.voxels / s.against.voxels if s.against.voxels else None
+
+
+def _anatomy_error(count: Callable[[Segment], int]) -> Callable[[Subject], float | None]:
+    """Difference between a count and the number of components that the anatomy expects."""
+    return lambda s: None if s.structure is None else float(abs(count(s.segment) - s.structure.components))
 
 
 _OVERLAP = (
@@ -122,39 +174,37 @@ _DISTANCE = (
     Metric("assd_mm", "ASSD", "mm", "lower", 2, True, lambda s: s.distances.mean_mm()),
 )
 _CENTRELINE = (
-    Metric("cldice", "clDice", "", "higher", 3, True, _if_tube(centreline_dice)),
+    Metric("cldice", "clDice", "", "higher", 3, True, _of_thin_vessels(centreline_dice)),
     Metric(
         f"centreline_overlap_{OVERLAP_MM:g}mm", f"centreline overlap {OVERLAP_MM:g} mm", "", "higher", 3, True,
-        _if_tube(centreline_overlap),
+        _of_thin_vessels(centreline_overlap),
     ),
 )  # fmt: skip
-_OFF = (
+_TOPOLOGY_ERRORS = (
     Metric(
-        "component_count_error", "pieces off", "", "lower", 1, True,
+        "component_count_error", "component count error", "", "lower", 1, True,
         lambda s: float(abs(s.segment.betti.components - s.against.betti.components)),
     ),
     Metric(
-        "euler_error", "Euler off", "", "lower", 1, True,
+        "euler_error", "Euler number error", "", "lower", 1, True,
         lambda s: float(abs(s.segment.betti.euler - s.against.betti.euler)),
     ),
 )  # fmt: skip
-_OWN = (
+_ALONE = (
     Metric("volume_ml", "volume", "ml", "none", 1, False, lambda s: s.segment.volume_mm3 / 1000),
     Metric("components", "components", "", "none", 1, False, lambda s: float(s.segment.betti.components)),
     Metric(
-        "component_count_error", "pieces unexpected", "", "lower", 1, False,
-        lambda s: float(abs(s.segment.betti.components - s.structure.components)),
+        "anatomy_component_error", "component count error against the anatomy", "", "lower", 1, False,
+        _anatomy_error(lambda segment: segment.betti.components),
     ),
     Metric("holes", "holes", "", "lower", 1, False, lambda s: float(s.segment.betti.cavities)),
     Metric("tunnels", "tunnels", "", "lower", 1, False, lambda s: float(s.segment.betti.tunnels)),
     Metric("euler", "Euler number", "", "none", 1, False, lambda s: float(s.segment.betti.euler)),
     Metric(
-        "euler_error", "Euler unexpected", "", "lower", 1, False,
-        lambda s: float(abs(s.segment.betti.euler - s.structure.components)),
+        "anatomy_euler_error", "Euler number error against the anatomy", "", "lower", 1, False,
+        _anatomy_error(lambda segment: segment.betti.euler),
     ),
-    Metric(
-        "roughness_mm", "roughness", "mm", "lower", 2, False, lambda s: roughness_mm(s.segment)
-    ),
+    Metric("roughness_mm", "roughness", "mm", "lower", 2, False, lambda s: segment_roughness_mm(s.segment)),
     Metric("contact_mm2", "contact", "mm²", "none", 0, False, lambda s: s.contact[0]),
     Metric("gap_mm", "gap", "mm", "lower", 2, False, lambda s: s.contact[1]),
 )  # fmt: skip

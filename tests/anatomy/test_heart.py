@@ -1,4 +1,4 @@
-"""What the anatomies that come with Heartmend say."""
+"""The built-in anatomies."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from skimage.color import rgb2lab
 from heartmend.anatomy.load import built_in_anatomies, load_anatomy
 
 
-def test_the_ten_structures_are_numbered_as_in_the_reference_data_set() -> None:
+def test_the_heart_has_the_ids_of_the_reference_data_set() -> None:
     heart = load_anatomy("heart")
     assert dict(zip(heart.ids, heart.names, strict=True)) == {
         1: "Myocardium", 2: "LA", 3: "LV", 4: "RA", 5: "RV", 6: "Aorta", 7: "PA", 8: "LAA", 9: "Coronary", 10: "PV",
@@ -21,26 +21,26 @@ def test_the_ten_structures_are_numbered_as_in_the_reference_data_set() -> None:
     assert [s.name for s in heart.structures if s.kind == "tube"] == ["Coronary"]
 
 
-def test_the_adrenal_gland_is_one_structure() -> None:
+def test_the_adrenal_gland_has_one_structure() -> None:
     assert load_anatomy("adrenal").names == ("Adrenal",)
 
 
-def test_there_are_two_of_them() -> None:
+def test_there_are_two_built_in_anatomies() -> None:
     assert built_in_anatomies() == ("adrenal", "heart")
 
 
 # Machado, Oliveira and Fernandes (2009), severity 1, in linear RGB.
-SIGHT = {
+VISION = {
     "normal": np.eye(3),
-    "protanope": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranope": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
 }
 
 
-@pytest.mark.parametrize("sight", SIGHT)
-def test_any_two_colours_can_be_told_apart(sight: str) -> None:
+@pytest.mark.parametrize("vision", VISION)
+def test_any_two_colours_are_distinguishable(vision: str) -> None:
     rgb = np.array([s.colour for s in load_anatomy("heart").structures]) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(linear @ np.transpose(SIGHT[sight]), 0, 1)
-    lab = rgb2lab(np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)[None])[0]
+    visible = np.clip(linear @ np.transpose(VISION[vision]), 0, 1)
+    lab = rgb2lab(np.where(visible <= 0.0031308, visible * 12.92, 1.055 * visible ** (1 / 2.4) - 0.055)[None])[0]
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)) >= 30

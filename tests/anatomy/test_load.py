@@ -1,3 +1,6 @@
+"""Anatomy files."""
+
+import logging
 from pathlib import Path
 
 import pytest
@@ -26,7 +29,7 @@ kind = "wall"
 """
 
 
-def test_a_users_own_file_is_as_good_as_ours(tmp_path: Path) -> None:
+def test_a_users_own_file_is_loaded_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "knee.toml"
     path.write_text(KNEE)
     knee = load_anatomy(path)
@@ -38,23 +41,23 @@ def test_a_users_own_file_is_as_good_as_ours(tmp_path: Path) -> None:
     assert not knee.are_neighbours("Tibia", "Tibia")
 
 
-def test_it_goes_through_json_and_back() -> None:
+def test_an_anatomy_survives_json() -> None:
     heart = load_anatomy("heart")
     assert Anatomy.model_validate_json(heart.model_dump_json()) == heart
 
 
-def test_it_cannot_be_changed() -> None:
+def test_an_anatomy_is_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_anatomy("heart").name = "liver"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["liver", "nowhere/liver.toml"])
-def test_an_unknown_one_is_told_with_those_there_are(name: str) -> None:
+def test_the_error_for_an_unknown_anatomy_lists_the_built_in_ones(name: str) -> None:
     with pytest.raises(ConfigError, match="no such anatomy; give one of adrenal, heart"):
         load_anatomy(name)
 
 
-def test_an_unknown_structure_is_told_with_those_there_are() -> None:
+def test_the_error_for_an_unknown_structure_lists_the_known_ones() -> None:
     knee = parse_anatomy(KNEE, "knee.toml")
     with pytest.raises(ConfigError, match="no structure 'Patella'; it has Femur, Tibia"):
         knee.by_name("Patella")
@@ -62,7 +65,7 @@ def test_an_unknown_structure_is_told_with_those_there_are() -> None:
         knee.by_id(2)
 
 
-def test_all_mistakes_are_told_at_once_with_the_name_of_the_file() -> None:
+def test_all_errors_are_reported_at_once_with_the_name_of_the_file() -> None:
     wrong = (
         KNEE.replace("[10, 20, 30]", "[10, 20, 300]")  # one
         .replace('["Tibia"]', '["Patella"]')  # two
@@ -71,10 +74,10 @@ def test_all_mistakes_are_told_at_once_with_the_name_of_the_file() -> None:
         .replace('["Femur", "Tibia"]', '["Femur", "Femur"]')  # five and six
         + "smooth = true\nmax_volume_change = [1.5, 2]"  # seven and eight
     )
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as error:
         parse_anatomy(wrong, "my knee.toml")
-    text = str(told.value)
-    assert text.startswith("my knee.toml: 8 mistakes:")
+    text = str(error.value)
+    assert text.startswith("my knee.toml: 8 errors:")
     for part in (
         "structures.Femur.colour.2", "Femur.neighbours names 'Patella'", "structures.Tibia.color:", "Femur.kind",
         "priority names 'Femur' 2 times", "priority lacks 'Tibia'", "Tibia.smooth", "Tibia.max_volume_change",
@@ -83,7 +86,7 @@ def test_all_mistakes_are_told_at_once_with_the_name_of_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("id = 7", "id = 1", "id 1 is used 2 times"),
         ("id = 7", "id = 0", "greater than 0"),
@@ -100,15 +103,62 @@ def test_all_mistakes_are_told_at_once_with_the_name_of_the_file() -> None:
         ("id = 7", 'id = 7\nneighbours = "Femur"', "valid tuple"),
     ],
 )
-def test_each_mistake_is_told(old: str, new: str, told: str) -> None:
+def test_every_error_is_reported(old: str, new: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse_anatomy(KNEE.replace(old, new), "knee.toml")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_anatomy(tmp_path / "a.toml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_anatomy(tmp_path)
+
+
+OLD_WORDS = """
+[[rules]]
+rule = "salt"
+
+[[rules]]
+rule = "pieces"
+structures = ["Femur"]
+
+[[rules]]
+rule = "strays"
+near = ["Femur"]
+root = "Tibia"
+"""
+
+
+def test_a_file_with_old_words_is_loaded_with_a_warning_that_names_the_new_ones(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    old = KNEE.replace("id = 7", 'id = 7\npieces = 2\nappearance = false\nmend_by = "surroundings"') + OLD_WORDS
+    new = old
+    for old_word, new_word in (
+        ("pieces", "components"), ("appearance", "image_edges"), ("mend_by", "repair_method"),
+        ("surroundings", "voxel_classifier"), ('"salt"', '"speckle"'), ('"strays"', '"detached_segments"'),
+    ):  # fmt: skip
+        new = new.replace(old_word, new_word)
+    with caplog.at_level(logging.WARNING):
+        assert parse_anatomy(new, "knee.toml") == parse_anatomy(new, "knee.toml")
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        assert parse_anatomy(old, "knee.toml") == parse_anatomy(new, "knee.toml")
+    assert all(record.getMessage().startswith("knee.toml: ") for record in caplog.records)
+    for old_word, new_word in (
+        ('"pieces" in [[structures]]', '"components"'), ('"appearance"', '"image_edges"'),
+        ('"mend_by"', '"repair_method"'),
+        ('repair_method = "surroundings"', 'repair_method = "voxel_classifier"'), ('rule = "salt"', 'rule = "speckle"'),
+        ('rule = "pieces"', 'rule = "components"'), ('rule = "strays"', 'rule = "detached_segments"'),
+    ):  # fmt: skip
+        (line,) = (text for record in caplog.records if old_word in (text := record.getMessage()))
+        assert f"is now {new_word}" in line
+    assert len(caplog.records) == 7
+
+
+def test_an_old_and_a_new_word_for_the_same_value_are_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"Tibia\.pieces"):
+        parse_anatomy(KNEE.replace("id = 7", "id = 7\npieces = 2\ncomponents = 1"), "knee.toml")

@@ -1,4 +1,4 @@
-"""The rules in an anatomy file."""
+"""Rules of an anatomy file."""
 
 import pytest
 
@@ -17,28 +17,31 @@ kind = "wall"
 """
 
 
-def test_ours_has_every_rule_once_and_in_order() -> None:
+def test_the_heart_has_every_rule_once_and_in_order() -> None:
     assert tuple(r.rule for r in load_anatomy("heart").rules) == tuple(RULES)
 
 
-def test_a_file_may_leave_them_out_or_choose() -> None:
+def test_rules_are_optional_and_can_be_limited_to_structures() -> None:
     assert parse_anatomy(BONE, "b.toml").rules == ()
     (rule,) = parse_anatomy(BONE + '[[rules]]\nrule = "components"\nstructures = ["Femur"]\nmin_share = 0.1', "b").rules
     assert (rule.rule, rule.structures, rule.min_share) == ("components", ("Femur",), 0.1)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ('rule = "smooth"', "'smooth'"),
         ('rule = "components"\nsize = 3', "size"),
         ('rule = "components"\nmin_share = 2', "min_share"),
-        ('rule = "components"\nstructures = ["Tibia"]', "rules.pieces.structures names 'Tibia', which is no structure"),
-        ('rule = "detached_segments"\nroot = "Aorta"\nnear = []', "rules.strays.root names 'Aorta'"),
+        (
+            'rule = "components"\nstructures = ["Tibia"]',
+            "rules.components.structures names 'Tibia', which is no structure",
+        ),
+        ('rule = "detached_segments"\nroot = "Aorta"\nnear = []', "rules.detached_segments.root names 'Aorta'"),
         ("min_share = 0.1", "rule"),
     ],
 )
-def test_each_mistake_is_told(table: str, told: str) -> None:
+def test_every_error_is_reported(table: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse_anatomy(f"{BONE}[[rules]]\n{table}", "bone.toml")
-    assert told in str(error.value)
+    assert message in str(error.value)

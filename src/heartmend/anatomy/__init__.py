@@ -1,1 +1,1 @@
-"""What a body allows, as data: structures, their order of priority, and the parameters of the rules of anatomy."""
+"""Anatomies as data: structures, their priority, and the parameters of the anatomical rules."""

@@ -1,4 +1,4 @@
-"""How wide coronary arteries are: what tells a swollen label from a wide vessel."""
+"""Calibre of coronary arteries: the radius of the vessels in a population."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ import numpy as np
 
 from heartmend.types import FloatArray
 
-_FAULTY = 0.2  # share of labels expected to be too wide or too thin as a whole
+_FAULTY_SHARE = 0.2  # share of labels expected to be too wide or too thin as a whole
 _NATURAL_SPREAD = 0.1  # between people, as a share of the radius
-_PRIOR_CASES = 3.0  # what that expectation weighs, in cases
-_LEAST_CASES = 5
-_ROUNDS = 50
+_PRIOR_CASES = 3.0  # weight of that expectation, in cases
+_MIN_CASES = 5
+_ITERATIONS = 50
 
 
 @dataclass(frozen=True)
 class Calibre:
-    """Tree-wide equal-area radius over a population: mean and standard deviation in mm.
+    """Tree-wide equal-area radius of a population's coronary arteries.
 
-    The default rests on Dodge et al. (Circulation 1992): lumen diameters of 4.5 mm (left main), 3.9 (proximal RCA) and
-    3.7 (proximal LAD) down to 1.9 (distal LAD), with 10 to 15 % between people. Over a labelled tree that makes a
-    radius near 1.4 mm; the spread also holds how far labels follow side branches.
+    The default is derived from Dodge et al. (Circulation 1992): lumen diameters of 4.5 mm (left main), 3.9 (proximal
+    RCA) and 3.7 (proximal LAD) down to 1.9 (distal LAD), with 10 to 15 % between people. Over a labelled tree this is a
+    radius near 1.4 mm; the spread also includes how far labels follow side branches.
+
+    Attributes:
+        mean_mm: mean over people, in mm.
+        spread_mm: standard deviation between people, in mm.
     """
 
     mean_mm: float = 1.4
@@ -30,37 +34,60 @@ class Calibre:
 
     @classmethod
     def of_cohort(cls, radii_mm: Sequence[float], voxel_mm: float, prior: Calibre | None = None) -> Calibre:
-        """From one `tree_radius_mm` per case, some of which may be their label's fault; zeros do not count.
+        """Estimate the calibre of a cohort from labels of which some are too wide or too thin.
 
-        The two explanations of `excess_mm`, fitted by EM. Below five cases the prior (by default the published one)
-        stands.
+        The two explanations of `excess_mm` are fitted by expectation maximisation.
+
+        Args:
+            radii_mm: the tree-wide radius of every case, in mm; zeros are ignored.
+            voxel_mm: size of a voxel, in mm: the expected size of a label's error.
+            prior: the estimate for fewer than five cases; None for the published one.
+
+        Returns:
+            The estimate.
+
+        Example:
+            >>> calibre = Calibre.of_cohort([1.4, 1.5, 1.6, 1.45, 1.55, 2.6], voxel_mm=1.0)
+            >>> round(calibre.mean_mm, 2)
+            1.5
         """
         prior = prior or cls()
         r = np.array([x for x in radii_mm if x > 0])
-        if len(r) < _LEAST_CASES:
+        if len(r) < _MIN_CASES:
             return prior
-        best = cls(float(np.median(r)), prior.spread_mm)
-        for _ in range(_ROUNDS):
-            sound = 1.0 - best._fault(r - best.mean_mm, voxel_mm)
-            mean = float(np.average(r, weights=sound + 1e-9))
+        estimate = cls(float(np.median(r)), prior.spread_mm)
+        for _ in range(_ITERATIONS):
+            correct = 1.0 - estimate._fault_probability(r - estimate.mean_mm, voxel_mm)
+            mean = float(np.average(r, weights=correct + 1e-9))
             natural = _NATURAL_SPREAD * mean
-            square = (sound @ (r - mean) ** 2 + _PRIOR_CASES * natural**2) / (sound.sum() + _PRIOR_CASES)
-            best = cls(mean, float(np.sqrt(square)))
-        return best
+            square = (correct @ (r - mean) ** 2 + _PRIOR_CASES * natural**2) / (correct.sum() + _PRIOR_CASES)
+            estimate = cls(mean, float(np.sqrt(square)))
+        return estimate
 
-    def _fault(self, deviation: FloatArray, voxel_mm: float) -> FloatArray:
-        """Probability that a label is moved by about a voxel, and not its vessel wide or thin."""
+    def _fault_probability(self, deviation: FloatArray, voxel_mm: float) -> FloatArray:
+        """Probability that a label's surface is shifted by about a voxel, and not its vessel wide or thin."""
         wide = float(np.hypot(self.spread_mm, voxel_mm))
-        sound = (1 - _FAULTY) / self.spread_mm * np.exp(-0.5 * (deviation / self.spread_mm) ** 2)
-        fault = _FAULTY / wide * np.exp(-0.5 * (deviation / wide) ** 2)
-        return np.asarray(fault / np.maximum(fault + sound, 1e-300))
+        correct = (1 - _FAULTY_SHARE) / self.spread_mm * np.exp(-0.5 * (deviation / self.spread_mm) ** 2)
+        fault = _FAULTY_SHARE / wide * np.exp(-0.5 * (deviation / wide) ** 2)
+        return np.asarray(fault / np.maximum(fault + correct, 1e-300))
 
     def excess_mm(self, radius_mm: float, voxel_mm: float) -> float:
-        """How much of a tree's radius is the label's fault, in mm (negative: too thin): the expected value.
+        """Compute the part of a tree's radius that is expected to be an error of its label.
 
-        Two explanations compete: a sound label of a person of this population, or (one case in five) a label whose
-        surface moved by about a voxel.
+        Two explanations compete: a correct label of a person of this population, or (one case in five) a label whose
+        surface is shifted by about a voxel.
+
+        Args:
+            radius_mm: tree-wide radius of the label, in mm.
+            voxel_mm: size of a voxel, in mm.
+
+        Returns:
+            The expected error in mm; negative for a label that is too thin.
+
+        Example:
+            >>> Calibre().excess_mm(1.5, voxel_mm=1.0) < 0.01, Calibre().excess_mm(2.6, voxel_mm=1.0) > 1.0
+            (True, True)
         """
         deviation = np.array([radius_mm - self.mean_mm])
         share = voxel_mm**2 / (voxel_mm**2 + self.spread_mm**2)
-        return float((deviation * share * self._fault(deviation, voxel_mm))[0])
+        return float((deviation * share * self._fault_probability(deviation, voxel_mm))[0])

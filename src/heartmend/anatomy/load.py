@@ -1,9 +1,11 @@
-"""Reading an anatomy file: one of ours by its name, or a user's own by its path."""
+"""Anatomy files (TOML): the built-in ones by name, a user's own by path."""
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,46 @@ from pydantic import ValidationError
 from heartmend.anatomy.schema import Anatomy, reference_errors
 from heartmend.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
+# Words of earlier anatomy files, accepted for one version: keys, and values of a key (under its present name).
+_OLD_KEYS = {"structures": {"pieces": "components", "appearance": "image_edges", "mend_by": "repair_method"}}
+_OLD_VALUES = {
+    ("structures", "repair_method"): {"surroundings": "voxel_classifier"},
+    ("rules", "rule"): {"salt": "speckle", "pieces": "components", "strays": "detached_segments"},
+}
+
 
 def built_in_anatomies() -> tuple[str, ...]:
-    """The names of the anatomies that come with Heartmend."""
+    """List the anatomies that are part of Heartmend.
+
+    Returns:
+        Their names, sorted.
+
+    Example:
+        >>> built_in_anatomies()
+        ('adrenal', 'heart')
+    """
     files = resources.files("heartmend.anatomy").iterdir()
     return tuple(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
 
 
 def load_anatomy(source: str | os.PathLike[str]) -> Anatomy:
-    """The anatomy called `source` ("heart"), or the one in the TOML file `source`.
+    """Load an anatomy.
 
-    Raises ConfigError that names the file and every mistake in it at once.
+    Args:
+        source: name of a built-in anatomy ("heart"), or path of a TOML file.
+
+    Returns:
+        The anatomy.
+
+    Raises:
+        ConfigError: if there is no such file, or with a list of all errors in it.
+
+    Example:
+        >>> heart = load_anatomy("heart")
+        >>> heart.by_name("LA").id, heart.by_name("LA").kind
+        (2, 'chamber')
     """
     if isinstance(source, str) and source in built_in_anatomies():
         text = (resources.files("heartmend.anatomy") / f"{source}.toml").read_text(encoding="utf-8")
@@ -32,28 +63,82 @@ def load_anatomy(source: str | os.PathLike[str]) -> Anatomy:
     try:
         return parse_anatomy(path.read_text(encoding="utf-8"), where=str(path))
     except FileNotFoundError as error:
-        ours = ", ".join(built_in_anatomies())
-        raise ConfigError(f"{path}: no such anatomy; give one of {ours}, or the path of a .toml file") from error
+        names = ", ".join(built_in_anatomies())
+        raise ConfigError(f"{path}: no such anatomy; give one of {names}, or the path of a .toml file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as an anatomy file: {error}") from error
 
 
 def parse_anatomy(text: str, where: str) -> Anatomy:
-    """The anatomy that a TOML text describes; `where` is the name to give in an error."""
+    """Parse the text of an anatomy file.
+
+    Args:
+        text: TOML.
+        where: name of the file for messages.
+
+    Returns:
+        The anatomy.
+
+    Raises:
+        ConfigError: with a list of all errors in the text.
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML: {error}") from error
+    table = translate_old_words(table, where)
     try:
         return Anatomy.model_validate(table)
     except ValidationError as error:
-        mistakes = [_told(e["loc"], e["msg"], table) for e in error.errors() if e["loc"]] + reference_errors(table)
-        listed = "".join(f"\n  - {m}" for m in mistakes)
-        raise ConfigError(f"{where}: {len(mistakes)} mistake{'s' * (len(mistakes) > 1)}:{listed}") from error
+        errors = [_message(e["loc"], e["msg"], table) for e in error.errors() if e["loc"]] + reference_errors(table)
+        lines = "".join(f"\n  - {line}" for line in errors)
+        raise ConfigError(f"{where}: {len(errors)} error{'s' * (len(errors) > 1)}:{lines}") from error
 
 
-def _told(location: tuple[int | str, ...], message: str, table: dict[str, Any]) -> str:
-    """One mistake of one value: `structures.LAA.colour: ...`, the structure by its name where it has one."""
+def translate_old_words(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Replace keys and values of an older anatomy file by their present names, with a logged warning for each.
+
+    Args:
+        table: content of an anatomy file; it is not changed.
+        where: name of the file for the warnings.
+
+    Returns:
+        The content in present words. An entry that has a key under both names keeps both, which the schema reports.
+
+    Example:
+        >>> translate_old_words({"rules": [{"rule": "speckle"}]}, "heart.toml")
+        {'rules': [{'rule': 'speckle'}]}
+    """
+    changes: dict[str, str] = {}
+    translated = dict(table)
+    for section in ("structures", "rules"):
+        entries = table.get(section)
+        if isinstance(entries, list):
+            translated[section] = [_present_words(section, e, changes) if isinstance(e, dict) else e for e in entries]
+    for old, new in changes.items():
+        log.warning("%s: %s is now %s; change the file, the old word works in this version only", where, old, new)
+    return translated
+
+
+def _present_words(section: str, entry: dict[str, Any], changes: dict[str, str]) -> dict[str, Any]:
+    """One entry in present words; each change is added to `changes`."""
+    translated: dict[str, Any] = {}
+    for key, value in entry.items():
+        new_key = _OLD_KEYS.get(section, {}).get(key, key)
+        if new_key in entry and new_key != key:
+            new_key = key
+        if new_key != key:
+            changes[f'"{key}" in [[{section}]]'] = f'"{new_key}"'
+        values = _OLD_VALUES.get((section, new_key), {})
+        new_value = values.get(value, value) if isinstance(value, str) else value
+        if new_value != value:
+            changes[f'{new_key} = "{value}"'] = f'{new_key} = "{new_value}"'
+        translated[new_key] = new_value
+    return translated
+
+
+def _message(location: tuple[int | str, ...], message: str, table: Mapping[str, Any]) -> str:
+    """The error of one value with its place, `structures.LAA.colour: ...`, by the structure's name where it has one."""
     parts = [str(p) for p in location]
     if len(location) > 1 and location[0] == "structures" and isinstance(location[1], int):
         entry = table["structures"][location[1]]

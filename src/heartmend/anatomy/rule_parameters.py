@@ -1,6 +1,6 @@
-"""The `[[rules]]` of an anatomy file: which rules of anatomy hold, in which order, with which parameters.
+"""Parameters of the anatomical rules: the `[[rules]]` tables of an anatomy file.
 
-To add a rule: one more table here, in `Rule`, and its function in `heartmend.repair.rules`.
+To add a rule: one more class here and in `Rule`, and its function in `heartmend.repair.rules`.
 """
 
 from __future__ import annotations
@@ -15,113 +15,124 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _RuleTable(BaseModel):
+    """Settings that all rules have."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     structures: tuple[str, ...] = ()
-    """Where the rule holds; none named: wherever it is meant for."""
+    """Names of the structures that the rule applies to; empty for all structures of the kinds it is made for."""
 
 
 class SlicesRule(_RuleTable):
-    """Slices without labels, or at odds with both neighbours that agree, are interpolated from these."""
+    """Interpolate slices that are missing, or that disagree with both neighbours while these agree."""
 
     rule: Literal["slices"]
     max_gap_mm: Length = 5.0
+    """Largest thickness of the interpolated slices, in mm."""
     min_agreement: Share = 0.7
-    """Dice of the two slices that are to agree."""
+    """Dice of the two neighbouring slices from which on they agree."""
     empty_share: Share = 0.15
     """A slice with less than this share of its neighbours' voxels is missing."""
 
 
 class ShiftsRule(_RuleTable):
-    """A run of slices that lies sideways of those before and after it is moved back."""
+    """Move a run of slices back that is shifted in its plane against the slices before and after it."""
 
     rule: Literal["shifts"]
     max_shift_mm: Length = 6.0
+    """Largest shift that is corrected, in mm."""
     max_run_mm: Length = 30.0
+    """Largest thickness of a shifted run, in mm."""
 
 
 class SpeckleRule(_RuleTable):
-    """Single stray voxels take what most of their neighbours are."""
+    """Relabel components of a few voxels by the majority of their neighbours."""
 
     rule: Literal["speckle"]
     max_voxels: Annotated[int, Field(strict=True, ge=1, le=8)] = 2
+    """Largest component that counts as speckle, in voxels."""
     clear_share: Share = 0.6
-    """A background speck is filled if one structure makes up this share of its neighbours."""
+    """A speck of background is filled if one structure makes up this share of its neighbours."""
 
 
 class SwapsRule(_RuleTable):
-    """A patch that is severed from its structure, or hangs on a thin neck, goes to the structure around it."""
+    """Relabel a patch that is severed from its structure, or on a thin neck, as the structure around it."""
 
     rule: Literal["swaps"]
     surrounded: Share = 0.65
-    """Share of a severed patch's surroundings that one other structure makes up."""
+    """Smallest share of a severed patch's surroundings that one other structure makes up."""
     neck_mm: Length = 4.0
-    """A neck thinner than this holds nothing."""
+    """A neck thinner than this does not connect a patch to its structure, in mm."""
     neck_surrounded: Share = 0.85
-    """The same share for a patch on a neck."""
+    """Smallest share, as `surrounded`, for a patch on a neck."""
     max_share: Share = 0.2
-    """A patch larger than this share of its structure is left, and told."""
+    """A patch larger than this share of its structure is not changed, but reported."""
     sure_mm: Length = 1.0
-    """Implicit shapes that are surer than this of the patch as it is keep it."""
+    """A patch is not changed where its own implicit shape exceeds that of the other structure by this much, in mm."""
 
 
 class CutVesselsRule(_RuleTable):
-    """Two ends of a vessel that face each other are joined."""
+    """Join two ends of a vessel that face each other."""
 
     rule: Literal["cut_vessels"]
     max_gap_mm: Length = 15.0
+    """Longest gap that is bridged, in mm."""
     min_section: Share = 0.35
-    """The least ratio of the two ends' cross sections, and of the bridge's to the smaller of them."""
+    """Smallest ratio of the two ends' cross sections, and of the bridge's cross section to the smaller of them."""
     free: Share = 0.6
-    """Share of the bridge that must be background."""
+    """Smallest share of the bridge that is background."""
     half: Share = 0.25
-    """Two pieces, the smaller at least this share of the larger, are halves of one that is expected in one piece: they
-    are joined even where they do not end like tubes."""
+    """Two components, the smaller at least this share of the larger, are halves of a structure that is expected in one
+    component: they are joined even where their ends are no tubes."""
     close_mm: Length = 5.0
-    """So are two pieces this close, however many are expected."""
+    """Two components this near are joined in the same way, however many are expected, in mm."""
     touch_mm: Length = 6.0
-    """Veins that come this near to what they grow out of are not joined to each other."""
+    """Veins this near to the structure they grow out of are not joined to each other, in mm."""
     worth: Annotated[float, Field(gt=0)] = 1.5
-    """A bridge may be this many times as large as the smaller of the two pieces."""
+    """Largest volume of a bridge, as a multiple of the smaller component."""
     against_mm: Length = 4.0
-    """An implicit shape that is this far from the bridge, on average, forbids it."""
+    """The implicit shape forbids a bridge that is on average this far outside it, in mm."""
 
 
 class HolesRule(_RuleTable):
-    """Background enclosed by a structure becomes that structure, and so do small pockets that mostly lie in it."""
+    """Fill background that a structure encloses, and small pockets that are mostly enclosed."""
 
     rule: Literal["holes"]
     max_pocket_mm3: Volume = 100.0
+    """Largest pocket between several structures that is filled, in mm³."""
     wall_share: Share = 0.7
-    """A pocket goes to the structure that makes up this share of its wall."""
+    """A pocket becomes the structure that makes up this share of its wall."""
 
 
 class ComponentsRule(_RuleTable):
-    """Crumbs and pieces beyond the expected number go."""
+    """Remove small components, and components beyond the expected number."""
 
     rule: Literal["components"]
     min_share: Share = 0.05
-    """A piece smaller than this share of its structure's largest is a crumb too."""
+    """A component below this share of its structure's largest one is a small component too."""
     keep_share: Share = 0.25
-    """A piece beyond the number that is larger than this share is kept, and told."""
+    """A component beyond the expected number but above this share stays, and is reported."""
     touch_mm: Length = 6.0
-    """A piece this near to what it grows out of touches it: labels of lumens leave a wall of 2 to 3 mm between."""
+    """A component this near to the structure it grows out of is connected to it, in mm: labels of lumens leave a wall
+    of 2 to 3 mm between."""
 
 
 class DetachedSegmentsRule(_RuleTable):
-    """Pieces of a tree of thin vessels that lie far from the structures it runs on, or are short, go."""
+    """Remove segments of a tree of thin vessels that are short, or far from the structures the tree runs on."""
 
     rule: Literal["detached_segments"]
     near: tuple[str, ...]
+    """Names of the structures that the tree runs on."""
     max_mm: Length = 10.0
+    """Largest distance from these structures, in mm."""
     min_length_mm: Length = 4.0
-    """A piece shorter than this that is not rooted hangs loose."""
+    """Smallest length of a segment without a root, in mm."""
     root: str
-    """What the trees begin at."""
+    """Name of the structure in which the trees start."""
 
 
 class FieldOfViewRule(_RuleTable):
-    """Says which structures the field of view cuts off; changes nothing."""
+    """Report the structures that are cut off by the border of the volume."""
 
     rule: Literal["field_of_view"]
 
@@ -138,3 +149,4 @@ Rule = Annotated[
     | FieldOfViewRule,
     Field(discriminator="rule"),
 ]
+"""One `[[rules]]` table; its key `rule` decides which."""

@@ -1,7 +1,7 @@
-"""What a body allows, as data: the structures of a label map and what each may look like.
+"""Schema of an anatomy: the structures of a label map and their limits.
 
-An anatomy is read from a TOML file (`load_anatomy`). To add a table, give `Anatomy` one more field and, when its
-entries name structures, one more line in `reference_errors`.
+An anatomy is read from a TOML file (`load_anatomy`). To add a table, give `Anatomy` one more field; when its entries
+name structures, add a line to `reference_errors`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9 _+-]{0
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-
 T = TypeVar("T")
 
 
@@ -32,89 +31,123 @@ class _Table(BaseModel):
 
 
 class Structure(_Table):
-    """One structure: how it is stored, how it is drawn, what shape it may have."""
+    """A structure of an anatomy: its id, its name, its colour and its limits."""
 
     id: Annotated[int, Field(strict=True, gt=BACKGROUND, lt=UNKNOWN)]
-    """Its value in a label map."""
+    """Its value in a label map, 1 to 254."""
     name: Name
+    """Its name, also in file names and tables."""
     aliases: tuple[str, ...] = ()
-    """Other names that data sets give it; matched without regard to case, blanks, `_` and `-`."""
+    """Other names of it in data sets; compared without case, blanks, `_` and `-`."""
     colour: tuple[Channel, Channel, Channel]
     """Red, green, blue, 0 to 255."""
     kind: Kind
-    """`tube` is a tree of thin vessels that is mended along its centreline."""
+    """`tube` is a tree of thin vessels, which is repaired along its centreline."""
     repair_method: Literal["template", "voxel_classifier"] = "template"
-    """What mends it, if it is no tube: one template bent to each case, or, where cases have no shape in common, a
-    network that judges each voxel by what the label shows about it."""
+    """How it is repaired if it is no tube: by a template that is deformed to each case, or, where the cases have no
+    common shape, by a network that classifies each voxel from the label around it."""
     components: Annotated[int, Field(strict=True, ge=1)] = 1
-    """How many connected pieces (26 neighbours) a whole one has."""
+    """Expected number of connected components (26-connectivity) in a large field of view."""
     neighbours: tuple[str, ...] = ()
-    """What it shares a boundary with. It is enough that one of the two says so."""
+    """Names of the structures that share a boundary with it; it is enough that one of the two lists the other."""
     must_touch: tuple[str, ...] = ()
-    """What every piece of it grows out of."""
+    """Names of the structures that each of its components grows out of."""
     root: str | None = None
-    """Of a tube: where its trees begin, such as the aorta."""
+    """Of a tube: the structure in which its trees start, such as the aorta."""
     min_mm3: Annotated[float, Field(ge=0)] = 0.0
-    """A piece smaller than this is a crumb."""
+    """Components below this volume are small components, in mm³."""
     max_volume_change: tuple[Ratio, Ratio] = (0.5, 2.0)
-    """Do no harm: the least and the largest allowed mended volume, as a share of the volume that came in."""
+    """Acceptance: smallest and largest ratio of the repaired to the original volume."""
     max_surface_mm: Ratio = 10.0
-    """Do no harm: how far the mended surface may lie from the one that came in (95th percentile)."""
+    """Acceptance: largest HD95 between the repaired and the original surface, in mm."""
     image_edges: bool = True
-    """Where a case has an image: let its boundaries go to the image's edges."""
+    """Whether its boundaries are moved to the edges of the image, where a case has one."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """What it grows out of, be it a tube or not: `must_touch` and `root`."""
+        """Names of the structures that it grows out of, for tubes and others: `must_touch` and `root`."""
         return tuple(dict.fromkeys([*self.must_touch, *([self.root] if self.root else [])]))
 
     @field_validator("max_volume_change")
     @classmethod
-    def _holds_one(cls, limits: tuple[float, float]) -> tuple[float, float]:
+    def _contains_one(cls, limits: tuple[float, float]) -> tuple[float, float]:
         if not limits[0] <= 1 <= limits[1]:
             raise ValueError("must allow an unchanged volume: [lowest <= 1, highest >= 1]")
         return limits
 
 
 class Anatomy(_Table):
-    """A set of structures and the order in which they claim a voxel."""
+    """An anatomy: its structures, their order of priority, and its rules."""
 
     name: Name
+    """Its name, also in file names."""
     title: str = ""
+    """One line that describes it."""
     structures: tuple[Structure, ...]
+    """Its structures, in the order of the file."""
     priority: tuple[str, ...]
-    """Names of all structures, the one that wins an overlap first."""
+    """Names of all structures; where two overlap, the one that comes first gets the voxel."""
     rules: tuple[Rule, ...] = ()
-    """The rules of anatomy, in the order in which they are applied; none where the file has none."""
+    """Its anatomical rules, in the order in which they are applied."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if mistakes := reference_errors(self.model_dump()):
-            raise ValueError("; ".join(mistakes))
+        if errors := reference_errors(self.model_dump()):
+            raise ValueError("; ".join(errors))
         return self
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
-        """The structures' ids, in the file's order."""
+        """Ids of the structures, in the order of the file."""
         return tuple(s.id for s in self.structures)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The structures' names, in the file's order."""
+        """Names of the structures, in the order of the file."""
         return tuple(s.name for s in self.structures)
 
     def by_id(self, id: int) -> Structure:
-        """The structure with this id; ConfigError when there is none."""
+        """Find a structure by its id.
+
+        Args:
+            id: value in a label map.
+
+        Returns:
+            The structure.
+
+        Raises:
+            ConfigError: if the anatomy has no such structure.
+
+        Example:
+            >>> from heartmend.anatomy.load import load_anatomy
+            >>> load_anatomy("heart").by_id(3).name
+            'LV'
+        """
         for structure in self.structures:
             if structure.id == id:
                 return structure
         raise ConfigError(f"anatomy {self.name} has no structure with id {id}; it has {_listed(self.ids)}")
 
     def by_name(self, name: str) -> Structure:
-        """The structure with this name or alias, in any case; ConfigError when there is none."""
-        wanted = plain(name)
+        """Find a structure by its name or one of its aliases.
+
+        Args:
+            name: the name; case, blanks, `_` and `-` make no difference.
+
+        Returns:
+            The structure.
+
+        Raises:
+            ConfigError: if the anatomy has no such structure.
+
+        Example:
+            >>> from heartmend.anatomy.load import load_anatomy
+            >>> load_anatomy("heart").by_name("left_atrium").id
+            2
+        """
+        wanted = _normalised(name)
         for structure in self.structures:
-            if wanted in {plain(n) for n in (structure.name, *structure.aliases)}:
+            if wanted in {_normalised(n) for n in (structure.name, *structure.aliases)}:
                 return structure
         raise ConfigError(f"anatomy {self.name} has no structure {name!r}; it has {_listed(self.names)}")
 
@@ -130,57 +163,85 @@ class Anatomy(_Table):
 
         Raises:
             ConfigError: if a name is not that of a structure.
+
+        Example:
+            >>> from heartmend.anatomy.load import load_anatomy
+            >>> load_anatomy("heart").select(["left ventricle", "Coronary"], without_kinds=["tube"])
+            {'LV': 3}
         """
         chosen = [self.by_name(name) for name in names] or list(self.structures)
         return {s.name: s.id for s in self.structures if s in chosen and s.kind not in without_kinds}
 
     def are_neighbours(self, a: str, b: str) -> bool:
-        """Whether the structures share a boundary: neighbourhood goes both ways, so either may say it."""
+        """Test whether two structures share a boundary.
+
+        Args:
+            a: name of a structure.
+            b: name of another structure.
+
+        Returns:
+            Whether one of the two lists the other among its neighbours.
+
+        Raises:
+            ConfigError: if a name is not that of a structure.
+
+        Example:
+            >>> from heartmend.anatomy.load import load_anatomy
+            >>> load_anatomy("heart").are_neighbours("LV", "RV")
+            False
+        """
         return b in self.by_name(a).neighbours or a in self.by_name(b).neighbours
 
 
-def plain(name: str) -> str:
-    """A name as it is compared: `Left Atrium`, `left_atrium` and `LEFT-ATRIUM` are one."""
-    return "".join(c for c in name.casefold() if c not in " _-")
-
-
 def reference_errors(table: Mapping[str, Any]) -> list[str]:
-    """What an anatomy's tables say about each other that cannot be so; tolerates values of a wrong type.
+    """Find the references in an anatomy's tables that are not consistent.
 
-    It works on the raw table so that these mistakes are told together with those of single values.
+    It works on the raw table, so that these errors can be reported together with those of single values; values of a
+    wrong type are ignored here.
+
+    Args:
+        table: the content of an anatomy file.
+
+    Returns:
+        One message per error.
     """
     entries = [e for e in table.get("structures") or () if isinstance(e, Mapping)]
     names = [e["name"] for e in entries if isinstance(e.get("name"), str)]
-    mistakes = [] if entries else ["there is no [[structures]] table"]
+    errors = [] if entries else ["there is no [[structures]] table"]
     ids = Counter(_of_type(int, (e.get("id") for e in entries)))
-    mistakes += [f"id {i} is used {n} times" for i, n in ids.items() if n > 1]
-    spoken_for: dict[str, str] = {}
+    errors += [f"id {i} is used {n} times" for i, n in ids.items() if n > 1]
+    owners: dict[str, str] = {}
     for entry in entries:
         own = _of_type(str, (entry.get("name"), *(entry.get("aliases") or ())))
-        for name in dict.fromkeys(plain(n) for n in own):
-            if name in spoken_for:
-                mistakes.append(f"{own[0]} and {spoken_for[name]} are both called {name!r}")
-            spoken_for[name] = own[0]
+        for name in dict.fromkeys(_normalised(n) for n in own):
+            if name in owners:
+                errors.append(f"{own[0]} and {owners[name]} are both called {name!r}")
+            owners[name] = own[0]
         for key in ("neighbours", "must_touch", "root"):
             named = [entry[key]] if isinstance(entry.get(key), str) else entry.get(key) or ()
             for other in _of_type(str, named):
                 if other not in names:
-                    mistakes.append(f"{own[0] if own else '?'}.{key} names {other!r}, which is no structure")
+                    errors.append(f"{own[0] if own else '?'}.{key} names {other!r}, which is no structure")
                 elif own and other == own[0]:
-                    mistakes.append(f"{own[0]}.{key} names itself")
+                    errors.append(f"{own[0]}.{key} names itself")
     priority = _of_type(str, table.get("priority") or ())
-    mistakes += [f"priority names {n!r}, which is no structure" for n in priority if n not in names]
-    mistakes += [f"priority names {n!r} {k} times" for n, k in Counter(priority).items() if k > 1]
-    mistakes += [f"priority lacks {n!r}" for n in names if n not in priority]
+    errors += [f"priority names {n!r}, which is no structure" for n in priority if n not in names]
+    errors += [f"priority names {n!r} {k} times" for n, k in Counter(priority).items() if k > 1]
+    errors += [f"priority lacks {n!r}" for n in names if n not in priority]
     for rule in (r for r in table.get("rules") or () if isinstance(r, Mapping)):
         for key in ("structures", "near", "root"):
             listed = [rule[key]] if isinstance(rule.get(key), str) else rule.get(key) or ()
-            mistakes += [
+            errors += [
                 f"rules.{rule.get('rule', '?')}.{key} names {n!r}, which is no structure"
                 for n in _of_type(str, listed)
                 if n not in names
             ]
-    return mistakes
+    return errors
+
+
+def _normalised(name: str) -> str:
+    """A name for comparison: `Left Atrium`, `left_atrium` and `LEFT-ATRIUM` are equal."""
+    return "".join(c for c in name.casefold() if c not in " _-")
 
 
 def _of_type(kind: type[T], values: Iterable[Any]) -> list[T]:

@@ -28,7 +28,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if target.is_relative_to(DOCS) or not target.is_relative_to(ROOT) or not target.exists():
             return match[0]
         if target.is_relative_to(PACKAGE) and (target.is_dir() or target.suffix == ".py"):
-            parts = target.relative_to(PACKAGE).with_suffix("").parts
+            parts = tuple(part.removesuffix(".py") for part in target.relative_to(PACKAGE).parts)
             parts = parts[:-1] if parts[-1:] == ("__init__",) else parts
             page_uri = f"reference/api/{parts[0] if parts else 'index'}.md"
             anchor = "#" + ".".join(("heartmend", *parts)) if parts else ""

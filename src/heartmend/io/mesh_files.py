@@ -10,12 +10,13 @@ import base64
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from heartmend.anatomy.schema import Anatomy
+from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.errors import ConfigError
 from heartmend.geometry.mesh import Mesh
 from heartmend.io.atomic import write_bytes, write_text
@@ -25,6 +26,53 @@ _VERTICES, _INDICES = 34962, 34963
 _MM_TO_GLTF = [-0.001, 0, 0, 0, 0, 0, 0.001, 0, 0, 0.001, 0, 0, 0, 0, 0, 1]
 """glTF is in metres, +Y up, +Z to the front, -X to the right; column by column: right is -X, anterior is +Z, superior
 is +Y."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surface(Mesh):
+    """Surface of one structure, which can be written to a file.
+
+    Attributes:
+        vertices_mm: (n, 3) float32, points in mm, RAS+.
+        triangles: (m, 3) int32, indices of vertices.
+        name: name of the structure.
+        id: id of the structure.
+        colour: red, green and blue, 0 to 255.
+    """
+
+    name: str
+    id: int
+    colour: tuple[int, int, int]
+
+    @classmethod
+    def of_structure(cls, mesh: Mesh, structure: Structure) -> Surface:
+        """Label a mesh with the name, id and colour of a structure."""
+        return cls(mesh.vertices_mm, mesh.triangles, structure.name, structure.id, structure.colour)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the surface as STL, VTP or PLY.
+
+        Args:
+            path: the file; its suffix, `.stl`, `.vtp` or `.ply`, determines the format.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ConfigError: if the suffix is another one.
+            OutputError: if the file cannot be written.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix == ".stl":
+            write_stl(path, self)
+        elif suffix == ".vtp":
+            write_vtp(path, self, self.id)
+        elif suffix == ".ply":
+            write_ply(path, self, self.name, self.colour)
+        else:
+            raise ConfigError(f"{path}: {suffix or 'no suffix'!r} is not a mesh format; use .stl, .vtp or .ply")
+        return path
 
 
 def write_stl(path: Path, mesh: Mesh) -> None:

@@ -1,4 +1,4 @@
-"""What a shape is: one function that holds a structure, or ten, of every case."""
+"""Interface of all implicit shapes: one function of a latent code and a point."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ import torch
 from torch import Tensor, nn
 
 Codes = Mapping[str, Tensor]
-"""What is known of each case, by name: tensors whose first axis is the case."""
+"""Latent codes of several cases: tensors by name whose first axis is the case."""
 
 
 class Shape(nn.Module, ABC):
-    """An implicit shape F(code, p): `points (case, point, 3), codes -> logits (case, point, head)`.
+    """Implicit shape F(code, p): `points (case, point, 3), codes -> logits (case, point, head)`.
 
-    A logit is positive inside. A pointwise shape's logit depends on the point and the case's code alone, never on
-    the other points that are asked with it; only then is a volume asked in chunks the volume that was trained.
+    A logit is positive inside. The logit of a pointwise shape depends on the point and the case's code only, never on
+    the other points of the same call; only then can a volume be evaluated in chunks.
+
+    Attributes:
+        kind: name of the class in model files.
+        pointwise: whether a logit is independent of the other points.
+        is_distance: whether a logit is a signed distance in mm, positive inside.
+        frozen: names of the codes, and prefixes of the names of the weights, that a fit does not change.
+        heads: names of the structures, in the order of the logits.
     """
 
     kind: ClassVar[str]
     pointwise: ClassVar[bool] = True
     is_distance: ClassVar[bool] = False
-    """Whether a logit is a signed distance in mm, positive inside."""
     frozen: ClassVar[tuple[str, ...]] = ()
-    """What a fit leaves as it is: names of codes, and how the names of weights begin."""
 
     def __init__(self, heads: Sequence[str]) -> None:
         super().__init__()
@@ -33,27 +38,51 @@ class Shape(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
-        """Logits (case, point, head) at points (case, point, 3) of the unit frame for the codes of the same cases."""
+        """Predict the logits of points.
+
+        Args:
+            points: (case, point, 3) float32, coordinates in the unit frame.
+            codes: codes of the same cases.
+
+        Returns:
+            (case, point, head) float32 logits, positive inside.
+        """
 
     @abstractmethod
     def new_codes(self, count: int, seed: int) -> dict[str, Tensor]:
-        """Codes for `count` cases that were not met yet."""
+        """Create initial codes.
+
+        Args:
+            count: number of cases.
+            seed: seed of random values.
+
+        Returns:
+            The codes of `count` cases, by name.
+        """
 
     def on_lattice(self, axes: tuple[Tensor, Tensor, Tensor], codes: Codes) -> Tensor:
-        """Logits (head, nx, ny, nz) of one case on the lattice with unit coordinates `axes`; equal to `forward`."""
+        """Predict the logits of one case on a lattice; equal to `forward` at its points.
+
+        Args:
+            axes: unit coordinates (nx,), (ny,), (nz,) along each axis.
+            codes: code of one case.
+
+        Returns:
+            (head, nx, ny, nz) float32 logits.
+        """
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
         logits = self(grid.reshape(1, -1, 3), codes)[0]
         return logits.reshape(*grid.shape[:3], -1).permute(3, 0, 1, 2)
 
     def regularisation(self, codes: Codes) -> Tensor:
-        """What the loss adds for codes that are unlikely (a scalar); |z|² unless a shape knows better."""
+        """Compute the regularisation of codes, a scalar: the mean of |z|² unless the shape defines another one."""
         return sum((code.square().mean() for code in codes.values()), start=next(iter(codes.values())).new_zeros(()))
 
     def regularisation_weight(self, codes: Codes) -> Tensor:
-        """What the penalty of these codes counts in a mean over several processes' codes (a scalar)."""
+        """Compute the weight, a scalar, of these codes' regularisation in a mean over several processes."""
         first = next(iter(codes.values()))
         return first.new_full((), len(first))
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """The arguments that make this shape again, for JSON."""
+        """Return the arguments that construct this shape again, as JSON values."""

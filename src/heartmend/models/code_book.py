@@ -1,4 +1,4 @@
-"""What is known of each case, kept by case id: a reordered list never swaps patients."""
+"""Latent codes of a cohort, by case id: the order of a list never exchanges patients."""
 
 from __future__ import annotations
 
@@ -12,37 +12,66 @@ from heartmend.models.base import Codes
 
 
 class CodeBook(nn.Module):
-    """The codes of a cohort: for each name one tensor whose first axis is the case, and the ids in that order."""
+    """Codes of a cohort.
+
+    Attributes:
+        ids: case ids, in the order of the first axis.
+        values: for each name one tensor whose first axis is the case.
+
+    Example:
+        >>> codes = CodeBook(["001", "002"], {"latent": torch.tensor([[1.0, 2.0], [3.0, 4.0]])})
+        >>> codes.of(["002"])["latent"].tolist()
+        [[3.0, 4.0]]
+    """
 
     def __init__(self, ids: Sequence[str], codes: Codes) -> None:
+        """Create the book.
+
+        Args:
+            ids: case ids.
+            codes: for each name one tensor whose first axis is the case, in the order of `ids`.
+
+        Raises:
+            ConfigError: if an id is repeated, or the number of codes is not that of the ids.
+        """
         super().__init__()
         if len(set(ids)) != len(ids):
-            raise ConfigError("each case has one code: the ids hold one twice")
+            raise ConfigError("a case id is repeated; each case has one code")
         if any(len(code) != len(ids) for code in codes.values()):
-            raise ConfigError(f"{len(ids)} ids do not fit codes of {[len(c) for c in codes.values()]} cases")
+            raise ConfigError(f"there are {len(ids)} case ids, but codes of {[len(c) for c in codes.values()]} cases")
         self.ids = tuple(ids)
         self._row = {id: row for row, id in enumerate(self.ids)}
         self.values = _parameters(codes)
 
     def of(self, ids: Iterable[str]) -> dict[str, Tensor]:
-        """The codes of these cases, in the order asked; ConfigError for an id that has none."""
+        """Return the codes of some cases.
+
+        Args:
+            ids: case ids.
+
+        Returns:
+            For each name the codes in the order of `ids`.
+
+        Raises:
+            ConfigError: if a case has no code.
+        """
         rows = []
         for id in ids:
             if id not in self._row:
-                raise ConfigError(f"no code is kept for case {id}; it was not part of the fit")
+                raise ConfigError(f"case {id} has no code; it was not part of the fit")
             rows.append(self._row[id])
         return self.at(torch.tensor(rows, device=next(iter(self.values.values())).device))
 
     def at(self, rows: Tensor) -> dict[str, Tensor]:
-        """The codes of the cases in these rows."""
+        """Return the codes in rows (b,) int64 of the book."""
         return {name: code[rows] for name, code in self.values.items()}
 
     def replace(self, codes: Mapping[str, Tensor]) -> None:
-        """Go on with other codes of the same cases, such as finer ones."""
+        """Replace all codes by other ones of the same cases, for example of a finer resolution."""
         self.values = _parameters(codes)
 
 
 def _parameters(codes: Codes) -> nn.ParameterDict:
-    # What counts or names, such as a slot, has no gradient.
+    # Integer codes, such as slots, have no gradient.
     parts = {name: nn.Parameter(code.detach(), code.is_floating_point()) for name, code in codes.items()}
     return nn.ParameterDict(parts)

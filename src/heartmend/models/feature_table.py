@@ -1,4 +1,4 @@
-"""Reading dense tables of features at points: the one interpolation that every shape here uses."""
+"""Trilinear interpolation of dense tables of features."""
 
 from __future__ import annotations
 
@@ -8,28 +8,56 @@ from torch import Tensor
 
 
 def read_table(table: Tensor, points: Tensor, side: int, first_row: Tensor | None = None) -> Tensor:
-    """Trilinear values of a cubic table at points of the unit frame.
+    """Interpolate a cubic table at points of the unit frame, differentiable in both.
 
-    table: (side³ [times the tables stacked], features), rows in C order of (x, y, z); points: (n, 3), -1 and 1 being
-    the outer faces of the cube; beyond the outermost cell centres the border holds. first_row: (n,) where the table
-    of each point begins when several are stacked. Returns (n, features), differentiable in table and points.
+    Beyond the outermost cell centres the value at the border is used.
+
+    Args:
+        table: (side³, features), rows in C order of (x, y, z); or several such tables, one after the other.
+        points: (n, 3) unit coordinates; -1 and 1 are the outer faces of the cube.
+        side: cells along each axis.
+        first_row: (n,) int64, first row of the table of each point, where there are several.
+
+    Returns:
+        (n, features) interpolated values.
+
+    Example:
+        >>> table = torch.arange(8.0)[:, None]
+        >>> read_table(table, torch.tensor([[0.0, 0.0, 0.0]]), side=2).item()
+        3.5
     """
     rows, weights = corners(points, side)
     return read_rows(table, rows if first_row is None else rows + first_row[:, None], weights)
 
 
 def read_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """(n, features): the sum of eight rows (n, 8) of a table, each times its weight (n, 8).
+    """Compute weighted sums of eight rows of a table.
 
-    One row holds all features of a cell, so a point costs eight short reads whatever the number of heads.
+    One row contains all features of a cell, so a point needs eight short reads for any number of features.
+
+    Args:
+        table: (rows, features).
+        rows: (n, 8) int64.
+        weights: (n, 8).
+
+    Returns:
+        (n, features) weighted sums.
     """
     return F.embedding_bag(rows, table, per_sample_weights=weights.to(table.dtype), mode="sum")
 
 
 def corners(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """The eight cells (n, 8) of a cube of `side` a side that a point (n, 3) lies between, and their weights (n, 8)."""
+    """Compute the eight cells around each point and their trilinear weights.
+
+    Args:
+        points: (n, 3) unit coordinates.
+        side: cells along each axis.
+
+    Returns:
+        Rows (n, 8) int64 of the cells, and weights (n, 8) that sum to 1.
+    """
     at = ((points + 1) * (side / 2) - 0.5).clamp(0, side - 1.001)
-    # A point that is no number reads row 0 and stays no number through its weights: a fit then ends with its own error.
+    # A NaN point reads row 0 and stays NaN by its weights, so that a fit ends with its own error message.
     cell = at.detach().floor().nan_to_num_(0)
     high = at - cell
     x, y, z = torch.stack([1 - high, high], dim=2).unbind(1)
@@ -41,8 +69,17 @@ def corners(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
     return row[:, None] + offsets, weights
 
 
-def resized_table(table: Tensor, side: int, new_side: int) -> Tensor:
-    """The same function on a table of another resolution: (side³, features) to (new_side³, features)."""
+def resample_table(table: Tensor, side: int, new_side: int) -> Tensor:
+    """Resample a table to another resolution.
+
+    Args:
+        table: (side³, features).
+        side: cells along each axis.
+        new_side: cells along each axis of the result.
+
+    Returns:
+        (new_side³, features) trilinear values; the table itself if the resolution is the same.
+    """
     if side == new_side:
         return table
     cube = table.reshape(side, side, side, -1).permute(3, 0, 1, 2)[None]
@@ -51,5 +88,17 @@ def resized_table(table: Tensor, side: int, new_side: int) -> Tensor:
 
 
 def cell_centres(side: int, device: torch.device | None = None) -> Tensor:
-    """The unit coordinates (side,) of the centres of `side` equal cells between the faces -1 and 1."""
+    """Compute the unit coordinates of the centres of equal cells between the faces -1 and 1.
+
+    Args:
+        side: number of cells.
+        device: device of the result.
+
+    Returns:
+        (side,) float32.
+
+    Example:
+        >>> cell_centres(4).tolist()
+        [-0.75, -0.25, 0.25, 0.75]
+    """
     return (torch.arange(side, device=device) + 0.5) * (2 / side) - 1

@@ -1,4 +1,4 @@
-"""From ten signed distances to one label map: the first structure in the order that is sure enough has the voxel."""
+"""Decision from signed distances to one label map, by priority and a probability threshold for each structure."""
 
 from __future__ import annotations
 
@@ -10,58 +10,94 @@ import numpy.typing as npt
 from heartmend.anatomy.schema import Anatomy
 from heartmend.types import UNKNOWN, Labels
 
-Fields = Mapping[str, npt.NDArray[np.float32]]
+DistanceFields = Mapping[str, npt.NDArray[np.float32]]
 """Signed distances in mm by structure, positive inside."""
 Thresholds = Mapping[str, float]
-"""How probable each structure must be to have a voxel; one that is not named needs a half."""
+"""Probability threshold of each structure; 0.5 for a structure that is not named."""
 
-SURE_MM = 0.25
-"""A voxel that lies so deep in a shape of distances has the log odds 1."""
-_TRIED_MM = np.arange(-8, 9) * (SURE_MM / 8)
-
-
-def probability(depth_mm: npt.ArrayLike) -> npt.NDArray[np.floating]:
-    """How probable it is to be inside, so many mm deep."""
-    return 1 / (1 + np.exp(-np.clip(np.asarray(depth_mm) / SURE_MM, -80, 80)))
+LOGISTIC_SCALE_MM = 0.25
+"""The probability of being inside is sigmoid(signed distance / this scale)."""
+_CANDIDATES_MM = np.arange(-8, 9) * (LOGISTIC_SCALE_MM / 8)
 
 
-def margin_mm(threshold: float) -> float:
-    """The depth in mm at which a structure is just so probable. threshold: between 0 and 1."""
-    return float(SURE_MM * np.log(threshold / (1 - threshold)))
+def inside_probability(depth_mm: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """Convert signed distances to the probability of being inside.
+
+    Args:
+        depth_mm: signed distances in mm, positive inside, of any shape.
+
+    Returns:
+        Probabilities of the same shape.
+
+    Example:
+        >>> inside_probability([-10.0, 0.0, 0.25]).round(3).tolist()
+        [0.0, 0.5, 0.731]
+    """
+    return 1 / (1 + np.exp(-np.clip(np.asarray(depth_mm) / LOGISTIC_SCALE_MM, -80, 80)))
 
 
-def decide(fields: Fields, anatomy: Anatomy, thresholds: Thresholds) -> Labels:
-    """One label map: in the order of the anatomy's priority the first structure with P >= its threshold, else 0."""
+def threshold_depth_mm(threshold: float) -> float:
+    """Convert a probability threshold to a signed distance; the inverse of `inside_probability`.
+
+    Args:
+        threshold: probability, more than 0 and less than 1.
+
+    Returns:
+        The signed distance in mm, positive inside.
+
+    Example:
+        >>> threshold_depth_mm(0.5)
+        0.0
+    """
+    return float(LOGISTIC_SCALE_MM * np.log(threshold / (1 - threshold)))
+
+
+def decide_labels(fields: DistanceFields, anatomy: Anatomy, thresholds: Thresholds) -> Labels:
+    """Decide one label for each voxel: the first structure by priority whose probability reaches its threshold.
+
+    Args:
+        fields: signed distances in mm, positive inside, of one shape for all structures.
+        anatomy: defines the priority and the ids.
+        thresholds: probability threshold of each structure.
+
+    Returns:
+        Label map (uint8) of the same shape; 0 where no structure reaches its threshold.
+    """
     labels = np.zeros(next(iter(fields.values())).shape, dtype=np.uint8)
     for name in reversed(anatomy.priority):
         if name in fields:
-            labels[fields[name] >= margin_mm(thresholds.get(name, 0.5))] = anatomy.by_name(name).id
+            labels[fields[name] >= threshold_depth_mm(thresholds.get(name, 0.5))] = anatomy.by_name(name).id
     return labels
 
 
 def choose_thresholds(
-    cases: Sequence[tuple[Fields, Labels]], anatomy: Anatomy, names: Sequence[str]
+    cases: Sequence[tuple[DistanceFields, Labels]], anatomy: Anatomy, names: Sequence[str]
 ) -> dict[str, float]:
-    """The threshold of each structure with the best Dice over the cases, given those before it in the order.
+    """Choose the threshold of each structure that maximises its Dice, given those of higher priority.
 
-    cases: for each case its fields and the labels that they should give; 255 where nothing is known.
+    Args:
+        cases: for each case its signed distances, and the reference labels; `UNKNOWN` voxels do not count.
+        anatomy: defines the priority and the ids.
+        names: the structures.
+
+    Returns:
+        The threshold of each structure, rounded to four digits; of equally good ones that nearest to 0.5.
     """
-    free = [truth != UNKNOWN for _, truth in cases]
+    available = [reference != UNKNOWN for _, reference in cases]
     chosen = dict[str, float]()
     for name in (n for n in anatomy.priority if n in names):
         id = anatomy.by_name(name).id
-        both, said, wanted = np.zeros(len(_TRIED_MM)), np.zeros(len(_TRIED_MM)), 0
-        for (fields, truth), open_ in zip(cases, free, strict=True):
-            depth, is_it = fields[name][open_], truth[open_] == id
-            wanted += int((truth == id).sum())
-            # How many of the tried margins a voxel reaches, and from that how many voxels reach each margin.
-            reached = np.searchsorted(_TRIED_MM, depth, side="right")
-            for total, counted in ((both, reached[is_it]), (said, reached)):
-                total += np.bincount(counted, minlength=len(_TRIED_MM) + 1)[::-1].cumsum()[::-1][1:]
-        dice = 2 * both / np.maximum(said + wanted, 1)
-        # Of equals the one nearest to a half.
-        best = min(np.flatnonzero(dice >= dice.max() - 1e-9), key=lambda i: abs(_TRIED_MM[i]))
-        chosen[name] = round(float(probability(_TRIED_MM[best])), 4)
-        for (fields, _), open_ in zip(cases, free, strict=True):
-            open_ &= fields[name] < margin_mm(chosen[name])
+        both, predicted, wanted = np.zeros(len(_CANDIDATES_MM)), np.zeros(len(_CANDIDATES_MM)), 0
+        for (fields, reference), free in zip(cases, available, strict=True):
+            depth, inside = fields[name][free], reference[free] == id
+            wanted += int((reference == id).sum())
+            # The number of candidates that each voxel reaches, and from it the number of voxels at each candidate.
+            reached = np.searchsorted(_CANDIDATES_MM, depth, side="right")
+            for total, counted in ((both, reached[inside]), (predicted, reached)):
+                total += np.bincount(counted, minlength=len(_CANDIDATES_MM) + 1)[::-1].cumsum()[::-1][1:]
+        dice = 2 * both / np.maximum(predicted + wanted, 1)
+        best = min(np.flatnonzero(dice >= dice.max() - 1e-9), key=lambda i: abs(_CANDIDATES_MM[i]))
+        chosen[name] = round(float(inside_probability(_CANDIDATES_MM[best])), 4)
+        for (fields, _), free in zip(cases, available, strict=True):
+            free &= fields[name] < threshold_depth_mm(chosen[name])
     return chosen

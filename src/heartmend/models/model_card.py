@@ -1,4 +1,4 @@
-"""What a model is, for people who were not there when it was made: its card, in Markdown."""
+"""Model card: a description of a model in Markdown, for its users."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ if TYPE_CHECKING:
 
 
 def model_card(model: HeartModel) -> str:
-    """The card of a model."""
+    """Write the card of a model.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The card in Markdown.
+    """
     codes = model.codes.values
     shared = sum(weight.numel() for weight in model.shape.parameters())
     own = sum(int((code != 0).sum()) for code in codes.values()) // max(len(model.codes.ids), 1)
-    dice = model.about.get("dice", {})
+    dice = model.metadata.get("dice", {})
     rows = "\n".join(
         f"| {s.id} | {s.name} | {model.thresholds.get(s.name, 0.5):.2f} | "
         f"{f'{dice[s.name]:.3f}' if s.name in dice else '-'} |"
@@ -23,36 +30,38 @@ def model_card(model: HeartModel) -> str:
         if s.name in model.shape.heads
     )
     spacings = sorted(min(roi.grid.spacing_mm) for roi in model.frames.values())
-    extent = f"{spacings[0]:.2f} to {spacings[-1]:.2f} mm" if spacings else "no"
+    extent = f"{spacings[0]:.2f} to {spacings[-1]:.2f} mm" if spacings else "unknown spacing"
     thin = [f"{name} {calibre.mean_mm:.2f} mm" for name, calibre in model.calibres.items()]
     return f"""\
 # Model card: {model.anatomy.title or model.anatomy.name}, {len(model.codes.ids)} cases
 
-Made by Heartmend {__version__}, `heartmend unify`.
+Created by Heartmend {__version__}, `heartmend unify`.
 
-**What it is.** One implicit function with {len(model.shape.heads)} heads and a code for each case. Given a case's code
-and a point it answers, for each structure, how many millimetres the point lies inside (or, negative, outside); the
-probability of being inside is sigmoid(mm / 0.25). It holds every heart of the data set, at any resolution.
+**Model.** One implicit function with {len(model.shape.heads)} heads, and a latent code for each case. For a case's code
+and a point it predicts the signed distance to each structure in mm, positive inside. The probability of being inside is
+sigmoid(distance / 0.25 mm). It represents every heart of the data set, at any resolution.
 
-**What it learned.** The mended label maps of {len(model.codes.ids)} cases (voxels of {extent}), not images and not
-ground truth. {shared:,} numbers that all share, and about
-{own:,} for each case.
+**Training data.** The repaired label maps of {len(model.codes.ids)} cases (voxels of {extent}); neither images nor
+ground truth. The model has {shared:,} parameters that all cases share, and about
+{own:,} values in the code of each case.
 
-| id | structure | threshold | Dice on the maps it learned |
+| id | structure | threshold | Dice on the training maps |
 |---|---|---|---|
 {rows}
 
-Order in which structures claim a voxel: {", ".join(model.anatomy.priority)}.
+Priority of the structures where they overlap: {", ".join(model.anatomy.priority)}.
 {f"Mean radius of thin vessels: {', '.join(thin)}." if thin else ""}
 
-**How to use it.** `heartmend render` (label maps at any resolution), `heartmend mesh` (surfaces), `heartmend embed`
-(new hearts, and label maps mended with it), `heartmend hearts` (mean, modes, between two hearts, how usual a heart is).
+**Use.** `heartmend render` (label maps at any resolution), `heartmend mesh` (surfaces), `heartmend embed` (codes for
+new patients, and repair of their label maps), `heartmend population` (mean, modes, interpolation between two hearts,
+outliers). In Python: `heartmend.load_model(path)`.
 
-**Files.** `model.safetensors`: all numbers, rounded; codes have the case as first axis. `model.json`: case ids in that
-order, the shape's settings, anatomy, thresholds, each case's frame (its box on the grid that it came on), steps by
-which the rounded numbers are multiplied.
+**Files.** `model.safetensors`: all numbers, quantised; the first axis of the codes is the case. `model.json`: case ids
+in that order, the settings of the shape, anatomy, thresholds, the unit frame of each case (its box on the original
+grid), quantisation steps.
 
-**What it cannot do.** It knows no heart that is unlike those it learned, no CT, and no fault that most of its label
-maps share. Details (thin vessels above all) are each case's own: between two cases they fade. It is not a medical
-device, and nobody may be treated on what it says. Case ids and grids are inside: look at them before you pass it on.
+**Limitations.** The model cannot represent a heart that is very different from the training data. It contains no image
+information, and label errors that most training maps share. Details (above all thin vessels) belong to each case: they
+fade when two cases are interpolated. It is not a medical device and must not be used for diagnosis or treatment. The
+file contains case ids and grids: check them before you share it.
 """

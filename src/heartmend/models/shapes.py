@@ -1,4 +1,4 @@
-"""Implicit shapes, one a file. Each answers `points (case, point, 3), codes -> logits (case, point, head)`."""
+"""Registry of the implicit shapes by kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,22 @@ SHAPES: dict[str, type[Shape]] = {shape.kind: shape for shape in (TemplateShape,
 
 
 def make_shape(kind: str, settings: Mapping[str, Any]) -> Shape:
-    """The shape of that kind; ConfigError, listing the kinds, when there is none."""
+    """Construct a shape from its kind and settings.
+
+    Args:
+        kind: a key of `SHAPES`.
+        settings: arguments of the class, as its method `settings` returns them.
+
+    Returns:
+        The shape, with initial weights.
+
+    Raises:
+        ConfigError: if no shape has this kind.
+
+    Example:
+        >>> make_shape("template", {"heads": ["LV"], "side": 8, "controls": 5}).heads
+        ('LV',)
+    """
     if kind not in SHAPES:
-        raise ConfigError(f"no shape is called {kind!r}; there are {', '.join(SHAPES)}")
+        raise ConfigError(f"unknown shape {kind!r}; choose one of {', '.join(SHAPES)}")
     return SHAPES[kind](**settings)

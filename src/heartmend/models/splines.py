@@ -1,4 +1,4 @@
-"""Smooth vector fields: cubic B-splines on a grid of control points (Rueckert et al., IEEE TMI 1999)."""
+"""Cubic B-spline deformation fields on a grid of control points (Rueckert et al., IEEE TMI 1999)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ from torch import Tensor
 
 
 def spline_weights(at: Tensor, controls: int) -> Tensor:
-    """Weights (n, controls) with which the control points make the spline's value at unit coordinates `at` (n,).
+    """Compute the weights of the control points in the spline's values along one axis.
 
-    The outermost control points lie one interval beyond the faces of the unit frame, so there are controls - 3
-    intervals between -1 and 1. Outside the frame the value at the face holds.
+    The outermost control points are one interval beyond the faces of the unit frame, so there are controls - 3
+    intervals between -1 and 1. Outside the unit frame the value at the face is used.
+
+    Args:
+        at: (n,) unit coordinates.
+        controls: number of control points, 4 or more.
+
+    Returns:
+        (n, controls) weights that sum to 1.
+
+    Example:
+        >>> (spline_weights(torch.tensor([-1.0]), controls=5) * 6).round().tolist()
+        [[1.0, 4.0, 1.0, 0.0, 0.0]]
     """
     knot = ((at.clamp(-1, 1) + 1) / 2 * (controls - 3)).clamp(max=controls - 3 - 1e-6)
     first = knot.floor()
@@ -25,17 +36,32 @@ def spline_weights(at: Tensor, controls: int) -> Tensor:
 
 
 def on_lattice(controls: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """Values (cases, 3, nx, ny, nz) of the fields with control points (cases, 3, m, m, m) on a lattice.
+    """Evaluate deformation fields on a lattice.
 
-    x, y, z: weights (n, m) along each axis, from `spline_weights`.
+    Args:
+        controls: (cases, 3, m, m, m) control points.
+        x: (nx, m) weights along the first axis, from `spline_weights`.
+        y: (ny, m) weights along the second axis.
+        z: (nz, m) weights along the third axis.
+
+    Returns:
+        (cases, 3, nx, ny, nz) displacements.
     """
     field = torch.einsum("bcijk,zk->bcijz", controls, z)
     field = torch.einsum("bcijz,yj->bciyz", field, y)
     return torch.einsum("bciyz,xi->bcxyz", field, x)
 
 
-def refined(controls: Tensor, count: int) -> Tensor:
-    """The same fields (cases, 3, m, m, m) with `count` control points a side, in the sense of least squares."""
+def refine_controls(controls: Tensor, count: int) -> Tensor:
+    """Resample deformation fields to another number of control points, in least squares.
+
+    Args:
+        controls: (cases, 3, m, m, m) control points.
+        count: control points along each axis of the result.
+
+    Returns:
+        (cases, 3, count, count, count) control points.
+    """
     change = _refinement(controls.shape[-1], count).to(controls)
     return on_lattice(controls, change, change, change)
 
@@ -46,8 +72,15 @@ def _refinement(old: int, new: int) -> Tensor:
     return torch.linalg.pinv(spline_weights(at, new)) @ spline_weights(at, old)
 
 
-def bending(controls: Tensor) -> Tensor:
-    """Mean squared second derivative of the fields along the axes, unit frame: how much they bend (a scalar)."""
+def bending_energy(controls: Tensor) -> Tensor:
+    """Compute the mean squared second derivative of deformation fields along the axes, in the unit frame.
+
+    Args:
+        controls: (cases, 3, m, m, m) control points.
+
+    Returns:
+        The bending energy, a scalar.
+    """
     interval = 2 / (controls.shape[-1] - 3)
     along = [controls.diff(n=2, dim=axis).square().mean() for axis in (2, 3, 4)]
     return torch.stack(along).sum() / interval**4

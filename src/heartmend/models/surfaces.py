@@ -1,4 +1,4 @@
-"""Smooth, closed surfaces of a heart's structures in mm, from the function itself and not from a label map."""
+"""Surface extraction from a model: smooth, closed surfaces in mm from the function itself, not from a label map."""
 
 from __future__ import annotations
 
@@ -8,34 +8,59 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.mesh import Mesh, mesh_of_distance
-from heartmend.models.heart_model import Heart, HeartModel, fields_on
-from heartmend.models.label_decision import Fields, Thresholds, margin_mm
+from heartmend.geometry.mesh import mesh_of_distance
+from heartmend.io.mesh_files import Surface
+from heartmend.models.heart_model import Heart, HeartModel, evaluate_distances, grid_with_spacing
+from heartmend.models.label_decision import DistanceFields, Thresholds, threshold_depth_mm
 
 
-def surfaces_of(model: HeartModel, heart: Heart, spacing_mm: float = 0.8, names: Iterable[str] = ()) -> dict[str, Mesh]:
-    """The surface of each structure that the heart has (of `names` alone, if given), within its frame.
+def extract_surfaces(
+    model: HeartModel, heart: Heart, spacing_mm: float = 0.8, names: Iterable[str] = ()
+) -> dict[str, Surface]:
+    """Extract the surfaces of a heart's structures by marching cubes (Lewiner et al. 2003).
 
-    spacing_mm: of the lattice on which the function is asked; between its points the surface is found by
-    interpolation (marching cubes: Lewiner et al. 2003). What leaves the frame is closed at its face.
+    Args:
+        model: the model.
+        heart: one of its hearts, or a new one.
+        spacing_mm: grid spacing for surface extraction, in mm.
+        names: names of the structures; all if empty.
+
+    Returns:
+        For each structure that the heart has its surface in mm, RAS+, closed at the faces of the heart's frame.
+
+    Raises:
+        ConfigError: if the anatomy has no such structure, or the spacing is not positive.
     """
-    counts = [max(int(np.ceil(length / spacing_mm)), 8) for length in heart.frame.size_mm]
-    grid = heart.frame.grid_at((counts[0], counts[1], counts[2]))
-    fields = fields_on(model, heart, grid)
-    wanted = [model.anatomy.by_name(name).name for name in names] or list(model.shape.heads)
+    grid = grid_with_spacing(heart.frame, spacing_mm)
+    fields = evaluate_distances(model, heart, grid)
+    wanted = [model.anatomy.by_name(name) for name in list(names) or model.shape.heads]
     found = {}
-    for name in wanted:
-        mesh = mesh_of_distance(claim(fields, model.anatomy, model.thresholds, name), grid)
+    for structure in wanted:
+        distance = exclusive_distance_mm(fields, model.anatomy, model.thresholds, structure.name)
+        mesh = mesh_of_distance(distance, grid)
         if len(mesh.triangles):
-            found[name] = mesh
+            found[structure.name] = Surface.of_structure(mesh, structure)
     return found
 
 
-def claim(fields: Fields, anatomy: Anatomy, thresholds: Thresholds, name: str) -> npt.NDArray[np.float32]:
-    """How deep (mm) each point lies in what a structure has when all have claimed theirs: the label map's decision as
-    a function without steps."""
-    depth = fields[name] - np.float32(margin_mm(thresholds.get(name, 0.5)))
+def exclusive_distance_mm(
+    fields: DistanceFields, anatomy: Anatomy, thresholds: Thresholds, name: str
+) -> npt.NDArray[np.float32]:
+    """Compute the signed distance to a structure without the parts that structures of higher priority take.
+
+    The sign is the decision of the label map; the values have no steps between voxels.
+
+    Args:
+        fields: signed distances in mm, positive inside, of all structures.
+        anatomy: defines the priority.
+        thresholds: probability threshold of each structure.
+        name: name of the structure.
+
+    Returns:
+        Signed distance in mm (float32) of the same shape as the fields, positive inside.
+    """
+    depth = fields[name] - np.float32(threshold_depth_mm(thresholds.get(name, 0.5)))
     for other in anatomy.priority[: anatomy.priority.index(name)]:
         if other in fields:
-            depth = np.minimum(depth, np.float32(margin_mm(thresholds.get(other, 0.5))) - fields[other])
+            depth = np.minimum(depth, np.float32(threshold_depth_mm(thresholds.get(other, 0.5))) - fields[other])
     return depth

@@ -1,4 +1,4 @@
-"""A template that is bent: one heart shared by all cases, and for each case the smooth way to it."""
+"""Template shape: one heart shared by all cases, and a smooth deformation per case."""
 
 from __future__ import annotations
 
@@ -9,63 +9,103 @@ import torch
 from torch import Tensor, nn
 
 from heartmend.models.base import Codes, Shape
-from heartmend.models.feature_table import cell_centres, read_table, resized_table
-from heartmend.models.splines import bending, on_lattice, refined, spline_weights
+from heartmend.models.feature_table import cell_centres, read_table, resample_table
+from heartmend.models.splines import bending_energy, on_lattice, refine_controls, spline_weights
 
 FIELD_SIDE = 40
-"""The deformation is laid out on a lattice of this side once a step; between its cells it is linear."""
+"""In each step the deformation is evaluated on a lattice of this side and interpolated linearly between its cells."""
 
 
 class TemplateShape(Shape):
-    """F(z, p) = T(A p + b + u(p)): a table T of signed distances in mm, sharpened by all cases together, read where
-    the case's affine map and its smooth field u (cubic B-spline, code) carry the point.
+    """Deformable template F(z, p) = T(A p + b + u(p)).
 
-    Stiff about noise, because a field with control points every 10 to 20 mm cannot follow a surface that wavers
-    every few millimetres; supple about anatomy, because all structures of a case move in one field and the detail
-    that no field could make lives in T. Deformed implicit templates: Zheng et al. (DIT) and Deng et al. (DIF),
-    CVPR 2021; the code as a small grid, the cohort as training set and product: Yang et al. (NeAR), MICCAI 2022.
+    T is a table of signed distances in mm that all cases share; A and b are the case's affine map and u its smooth
+    field, a cubic B-spline, which together are its code.
+
+    The deformation is too smooth to reproduce voxel-level noise, because its control points are 10 to 20 mm apart; yet
+    it follows the anatomy, because all structures of a case deform together and the detail is in T. Deformed implicit
+    templates: Zheng et al. (DIT) and Deng et al. (DIF), CVPR 2021; a code that is a small grid, and a cohort that is
+    training set and product: Yang et al. (NeAR), MICCAI 2022.
+
+    Attributes:
+        table: (side³, heads) float32, the template's signed distances in mm, positive inside.
+        side: cells along each side of the table.
+        controls: control points along each side of the fields.
+
+    Example:
+        >>> shape = TemplateShape(["LV", "RV"], side=16, controls=6)
+        >>> codes = shape.new_codes(3)
+        >>> shape(torch.zeros(3, 10, 3), codes).shape
+        torch.Size([3, 10, 2])
     """
 
     kind = "template"
     is_distance = True
 
     def __init__(self, heads: Sequence[str], side: int = 48, controls: int = 6) -> None:
+        """Create a template whose distances are all 0.
+
+        Args:
+            heads: names of the structures.
+            side: cells along each side of the table.
+            controls: control points along each side of the fields.
+        """
         super().__init__(heads)
         self.side, self.controls = side, controls
         self.table = nn.Parameter(torch.zeros(side**3, len(self.heads)))
 
     def settings(self) -> dict[str, Any]:
+        """Return the arguments that construct this shape again."""
         return {"heads": list(self.heads), "side": self.side, "controls": self.controls}
 
     def new_codes(self, count: int, seed: int = 0) -> dict[str, Tensor]:
+        """Create codes of the identity: `affine` (count, 3, 4) and `field` (count, 3, controls, controls, controls)."""
         affine = torch.zeros(count, 3, 4)
         affine[:, :, :3] = torch.eye(3)
         return {"affine": affine, "field": torch.zeros(count, 3, *(self.controls,) * 3)}
 
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
+        """Predict signed distances (case, point, head) in mm at points (case, point, 3) of the unit frame."""
         cases, count, _ = points.shape
-        flat = self.carried(points, codes).reshape(-1, 3)
+        flat = self.to_template_frame(points, codes).reshape(-1, 3)
         return read_table(self.table, flat, self.side).reshape(cases, count, len(self.heads))
 
-    def carried(self, points: Tensor, codes: Codes) -> Tensor:
-        """Where the points (case, point, 3) of each case lie in the template's frame."""
+    def to_template_frame(self, points: Tensor, codes: Codes) -> Tensor:
+        """Map points from each case's unit frame to the template's.
+
+        Args:
+            points: (case, point, 3) unit coordinates.
+            codes: codes of the same cases.
+
+        Returns:
+            (case, point, 3) coordinates in the template's unit frame.
+        """
         cases, count, _ = points.shape
         weights = spline_weights(cell_centres(FIELD_SIDE, points.device), self.controls)
         lattice = on_lattice(codes["field"], weights, weights, weights)
         table = lattice.permute(0, 2, 3, 4, 1).reshape(-1, 3)
         first_row = (torch.arange(cases, device=points.device) * FIELD_SIDE**3).repeat_interleave(count)
-        moved = read_table(table, points.reshape(-1, 3), FIELD_SIDE, first_row).reshape(cases, count, 3)
+        displacement = read_table(table, points.reshape(-1, 3), FIELD_SIDE, first_row).reshape(cases, count, 3)
         affine = codes["affine"]
-        return points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3] + moved
+        return points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3] + displacement
 
     def regularisation(self, codes: Codes) -> Tensor:
-        """The bending of the fields; an affine map costs nothing."""
-        return bending(codes["field"])
+        """Compute the bending energy of the fields; affine maps are not penalised."""
+        return bending_energy(codes["field"])
 
     @torch.no_grad()
     def refine(self, codes: Codes, side: int, controls: int) -> dict[str, Tensor]:
-        """The same shape with a table of `side` and `controls` control points; returns the codes to go on with."""
-        self.table = nn.Parameter(resized_table(self.table.detach(), self.side, side))
-        field = codes["field"] if controls == self.controls else refined(codes["field"], controls)
+        """Resample the table and the fields to another resolution.
+
+        Args:
+            codes: the codes of all cases.
+            side: cells along each side of the new table.
+            controls: control points along each side of the new fields.
+
+        Returns:
+            The codes with the new fields.
+        """
+        self.table = nn.Parameter(resample_table(self.table.detach(), self.side, side))
+        field = codes["field"] if controls == self.controls else refine_controls(codes["field"], controls)
         self.side, self.controls = side, controls
         return {**codes, "field": field.clone()}

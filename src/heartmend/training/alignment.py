@@ -1,4 +1,4 @@
-"""A first, robust alignment of a cohort: from the centroids of its structures, before anything is learned."""
+"""Initial alignment of a cohort by the centroids of its structures."""
 
 from __future__ import annotations
 
@@ -10,73 +10,97 @@ import torch
 from torch import Tensor
 
 from heartmend.models.code_book import CodeBook
-from heartmend.models.feature_table import resized_table
+from heartmend.models.feature_table import resample_table
 from heartmend.models.template import TemplateShape
-from heartmend.training.case_samples import CaseSamples, CaseSummary
+from heartmend.training.sampling import CaseSamples, CaseSummary
 
 STIFFNESS = 0.2
-"""How strongly an affine map is held to turn and scale, as a share of the centroids' spread."""
-FEWEST_CENTROIDS = 4
-"""Fewer say where a heart lies but not how it is turned."""
+"""Weight of the similarity transform against shear and anisotropic scale, as a share of the centroids' variance."""
+MIN_CENTROIDS = 4
+"""With fewer centroids the position of a heart is known but not its rotation."""
 
 Floats = npt.NDArray[np.float64]
+AnyCase = CaseSamples | CaseSummary
 
 
-def medoid(targets: Sequence[CaseSamples | CaseSummary]) -> int:
-    """The case in the middle: the one whose centroids lie nearest to those of all others. Prefers whole hearts."""
-    points = np.stack([t.centroids for t in targets]).astype(np.float64)
-    lacking = np.isnan(points).any(axis=(1, 2))
-    apart = (np.linalg.norm(one - points, axis=-1) for one in points)
-    mean = np.array([np.nanmean(far) if np.isfinite(far).any() else np.nan for far in apart])
+def find_medoid(cases: Sequence[AnyCase]) -> int:
+    """Find the medoid of a cohort: the case whose centroids have the smallest mean distance to those of all others.
+
+    Args:
+        cases: samples or summaries of the cases; hearts with all structures complete are preferred.
+
+    Returns:
+        The position of the medoid in `cases`.
+    """
+    points = np.stack([case.centroids for case in cases]).astype(np.float64)
+    incomplete = np.isnan(points).any(axis=(1, 2))
+    distances = (np.linalg.norm(one - points, axis=-1) for one in points)
+    mean = np.array([np.nanmean(far) if np.isfinite(far).any() else np.nan for far in distances])
     mean = np.where(np.isnan(mean), np.inf, mean)
-    whole = ~lacking if (~lacking).any() else np.ones(len(targets), dtype=bool)
-    return int(np.argmin(np.where(whole, mean, np.inf)))
+    candidates = ~incomplete if (~incomplete).any() else np.ones(len(cases), dtype=bool)
+    return int(np.argmin(np.where(candidates, mean, np.inf)))
 
 
 def align_to_medoid(
-    middle: CaseSamples | CaseSummary, table: Tensor, heads: Sequence[str], targets: Sequence[CaseSamples | CaseSummary],
-    side: int, controls: int,
-) -> tuple[TemplateShape, CodeBook]:  # fmt: skip
-    """A template that is the signed distances of the `middle` case, and affine codes that lead each case to it.
+    medoid: AnyCase, table: Tensor, heads: Sequence[str], cases: Sequence[AnyCase], side: int, controls: int
+) -> tuple[TemplateShape, CodeBook]:
+    """Initialise a template from the medoid's signed distances, and one affine code for each case.
 
-    table: (n³, heads) these distances in mm at the cells of the middle case's own cube.
+    Args:
+        medoid: the medoid of the cohort.
+        table: (n³, heads) float32, the medoid's signed distances in mm at the cells of its own cube, n = `medoid.side`.
+        heads: names of the structures.
+        cases: all cases of the cohort.
+        side: cells along each side of the template's table.
+        controls: control points along each side of the deformation.
+
+    Returns:
+        The template and the codes, in the order of `cases`.
     """
     shape = TemplateShape(tuple(heads), side=side, controls=controls)
     with torch.no_grad():
-        shape.table.copy_(resized_table(table, middle.side, side))
-    codes = shape.new_codes(len(targets))
-    for row, target in enumerate(targets):
-        codes["affine"][row] = torch.from_numpy(affine_to(target, middle)).float()
-    return shape, CodeBook([t.case_id for t in targets], codes)
+        shape.table.copy_(resample_table(table, medoid.side, side))
+    codes = shape.new_codes(len(cases))
+    for row, case in enumerate(cases):
+        codes["affine"][row] = torch.from_numpy(fit_affine(case, medoid)).float()
+    return shape, CodeBook([case.case_id for case in cases], codes)
 
 
-def affine_to(source: CaseSamples | CaseSummary, goal: CaseSamples | CaseSummary) -> Floats:
-    """(3, 4): the affine map from the unit frame of one case to another's that brings their centroids together.
+def fit_affine(source: AnyCase, target: AnyCase) -> Floats:
+    """Fit the affine map between the unit frames of two cases that matches their centroids in least squares.
 
-    Least squares over the structures that both have whole. First turn, scale and shift (Umeyama, IEEE TPAMI 1991),
-    which a few centroids determine well; then shear and stretch as far as `STIFFNESS` lets them. Mirrored hearts come
-    out mirrored, if that fits far better: a wrong orientation in a header costs nothing.
+    First a similarity transform (Umeyama, IEEE TPAMI 1991), which few centroids determine well; then shear and
+    anisotropic scale, regularised by `STIFFNESS`. A mirrored heart is matched with a mirrored map where that fits much
+    better, so that a wrong orientation in a header does no harm.
+
+    Args:
+        source: the case to be aligned.
+        target: the case to be aligned to.
+
+    Returns:
+        (3, 4) float64, from the source's unit coordinates to the target's; the identity where no structure is complete
+        in both.
     """
-    both = ~np.isnan(source.centroids).any(axis=1) & ~np.isnan(goal.centroids).any(axis=1)
-    to_mm, from_mm = np.array(source.size_mm) / 2, 2 / np.array(goal.size_mm)
+    both = ~np.isnan(source.centroids).any(axis=1) & ~np.isnan(target.centroids).any(axis=1)
+    to_mm, from_mm = np.array(source.size_mm) / 2, 2 / np.array(target.size_mm)
     if not both.any():
         return np.eye(3, 4)
     points = source.centroids[both].astype(np.float64) * to_mm
-    wanted = goal.centroids[both].astype(np.float64) / from_mm
-    middle, wanted_middle = points.mean(axis=0), wanted.mean(axis=0)
-    points, wanted = points - middle, wanted - wanted_middle
+    wanted = target.centroids[both].astype(np.float64) / from_mm
+    mean, wanted_mean = points.mean(axis=0), wanted.mean(axis=0)
+    points, wanted = points - mean, wanted - wanted_mean
     linear = np.eye(3)
-    if len(points) >= FEWEST_CENTROIDS:
-        similar = _similarity(points, wanted)
-        spread = float(np.square(points).sum()) / 3
-        hold = STIFFNESS * spread * np.eye(3)
-        linear = np.linalg.solve(points.T @ points + hold, points.T @ wanted + hold @ similar.T).T
-    shift = wanted_middle - linear @ middle
+    if len(points) >= MIN_CENTROIDS:
+        similarity = _fit_similarity(points, wanted)
+        variance = float(np.square(points).sum()) / 3
+        ridge = STIFFNESS * variance * np.eye(3)
+        linear = np.linalg.solve(points.T @ points + ridge, points.T @ wanted + ridge @ similarity.T).T
+    shift = wanted_mean - linear @ mean
     return np.c_[from_mm[:, None] * linear * to_mm, from_mm * shift]
 
 
-def _similarity(points: Floats, wanted: Floats) -> Floats:
-    """(3, 3): turn and scale, mirrored only where that leaves less than half of the error."""
+def _fit_similarity(points: Floats, wanted: Floats) -> Floats:
+    """(3, 3) rotation times scale, with a reflection only where that more than halves the squared error."""
     u, strength, v = np.linalg.svd(wanted.T @ points)
     size = float(np.square(points).sum())
     sign = float(np.sign(np.linalg.det(u @ v)))

@@ -1,4 +1,4 @@
-"""Adam for codes: a step moves those of the drawn cases alone."""
+"""Adam for latent codes: a step updates the codes of the drawn cases only."""
 
 from __future__ import annotations
 
@@ -12,22 +12,32 @@ from heartmend.models.code_book import CodeBook
 BETAS = (0.9, 0.98)
 EPSILON = 1e-8
 
-Drawn = tuple[Tensor, Mapping[str, Tensor]]
-"""Rows (b,) of a code book and copies of their codes, on which gradients have been gathered."""
+DrawnCodes = tuple[Tensor, Mapping[str, Tensor]]
+"""Rows (b,) of a code book, and copies of their codes that have accumulated gradients."""
 
 
 class CaseAdam:
-    """Adam (Kingma and Ba, ICLR 2015) whose moments belong to a case and change only when the case is drawn.
+    """Adam (Kingma and Ba, ICLR 2015) with moments per case that change only when the case is drawn.
 
-    Adam proper moves every parameter in every step. A code that is drawn once in thirty steps would go on moving for
-    ten more by the memory of one gradient, and its second moment would have half forgotten that gradient before the
-    next: each draw would count five times, and up to eight times in a large cohort. Here a draw counts the same in a
-    cohort of any size, and a step costs what is drawn, not what is there. Where all cases are drawn in every step it is
-    Adam.
+    Adam proper updates every parameter in every step. A code that is drawn once in thirty steps would continue to move
+    for ten more on the momentum of one gradient, and its second moment would have decayed by half before the next
+    draw. Here one draw has the same effect in a cohort of any size, and the cost of a step depends on the number of
+    drawn cases only. Where all cases are drawn in every step it is identical to Adam.
+
+    Attributes:
+        codes: the codes that are optimised.
+        rates: learning rate of each optimised code, by name.
+        moments: first and second moment of each optimised code, each of the code's shape.
+        draws: (cases,) float32, how often each case was drawn.
     """
 
     def __init__(self, codes: CodeBook, rates: Mapping[str, float]) -> None:
-        """rates: of the codes that are to move, by name."""
+        """Create the moments.
+
+        Args:
+            codes: the codes of all cases.
+            rates: learning rate of each code that is optimised, by name; the other codes stay fixed.
+        """
         self.codes, self.rates = codes, dict(rates)
         self.moments = {
             name: (torch.zeros_like(codes.values[name].data), torch.zeros_like(codes.values[name].data))
@@ -35,20 +45,30 @@ class CaseAdam:
         }
         first = next(iter(codes.values.values()))
         self.draws = torch.zeros(len(first), device=first.device)
-        """(cases,) how often each was drawn."""
 
-    def drawn(self, rows: Tensor) -> dict[str, Tensor]:
-        """Copies of the codes in these rows, of which those that are to move gather gradients."""
+    def copy_codes(self, rows: Tensor) -> dict[str, Tensor]:
+        """Copy the codes of some cases, as leaves that accumulate gradients where they are optimised.
+
+        Args:
+            rows: (b,) int64, rows of the code book.
+
+        Returns:
+            For each name the codes (b, ...).
+        """
         copies = {name: code.detach()[rows] for name, code in self.codes.values.items()}
         for name in self.rates:
             copies[name].requires_grad_()
         return copies
 
     @torch.no_grad()
-    def step(self, parts: Sequence[Drawn], factor: float = 1.0) -> None:
-        """Move the codes of all that was drawn; a case that was drawn in several parts moves once, by the sum.
+    def step(self, parts: Sequence[DrawnCodes], factor: float = 1.0) -> None:
+        """Update the codes of all drawn cases.
 
-        factor: what the rates are multiplied by.
+        A case that was drawn in several parts is updated once, by the summed gradient.
+
+        Args:
+            parts: rows and copied codes of each part of an accumulated step.
+            factor: factor of all learning rates.
         """
         rows = torch.cat([rows for rows, _ in parts])
         draws = self.draws[rows] + 1
@@ -56,8 +76,8 @@ class CaseAdam:
         for name, rate in self.rates.items():
             gradient = torch.cat([_gradient(copies[name]) for _, copies in parts])
             if len(parts) > 1:
-                same = (rows[:, None] == rows).to(gradient.dtype)
-                gradient = (same @ gradient.flatten(1)).reshape(gradient.shape)
+                same_case = (rows[:, None] == rows).to(gradient.dtype)
+                gradient = (same_case @ gradient.flatten(1)).reshape(gradient.shape)
             t = draws.reshape(-1, *[1] * (gradient.dim() - 1))
             first, second = self.moments[name]
             mean = first[rows].lerp_(gradient, 1 - BETAS[0])
@@ -65,9 +85,9 @@ class CaseAdam:
             first.index_copy_(0, rows, mean)
             second.index_copy_(0, rows, square)
             spread = square.div_(1 - BETAS[1] ** t).sqrt_().add_(EPSILON)
-            way = mean.div_(1 - BETAS[0] ** t).div_(spread)
+            direction = mean.div_(1 - BETAS[0] ** t).div_(spread)
             code = self.codes.values[name].data
-            code.index_copy_(0, rows, code[rows].sub_(way, alpha=rate * factor))
+            code.index_copy_(0, rows, code[rows].sub_(direction, alpha=rate * factor))
 
 
 def _gradient(copy: Tensor) -> Tensor:

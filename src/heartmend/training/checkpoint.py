@@ -1,4 +1,4 @@
-"""A fit on disk, to go on with after a kill at any moment: one file, whole or not there, without pickle."""
+"""Checkpoints and model files of a fit, as safetensors without pickle."""
 
 from __future__ import annotations
 
@@ -20,114 +20,164 @@ from heartmend.models.code_book import CodeBook
 from heartmend.models.shapes import make_shape
 from heartmend.training.loop import Fit, Position
 
-MOST_TIME = 0.05
-"""Of all time that may go into checkpoints: those of a thousand hearts are gigabytes."""
+MAX_TIME_SHARE = 0.05
+"""Share of the run time that checkpoints may take: for a thousand hearts they are gigabytes."""
 
 
 class Checkpoints:
-    """Saves a fit now and then, at a moment that all of its processes agree on."""
+    """Periodic checkpoints of a fit, written when all of its processes agree."""
 
     def __init__(self, path: Path, seconds: float) -> None:
-        """seconds: between two, more where saving takes long; 0: at every chance."""
+        """Start the clock.
+
+        Args:
+            path: the checkpoint file.
+            seconds: time between two checkpoints, longer where writing is slow; 0 to write at every opportunity.
+        """
         self.path, self._seconds = path, seconds
         self._wait, self._saved = seconds, time.monotonic()
 
-    def reached(self, fit: Fit, now: bool = False) -> None:
-        """To be told whenever a fit can be saved; now: it must be. All processes must call it."""
+    def save_if_due(self, fit: Fit, now: bool = False) -> None:
+        """Write a checkpoint if it is due; every process must call it.
+
+        Args:
+            fit: the fit, between two steps.
+            now: whether to write in any case.
+        """
         if not fit.ranks.agreed(now or time.monotonic() - self._saved > self._wait):
             return
-        began = time.monotonic()
+        started = time.monotonic()
         save_fit(self.path, fit)
         self._saved = time.monotonic()
         if self._seconds:
-            self._wait = max(self._seconds, (self._saved - began) / MOST_TIME)
+            self._wait = max(self._seconds, (self._saved - started) / MAX_TIME_SHARE)
 
 
 def save_fit(path: Path, fit: Fit) -> None:
-    """Write all that `load_fit` needs to go on exactly here: weights, codes, the optimiser's moments, the position.
+    """Write a checkpoint: weights, codes, moments of the optimisers and position; every process must call it.
 
-    Of several processes all must call it; the leader writes one file of all cases, whatever their number.
+    The main process writes one file for all cases, independent of the number of processes.
+
+    Args:
+        path: the checkpoint file, replaced atomically.
+        fit: the fit, between two steps.
     """
     tensors: dict[str, Tensor | None] = {f"shape.{name}": value for name, value in fit.shape.state_dict().items()}
     tensors |= {f"codes.{name}": fit.ranks.gather_rows(value) for name, value in fit.codes.values.items()}
-    if fit.weights is not None:
-        for row, parameter in enumerate(fit.weights.param_groups[0]["params"]):
-            moments = fit.weights.state.get(parameter, {})
-            tensors |= {f"weights.{row}.{name}": value for name, value in moments.items()}
-    tensors |= {f"moves.{name}": fit.ranks.gather_rows(value) for name, value in _moves(fit).items()}
+    if fit.shape_optimiser is not None:
+        for row, parameter in enumerate(fit.shape_optimiser.param_groups[0]["params"]):
+            moments = fit.shape_optimiser.state.get(parameter, {})
+            tensors |= {f"shape_optimiser.{row}.{name}": value for name, value in moments.items()}
+    tensors |= {f"code_optimiser.{name}": fit.ranks.gather_rows(value) for name, value in _code_moments(fit).items()}
     ids = fit.ranks.all_gather(fit.codes.ids)
     if fit.ranks.is_main:
-        kept = {name: value for name, value in tensors.items() if value is not None}
-        _write(path, kept, {"position": asdict(fit.position), "ids": ids})
+        stored = {name: value for name, value in tensors.items() if value is not None}
+        _write(path, stored, {"position": asdict(fit.position), "ids": ids})
 
 
 def load_fit(path: Path, fit: Fit) -> None:
-    """Bring a newly made fit to where the file's stood. RunError when the file is not of the same cases or damaged.
+    """Load a checkpoint into a new fit; every process must call it and loads the rows of its own cases.
 
-    Of several processes each takes the rows of its own cases; their number may be another than when it was saved.
+    Args:
+        path: the checkpoint file; it may have been written by another number of processes.
+        fit: a fit of the same cases and phases, modified in place.
+
+    Raises:
+        RunError: if the file is damaged, of other cases, or of another version of Heartmend.
     """
-    tensors, about = _read(path)
-    if about.get("ids") != fit.ranks.all_gather(fit.codes.ids):
-        raise RunError(f"{path}: is the checkpoint of other cases; give another --out or remove it")
-    # At the end of a phase the next one is entered by the loop itself, from the old resolution.
-    if "position" not in about:
-        raise RunError(f"{path}: is no checkpoint of a fit; remove it to begin again")
-    position = Position(**about["position"])
+    tensors, metadata = _read(path)
+    if metadata.get("ids") != fit.ranks.all_gather(fit.codes.ids):
+        raise RunError(f"{path}: is the checkpoint of other cases; give another output folder or delete the file")
+    if "position" not in metadata:
+        raise RunError(f"{path}: is not the checkpoint of a fit; delete it to start again")
+    position = Position(**metadata["position"])
+    # At the end of a phase the loop itself starts the next one, from the resolution of the one before.
     resolution = position.phase - 1 if position.step == 0 and position.phase else position.phase
     fit.seek(Position(phase=min(resolution, len(fit.phases) - 1), step=0, points=position.points))
     fit.position = position
-    tensors |= {name: _own(value, fit) for name, value in tensors.items() if name.startswith("codes.")}
+    tensors |= {name: _own_rows(value, fit) for name, value in tensors.items() if name.startswith("codes.")}
     try:
         _load_model(fit.shape, fit.codes, tensors)
-        for name, value in _moves(fit).items():
-            value.copy_(_own(tensors[f"moves.{name}"], fit))
+        for name, value in _code_moments(fit).items():
+            value.copy_(_own_rows(tensors[f"code_optimiser.{name}"], fit))
     except (KeyError, RuntimeError) as error:
-        raise RunError(f"{path}: another version of Heartmend left it ({error}); remove it to begin again") from error
-    if position.step == 0 or fit.weights is None:
+        raise RunError(
+            f"{path}: was written by another version of Heartmend ({error}); delete it to start again"
+        ) from error
+    if position.step == 0 or fit.shape_optimiser is None:
         return
-    for row, parameter in enumerate(fit.weights.param_groups[0]["params"]):
-        begin = f"weights.{row}."
-        saved = {name.removeprefix(begin): value for name, value in tensors.items() if name.startswith(begin)}
+    for row, parameter in enumerate(fit.shape_optimiser.param_groups[0]["params"]):
+        prefix = f"shape_optimiser.{row}."
+        saved = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         if saved:
             step = saved.pop("step")
-            step = step.to(parameter.device) if fit.weights.defaults["fused"] else step.cpu()
-            # In the parameter's own layout: a fused optimiser asks for it.
+            step = step.to(parameter.device) if fit.shape_optimiser.defaults["fused"] else step.cpu()
+            # In the parameter's own memory layout: a fused optimiser requires it.
             moments = {name: torch.empty_like(parameter).copy_(value) for name, value in saved.items()}
-            fit.weights.state[parameter] = {"step": step, **moments}
+            fit.shape_optimiser.state[parameter] = {"step": step, **moments}
 
 
-def _own(rows: Tensor, fit: Fit) -> Tensor:
+def _own_rows(rows: Tensor, fit: Fit) -> Tensor:
     return rows[fit.ranks.rank :: fit.ranks.count]
 
 
 def save_model(path: Path, shape: Shape, codes: CodeBook, **notes: float) -> None:
-    """Write the fitted shape and the codes by case id, and what else is to be known about them."""
-    about = {"shape": shape.kind, "settings": shape.settings(), "ids": list(codes.ids), **notes}
-    _write(path, _model_tensors(shape, codes), about)
+    """Write a fitted shape and the codes of its cases.
+
+    Args:
+        path: the model file, replaced atomically.
+        shape: the fitted shape.
+        codes: the codes of all cases.
+        notes: further metadata of the file, such as its Dice.
+    """
+    metadata = {"shape": shape.kind, "settings": shape.settings(), "ids": list(codes.ids), **notes}
+    _write(path, _model_tensors(shape, codes), metadata)
 
 
 def load_model(path: Path, device: torch.device | None = None) -> tuple[Shape, CodeBook]:
-    """The shape and codes that `save_model` wrote. RunError when the file is damaged or no model."""
-    tensors, about = _read(path)
+    """Load the shape and the codes that `save_model` wrote.
+
+    Args:
+        path: the model file.
+        device: where to put the tensors; the CPU if not given.
+
+    Returns:
+        The shape and the codes.
+
+    Raises:
+        RunError: if the file is damaged or not a model.
+    """
+    tensors, metadata = _read(path)
     try:
-        shape = make_shape(about["shape"], about["settings"])
+        shape = make_shape(metadata["shape"], metadata["settings"])
         names = [name.removeprefix("codes.") for name in tensors if name.startswith("codes.")]
-        codes = CodeBook(about["ids"], {name: tensors[f"codes.{name}"] for name in names})
+        codes = CodeBook(metadata["ids"], {name: tensors[f"codes.{name}"] for name in names})
         _load_model(shape, codes, tensors)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise RunError(f"{path}: is no model of Heartmend ({error})") from error
+        raise RunError(f"{path}: is not a model of Heartmend ({error})") from error
     return shape.to(device), codes.to(device)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a model or checkpoint says besides its tensors. RunError when the file is damaged."""
+    """Read the metadata of a model or checkpoint file.
+
+    Args:
+        path: a file that `save_model` or `save_fit` wrote.
+
+    Returns:
+        The metadata without the tensors.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
     return _read(path)[1]
 
 
-def _moves(fit: Fit) -> dict[str, Tensor]:
-    """What is remembered of each case's gradients: tensors whose first axis is the case."""
-    moments = {f"{name}.{order}": part for name, parts in fit.moves.moments.items() for order, part in enumerate(parts)}
-    return {"draws": fit.moves.draws, **moments}
+def _code_moments(fit: Fit) -> dict[str, Tensor]:
+    """Moments and draws of the codes: tensors whose first axis is the case."""
+    optimiser = fit.code_optimiser
+    moments = {f"{name}.{order}": part for name, parts in optimiser.moments.items() for order, part in enumerate(parts)}
+    return {"draws": optimiser.draws, **moments}
 
 
 def _model_tensors(shape: Shape, codes: CodeBook) -> dict[str, Tensor]:
@@ -143,15 +193,15 @@ def _load_model(shape: Shape, codes: CodeBook, tensors: dict[str, Tensor]) -> No
             value.copy_(tensors[f"codes.{name}"])
 
 
-def _write(path: Path, tensors: dict[str, Tensor], about: Mapping[str, Any]) -> None:
+def _write(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, Any]) -> None:
     arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
-    write_safetensors(path, arrays, {"about": json.dumps(about)})
+    write_safetensors(path, arrays, {"metadata": json.dumps(metadata)})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118  (not a dict)
+            metadata = json.loads((file.metadata() or {})["metadata"])
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118  (not a dict)
     except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: cannot be read as a checkpoint ({error}); remove it to begin again") from error
+        raise RunError(f"{path}: cannot be read as a checkpoint ({error}); delete it to start again") from error

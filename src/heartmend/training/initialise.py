@@ -1,4 +1,4 @@
-"""Where a fit begins: the middle case as the template, every other case laid onto it by its centroids."""
+"""Initialisation of a fit: the medoid as template, and all cases aligned to it by their centroids."""
 
 from __future__ import annotations
 
@@ -12,34 +12,48 @@ from heartmend.geometry.roi import Roi
 from heartmend.models.code_book import CodeBook
 from heartmend.models.feature_table import cell_centres
 from heartmend.models.template import TemplateShape
-from heartmend.training.alignment import align_to_medoid, medoid
-from heartmend.training.case_samples import CaseSamples, CaseSummary
+from heartmend.training.alignment import AnyCase, align_to_medoid, find_medoid
+from heartmend.training.sampling import CaseSummary
 from heartmend.types import Labels
 
 
 def initialise_template(
     heads: dict[str, int],
-    targets: Sequence[CaseSamples | CaseSummary],
-    middle_of: Callable[[str], tuple[Labels, Roi]],
+    cases: Sequence[AnyCase],
+    load_case: Callable[[str], tuple[Labels, Roi]],
     side: int,
     controls: int,
 ) -> tuple[TemplateShape, CodeBook]:
-    """A template shape that is the medoid's own signed distances, and affine codes that lead each case to it.
+    """Initialise a template from the medoid's signed distances, and one affine code for each case.
 
-    heads: structure name -> id; middle_of: gives the labels on the source voxels in the ROI, and the ROI, of the case
-    that is the middle one. What that case got wrong is worn away by the others as the table is fitted.
+    Label errors of the medoid are averaged out by the other cases while the template is fitted.
+
+    Args:
+        heads: label id of each structure, by name.
+        cases: samples or summaries of all cases.
+        load_case: given a case id, returns the labels on the source voxels in the case's ROI, and the ROI.
+        side: cells along each side of the template's table.
+        controls: control points along each side of the deformation.
+
+    Returns:
+        The template and the codes, in the order of `cases`.
     """
-    goal = targets[medoid(targets)]
-    source, roi = middle_of(goal.case_id)
-    layers = [unit_frame_distance_mm(source, roi, goal.side, id) for id in heads.values()]
+    medoid = cases[find_medoid(cases)]
+    source, roi = load_case(medoid.case_id)
+    layers = [unit_frame_distance_mm(source, roi, medoid.side, id) for id in heads.values()]
     table = torch.from_numpy(np.stack(layers, axis=-1).reshape(-1, len(layers)))
-    return align_to_medoid(goal, table, tuple(heads), targets, side, controls)
+    return align_to_medoid(medoid, table, tuple(heads), cases, side, controls)
 
 
-def template_summary(shape: TemplateShape, size_mm: tuple[float, float, float]) -> CaseSummary:
-    """The template as a heart that a new case can be laid onto: where its structures lie, and no points.
+def summarise_template(shape: TemplateShape, size_mm: tuple[float, float, float]) -> CaseSummary:
+    """Summarise a template as a case that new cases can be aligned to.
 
-    size_mm: how large the hearts that it was made of are.
+    Args:
+        shape: the fitted template.
+        size_mm: mean extent of the boxes of the cases that it was fitted to, in mm.
+
+    Returns:
+        The summary, with the case id "template".
     """
     inside = (shape.table.detach() > 0).cpu().numpy().reshape(shape.side, shape.side, shape.side, -1)
     axis = cell_centres(shape.side).numpy()

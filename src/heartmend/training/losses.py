@@ -1,6 +1,6 @@
-"""What a fit makes small, by name. Each takes logits (case, point, head) and a batch and gives a scalar.
+"""Loss functions by name. Each takes logits (case, point, head) and a batch and returns a scalar.
 
-Every mean is a quotient of two sums, which `across` adds up over the processes of a fit.
+Every mean is a quotient of two sums, which `sum_over_processes` adds up over the processes of a fit.
 """
 
 from __future__ import annotations
@@ -14,51 +14,105 @@ from torch import Tensor
 
 from heartmend.errors import ConfigError
 from heartmend.training.joint_training import joint
-from heartmend.training.point_sampler import Across, Batch, alone
+from heartmend.training.point_sampler import Batch, SumOverProcesses, local_sum
 
 Loss = Callable[..., Tensor]
 FOCAL_GAMMA = 4.0
 
 
-def surface_distance(logits: Tensor, batch: Batch, across: Across = alone, *, tolerance_mm: float = 2.0) -> Tensor:
-    """Mean |logit - signed distance| in mm, each point counting the more the nearer it is to the boundary.
+def surface_distance(
+    logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesses = local_sum, *, tolerance_mm: float = 2.0
+) -> Tensor:
+    """Compute the weighted mean absolute error of the signed distance, in mm.
 
-    The logit of such a shape is a signed distance in mm. The absolute error makes the fit a median: a leak or an
-    island in a few cases is outvoted and does not pull (weight exp(-|d| / tolerance) plus a little for the rest).
+    A point's weight is exp(-|distance| / tolerance) + 0.02, so points near the boundary dominate. The absolute error
+    makes the fit a median over the cases: a leak or a false component in a few cases has no influence.
+
+    Args:
+        logits: (b, p, heads) predicted signed distances in mm, positive inside.
+        batch: the drawn points.
+        sum_over_processes: sums a tensor over the processes of the fit.
+        tolerance_mm: decay length of the weight, in mm.
+
+    Returns:
+        The loss in mm, a scalar.
     """
     weights = torch.exp(-batch.distances_mm.abs() / tolerance_mm) + 0.02
-    apart, weight = across(torch.stack([((logits - batch.distances_mm).abs() * weights).sum(), weights.sum()]))
-    return apart / weight
+    error, weight = sum_over_processes(
+        torch.stack([((logits - batch.distances_mm).abs() * weights).sum(), weights.sum()])
+    )
+    return error / weight
 
 
-def dice(logits: Tensor, batch: Batch, across: Across = alone) -> Tensor:
-    """1 - soft Dice of each head over the drawn points, averaged over the heads (Milletari et al., 3DV 2016)."""
+def dice(logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesses = local_sum) -> Tensor:
+    """Compute 1 - soft Dice over the drawn points, averaged over the heads (Milletari et al., V-Net, 3DV 2016).
+
+    Args:
+        logits: (b, p, heads) log odds of being inside.
+        batch: the drawn points.
+        sum_over_processes: sums a tensor over the processes of the fit.
+
+    Returns:
+        The loss in [0, 1], a scalar.
+    """
     inside = (batch.distances_mm > 0).to(logits.dtype)
-    chance = logits.sigmoid()
-    both, guess, truth = across(torch.stack([part.sum(dim=(0, 1)) for part in (chance * inside, chance, inside)]))
-    return 1 - ((2 * both + 1) / (guess + truth + 1)).mean()
+    probability = logits.sigmoid()
+    both, predicted, reference = sum_over_processes(
+        torch.stack([part.sum(dim=(0, 1)) for part in (probability * inside, probability, inside)])
+    )
+    return 1 - ((2 * both + 1) / (predicted + reference + 1)).mean()
 
 
-def focal(logits: Tensor, batch: Batch, across: Across = alone, *, gamma: float = FOCAL_GAMMA) -> Tensor:
-    """Cross entropy that forgets the points it is sure of (Lin et al., ICCV 2017)."""
+def focal(
+    logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesses = local_sum, *, gamma: float = FOCAL_GAMMA
+) -> Tensor:
+    """Compute the focal loss, a cross entropy that down-weights well classified points (Lin et al., ICCV 2017).
+
+    Args:
+        logits: (b, p, heads) log odds of being inside.
+        batch: the drawn points.
+        sum_over_processes: sums a tensor over the processes of the fit.
+        gamma: exponent of the weight.
+
+    Returns:
+        The loss, a scalar.
+    """
     inside = (batch.distances_mm > 0).to(logits.dtype)
     entropy = F.binary_cross_entropy_with_logits(logits, inside, reduction="none")
-    return _mean(entropy * (1 - torch.exp(-entropy)) ** gamma, across)
+    return _mean(entropy * (1 - torch.exp(-entropy)) ** gamma, sum_over_processes)
 
 
-def cross_entropy(logits: Tensor, batch: Batch, across: Across = alone) -> Tensor:
-    """Binary cross entropy of each head."""
+def cross_entropy(logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesses = local_sum) -> Tensor:
+    """Compute the mean binary cross entropy of the heads.
+
+    Args:
+        logits: (b, p, heads) log odds of being inside.
+        batch: the drawn points.
+        sum_over_processes: sums a tensor over the processes of the fit.
+
+    Returns:
+        The loss, a scalar.
+    """
     inside = (batch.distances_mm > 0).to(logits.dtype)
-    return _mean(F.binary_cross_entropy_with_logits(logits, inside, reduction="none"), across)
+    return _mean(F.binary_cross_entropy_with_logits(logits, inside, reduction="none"), sum_over_processes)
 
 
-def dice_focal(logits: Tensor, batch: Batch, across: Across = alone) -> Tensor:
-    """0.7 Dice + 0.3 focal: what the reference project fits with."""
-    return 0.7 * dice(logits, batch, across) + 0.3 * focal(logits, batch, across)
+def dice_focal(logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesses = local_sum) -> Tensor:
+    """Compute 0.7 Dice + 0.3 focal loss, the loss of the reference project.
+
+    Args:
+        logits: (b, p, heads) log odds of being inside.
+        batch: the drawn points.
+        sum_over_processes: sums a tensor over the processes of the fit.
+
+    Returns:
+        The loss, a scalar.
+    """
+    return 0.7 * dice(logits, batch, sum_over_processes) + 0.3 * focal(logits, batch, sum_over_processes)
 
 
-def _mean(values: Tensor, across: Across) -> Tensor:
-    total, count = across(torch.stack([values.sum(), values.new_full((), values.numel())]))
+def _mean(values: Tensor, sum_over_processes: SumOverProcesses) -> Tensor:
+    total, count = sum_over_processes(torch.stack([values.sum(), values.new_full((), values.numel())]))
     return total / count
 
 
@@ -67,21 +121,41 @@ LOSSES: dict[str, Loss] = {"dice_focal": dice_focal, "dice": dice, "focal": foca
 
 
 def loss_by_name(name: str, tolerance_mm: float = 2.0) -> Loss:
-    """The loss of that name; ConfigError, listing the names, when there is none."""
+    """Return a loss function.
+
+    Args:
+        name: a key of `LOSSES`.
+        tolerance_mm: decay length of the weights of the losses of a distance, in mm.
+
+    Returns:
+        The loss `(logits, batch, sum_over_processes) -> scalar`.
+
+    Raises:
+        ConfigError: if no loss has this name.
+    """
     if name not in LOSSES:
-        raise ConfigError(f"no loss is called {name!r}; there are {', '.join(LOSSES)}")
+        raise ConfigError(f"unknown loss {name!r}; choose one of {', '.join(LOSSES)}")
     if name in ("surface_distance", "joint"):
         return partial(LOSSES[name], tolerance_mm=tolerance_mm)
     return LOSSES[name]
 
 
 @torch.no_grad()
-def whole_volume_dice(logits: Tensor, batch: Batch, across: Across = alone) -> Tensor:
-    """(head,): hard Dice over the whole volume, estimated without bias from points that were drawn with one."""
+def whole_volume_dice(logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesses = local_sum) -> Tensor:
+    """Estimate the Dice over the whole volume from the drawn points, without the bias of the draw.
+
+    Args:
+        logits: (b, p, heads) logits, positive inside.
+        batch: the drawn points with their weights.
+        sum_over_processes: sums a tensor over the processes of the fit.
+
+    Returns:
+        (heads,) Dice; 1 where a structure is absent in both.
+    """
     inside, guess = batch.distances_mm > 0, logits > 0
     weights = batch.weights[..., None]
-    both, truth, guessed = across(
+    both, reference, predicted = sum_over_processes(
         torch.stack([(part * weights).sum(dim=(0, 1)) for part in (inside & guess, inside, guess)])
     )
-    total = truth + guessed
+    total = reference + predicted
     return torch.where(total > 0, 2 * both / total.clamp(min=1e-9), torch.ones_like(total))

@@ -1,4 +1,4 @@
-"""Drawing points: some from the band about the boundaries, some from all over, the same ones after a restart."""
+"""Random sampling of points, partly from the band about the boundaries, reproducible after a restart."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ import torch
 from torch import Tensor
 
 from heartmend.compute.ranks import ALONE, Ranks
-from heartmend.training.case_samples import CaseSamples
 from heartmend.training.point_set import PointSet
+from heartmend.training.sampling import CaseSamples
 
-Across = Callable[[Tensor], Tensor]
-"""From this process's part of a sum to the sum over all processes."""
+SumOverProcesses = Callable[[Tensor], Tensor]
+"""From this process's part of a sum to the sum over all processes of a fit."""
 
 
-def alone(part: Tensor) -> Tensor:
-    """The sum over one process."""
+def local_sum(part: Tensor) -> Tensor:
+    """Return the part itself: the sum over a single process."""
     return part
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Points drawn in some cases, and what is true there.
+    """Points drawn in some cases, with their reference distances.
 
-    cases: (b,) rows of the targets; points: (b, p, 3) unit frame; distances_mm: (b, p, heads) signed distances,
-    positive inside; weights: (b, p) one over how often such a point is drawn, of mean 1 over the volume: a mean
-    with these weights is a mean over the whole volume, however biased the points were drawn.
+    Attributes:
+        cases: (b,) int64, rows of the cases.
+        points: (b, p, 3) float32, coordinates in the unit frame.
+        distances_mm: (b, p, heads) float32, signed distances, positive inside.
+        weights: (b, p) float32, inverse sampling density, with mean 1: a mean with these weights is a mean over the
+            whole volume, independent of the bias of the draw.
     """
 
     cases: Tensor
@@ -37,44 +40,68 @@ class Batch:
 
 
 class PointSampler:
-    """Draws points from the listed voxels of a cohort, on the device where they are. No file is read while drawing.
+    """Random sampler of the points of a cohort, on the device of the points; no file is read while drawing.
 
-    A draw depends on the seed and the step alone, so a fit that goes on after a kill sees the same points, and so do
-    the processes of one fit: each draws for the whole cohort and keeps what falls on its own cases.
+    A draw depends on the seed and the number of the step only. A fit that is resumed draws the same points, and so do
+    the processes of one fit: each draws for the whole cohort and keeps the points of its own cases.
+
+    Attributes:
+        device: where the points are.
+        seed: seed of all draws.
+        ranks: the processes of the fit.
+        point_set: the points of this process's own cases.
+        count: number of cases of all processes.
     """
 
     def __init__(
-        self, targets: Sequence[CaseSamples] | PointSet, device: torch.device, seed: int = 0, ranks: Ranks = ALONE
+        self, cases: Sequence[CaseSamples] | PointSet, device: torch.device, seed: int = 0, ranks: Ranks = ALONE
     ) -> None:
-        """targets: of this process's own cases."""
+        """Create the sampler.
+
+        Args:
+            cases: samples of this process's own cases.
+            device: where to put the points.
+            seed: seed of all draws.
+            ranks: the processes of the fit.
+        """
         self.device, self.seed, self.ranks = device, seed, ranks
-        self.listing = targets if isinstance(targets, PointSet) else PointSet.of(targets, device)
-        self.count = sum(ranks.all_gather([self.listing.cases]))
+        self.point_set = cases if isinstance(cases, PointSet) else PointSet.from_cases(cases, device)
+        self.count = sum(ranks.all_gather([self.point_set.cases]))
 
     def draw(self, step: int, cases: int, points: int, band_share: float) -> Batch:
-        """`points` points in each of `cases` cases (all, when there are no more), `band_share` of them in the band."""
+        """Draw the points of one step.
+
+        Args:
+            step: number of the step; the same number gives the same points.
+            cases: number of cases, or all if there are fewer.
+            points: number of points in each case.
+            band_share: share of the points within the band.
+
+        Returns:
+            The batch of this process's own cases.
+        """
         rows, chance = self._chances(step, cases, points)
         near = round(points * band_share)
-        listed = self.listing
-        band, rest = listed.bands[rows][:, None], listed.rests[rows][:, None]
+        available = self.point_set
+        band, rest = available.bands[rows][:, None], available.rests[rows][:, None]
         picks = torch.cat(
             [(chance[:, :near] * band).long(), band + (chance[:, near:] * rest.clamp(min=1)).long()], dim=1
         ).minimum(band + rest - 1)
-        listed_at = listed.starts[rows][:, None] + picks
+        index = available.starts[rows][:, None] + picks
         weights = torch.cat(
             [(band / max(near, 1)).expand(-1, near),
-             (rest / listed.far_shares[rows][:, None] / max(points - near, 1)).expand(-1, points - near)],
+             (rest / available.far_shares[rows][:, None] / max(points - near, 1)).expand(-1, points - near)],
             dim=1,
         ).float()  # fmt: skip
         return Batch(
             cases=rows,
-            points=listed.centres(listed_at, rows),
-            distances_mm=listed.distances_mm(listed_at),
+            points=available.centres(index, rows),
+            distances_mm=available.distances_mm(index),
             weights=weights / weights.mean(dim=1, keepdim=True),
         )
 
     def _chances(self, step: int, cases: int, points: int) -> tuple[Tensor, Tensor]:
-        """The own ones (b,) of the cases that are drawn, and a chance (b, points) in [0, 1) for each point."""
+        """Draw cases; returns the rows (b,) of the own ones and a chance (b, points) in [0, 1) for each point."""
         # Cases are drawn on the CPU, where their number is known without waiting for a device.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         rows = torch.arange(self.count)

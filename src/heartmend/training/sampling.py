@@ -1,21 +1,103 @@
-"""What a fit aims at, measured: the signed distances of a case's structures and where their boundaries are."""
+"""Sampling of one case: the points that a fit may draw and the signed distances there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import STEP_MM, unit_frame_distance_mm
 from heartmend.geometry.roi import Resolution, Roi
-from heartmend.training.case_samples import BAND_MM, CaseSamples
-from heartmend.types import Labels, Mask
+from heartmend.types import Labels, Mask, Triple
 
-JOINT_BAND_MM = 2.0
-"""How far from a surface the points of stage 3's band reach: what decides a label lies within a voxel of one."""
-JOINT_FAR_SHARE = 0.03
-"""Of the cells off the band that stage 3 draws from; what lies there is soon learned."""
+BAND_MM = 4.0
+"""Half width of the band about the boundaries, in mm."""
+FUSED_BAND_MM = 2.0
+"""The same for fused maps: what decides a label lies within a voxel of a boundary."""
+FUSED_FAR_SHARE = 0.03
+"""Share of the cells outside the band that are sampled from a fused map; they are learned quickly."""
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """Summary of one case without its points, small enough to be sent to every process.
+
+    Attributes:
+        case_id: id of the case.
+        side: largest number of cells along an axis.
+        size_mm: extent of the case's box along each axis, in mm.
+        centroids: (heads, 3) float32, unit coordinates; NaN where the structure is absent or cut by the field of view.
+        present: (heads,) bool.
+        volumes: (heads,) float64, cells inside each structure.
+    """
+
+    case_id: str
+    side: int
+    size_mm: tuple[float, float, float]
+    centroids: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+    volumes: npt.NDArray[np.float64]
+
+    def select_heads(self, columns: Sequence[int]) -> CaseSummary:
+        """Return the summary of some of the structures, given their columns."""
+        picked = list(columns)
+        return replace(
+            self, centroids=self.centroids[picked], present=self.present[picked], volumes=self.volumes[picked]
+        )
+
+
+@dataclass(frozen=True)
+class CaseSamples:
+    """Sampled points of one case, whose box is divided into `counts` cells.
+
+    Attributes:
+        case_id: id of the case.
+        counts: number of cells along each axis.
+        size_mm: extent of the case's box along each axis, in mm.
+        voxels: (points,) int32, flat indices of the sampled cells in C order, the cells of the band first.
+        band: number of sampled cells within the band about a boundary.
+        distances: (points, heads) int8, signed distance to the boundary in steps of `STEP_MM`, positive inside.
+        far_share: share of the known cells outside the band that are sampled.
+        centroids: (heads, 3) float32, unit coordinates; NaN where the structure is absent or cut by the field of view.
+        present: (heads,) bool.
+    """
+
+    case_id: str
+    counts: Triple
+    size_mm: tuple[float, float, float]
+    voxels: npt.NDArray[np.int32]
+    band: int
+    distances: npt.NDArray[np.int8]
+    far_share: float
+    centroids: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+
+    @property
+    def side(self) -> int:
+        """The largest number of cells along an axis."""
+        return max(self.counts)
+
+    @property
+    def volumes(self) -> npt.NDArray[np.float64]:
+        """(heads,) number of cells inside each structure, estimated from the sampled cells."""
+        inside = self.distances > 0
+        return inside[: self.band].sum(axis=0) + inside[self.band :].sum(axis=0) / max(self.far_share, 1e-6)
+
+    @property
+    def summary(self) -> CaseSummary:
+        """The case without its points."""
+        return CaseSummary(self.case_id, self.side, self.size_mm, self.centroids, self.present, self.volumes)
+
+    def select_heads(self, columns: Sequence[int]) -> CaseSamples:
+        """Return the same points with some of the structures, given their columns."""
+        picked = list(columns)
+        return replace(
+            self, distances=np.ascontiguousarray(self.distances[:, picked]), centroids=self.centroids[picked],
+            present=self.present[picked],
+        )  # fmt: skip
 
 
 def sample_case(
@@ -29,8 +111,22 @@ def sample_case(
     band_mm: float = BAND_MM,
     seed: int = 0,
 ) -> CaseSamples:
-    """The target of one case from its labels on the voxels of `roi.source_box()`; heads in order of `ids`."""
-    known = roi.known(resolution)
+    """Sample the points of one case: all cells near a boundary, and a random share of the others.
+
+    Args:
+        case_id: id of the case.
+        source: (x, y, z) uint8 labels on the voxels of `roi.source_box()`.
+        roi: the case's region of interest.
+        ids: label id of each head, in the order of the heads.
+        resolution: cells along the longest side, or along each axis.
+        far_share: share of the known cells outside the band that are sampled.
+        band_mm: half width of the band about the boundaries, in mm.
+        seed: seed of the random choice.
+
+    Returns:
+        The samples of the case.
+    """
+    known = roi.inside_volume(resolution)
     near = np.zeros(known.shape, dtype=bool)
     layers, centroids, present = [], [], []
     for id in ids:
@@ -55,21 +151,31 @@ def sample_case(
 
 
 def sample_fused_case(
-    case_id: str, mended: Labels, roi: Roi, ids: Sequence[int], resolution: int, seed: int
+    case_id: str, fused: Labels, roi: Roi, ids: Sequence[int], resolution: int, seed: int
 ) -> CaseSamples:
-    """What stage 3 learns of a mended map (labels on the voxels of `roi.source_box()`): a narrower band, on the map's
-    own voxels or on `resolution` cells along its longest side, whichever are coarser."""
+    """Sample the points of a fused label map, from a narrower band and at a finer resolution than `sample_case`.
+
+    Args:
+        case_id: id of the case.
+        fused: (x, y, z) uint8 fused labels on the voxels of `roi.source_box()`.
+        roi: the case's region of interest.
+        ids: label id of each head, in the order of the heads.
+        resolution: largest number of cells along the longest side; the map's own voxels where they are coarser.
+        seed: seed of the random choice.
+
+    Returns:
+        The samples of the case.
+    """
     return sample_case(
-        case_id, mended, roi, ids,
-        resolution=roi.cells_of_voxels(resolution), far_share=JOINT_FAR_SHARE, band_mm=JOINT_BAND_MM, seed=seed,
+        case_id, fused, roi, ids,
+        resolution=roi.native_resolution(resolution), far_share=FUSED_FAR_SHARE, band_mm=FUSED_BAND_MM, seed=seed,
     )  # fmt: skip
 
 
 def _centroid(mask: Mask, roi: Roi) -> tuple[float, float, float]:
-    """In unit coordinates; nowhere for a structure that is absent or that the field of view cuts off."""
-    nowhere = (float("nan"),) * 3
+    """Compute the centroid in unit coordinates; NaN for a structure that is absent or cut by the field of view."""
     if not mask.any() or _is_cut(mask, roi):
-        return nowhere
+        return (float("nan"),) * 3
     source = roi.source_axes()
     sums = [mask.sum(axis=tuple({0, 1, 2} - {a})) for a in range(3)]
     along = [float(s @ c / s.sum()) for s, c in zip(sums, source.coordinates, strict=True)]
@@ -78,10 +184,10 @@ def _centroid(mask: Mask, roi: Roi) -> tuple[float, float, float]:
 
 
 def _is_cut(mask: Mask, roi: Roi, share: float = 0.005) -> bool:
-    """Whether the volume ends inside the structure: a fair part of its voxels lies on the volume's faces."""
-    beside = 0
+    """Whether more than `share` of the structure's voxels lie on the faces of the volume."""
+    on_faces = 0
     for axis, (part, count) in enumerate(zip(roi.source_box(), roi.grid.shape, strict=True)):
-        ends = np.moveaxis(mask, axis, 0)
-        beside += int(ends[0].sum()) if part.start == 0 else 0
-        beside += int(ends[-1].sum()) if part.stop == count else 0
-    return beside > share * int(mask.sum())
+        planes = np.moveaxis(mask, axis, 0)
+        on_faces += int(planes[0].sum()) if part.start == 0 else 0
+        on_faces += int(planes[-1].sum()) if part.stop == count else 0
+    return on_faces > share * int(mask.sum())

@@ -1,4 +1,4 @@
-"""How a fit goes on, from coarse to fine."""
+"""Phases of a fit, from coarse to fine, and their number of steps for a cohort."""
 
 from __future__ import annotations
 
@@ -9,14 +9,30 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a fit with one resolution and one cosine of the learning rate.
+    """Part of a fit with one resolution and one cosine decay of the learning rates.
 
-    band_shares: share of the points drawn from the band, over equal parts of the phase (the curriculum). side and
-    controls: resolution of a template's table and of its fields. Rates are Adam's, in units of what they move:
-    code_lr in the unit frame, shape_lr in mm for a template's table. ValueError for what cannot be meant.
+    Attributes:
+        steps: number of steps.
+        code_lr: learning rate of the codes (Adam), in units of the unit frame.
+        shape_lr: learning rate of the shape's weights (Adam), in mm for a template's table; 0 to fix them.
+        loss: name of the loss.
+        tolerance_mm: decay length of the weights of the losses of a distance, in mm.
+        regularisation: weight of the shape's regularisation of the codes.
+        band_shares: share of the points drawn from the band, one value for each of equal parts of the phase.
+        warm_up: share of the steps in which the learning rates rise linearly.
+        side: cells along each side of a template's table; unchanged if None.
+        controls: control points along each side of the deformation; unchanged if None.
+
+    Raises:
+        ValueError: if a value is out of its range.
+
+    Example:
+        >>> phase = Phase(steps=100, code_lr=0.01, shape_lr=0.1)
+        >>> phase.rate_factor(0), round(phase.rate_factor(50), 3)
+        (1.0, 0.515)
     """
 
-    # Read by pydantic where a phase stands in a table of settings.
+    # Read by pydantic where a phase is part of a table of settings.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     steps: int
@@ -31,40 +47,69 @@ class Phase:
     controls: int | None = None
 
     def __post_init__(self) -> None:
-        for name, holds, wanted in (
+        for name, valid, expected in (
             ("steps", self.steps >= 1, "1 or more"), ("code_lr", self.code_lr > 0, "more than 0"),
             ("shape_lr", self.shape_lr >= 0, "0 or more"), ("tolerance_mm", self.tolerance_mm > 0, "more than 0"),
-            ("penalty", self.regularisation >= 0, "0 or more"), ("warm_up", 0 <= self.warm_up < 1, "0 or more, below 1"),
+            ("regularisation", self.regularisation >= 0, "0 or more"),
+            ("warm_up", 0 <= self.warm_up < 1, "0 or more and less than 1"),
         ):  # fmt: skip
-            if not holds:
-                raise ValueError(f"{name} is {getattr(self, name)}; give {wanted}")
+            if not valid:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be {expected}")
 
     def rate_factor(self, step: int) -> float:
-        """Warm-up, then a cosine from 1 to 0.03."""
+        """Compute the factor of the learning rates: a linear warm-up, then a cosine from 1 to 0.03.
+
+        Args:
+            step: number of the step within the phase, from 0.
+
+        Returns:
+            The factor.
+        """
         warm = self.warm_up * self.steps
         if step < warm:
             return (step + 1) / warm
         return 0.03 + 0.97 * (0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(self.steps - warm, 1)))
 
     def band_share(self, step: int) -> float:
-        """The share of the points of this step that lie in the band."""
+        """Return the share of the points of a step (from 0, within the phase) that are drawn from the band."""
         return self.band_shares[min(step * len(self.band_shares) // self.steps, len(self.band_shares) - 1)]
 
 
-def scale_steps(phases: Sequence[Phase], factor: float) -> tuple[Phase, ...]:
-    """The phases with so many times their steps, one at least."""
+def scale_steps_to_cohort(
+    phases: Sequence[Phase],
+    cases: int,
+    cases_per_step: int,
+    *,
+    epochs: float | None = None,
+    min_epochs: float = 0,
+    reference: Sequence[Phase] | None = None,
+) -> tuple[Phase, ...]:
+    """Scale the steps of phases to the size of a cohort.
+
+    An epoch is as many steps as draw each case once on average. Without `epochs`, the steps stay as they are where
+    they already make `min_epochs` epochs; a larger cohort gets more steps, but at most so many that each case is drawn
+    as often as in a small cohort, all of whose cases are drawn in every step.
+
+    Args:
+        phases: the phases to be scaled.
+        cases: number of cases of the cohort.
+        cases_per_step: number of cases drawn in each step.
+        epochs: number of epochs of all phases together; None to determine it by `min_epochs`.
+        min_epochs: smallest number of epochs.
+        reference: phases whose steps determine the factor; `phases` if None.
+
+    Returns:
+        The phases with all their steps multiplied by one factor, rounded, at least 1.
+
+    Example:
+        >>> phases = (Phase(steps=10, code_lr=0.01, shape_lr=0.1), Phase(steps=30, code_lr=0.01, shape_lr=0.1))
+        >>> [phase.steps for phase in scale_steps_to_cohort(phases, cases=1000, cases_per_step=100, epochs=20)]
+        [50, 150]
+    """
+    steps = sum(phase.steps for phase in reference or phases)
+    present = steps * min(cases_per_step, cases) / cases
+    factor = (max(present, min(min_epochs, steps)) if epochs is None else epochs) / present
     return tuple(replace(phase, steps=max(round(phase.steps * factor), 1)) for phase in phases)
-
-
-def cohort_step_factor(
-    phases: Sequence[Phase], cases: int, drawn: int, exactly: float | None, at_least: float = 0
-) -> float:
-    """By how much to stretch phases whose steps draw `drawn` of `cases` cases: so that each case is drawn `exactly` so
-    often; or where that is None, `at_least` so often, but not more often than a small cohort, of which every step draws
-    all. 1 where it is so already."""
-    steps = sum(phase.steps for phase in phases)
-    own = steps * min(drawn, cases) / cases
-    return (max(own, min(at_least, steps)) if exactly is None else exactly) / own
 
 
 TEMPLATE_PHASES = (
@@ -74,8 +119,8 @@ TEMPLATE_PHASES = (
     Phase(steps=150, code_lr=0.005, shape_lr=0.05, side=64, controls=11, regularisation=3e-5),
     Phase(steps=350, code_lr=0.005, shape_lr=0.05, side=96, controls=12, tolerance_mm=1.5, regularisation=3e-5),
 )
-"""Stage 1's template, coarse to fine: first whole hearts fall into place, then their parts."""
+"""Stage 1: the template, coarse to fine, so that whole hearts are aligned before their parts."""
 FOLLOW_PHASES = (Phase(steps=160, code_lr=0.004, shape_lr=0.05, side=72, controls=14, tolerance_mm=1.5),)
-"""Stage 1's template led to the fused maps: they are clean, so its fields may be finer."""
+"""Stage 3: the template, fitted to the fused maps. These have little noise, so the deformation may be finer."""
 DETAIL_PHASES = (Phase(steps=3000, code_lr=0.06, shape_lr=0.003, loss="joint", tolerance_mm=1.0, regularisation=1e-4),)
-"""What each case has beyond the template, in stage 3."""
+"""Stage 3: the details of each case."""

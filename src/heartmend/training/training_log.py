@@ -1,4 +1,4 @@
-"""What is kept of a fit while it runs: a log for people and TensorBoard, checkpoints, the best model so far."""
+"""Records of a running fit: a CSV log, TensorBoard, checkpoints and the best model so far."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,140 +18,226 @@ from heartmend.io.atomic import read_json, write_json, write_text
 from heartmend.training.checkpoint import Checkpoints, load_fit, read_metadata, save_model
 from heartmend.training.loop import Fit, Step
 
-BEST_FILE = "best.safetensors"
-LAST_FILES = ("last.safetensors", "last.json")
-"""A fit's checkpoint, and what it is one of."""
-Progress = Callable[[Step, float | None], None]
-"""ReportProgress now and then where the fit stands, and the whole-volume Dice when it was last measured."""
+ReportStep = Callable[[Step, float | None], None]
+"""Called with the report of a step, and the whole-volume Dice of the last validation (None before the first)."""
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """Paths of a fit's checkpoint.
+
+    Attributes:
+        checkpoint: the checkpoint, written repeatedly.
+        checkpoint_stamp: JSON file with the stamp of the fit's inputs and settings.
+    """
+
+    checkpoint: Path
+    checkpoint_stamp: Path
+
+    def read_stamp(self) -> str | None:
+        """Read the stamp of the checkpoint; None if it cannot be read."""
+        try:
+            return str(read_json(self.checkpoint_stamp)["stamp"])
+        except (RunError, KeyError, TypeError):
+            return None
+
+    def start(self, stamp: str) -> None:
+        """Delete the results of an earlier fit and write the stamp of a new one."""
+        self.checkpoint.unlink(missing_ok=True)
+        write_json(self.checkpoint_stamp, {"stamp": stamp})
+
+    def delete(self) -> None:
+        """Delete the checkpoint and its stamp, if they exist."""
+        self.checkpoint.unlink(missing_ok=True)
+        self.checkpoint_stamp.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class TrainingFiles(CheckpointFiles):
+    """Paths of all files of a fit.
+
+    Attributes:
+        checkpoint: the checkpoint, written repeatedly.
+        checkpoint_stamp: JSON file with the stamp of the fit's inputs and settings.
+        best_model: the model with the best whole-volume Dice so far.
+        log_csv: the log, one line for each report.
+        tensorboard: folder of the TensorBoard events.
+    """
+
+    best_model: Path
+    log_csv: Path
+    tensorboard: Path
+
+    def start(self, stamp: str) -> None:
+        """Delete the results of an earlier fit and write the stamp of a new one."""
+        self.best_model.unlink(missing_ok=True)
+        super().start(stamp)
+
+
+def resume_or_start(fit: Fit, files: CheckpointFiles, stamp: str) -> bool:
+    """Load the checkpoint of a fit if it has the same stamp; otherwise delete it. Every process must call it.
+
+    Args:
+        fit: a new fit, modified in place.
+        files: paths of the checkpoint.
+        stamp: digest of everything that the fit depends on.
+
+    Returns:
+        Whether the fit continues from a checkpoint.
+
+    Raises:
+        RunError: if the checkpoint is damaged.
+    """
+    if fit.ranks.agreed(files.checkpoint.is_file() and files.read_stamp() == stamp):
+        load_fit(files.checkpoint, fit)
+        return True
+    if fit.ranks.is_main:
+        files.start(stamp)
+    return False
+
+
 class TrainingLog:
-    """Looks on while a fit runs. Of several processes the leader writes; all take part in what is gathered."""
+    """Observer of one fit that writes its log, checkpoints and best model.
+
+    A context manager. The main process writes the files; all processes take part in what is gathered.
+    """
 
     def __init__(
-        self, folder: Path, seconds: float, heads: Sequence[str], validate: Callable[[Fit], dict[str, list[float]]],
-        progress: Progress | None, begun: Fit,
+        self, files: TrainingFiles, seconds: float, heads: Sequence[str],
+        validate: Callable[[Fit], dict[str, list[float]]], report: ReportStep | None, fit: Fit,
     ) -> None:  # fmt: skip
-        """seconds: between two checkpoints; validate: Dice (head,) of some cases by id; begun: the fit as it begins."""
-        self._folder, self._heads, self._progress, self._validate = folder, heads, progress, validate
-        self._leads = begun.ranks.is_main
-        self._checkpoints = Checkpoints(folder / LAST_FILES[0], seconds)
+        """Create the log of a fit.
+
+        Args:
+            files: paths of the files to be written.
+            seconds: time between two checkpoints; 0 for one at every opportunity.
+            heads: names of the structures.
+            validate: measures the Dice (head,) of some cases over whole volumes, by case id.
+            report: is called with the report of each step.
+            fit: the fit before its first step, or as a checkpoint was loaded.
+        """
+        self._files, self._heads, self._report, self._validate = files, heads, report, validate
+        self._is_main = fit.ranks.is_main
+        self._checkpoints = Checkpoints(files.checkpoint, seconds)
         self._logged = time.monotonic()
-        self._step, self._phase = begun.number, begun.position.phase
-        best = folder / BEST_FILE
-        self._best = begun.ranks.agreed(float(read_metadata(best).get("dice", -1.0)) if best.is_file() else -1.0)
-        self._whole: float | None = None
+        self._step, self._phase = fit.steps_done, fit.position.phase
+        best = files.best_model
+        self._best = fit.ranks.agreed(float(read_metadata(best).get("dice", -1.0)) if best.is_file() else -1.0)
+        self._volume_dice: float | None = None
 
     def __enter__(self) -> TrainingLog:
-        if not self._leads:
+        if not self._is_main:
             return self
-        path = self._folder / "log.csv"
+        path = self._files.log_csv
         columns = ["step", "phase", "loss", "training_dice", "whole_volume_dice", "peak_memory_mb"]
-        # What a killed fit did after its last checkpoint is done, and told, once more.
-        write_text(path, _log_up_to(self._step, path, [*columns, *(f"dice_{name}" for name in self._heads), "seconds"]))
+        columns += [*(f"dice_{name}" for name in self._heads), "seconds"]
+        # The steps after the last checkpoint of an interrupted fit are repeated, and logged again.
+        write_text(path, _log_up_to(self._step, path, columns))
         self._file = path.open("a", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=self._step)
+        self._board = SummaryWriter(str(self._files.tensorboard), purge_step=self._step)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._leads:
+        if self._is_main:
             self._file.close()
             self._board.close()
 
-    def stepped(self, step: Step) -> None:
-        """Tell what a step came to."""
-        if not self._leads:
+    def on_step(self, step: Step) -> None:
+        """Log the report of a step."""
+        if not self._is_main:
             return
         dice = step.dice.tolist()
         mean = float(np.mean(dice))
-        whole = "" if self._whole is None else round(self._whole, 5)
-        row = [step.number, step.phase + 1, round(step.loss, 6), round(mean, 5), whole, step.peak_memory_bytes >> 20]
+        volume_dice = "" if self._volume_dice is None else round(self._volume_dice, 5)
+        row = [step.number, step.phase + 1, round(step.loss, 6), round(mean, 5), volume_dice]
         now = time.monotonic()
-        self._rows.writerow([*row, *(round(d, 5) for d in dice), round(now - self._logged, 2)])
+        seconds = round(now - self._logged, 2)
+        self._rows.writerow([*row, step.peak_memory_bytes >> 20, *(round(d, 5) for d in dice), seconds])
         self._logged = now
         self._file.flush()
         self._board.add_scalar("loss", step.loss, step.number)
         self._board.add_scalar("dice/training", mean, step.number)
-        if self._progress is not None:
-            self._progress(step, self._whole)
+        if self._report is not None:
+            self._report(step, self._volume_dice)
 
-    def reached(self, fit: Fit) -> None:
-        """Save the fit when it is time; at the end of a phase look at whole volumes too."""
-        ended = fit.position.phase != self._phase
-        if ended:
+    def on_checkpoint(self, fit: Fit) -> None:
+        """Write a checkpoint if it is due; at the end of a phase validate on whole volumes first."""
+        phase_ended = fit.position.phase != self._phase
+        if phase_ended:
             self._phase = fit.position.phase
-            self._whole = float(np.mean(list(self._validate(fit).values())))
-            if self._leads:
-                self._board.add_scalar("dice/whole_volume", self._whole, self._phase)
-            if self._whole > self._best:
-                self._best = self._whole
-                if (codes := fit.whole_codes()) is not None:
-                    save_model(self._folder / BEST_FILE, fit.shape, codes, dice=self._best)
-        self._checkpoints.reached(fit, now=ended)
+            self._volume_dice = float(np.mean(list(self._validate(fit).values())))
+            if self._is_main:
+                self._board.add_scalar("dice/whole_volume", self._volume_dice, self._phase)
+            if self._volume_dice > self._best:
+                self._best = self._volume_dice
+                if (codes := fit.gather_codes()) is not None:
+                    save_model(self._files.best_model, fit.shape, codes, dice=self._best)
+        self._checkpoints.save_if_due(fit, now=phase_ended)
 
-    def halved(self, points: int) -> None:
-        """Tell that memory ran out."""
-        log.warning("fit: memory ran out; from here a step takes %d points in a case", points)
+    def on_memory_halved(self, points: int) -> None:
+        """Log that memory ran out."""
+        log.warning("out of memory; from here each step draws %d points in each case", points)
 
 
 class ChainedTrainingLog:
-    """Looks on while fits run one after the other: tells where all of them stand, and keeps a checkpoint of each."""
+    """Observer of several successive fits that counts their steps together and writes a checkpoint of each."""
 
-    def __init__(self, folder: Path, mark: str, seconds: float, progress: Progress | None, ranks: Ranks) -> None:
-        """mark: what the fits depend on; a checkpoint of another mark is none."""
-        self._folder, self._mark, self._seconds = folder, mark, seconds
-        self._progress, self._ranks = progress, ranks
-        self._before, self._after = 0, 0
-        self._checkpoints = Checkpoints(folder, seconds)
+    def __init__(self, stamp: str, seconds: float, report: ReportStep | None, ranks: Ranks) -> None:
+        """Create the log.
 
-    def go_on(self, fitting: Fit, name: str, before: int, after: int) -> None:
-        """Run a fit to its end, from its checkpoint if there is one; before, after: steps of the other fits."""
-        self._before, self._after = before, after
-        path, mark = (self._folder / file for file in checkpoint_files(name))
-        if self._ranks.agreed(path.is_file() and mark_of(mark) == self._mark):
-            load_fit(path, fitting)
-            log.info("going on with the %s", name)
-        elif self._ranks.is_main:
-            path.unlink(missing_ok=True)
-            write_json(mark, {"mark": self._mark})
-        self._checkpoints = Checkpoints(path, self._seconds)
-        fitting.run(self)
+        Args:
+            stamp: digest of everything that the fits depend on; checkpoints of another stamp are deleted.
+            seconds: time between two checkpoints; 0 for one at every opportunity.
+            report: is called with the report of each step.
+            ranks: the processes of the fits.
+        """
+        self._stamp, self._seconds, self._report, self._ranks = stamp, seconds, report, ranks
+        self._steps_before, self._steps_after = 0, 0
+        self._checkpoints: Checkpoints | None = None
 
-    def stepped(self, step: Step) -> None:
-        """Tell what a step came to."""
-        if self._progress is not None and self._ranks.is_main:
-            total = self._before + step.total + self._after
-            self._progress(replace(step, number=self._before + step.number, total=total), None)
+    def run(self, fit: Fit, name: str, files: CheckpointFiles, steps_before: int, steps_after: int) -> None:
+        """Run a fit to its end, from its checkpoint if there is one.
 
-    def reached(self, fit: Fit) -> None:
-        """Save the fit when it is time."""
-        self._checkpoints.reached(fit, now=fit.done)
+        Args:
+            fit: the fit.
+            name: what is fitted, for the log.
+            files: paths of the fit's checkpoint.
+            steps_before: number of steps of the fits before it.
+            steps_after: number of steps of the fits after it.
 
-    def halved(self, points: int) -> None:
-        """Tell that memory ran out."""
-        log.warning("memory ran out; from here a step takes %d points in a case", points)
+        Raises:
+            FitError: if the loss is NaN or infinite, or if memory runs out.
+            RunError: if the checkpoint is damaged.
+        """
+        self._steps_before, self._steps_after = steps_before, steps_after
+        if resume_or_start(fit, files, self._stamp):
+            log.info("resuming the fit of the %s", name)
+        self._checkpoints = Checkpoints(files.checkpoint, self._seconds)
+        fit.run(self)
 
+    def on_step(self, step: Step) -> None:
+        """Report a step, counted over all fits."""
+        if self._report is not None and self._ranks.is_main:
+            total = self._steps_before + step.total + self._steps_after
+            self._report(replace(step, number=self._steps_before + step.number, total=total), None)
 
-def checkpoint_files(name: str) -> tuple[str, str]:
-    """The names of a fit's checkpoint, and of what says what it is one of."""
-    return f"{name}.safetensors", f"{name}.json"
+    def on_checkpoint(self, fit: Fit) -> None:
+        """Write a checkpoint if it is due."""
+        if self._checkpoints is not None:
+            self._checkpoints.save_if_due(fit, now=fit.done)
 
-
-def mark_of(path: Path) -> str | None:
-    """What a checkpoint is one of, by the file beside it; None when that cannot be told."""
-    try:
-        return str(read_json(path)["mark"])
-    except (RunError, KeyError, TypeError):
-        return None
+    def on_memory_halved(self, points: int) -> None:
+        """Log that memory ran out."""
+        log.warning("out of memory; from here each step draws %d points in each case", points)
 
 
 def _log_up_to(step: int, path: Path, columns: list[str]) -> str:
-    """The log of a fit up to a step, or its head alone when there is none with these columns."""
-    head = ",".join(columns) + "\n"
+    """The log up to a step, or its header only if there is no log with these columns."""
+    header = ",".join(columns) + "\n"
     if step == 0 or not path.is_file():
-        return head
+        return header
     first, *rows = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     kept = [row for row in rows if row.partition(",")[0].isdecimal() and int(row.partition(",")[0]) <= step]
-    return head + "".join(f"{row}\n" for row in kept) if f"{first}\n" == head else head
+    return header + "".join(f"{row}\n" for row in kept) if f"{first}\n" == header else header

@@ -6,8 +6,8 @@ import torch
 from heartmend.models.code_book import CodeBook
 from heartmend.models.unified import UnifiedShape
 from heartmend.training import details
-from heartmend.training.case_samples import CaseSamples
-from heartmend.training.details import with_details
+from heartmend.training.sampling import CaseSamples
+from heartmend.training.detail_nodes import add_detail_codes
 from support.hearts import small_heart, target_of
 
 IDS = (3, 5, 9)
@@ -28,7 +28,7 @@ def opened(targets: list[CaseSamples], error_mm: float) -> torch.Tensor:
     with torch.no_grad():
         shape.template.table.fill_(-5.0)
     codes = CodeBook(["a", "b"], shape.template.new_codes(2))
-    return with_details(shape, codes, targets, error_mm).values["slot"].reshape(2, SIDE, SIDE, SIDE) > 0
+    return add_detail_codes(shape, codes, targets, error_mm).values["slot"].reshape(2, SIDE, SIDE, SIDE) > 0
 
 
 def test_about_a_vessel_alone_where_the_template_is_good_enough(targets: list[CaseSamples]) -> None:

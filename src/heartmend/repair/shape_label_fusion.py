@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
+from heartmend.geometry.boxes import bounding_box_mm
 from heartmend.geometry.distance import signed_distance_mm
-from heartmend.geometry.surface_noise import NEAR_VOXELS, _box, _roughness
+from heartmend.geometry.surface_noise import BAND_VOXELS, residual_variance_mm2
 from heartmend.types import Mask
 
 Field = npt.NDArray[np.float32]
@@ -23,7 +24,7 @@ LEAST_SCALE_MM, SCALE_OF_DIFFERENCE = 0.35, 1.4
 ROUNDS = 3
 NOISE_OF_ROUGHNESS = 6.0
 """Variance of a label's noise, for each mm² by which it is rougher than it need be. Noise that is correlated over a
-few mm shows mostly beyond `FINE_MM`."""
+few mm shows mostly beyond `SMOOTHING_MM`."""
 NOISE_OF_STAIRCASE = 0.16
 """What interpolating between thick slices leaves (standard deviation), as a share of their thickness."""
 FAR_MM = 1.0
@@ -72,19 +73,21 @@ def fuse_shape_and_label(
     if not label.any():
         return nothing
     voxel = min(spacing_mm)
-    box = _box(label | (shape_mm > 0), spacing_mm, 2 * max(WIDE_MM, 3.3 * voxel))
+    box = bounding_box_mm(label | (shape_mm > 0), 2 * max(WIDE_MM, 3.3 * voxel), spacing_mm)
     label_mm = signed_distance_mm(label[box], spacing_mm)
-    either = np.minimum(np.abs(label_mm), np.abs(shape_mm[box])) < NEAR_VOXELS * voxel
+    either = np.minimum(np.abs(label_mm), np.abs(shape_mm[box])) < BAND_VOXELS * voxel
     if float(np.median(np.abs(label_mm - shape_mm[box])[either])) > FAR_MM:
         return nothing
     drawn_in = shape_mm.copy()
     drawn_in[box] += _shared_difference(label_mm, shape_mm[box], spacing_mm)
-    on_label = np.abs(label_mm) < NEAR_VOXELS * voxel
+    on_label = np.abs(label_mm) < BAND_VOXELS * voxel
     misfit_mm = float(np.median(np.abs(label_mm - drawn_in[box])[on_label]))
     if misfit_mm > FAR_MM:
         return nothing
-    least = min(lowest_surface_noise_mm2, _roughness(signed_distance_mm(drawn_in[box] > 0, spacing_mm), spacing_mm))
-    excess = max(_roughness(label_mm, spacing_mm) - least, 0.0)
+    least = min(
+        lowest_surface_noise_mm2, residual_variance_mm2(signed_distance_mm(drawn_in[box] > 0, spacing_mm), spacing_mm)
+    )
+    excess = max(residual_variance_mm2(label_mm, spacing_mm) - least, 0.0)
     noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRCASE * slice_staircase_mm) ** 2 + voxel**2 / 80
     label_margin_mm = weight * misfit_mm**2 / noise
     return ShapeLabelFusion(drawn_in, label_margin_mm) if label_margin_mm < FAR_MM else nothing
@@ -94,7 +97,7 @@ def _shared_difference(label_mm: Field, shape_mm: Field, spacing_mm: Sequence[fl
     """What a label's distances and a shape's differ by, as most of the surface about each place has it."""
     voxel = min(spacing_mm)
     sigma = [max(WIDE_MM, 3.3 * voxel) / step for step in spacing_mm]
-    near = np.minimum(np.abs(label_mm), np.abs(shape_mm)) < NEAR_VOXELS
+    near = np.minimum(np.abs(label_mm), np.abs(shape_mm)) < BAND_VOXELS
     difference = np.clip(label_mm - shape_mm, -REACH_MM, REACH_MM)
     if not near.any():
         return np.zeros_like(difference)

@@ -56,9 +56,7 @@ def test_a_boundary_moves_to_the_edge_and_the_change_is_listed() -> None:
     assert np.mean(case.maps["LV"].inside != (case.labels == 3)) < 0.01
 
 
-@pytest.mark.parametrize(
-    "anatomy", [anatomy_with(image_edges=False), anatomy_with(max_volume_change=(0.999, 1.001))]
-)
+@pytest.mark.parametrize("anatomy", [anatomy_with(image_edges=False), anatomy_with(max_volume_change=(0.999, 1.001))])
 def test_a_boundary_stays_where_the_anatomy_file_does_not_allow_the_movement(anatomy: Anatomy) -> None:
     np.testing.assert_array_equal(snapped(anatomy).labels, snapped(structures=()).labels)
 

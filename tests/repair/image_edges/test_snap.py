@@ -47,9 +47,7 @@ def heart(atrium_hu: float = 350.0, noise_hu: float = 25.0, seed: int = 0) -> He
     return Heart(truth, label, np.round(image).astype(np.int16))
 
 
-def result_of(
-    heart: Heart, movable: tuple[int, ...] = (MYO, LA, LV), image: np.ndarray | None = None
-) -> SnapResult:
+def result_of(heart: Heart, movable: tuple[int, ...] = (MYO, LA, LV), image: np.ndarray | None = None) -> SnapResult:
     maps = smooth_maps(heart.label, (MYO, LA, LV), SPACING)
     return snap_to_image_edges(heart.label, maps, heart.image if image is None else image, SPACING, movable)
 

@@ -127,7 +127,9 @@ def _moved(snapped: SnapResult, fused: Labels, anatomy: Anatomy, volume: CaseVol
         x, y, z = (
             slice(side.start + int(a), side.start + int(b)) for side, a, b in zip(volume.box, low, high, strict=True)
         )
-        note = f"boundary moved to the image's edges: {added * voxel_mm3:.0f} mm³ added, {removed * voxel_mm3:.0f} removed"
+        note = (
+            f"boundary moved to the image's edges: {added * voxel_mm3:.0f} mm³ added, {removed * voxel_mm3:.0f} removed"
+        )
         mm3 = round((added + removed) * voxel_mm3, 2)
         box_mm = box_in_mm((x, y, z), volume.grid)
         changes.append(Change(RULE, structure.name, "moved", added + removed, mm3, box_mm, "info", note))

@@ -77,9 +77,7 @@ def find_edge(
     steep = np.abs(slope) > MIN_SLOPE * noise
     divisor = np.where(steep, slope, 1.0)
     distance = np.clip(np.where(steep, (intensity - level) / divisor, 0.0), -clip_mm, clip_mm)
-    variance = np.where(
-        steep, (EDGE_NOISE * noise**2 + unevenness * residual) / divisor**2 + voxel_mm**2 / 20, np.inf
-    )
+    variance = np.where(steep, (EDGE_NOISE * noise**2 + unevenness * residual) / divisor**2 + voxel_mm**2 / 20, np.inf)
     return Edge(distance.astype(np.float32), variance.astype(np.float32))
 
 

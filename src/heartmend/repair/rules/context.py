@@ -18,6 +18,9 @@ from heartmend.types import FloatArray, Labels, Triple
 REVIEW_MM3 = 500.0
 """A larger change has at least the severity `review`."""
 
+BULKY_KINDS = ("chamber", "wall", "vessel", "appendage")
+"""Kinds of structures that are no thin vessels."""
+
 Result = tuple[Labels, list[Change]]
 """What a rule returns: the changed label map (x, y, z) uint8, and the changes."""
 

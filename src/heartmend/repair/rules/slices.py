@@ -1,4 +1,4 @@
-"""Slices that are missing or out of place. They come first: a missing slice severs whatever it runs through."""
+"""Rules `slices` and `shifts`: missing slices are interpolated, shifted slices are moved back."""
 
 from __future__ import annotations
 
@@ -15,27 +15,38 @@ from heartmend.repair.changes import Change
 from heartmend.repair.rules.context import Result, RuleContext
 from heartmend.types import Labels, Mask
 
-# A slice with less tissue than this is an end of the heart, and tells nothing.
-LEAST_VOXELS = 50
+MIN_VOXELS = 50
+"""A slice with less tissue is at the end of the heart, where neighbouring slices may differ."""
+MIN_GAIN = 0.04
+"""Smallest loss of agreement at a jump between two slices, and smallest gain by moving a run back."""
 
 
 def slices(labels: Labels, context: RuleContext, rule: SlicesRule) -> Result:
-    """Missing slices, and single ones at odds with both neighbours, are interpolated where the neighbours agree.
+    """Interpolate missing slices, and single slices that differ from two neighbours which agree with each other.
 
-    Interpolation is shape based (Raya and Udupa 1990): signed distances of each label, the largest one wins.
+    The interpolation is shape-based: signed distances of each label are interpolated linearly, and a voxel gets the
+    label with the largest one (Raya and Udupa, IEEE TMI 1990).
+
+    Args:
+        labels: (x, y, z) uint8; it is not changed.
+        context: the grid.
+        rule: parameters.
+
+    Returns:
+        The label map with interpolated slices, and the changes.
     """
     labels, changes = labels.copy(), list[Change]()
     for axis in range(3):
         spacing = context.grid.spacing_mm
-        flat = tuple(s for a, s in enumerate(spacing) if a != axis)
+        in_plane_mm = tuple(s for a, s in enumerate(spacing) if a != axis)
         stack = np.moveaxis(labels, axis, 0)
         for first, last in _odd_runs(stack, int(rule.max_gap_mm / spacing[axis] + 1e-6), rule):
             before, after = stack[first - 1].copy(), stack[last].copy()
             changed = 0
             for k in range(first, last):
-                filled = _between(before, after, (k - first + 1) / (last - first + 1), flat)
-                changed += int((stack[k] != filled).sum())
-                stack[k] = filled
+                interpolated = _interpolated(before, after, (k - first + 1) / (last - first + 1), in_plane_mm)
+                changed += int((stack[k] != interpolated).sum())
+                stack[k] = interpolated
             box = _slab(labels.shape, axis, first, last)
             note = f"{last - first} slices of axis {axis} from {context.start[axis] + first}"
             changes.append(context.change("slices", "", "interpolated", box, changed, "review", note))
@@ -43,7 +54,18 @@ def slices(labels: Labels, context: RuleContext, rule: SlicesRule) -> Result:
 
 
 def shifts(labels: Labels, context: RuleContext, rule: ShiftsRule) -> Result:
-    """A run of slices that jumps sideways and back again is moved back by the jump."""
+    """Move back runs of slices that are shifted in their plane.
+
+    A shifted run starts with a jump in one direction and ends with the same jump in the opposite direction.
+
+    Args:
+        labels: (x, y, z) uint8; it is not changed.
+        context: the grid.
+        rule: parameters.
+
+    Returns:
+        The label map with the runs moved back, and the changes.
+    """
     labels, changes = labels.copy(), list[Change]()
     for axis in range(3):
         spacing = context.grid.spacing_mm
@@ -53,40 +75,55 @@ def shifts(labels: Labels, context: RuleContext, rule: ShiftsRule) -> Result:
     return labels, changes
 
 
-def _undo_shifts(labels: Labels, context: RuleContext, axis: int, reach: tuple[int, ...], longest: int) -> Iterator[Change]:
+def _undo_shifts(
+    labels: Labels, context: RuleContext, axis: int, reach: tuple[int, ...], longest: int
+) -> Iterator[Change]:
+    """Move shifted runs along one axis back in place."""
     stack = np.moveaxis(labels, axis, 0)
     jumps = {k: _jump(stack[k], stack[k + 1], reach) for k in _breaks(stack)}
     starts = [k for k, jump in jumps.items() if any(jump)]
     done = -1
     for start in starts:
         for end in starts:
-            there, back = np.array(jumps[start]), np.array(jumps[end])
-            if start <= done or not start < end <= start + longest or np.abs(there + back).max() > 1:
+            out, back = np.array(jumps[start]), np.array(jumps[end])
+            if start <= done or not start < end <= start + longest or np.abs(out + back).max() > 1:
                 continue
             run = stack[start + 1 : end + 1]
-            moved = _moved(run, tuple(int(-s) for s in there))
-            was = agreement(stack[start], run[0]) + agreement(run[-1], stack[end + 1])
-            now = agreement(stack[start], moved[0]) + agreement(moved[-1], stack[end + 1])
-            if now < was + 0.04:
+            moved = _moved(run, tuple(int(-s) for s in out))
+            agreement_before = agreement(stack[start], run[0]) + agreement(run[-1], stack[end + 1])
+            agreement_after = agreement(stack[start], moved[0]) + agreement(moved[-1], stack[end + 1])
+            if agreement_after < agreement_before + MIN_GAIN:
                 continue
             changed = int((run != moved).sum())
             run[:] = moved
             done = end
             box = _slab(labels.shape, axis, start + 1, end + 1)
             first = context.start[axis] + start + 1
-            note = f"{end - start} slices of axis {axis} from {first} by {(-there).tolist()} voxels"
+            note = f"{end - start} slices of axis {axis} from {first} by {(-out).tolist()} voxels"
             yield context.change("shifts", "", "shifted", box, changed, "review", note)
             break
 
 
 def agreement(a: Labels, b: Labels) -> float:
-    """Dice of two slices over all structures at once; 0 where both are empty."""
+    """Compute the Dice coefficient of two slices over all structures at once.
+
+    Args:
+        a: (n, m) uint8.
+        b: (n, m) uint8.
+
+    Returns:
+        0 to 1; 0 where both are empty.
+
+    Example:
+        >>> agreement(np.array([[1, 1, 2, 0]]), np.array([[1, 2, 2, 0]]))
+        0.6666666666666666
+    """
     total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
     return 2 * int(((a == b) & (a > 0)).sum()) / total if total else 0.0
 
 
 def _odd_runs(stack: Labels, longest: int, rule: SlicesRule) -> list[tuple[int, int]]:
-    """[first, last) of the runs that are missing, or one slice long and at odds with both sides."""
+    """[first, last) of the runs that are missing, and of single slices that differ from both neighbours."""
     tissue = np.count_nonzero(stack.reshape(len(stack), -1), axis=1)
     runs, k = [], 1
     while k < len(stack) - 1:
@@ -100,10 +137,10 @@ def _odd_runs(stack: Labels, longest: int, rule: SlicesRule) -> list[tuple[int, 
 def _is_odd(stack: Labels, tissue: npt.NDArray[np.int64], first: int, last: int, rule: SlicesRule) -> bool:
     if last >= len(stack):
         return False
-    sides = min(tissue[first - 1], tissue[last])
-    if sides < LEAST_VOXELS:
+    neighbours = min(tissue[first - 1], tissue[last])
+    if neighbours < MIN_VOXELS:
         return False
-    if (tissue[first:last] < rule.empty_share * sides).all():
+    if (tissue[first:last] < rule.empty_share * neighbours).all():
         return agreement(stack[first - 1] > 0, stack[last] > 0) >= rule.min_agreement
     if last > first + 1 or np.array_equal(stack[first - 1], stack[first]):
         return False
@@ -111,14 +148,17 @@ def _is_odd(stack: Labels, tissue: npt.NDArray[np.int64], first: int, last: int,
     return own < 0.75 and own < agreement(stack[first - 1], stack[last]) - 0.15
 
 
-def _between(a: Labels, b: Labels, share: float, spacing_mm: tuple[float, ...]) -> Labels:
+def _interpolated(a: Labels, b: Labels, weight: float, spacing_mm: tuple[float, ...]) -> Labels:
     ids = np.union1d(a, b)
-    heights = [(1 - share) * _height(a == i, spacing_mm) + share * _height(b == i, spacing_mm) for i in ids]
-    return ids[np.argmax(heights, axis=0)].astype(np.uint8)
+    distances = [
+        (1 - weight) * _signed_distance_mm(a == i, spacing_mm) + weight * _signed_distance_mm(b == i, spacing_mm)
+        for i in ids
+    ]
+    return ids[np.argmax(distances, axis=0)].astype(np.uint8)
 
 
-def _height(mask: Mask, spacing_mm: tuple[float, ...]) -> npt.NDArray[np.float32]:
-    """Signed distance in the plane, positive inside."""
+def _signed_distance_mm(mask: Mask, spacing_mm: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    """Signed distance in the plane, positive inside, clipped at 20 mm."""
     if not mask.any():
         return np.full(mask.shape, -20.0, dtype=np.float32)
     inside, outside = (edt.edt(np.ascontiguousarray(m), anisotropy=spacing_mm) for m in (mask, ~mask))
@@ -126,34 +166,34 @@ def _height(mask: Mask, spacing_mm: tuple[float, ...]) -> npt.NDArray[np.float32
 
 
 def _breaks(stack: Labels) -> list[int]:
-    """The k after which the map jumps: slices k and k + 1 agree far less than those about them do."""
+    """The k after which the map jumps: slices k and k + 1 agree far less than the pairs of slices around them."""
     pairs = np.array([agreement(a, b) for a, b in pairwise(stack)])
     tissue = np.count_nonzero(stack.reshape(len(stack), -1), axis=1)
     found = []
-    for k in np.flatnonzero((pairs > 0) & (np.minimum(tissue[:-1], tissue[1:]) > LEAST_VOXELS)):
-        about = pairs[max(k - 6, 0) : k + 7]
-        usual = float(np.median(about[about > 0]))
-        if pairs[k] < usual - 0.04:
+    for k in np.flatnonzero((pairs > 0) & (np.minimum(tissue[:-1], tissue[1:]) > MIN_VOXELS)):
+        window = pairs[max(k - 6, 0) : k + 7]
+        median = float(np.median(window[window > 0]))
+        if pairs[k] < median - MIN_GAIN:
             found.append(int(k))
     return found
 
 
 def _jump(a: Labels, b: Labels, reach: tuple[int, ...]) -> tuple[int, ...]:
-    """By how many voxels `b` lies sideways of `a`: where they agree best, zeros where that gains nothing."""
+    """Shift of `b` against `a` in voxels at which they agree best; zeros where it gains too little."""
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero((a > 0) | (b > 0)))
     a, b = (np.pad(s[box], [(r, r) for r in reach]) for s in (a, b))
     rows, columns = (range(-r, r + 1) for r in reach)
-    still = agreement(a, b)
-    best, step = still, (0, 0)
+    unshifted = agreement(a, b)
+    best, step = unshifted, (0, 0)
     for i in rows:
         for j in columns:
             if (found := agreement(a, np.roll(b, (-i, -j), (0, 1)))) > best:
                 best, step = found, (i, j)
-    return step if best > still + 0.03 else (0, 0)
+    return step if best > unshifted + 0.03 else (0, 0)
 
 
 def _moved(run: Labels, step: tuple[int, ...]) -> Labels:
-    """The slices moved in their plane; what comes in from outside is background."""
+    """Slices moved in their plane; what enters from outside is background."""
     moved = np.roll(run, step, (1, 2))
     for axis, n in enumerate(step, start=1):
         edge = [slice(None)] * 3

@@ -1,4 +1,4 @@
-"""Voxels and patches that are called by the name of another structure."""
+"""Rules `speckle` and `swaps`: voxels and patches with the label of another structure are relabelled."""
 
 from __future__ import annotations
 
@@ -6,36 +6,52 @@ from dataclasses import dataclass
 
 import edt
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import binary_propagation
 
 from heartmend.anatomy.rule_parameters import SpeckleRule, SwapsRule
 from heartmend.anatomy.schema import Structure
 from heartmend.geometry.boxes import Box, bounding_box, boxes_by_id, expand_box, margin_voxels, nested_box
 from heartmend.geometry.components import Component, components_of, find_components, label_components
-from heartmend.repair.changes import Change, Severity
-from heartmend.repair.rules.components import EVERY_NEIGHBOUR, surroundings
-from heartmend.repair.rules.context import Result, RuleContext
-from heartmend.types import BACKGROUND, Labels
+from heartmend.repair.changes import ORIGINAL_KEPT, Change, Severity
+from heartmend.repair.rules.context import BULKY_KINDS, Result, RuleContext
+from heartmend.repair.rules.neighbours import ALL_NEIGHBOURS, count_neighbours
+from heartmend.types import BACKGROUND, Labels, Mask
 
-# A patch may have this share of its own structure in its surroundings: the neck that it hangs on.
-MAX_OWN = 0.2
-BULKY = ("chamber", "wall", "vessel", "appendage")
+MAX_OWN_SHARE = 0.2
+"""Largest share of a patch's neighbouring voxels that may belong to its own structure: the neck of the patch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A part of a structure that may be another's. `share`: of the structure's largest piece."""
+    """Part of a structure that may belong to another structure.
+
+    Attributes:
+        component: its voxels.
+        share: its volume as a share of the structure's largest component.
+        min_surrounded: share of its neighbouring voxels that another structure must have to get it.
+        description: what the patch is, for the notes of changes.
+    """
 
     component: Component
     share: float
-    surrounded: float
-    how: str
+    min_surrounded: float
+    description: str
 
 
 def speckle(labels: Labels, context: RuleContext, rule: SpeckleRule) -> Result:
-    """Specks of at most `max_voxels`, of a structure or of background, take what most of their 26 neighbours are.
+    """Relabel specks, which are components of at most `max_voxels`, by the majority of their neighbours.
 
-    A thin vessel may run from corner to corner, so its specks are those that touch no more of it, not even so.
+    Background specks are filled too, unless they are part of a gap between two structures. Specks are components by
+    faces; those of thin vessels, which may run diagonally, are components by faces, edges and corners.
+
+    Args:
+        labels: (x, y, z) uint8; it is not changed.
+        context: grid and anatomy.
+        rule: parameters.
+
+    Returns:
+        The label map without specks, and the changes.
     """
     by_faces, sizes = label_components(labels.astype(np.uint16) + 1, connectivity=6)
     tubes = np.isin(labels, context.tube_ids)
@@ -45,113 +61,125 @@ def speckle(labels: Labels, context: RuleContext, rule: SpeckleRule) -> Result:
         speck |= tubes & (sizes <= rule.max_voxels)[vessels]
     if rule.structures:
         speck &= np.isin(labels, [context.anatomy.by_name(n).id for n in rule.structures])
-    at = np.argwhere(speck)
-    if not len(at):
+    voxels = np.argwhere(speck)
+    if not len(voxels):
         return labels, []
-    votes = _votes(labels, speck, at)
-    was = labels[speck]
-    votes[np.ix_(was == BACKGROUND, list(context.tube_ids))] = 0
-    # A crack between two structures is no salt.
-    clear = votes.max(axis=1) >= np.where(was == BACKGROUND, rule.clear_share, 0) * votes.sum(axis=1)
-    winner = np.where(clear & votes.any(axis=1), votes.argmax(axis=1), was).astype(np.uint8)
+    votes = _votes(labels, speck, voxels)
+    original = labels[speck]
+    votes[np.ix_(original == BACKGROUND, list(context.tube_ids))] = 0
+    # A background speck whose neighbours have no clear majority is part of a gap between two structures.
+    required = np.where(original == BACKGROUND, rule.clear_share, 0) * votes.sum(axis=1)
+    has_majority = votes.max(axis=1) >= required
+    winner = np.where(has_majority & votes.any(axis=1), votes.argmax(axis=1), original).astype(np.uint8)
     labels = labels.copy()
     labels[speck] = winner
     changes = []
-    for id in np.unique(was[was != winner]):
-        mine = at[(was == id) & (was != winner)]
-        box = tuple(slice(int(a), int(b) + 1) for a, b in zip(mine.min(axis=0), mine.max(axis=0), strict=True))
+    for id in np.unique(original[original != winner]):
+        moved = voxels[(original == id) & (original != winner)]
+        x, y, z = (slice(int(a), int(b) + 1) for a, b in zip(moved.min(axis=0), moved.max(axis=0), strict=True))
         name = context.anatomy.by_id(int(id)).name if id else "background"
-        changes.append(context.change("speckle", name, "moved to the neighbours", _three(box), len(mine)))
+        changes.append(context.change("speckle", name, "moved to neighbours", (x, y, z), len(moved)))
     return labels, changes
 
 
 def swaps(labels: Labels, context: RuleContext, rule: SwapsRule) -> Result:
-    """Patches that are severed from their structure, or hang on a thin neck, go to the structure around them.
+    """Relabel patches that lie inside another structure.
 
-    Where implicit shapes are given, one that is surer of the patch than that of its surroundings keeps it.
+    A patch is a component apart from its structure, or a part that is attached by a thin neck. A patch stays if the
+    fitted shape of its own structure contains it more deeply than that of the surrounding one.
+
+    Args:
+        labels: (x, y, z) uint8; it is not changed.
+        context: grid, anatomy and evidence.
+        rule: parameters.
+
+    Returns:
+        The label map with relabelled patches, and the changes.
     """
     labels, changes = labels.copy(), []
     boxes = boxes_by_id(labels)
-    for structure in context.structures(rule.structures, *BULKY):
+    for structure in context.structures(rule.structures, *BULKY_KINDS):
         if structure.id not in boxes:
             continue
-        bulk, *others = components_of(labels, structure.id, boxes[structure.id])
-        patches = [Patch(p, p.voxels / bulk.voxels, rule.surrounded, "severed") for p in others]
+        main, *others = components_of(labels, structure.id, boxes[structure.id])
+        patches = [Patch(c, c.voxels / main.voxels, rule.surrounded, "separate component") for c in others]
         if others:
-            patches.append(Patch(bulk, 1.0, rule.surrounded, "the largest piece of several"))
-        necks = _on_necks(labels, bulk, rule.neck_mm, context.grid.spacing_mm)
-        patches += [Patch(p, p.voxels / bulk.voxels, rule.neck_surrounded, "on a thin neck") for p in necks]
+            patches.append(Patch(main, 1.0, rule.surrounded, "largest of several components"))
+        necks = _parts_on_necks(labels, main, rule.neck_mm, context.grid.spacing_mm)
+        patches += [Patch(c, c.voxels / main.voxels, rule.neck_surrounded, "part on a thin neck") for c in necks]
         for patch in patches:
-            changes += _moved(labels, context, rule, structure, patch)
+            changes += _relabelled(labels, context, rule, structure, patch)
     return labels, changes
 
 
-def _moved(labels: Labels, context: RuleContext, rule: SwapsRule, structure: Structure, patch: Patch) -> list[Change]:
+def _relabelled(
+    labels: Labels, context: RuleContext, rule: SwapsRule, structure: Structure, patch: Patch
+) -> list[Change]:
+    """Relabel a patch in place, if it belongs to the structure around it."""
     component = patch.component
-    counts = surroundings(labels, component)
+    counts = count_neighbours(labels, component)
     total, own = int(counts.sum()), int(counts[structure.id])
     counts[[structure.id, *context.tube_ids]] = 0
     host = int(counts.argmax())
-    if host == BACKGROUND or counts[host] < patch.surrounded * total or own > MAX_OWN * total:
+    if host == BACKGROUND or counts[host] < patch.min_surrounded * total or own > MAX_OWN_SHARE * total:
         return []
-    home = context.anatomy.by_id(host).name
+    host_name = context.anatomy.by_id(host).name
 
-    def kept(severity: Severity, why: str) -> list[Change]:
-        note = f"{patch.how} and inside {home}{why}"
-        return [context.change("swaps", structure.name, "kept", component.box, 0, severity, note)]
+    def unchanged(severity: Severity, reason: str) -> list[Change]:
+        note = f"{patch.description} inside {host_name}{reason}"
+        return [context.change("swaps", structure.name, ORIGINAL_KEPT, component.box, 0, severity, note)]
 
-    # What never borders on its host lies in it by mistake, however large it is.
-    if patch.share > rule.max_share and context.anatomy.are_neighbours(structure.name, home):
-        return kept("warning", "") if patch.share < 1 else []
+    # A patch in a structure that it never borders on is wrong, however large it is.
+    if patch.share > rule.max_share and context.anatomy.are_neighbours(structure.name, host_name):
+        return unchanged("warning", "") if patch.share < 1 else []
     if component.voxels * context.grid.voxel_mm3 >= structure.min_mm3:
-        mine, theirs = context.evidence_mm(structure.id, component), context.evidence_mm(host, component)
-        if mine is not None and theirs is not None and mine.mean() > theirs.mean() + rule.sure_mm:
-            return kept("review", ", but its shape is sure of it")
+        own_mm, host_mm = context.evidence_mm(structure.id, component), context.evidence_mm(host, component)
+        if own_mm is not None and host_mm is not None and own_mm.mean() > host_mm.mean() + rule.sure_mm:
+            return unchanged("review", "; it lies deeper in its own fitted shape")
     labels[component.box][component.mask] = host
-    return [context.change("swaps", structure.name, f"moved to {home}", component.box, component.voxels, note=patch.how)]
+    action, note = f"moved to {host_name}", patch.description
+    return [context.change("swaps", structure.name, action, component.box, component.voxels, note=note)]
 
 
-def _on_necks(labels: Labels, bulk: Component, neck_mm: float, spacing: tuple[float, float, float]) -> list[Component]:
-    """Parts of a piece that an opening by half the neck's width cuts off from its largest part."""
-    box = expand_box(bulk.box, 1, labels.shape)
-    mask = np.ascontiguousarray(bulk.in_box(box))
-    # The border of the volume is no surface: the structure goes on there.
-    core = mask & (edt.edt(mask, anisotropy=spacing) > neck_mm / 2)
-    cores = find_components(core)
-    patches = []
+def _parts_on_necks(
+    labels: Labels, main: Component, neck_mm: float, spacing: tuple[float, float, float]
+) -> list[Component]:
+    """Parts of a component that an opening by half the neck's width separates from its largest part."""
+    box = expand_box(main.box, 1, labels.shape)
+    mask = np.ascontiguousarray(main.in_box(box))
+    # The border of the volume is no surface, because the structure continues there.
+    eroded = mask & (edt.edt(mask, anisotropy=spacing) > neck_mm / 2)
+    cores = find_components(eroded)
+    parts = []
     reach = margin_voxels(neck_mm, spacing)
-    for part in cores[1:]:
-        near = expand_box(part.box, reach, mask.shape)
-        seed = part.in_box(near)
-        others = core[near] & ~seed
-        # What is nearer to this core than to any other, and hangs together with it.
-        mine = edt.edt(~seed, anisotropy=spacing)
-        theirs = edt.edt(~others, anisotropy=spacing) if others.any() else np.full(seed.shape, np.inf)
-        about = mask[near] & (mine <= 0.75 * neck_mm) & (mine < theirs)
-        grown = binary_propagation(seed, EVERY_NEIGHBOUR, mask=about)
-        patches.append(_tight(grown, nested_box(box, near)))
-    return patches
+    for core in cores[1:]:
+        near = expand_box(core.box, reach, mask.shape)
+        seed = core.in_box(near)
+        other_cores = eroded[near] & ~seed
+        # The part: voxels connected to this core that are nearer to it than to any other.
+        to_core = edt.edt(~seed, anisotropy=spacing)
+        to_others = edt.edt(~other_cores, anisotropy=spacing) if other_cores.any() else np.full(seed.shape, np.inf)
+        candidates = mask[near] & (to_core <= 0.75 * neck_mm) & (to_core < to_others)
+        part = binary_propagation(seed, ALL_NEIGHBOURS, mask=candidates)
+        parts.append(_cropped(part, nested_box(box, near)))
+    return parts
 
 
-def _tight(mask: np.ndarray, box: Box) -> Component:
+def _cropped(mask: Mask, box: Box) -> Component:
+    """The component of a mask that is given in `box`."""
     inner = bounding_box(mask)
     assert inner is not None
     return Component(mask[inner], nested_box(box, inner), int(mask.sum()))
 
 
-def _votes(labels: Labels, speck: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """(specks, 256): how many of the 26 neighbours of each that are no specks themselves have each label."""
-    votes = np.zeros((len(at), 256), dtype=np.int16)
-    rows = np.arange(len(at))
+def _votes(labels: Labels, speck: Mask, voxels: npt.NDArray[np.intp]) -> npt.NDArray[np.int16]:
+    """(specks, 256): number of the 26 neighbours with each label, neighbours that are specks themselves excluded."""
+    votes = np.zeros((len(voxels), 256), dtype=np.int16)
+    rows = np.arange(len(voxels))
     for step in np.argwhere(np.ones((3, 3, 3))) - 1:
-        beside = at + step
-        inside = ((beside >= 0) & (beside < labels.shape)).all(axis=1)
-        index = tuple(beside[inside].T)
-        good = ~speck[index]
-        votes[rows[inside][good], labels[index][good]] += 1
+        neighbours = voxels + step
+        inside = ((neighbours >= 0) & (neighbours < labels.shape)).all(axis=1)
+        index = tuple(neighbours[inside].T)
+        counted = ~speck[index]
+        votes[rows[inside][counted], labels[index][counted]] += 1
     return votes
-
-
-def _three(box: tuple[slice, ...]) -> Box:
-    x, y, z = box
-    return x, y, z

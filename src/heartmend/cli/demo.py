@@ -33,11 +33,11 @@ def demo(
     A first look at the program without data: a table of the label error before and after the repair, and pictures.
     """
     from heartmend.anatomy.load import load_anatomy
-    from heartmend.compute.workers import cores
+    from heartmend.compute.workers import available_cores
     from heartmend.figures.demo import draw_pictures
     from heartmend.metrics.evaluation import evaluate_folders
     from heartmend.metrics.table import summary_tables
-    from heartmend.phantom.cohort import write_cohort
+    from heartmend.phantom.cohort import PhantomSettings, write_cohort
     from heartmend.pipelines.config import load_config
     from heartmend.pipelines.run import Request, run
 
@@ -46,7 +46,7 @@ def demo(
     cohort, repaired = output / "cohort", output / "repaired"
     print_summary(f"{plural(count, 'phantom heart')} with corrupted labels and CT images")
     with TerminalProgress() as progress:
-        write_cohort(cohort, count, seed, cores(), spacing_mm=1.4, progress=progress)
+        write_cohort(cohort, count, seed, PhantomSettings(spacing_mm=1.4), available_cores(), progress)
     request = Request(
         labels=cohort / "labels_noisy", out=repaired, images=cohort / "images", device=device, until="fuse"
     )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heartmend.cli.options import SETTINGS, Labels, Model, Output, UnknownLabels, Workers
-from heartmend.cli.pipeline_command import as_watcher, exit_with, run_with_progress
+from heartmend.cli.pipeline_command import exit_with, run_with_progress
 from heartmend.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
-    from heartmend.pipelines.run import Result
+    from heartmend.pipelines.result import Result
 
 EXAMPLES = """
 heartmend embed model.zip labels/ -o new/
@@ -34,13 +34,13 @@ def embed(
 
     Exit codes: 0 all cases repaired; 3 some cases skipped; 1 nothing done.
     """
+    from heartmend.pipelines.embed import EmbedRequest
     from heartmend.pipelines.embed import embed as embed_cohort
     from heartmend.run_folder.folder import model_file
+    from heartmend.stages.embed import EmbedSettings
 
     def pipeline(progress: TerminalProgress) -> Result:
-        return embed_cohort(
-            model_file(model), labels, output, unknown_labels=unknown_labels, complete=complete, workers=workers,
-            watcher=as_watcher(progress),
-        )  # fmt: skip
+        request = EmbedRequest(model_file(model), labels, output, unknown_labels, workers)
+        return embed_cohort(request, EmbedSettings(complete=complete), progress)
 
     exit_with(run_with_progress(pipeline, output))

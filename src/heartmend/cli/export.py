@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
-from heartmend.cli.options import OUTPUT, MovedImages, MovedLabels, Output, RunFolder, Workers, names_of
+from heartmend.cli.options import OUTPUT, MovedImages, MovedLabels, Output, RunFolder, Workers, choices, split_names
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.review import open_for_review
 from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
@@ -15,7 +15,8 @@ EXAMPLES = """
 heartmend export out/ -o dataset/
 heartmend export out/ -o dataset/ --formats nnunet --undecided accept
 """
-FORMATS = ("nnunet", "bids", "slicer", "itksnap", "meshes")
+Format = Literal["nnunet", "bids", "slicer", "itksnap", "meshes"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 Undecided = Literal["leave-out", "accept", "reject"]
 
 
@@ -23,7 +24,7 @@ def export(
     run_folder: RunFolder, output: Output, images: MovedImages = None, labels: MovedLabels = None,
     formats: Annotated[
         str,
-        typer.Option("--formats", metavar="NAMES", rich_help_panel=OUTPUT,
+        typer.Option("--formats", metavar="NAMES", rich_help_panel=OUTPUT, callback=choices(*FORMATS, "none"),
                      help="Besides labels/: nnunet, bids, slicer, itksnap, meshes; or none."),
     ] = ",".join(FORMATS),
     undecided: Annotated[
@@ -45,12 +46,11 @@ def export(
     """
     from heartmend.release.export import export_release
 
-    layouts = frozenset(names_of((*FORMATS, "none"), formats)) - {"none"}
+    layouts = frozenset(f for f in FORMATS if f in split_names(formats))
     finished = open_for_review(run_folder, labels, images, workers)
     with TerminalProgress() as progress:
         plans = export_release(
-            finished, output, frozenset(name for name in FORMATS if name in layouts), undecided, copy_images, workers,
-            progress,
+            finished, output, layouts, undecided, copy_images, workers, progress.callback("export")
         )  # fmt: skip
     print_skipped(plans.left_out, "left out")
     print_summary(f"{plural(len(plans.release), 'case')} released: {output}")

@@ -140,9 +140,7 @@ def command_help(command: Any, ctx: Any) -> str:
     groups: dict[str, list[tuple[str, str]]] = {name: [] for name in OPTION_GROUPS}
     for param in params:
         default = "Arguments" if param.param_type_name == "argument" else "General"
-        groups[param.rich_help_panel or default if hasattr(param, "rich_help_panel") else default].append(
-            option_row(param)
-        )
+        groups[getattr(param, "rich_help_panel", None) or default].append(option_row(param))
     parts = [paragraphs(command.help, width), f"{heading('Usage:')} {usage(ctx.command_path, params)}"]
     rows = [row for group in groups.values() for row in group]
     first = min(max(len(name) for name, _ in rows), MAX_NAME_WIDTH)

@@ -32,15 +32,15 @@ def import_(
 
     Exit codes: 0 all imported; 3 some cases skipped; 1 nothing done.
     """
-    from heartmend.release.import_corrected import import_corrected
-    from heartmend.run_folder.decisions import decisions_of
+    from heartmend.release.corrections import import_corrected
+    from heartmend.run_folder.decisions import open_decisions
     from heartmend.run_folder.decisions_table import import_csv
 
     finished = open_for_review(run_folder, labels, images, workers)
     if source.is_file():
         structures = dict.fromkeys((case.id for case in finished), finished.anatomy.names)
         text = source.read_text(encoding="utf-8-sig", errors="replace")
-        counts = import_csv(text, decisions_of(finished), structures)
+        counts = import_csv(text, open_decisions(finished), structures)
         print_summary(
             f"{plural(counts.written, 'decision')} imported, {counts.known} already known, "
             f"{counts.older} older than the decisions of the run"
@@ -48,7 +48,7 @@ def import_(
         return
     skipped, lines = {}, []
     with TerminalProgress() as progress:
-        for taken in import_corrected(finished, source, by or user_name(), progress):
+        for taken in import_corrected(finished, source, by or user_name(), progress.callback("import")):
             if taken.error:
                 skipped[taken.case] = taken.error
             else:

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from heartmend import __version__
 from heartmend.cli.commands import COMMANDS, GROUPS, RENAMED_COMMANDS, renamed_options
-from heartmend.cli.help import command_help, heading, help_width, option_row, two_columns
+from heartmend.cli.help import command_help, heading, help_width, option_row, paragraphs, two_columns
 from heartmend.cli.terminal import EXIT_CODES, configure_logging, print_message, report_errors, set_verbosity
 
 SUMMARY = "Heartmend repairs the label maps of a data set of hearts with neural implicit shapes."
@@ -62,22 +62,38 @@ class _Commands(TyperGroup):
         name = name or cmd_name
         return load_command(name) if name in COMMANDS else None
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] in COMMANDS or args[0] in RENAMED_COMMANDS or args[0].startswith("-") or ctx.resilient_parsing:
-            return super().resolve_command(ctx, args)
-        near = get_close_matches(args[0], [*COMMANDS, *RENAMED_COMMANDS], n=1, cutoff=0.5)
-        nearest = RENAMED_COMMANDS.get(near[0], near[0]) if near else ""
-        return ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {nearest!r}?" if nearest else ""))
-
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         set_verbosity(logging.WARNING)
         configure_logging()
+        if not ctx.resilient_parsing:
+            self._answer_at_once(ctx, args)
+        for param in self.get_params(ctx):
+            # typer converts other values than booleans with pydantic; its own options have None.
+            param.default = bool(param.default)
         return super().parse_args(ctx, args)
+
+    def _answer_at_once(self, ctx: Any, args: list[str]) -> None:
+        """Print the help without arguments, and an error for an unknown command: typer imports pydantic to go on."""
+        if not args:
+            typer.echo(ctx.get_help())
+            ctx.exit()
+        # All options of the program are flags, so the first other word is the command.
+        name = next((word for word in args if not word.startswith("-")), None)
+        if (
+            name is None
+            or name in COMMANDS
+            or name in RENAMED_COMMANDS
+            or {"--help", "-h", "--version", "-V"} & {*args}
+        ):
+            return
+        near = get_close_matches(name, [*COMMANDS, *RENAMED_COMMANDS], n=1, cutoff=0.5)
+        nearest = RENAMED_COMMANDS.get(near[0], near[0]) if near else ""
+        ctx.fail(f"No such command {name!r}." + (f" Did you mean {nearest!r}?" if nearest else ""))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         width = help_width()
         first = max(map(len, COMMANDS))
-        parts = [SUMMARY, f"{heading('Usage:')} {ctx.command_path} [OPTIONS] COMMAND ..."]
+        parts = [paragraphs(SUMMARY, width), f"{heading('Usage:')} {ctx.command_path} [OPTIONS] COMMAND ..."]
         for group in GROUPS:
             rows = [(name, entry.summary) for name, entry in COMMANDS.items() if entry.group == group]
             parts.append(f"{heading(f'{group}:')}\n{two_columns(rows, width, first)}")
@@ -160,7 +176,7 @@ def _program(
 ) -> None:  # fmt: skip
     """Print the help if no command is given."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), nl=False)
+        typer.echo(context.get_help())
 
 
 def main() -> None:

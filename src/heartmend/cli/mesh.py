@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from heartmend.cli.options import OUTPUT, CaseId, Model, Output, Structures, names_of, split_names
+from heartmend.cli.options import OUTPUT, CaseId, Model, Output, Structures, choices, split_names
 from heartmend.cli.terminal import print_paths
 
 EXAMPLES = """
@@ -19,7 +19,9 @@ FORMATS = ("stl", "vtp", "glb")
 def mesh(
     model: Model, case: CaseId, output: Output, structures: Structures = "",
     formats: Annotated[
-        str, typer.Option("--formats", metavar="NAMES", rich_help_panel=OUTPUT, help="stl, vtp, glb; with commas.")
+        str,
+        typer.Option("--formats", metavar="NAMES", rich_help_panel=OUTPUT, callback=choices(*FORMATS),
+                     help="stl, vtp, glb; with commas."),
     ] = "stl",
     spacing_mm: Annotated[
         float,
@@ -36,8 +38,7 @@ def mesh(
     from heartmend.models.surfaces import extract_surfaces
     from heartmend.run_folder.folder import model_file
 
-    kinds = names_of(FORMATS, formats)
     known = load_heart_model(model_file(model))
     meshes = extract_surfaces(known, known.heart(case), spacing_mm, split_names(structures))
-    for kind in kinds:
+    for kind in split_names(formats):
         print_paths(write_meshes(output, case, meshes, known.anatomy, kind))

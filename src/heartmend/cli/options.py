@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,7 +44,7 @@ MovedLabels = Annotated[
 Reference = Annotated[
     Path | None,
     typer.Option(
-        "--reference", "-r", metavar="FOLDER", rich_help_panel=INPUT, help=f"True labels: {MAPS_HELP.lower()}."
+        "--reference", "-r", metavar="FOLDER", rich_help_panel=INPUT, help="True label maps: a folder as A or LABELS."
     ),
 ]
 AnatomyName = Annotated[
@@ -130,20 +131,19 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def names_of(allowed: tuple[str, ...], text: str) -> tuple[str, ...]:
-    """Split names at commas and check them.
+def choices(*allowed: str) -> Callable[[str], str]:
+    """Return a callback of typer that checks a list of names with commas.
 
     Args:
-        allowed: the names that exist.
-        text: such as "stl,vtp".
+        *allowed: the names that exist.
 
     Returns:
-        The names in lower case.
-
-    Raises:
-        typer.BadParameter: for a name that does not exist.
+        A function that returns its text in lower case, and raises `typer.BadParameter` for a name that does not exist.
     """
-    names = split_names(text.lower())
-    if unknown := [name for name in names if name not in allowed]:
-        raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(allowed)}")
-    return names
+
+    def check(text: str) -> str:
+        if unknown := [name for name in split_names(text.lower()) if name not in allowed]:
+            raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(allowed)}")
+        return text.lower()
+
+    return check

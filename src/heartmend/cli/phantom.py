@@ -34,9 +34,9 @@ def phantom(
 
     The folders labels_true, labels_noisy and images.
     """
-    from heartmend.compute.workers import cores
-    from heartmend.phantom.cohort import write_cohort
+    from heartmend.compute.workers import available_cores
+    from heartmend.phantom.cohort import PhantomSettings, write_cohort
 
     with TerminalProgress() as progress:
-        ids = write_cohort(output, count, seed, workers or cores(), spacing_mm, progress=progress)
+        ids = write_cohort(output, count, seed, PhantomSettings(spacing_mm), workers or available_cores(), progress)
     print_summary(f"{plural(len(ids), 'phantom heart')}: {output}")

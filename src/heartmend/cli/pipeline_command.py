@@ -14,24 +14,10 @@ from heartmend.cli.run_log import RunLog
 from heartmend.cli.terminal import SOME_SKIPPED, is_quiet, plural, print_message, print_skipped, print_summary
 
 if TYPE_CHECKING:
-    from heartmend.pipelines.run import Result, Watcher
+    from heartmend.pipelines.result import Result
 
 DONE = {"prepare": "prepared", "fit": "fitted", "refine": "refined", "fuse": "repaired", "unify": "repaired"}
 """What was done with the cases of a run, by the stage after which it stopped."""
-
-
-def as_watcher(progress: TerminalProgress) -> Watcher:
-    """Adapt progress to the interface of the pipelines."""
-    from heartmend.pipelines.run import Watcher
-
-    class _Watcher(Watcher):
-        def verb(self, name: str, total: int) -> None:
-            progress.start(name, total)
-
-        def advanced(self, done: int, note: str = "") -> None:
-            progress.advance(done, note)
-
-    return _Watcher()
 
 
 def run_stages(
@@ -52,16 +38,16 @@ def run_stages(
     from heartmend.pipelines.run import Request
 
     request = Request(
-        labels=labels, out=output, images=images, anatomy=anatomy, structures=split_names(structures),
+        labels=labels, output=output, images=images, anatomy=anatomy, structures=split_names(structures),
         unknown_labels=unknown_labels, device=device, devices=devices, workers=workers, scheduler=scheduler,
-        until=stop_after, resume=resume,
+        stop_after=stop_after, resume=resume,
     )  # fmt: skip
     settings = load_config(preset, config)
 
     def pipeline(progress: TerminalProgress) -> Result:
         from heartmend.pipelines.run import run
 
-        return run(request, settings, as_watcher(progress))
+        return run(request, settings, progress)
 
     result = run_with_progress(pipeline, output, DONE[stop_after])
     if then is not None and result.is_main:
@@ -107,7 +93,7 @@ def print_result(result: Result, done: str = "repaired") -> None:
 
 def summary_line(result: Result, done: str) -> str:
     """Return how many cases were done and skipped, and where the result is."""
-    return f"{plural(len(result.mended), 'case')} {done}, {len(result.skipped)} skipped: {result.out}"
+    return f"{plural(len(result.cases), 'case')} {done}, {len(result.skipped)} skipped: {result.output}"
 
 
 def exit_with(result: Result) -> None:

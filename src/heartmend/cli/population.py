@@ -41,5 +41,5 @@ def population(
         raise ConfigError(f"--between {between}: give two case ids with a comma between them")
     known = load_heart_model(model_file(model))
     with TerminalProgress() as progress:
-        paths = draw_hearts(known, output, pair, modes, progress)
+        paths = draw_hearts(known, output, pair, modes, progress.callback("population"))
     print_paths(paths)

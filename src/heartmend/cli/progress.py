@@ -14,12 +14,10 @@ from heartmend.cli.terminal import is_quiet
 from heartmend.io.file_names import escape_unprintable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.progress import Task
 
 TASK_WIDTH, BAR_WIDTH, COUNT_WIDTH = 16, 14, 11
-LINE_STEP = 0.1
-"""Share of a task after which a plain line is written."""
 LINE_SECONDS = (1.0, 30.0)
 """Seconds between two plain lines: at least, and at most."""
 
@@ -114,7 +112,7 @@ class ProgressLines:
         """Write a line if enough is done since the last one."""
         self._done, self._note = done, note
         waited = self._clock() - self._last_time
-        is_next = done - self._last_done >= LINE_STEP * self._total and waited >= LINE_SECONDS[0]
+        is_next = self._tenth(done) > self._tenth(self._last_done) and waited >= LINE_SECONDS[0]
         if done != self._last_done and (done >= self._total or is_next or waited >= LINE_SECONDS[1]):
             self._print()
 
@@ -123,6 +121,9 @@ class ProgressLines:
         if self._task and self._done != self._last_done:
             self._print()
         self._task, self._last_done = "", -1
+
+    def _tenth(self, done: int) -> int:
+        return 10 * done // max(self._total, 1)
 
     def _print(self) -> None:
         now = self._clock()
@@ -165,7 +166,7 @@ def _clock_time(seconds: float) -> str:
 class ProgressBars:
     """Progress as bars of rich, one below the other, each one line that fits the terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, ProgressColumn
         from rich.table import Column
@@ -187,7 +188,7 @@ class ProgressBars:
             Cell(lambda t: f"{t.completed:.0f}/{t.total or 0:.0f}".rjust(COUNT_WIDTH)),
             Cell(lambda t: times(t.elapsed or 0.0, int(t.completed), int(t.total or 0))),
             Cell(lambda t: str(t.fields["note"]), shrinks=True),
-            console=Console(stderr=True), refresh_per_second=5,
+            console=console or Console(stderr=True), refresh_per_second=5,
         )  # fmt: skip
         self._bars.start()
         self._task: Any = None
@@ -203,6 +204,10 @@ class ProgressBars:
         """Move the bar."""
         if self._task is not None:
             self._bars.update(self._task, completed=done, note=note)
+
+    def rendered(self) -> RenderableType:
+        """Return the bars as they are drawn."""
+        return self._bars.get_renderable()
 
     def close(self) -> None:
         """Draw the bars for the last time."""

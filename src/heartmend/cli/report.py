@@ -52,8 +52,9 @@ def report(
 
     finished = FinishedRun.open(run_folder, labels, images)
     with scheduled(scheduler, workers), TerminalProgress() as progress:
+        tasks = {task: progress.callback(task) for task in ("changes", "numbers", "pictures")}
         paths = write_report(
             finished, output or run_folder / "report", reference=reference, cases=case or (), worst=worst,
-            most_changed=most_changed, workers=workers, progress=progress,
+            most_changed=most_changed, workers=workers, told=lambda task, done, total: tasks[task](done, total),
         )  # fmt: skip
     print_paths(paths)

@@ -56,14 +56,14 @@ def review(
 
     from heartmend.errors import RunError
     from heartmend.review.app import Review
-    from heartmend.review.serve import bound, serve
+    from heartmend.review.serve import listen, serve
 
-    listener, access = bound(host, port, token)
+    listener, access = listen(host, port, token)
     finished = open_for_review(run_folder, labels, images, workers)
     page = Review(finished, by or user_name())
-    if not page.digests:
+    if not page.summaries:
         raise RunError(f"{run_folder}: no case can be reviewed; see the messages above")
-    typer.echo(f"{plural(len(page.digests), 'case')} at {access.url} (stop with Ctrl-C)")
+    typer.echo(f"{plural(len(page.summaries), 'case')} at {access.url} (stop with Ctrl-C)")
     if browser:
         webbrowser.open(access.url)
     serve(page, access, listener)

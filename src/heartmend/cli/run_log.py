@@ -36,11 +36,10 @@ class RunLog(logging.Handler):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None:
-            level = logging.WARNING if isinstance(error, KeyboardInterrupt) else logging.ERROR
-            self.write(
-                "interrupted" if isinstance(error, KeyboardInterrupt) else f"{kind and kind.__name__}: {error}", level
-            )
+        if isinstance(error, KeyboardInterrupt):
+            self.write("interrupted", logging.WARNING)
+        elif error is not None:
+            self.write(f"{type(error).__name__}: {error}", logging.ERROR)
         logging.getLogger().removeHandler(self)
         log.setLevel(self._level)
         if self._file is not None:

@@ -94,10 +94,7 @@ def print_skipped(skipped: Mapping[str, str], what: str = "skipped") -> None:
         what: what happened to the cases.
     """
     for case, why in skipped.items() if not is_quiet() else ():
-        print_message(
-            "skipped" if what == "skipped" else "warning",
-            f"case {case}: {'' if what == 'skipped' else what + ': '}{why}",
-        )
+        print_message(what, f"case {case}: {why}")
 
 
 def print_summary(text: str) -> None:

@@ -48,7 +48,9 @@ def view(
     names = [name for text in structures or () for name in split_names(text)]
     finished = FinishedRun.open(run_folder, labels, images)
     with TerminalProgress() as progress:
-        paths = write_view(finished, case, output or run_folder / "report", voxels, places, names, progress)
+        paths = write_view(
+            finished, case, output or run_folder / "report", voxels, places, names, progress.callback("pictures")
+        )
     print_paths(paths)
 
 

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.compute.workers import cores
-from heartmend.metrics.evaluation import evaluate_folders
-from heartmend.phantom.cohort import write_cohort
+from heartmend.compute.workers import available_cores
+from heartmend.metrics.evaluation import EvaluationSettings, evaluate_folders
+from heartmend.phantom.cohort import PhantomSettings, write_cohort
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run
 
@@ -49,10 +49,10 @@ def main() -> None:
     sizes = sorted(int(size) for size in asked.sizes.split(","))
     console, anatomy = Console(width=140), load_anatomy("heart")
     out = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-"))
-    write_cohort(out / "all", sizes[-1], asked.seed, cores(), asked.spacing_mm)
+    write_cohort(out / "all", sizes[-1], asked.seed, PhantomSettings(asked.spacing_mm), available_cores())
     shared = part_of(out / "all", sizes[0], out / "shared")
-    table = Table(title=f"Phantom hearts: share of the Dice error of the first {sizes[0]} that is gone")
-    for heading in ("hearts", *anatomy.names, "mean 1-8", "harmed", "seconds"):
+    table = Table(title=f"Phantom hearts: share of the Dice error of the first {sizes[0]} that is removed")
+    for heading in ("hearts", *anatomy.names, "mean 1-8", "worse", "seconds"):
         table.add_column(heading, justify="right")
     for size in sizes:
         began = time.monotonic()
@@ -61,12 +61,13 @@ def main() -> None:
             run(Request(cohort / "labels_noisy", out / f"mended_{size}", until="fuse"), load_config()).out / "labels"
         )
         seconds = time.monotonic() - began
-        found = evaluate_folders(shared / "labels_noisy", mended, anatomy, shared / "labels_true", keys=KEYS).summary
-        gone = {anatomy.by_name(s.structure).id: s.gone for s in found}
+        settings = EvaluationSettings(metrics=KEYS)
+        found = evaluate_folders(shared / "labels_noisy", mended, anatomy, shared / "labels_true", settings).summary
+        reduction = {anatomy.by_name(s.structure).id: s.dice_error_reduction for s in found}
         table.add_row(
-            str(size), *(f"{gone.get(id, float('nan')):.2f}" for id in anatomy.ids),
-            f"{np.mean([g for id, g in gone.items() if id <= 8]):.3f}",
-            str(sum(len(s.harmed or ()) for s in found)), f"{seconds:.0f}",
+            str(size), *(f"{reduction.get(id, float('nan')):.2f}" for id in anatomy.ids),
+            f"{np.mean([g for id, g in reduction.items() if id <= 8]):.3f}",
+            str(sum(s.n_worse or 0 for s in found)), f"{seconds:.0f}",
         )  # fmt: skip
         console.print(f"{size} hearts: {seconds:.0f} s")
     console.print(table)

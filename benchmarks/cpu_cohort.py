@@ -21,14 +21,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.compute.workers import cores
-from heartmend.phantom.cohort import write_cohort
+from heartmend.compute.workers import available_cores
+from heartmend.phantom.cohort import PhantomSettings, write_cohort
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import VERBS, Request, run
 
 # Functions none of which calls another one of them, by file and name.
 VOLUMES = {("data/labels.py", "read_labels"), ("data/labels.py", "write_labels_like"), ("data/volume.py", "read_image"),
-           ("data/volume.py", "read_template")}  # fmt: skip
+           ("data/volume.py", "read_volume_header")}  # fmt: skip
 CODEC = {("data/gzipped.py", "open_stream"), ("data/gzipped.py", "write_stream")}
 FILES = {("files.py", name) for name in ("write_npz", "read_npz", "write_text", "read_json", "write_safetensors")} | {
     ("data/run.py", "file_fingerprint"), ("data/run.py", "is_done"), ("learning/checkpoint.py", "_read"),
@@ -65,7 +65,7 @@ def main() -> None:
     out, console = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=150)
     cohort = asked.cohort
     if cohort is None:
-        write_cohort(out / "phantoms", asked.cases, 1, cores(), asked.spacing_mm)
+        write_cohort(out / "phantoms", asked.cases, 1, PhantomSettings(asked.spacing_mm), available_cores())
         cohort = out / "phantoms"
     source = cohort / "labels_noisy" if (cohort / "labels_noisy").is_dir() else cohort
     (out / "labels").mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ from safetensors.numpy import load_file
 
 from heartmend.errors import RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX
-from heartmend.phantom.cohort import write_cohort
+from heartmend.phantom.cohort import PhantomSettings, write_cohort
 from heartmend.pipelines.run import VERBS, Verb
 from heartmend.run_folder.lock import FolderLock
 
@@ -194,7 +194,7 @@ def main() -> None:
     ask.add_argument("--to", type=Path, help="CSV file for one line each kill")
     asked, screen = ask.parse_args(), Console(width=140, highlight=False)
     folder, chance = Path(tempfile.mkdtemp(prefix="heartmend-kill-")), random.Random(asked.seed)
-    write_cohort(folder / "cohort", asked.cases, 3, 1, spacing_mm=3.0)
+    write_cohort(folder / "cohort", asked.cases, 3, PhantomSettings(spacing_mm=3.0))
     labels, settings = folder / "cohort" / "labels_noisy", folder / "settings.toml"
     settings.write_text(SETTINGS)
     # On one core: threads that wait for each other would be most of what is measured on a busy machine.

@@ -21,7 +21,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from heartmend.phantom.cohort import write_cohort
+from heartmend.phantom.cohort import PhantomSettings, write_cohort
 
 PHANTOMS = 5
 CONFIG = """
@@ -68,7 +68,7 @@ def main() -> None:
     out, console = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=110)
     counts = [int(count) for count in asked.cases.split(",")]
     if not (out / "phantoms").is_dir():
-        write_cohort(out / "phantoms", PHANTOMS, 1, 1, asked.spacing_mm)
+        write_cohort(out / "phantoms", PHANTOMS, 1, PhantomSettings(asked.spacing_mm))
     (out / "small.toml").write_text(CONFIG)
     few = sorted((out / "phantoms" / "labels_noisy").iterdir())
     found: dict[str, list[tuple[float, float, float]]] = {}

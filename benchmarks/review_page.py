@@ -33,9 +33,9 @@ from heartmend.geometry.grid import Grid
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.nifti import write_volume
-from heartmend.phantom.cohort import make_case
+from heartmend.phantom.cohort import PhantomSettings, make_case
 from heartmend.repair.change_log import ChangeLog, change_log_to_json
-from heartmend.run_folder.folder import Run
+from heartmend.run_folder.folder import RunFolder
 from support.browser import launched, served
 
 # `step` and `open` end when the planes are painted; to read a pixel waits for all that was asked of the card.
@@ -58,12 +58,13 @@ def finished_run(folder: Path, side: int, count: int) -> Path:
     """A run of phantoms whose mended maps are their truth."""
     anatomy, out = load_anatomy("heart"), folder / "out"
     for index in range(count):
-        case = make_case(index, seed=5, spacing_mm=128 / side, size=(side,) * 3, vary_grid=False)
+        settings = PhantomSettings(spacing_mm=128 / side, size=(side,) * 3, vary_grid=False)
+        case = make_case(index, seed=5, settings=settings)
         grid = Grid(case.truth.shape, case.affine)
         for name, values in (("labels", case.noisy), ("truth", case.truth), ("images", case.image)):
             write_volume(values, grid, folder / name / f"{case.id}.nii.gz")
     cohort = discover_cohort(folder / "labels", folder / "images", anatomy=anatomy)
-    with Run.open(out, folder / "labels") as run:
+    with RunFolder.open(out, folder / "labels") as run:
         run.write_config({"request": {"images": str(folder / "images")}})
         run.write_cohort(cohort)
         write_json(run.root / "anatomy.json", anatomy)

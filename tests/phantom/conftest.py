@@ -1,14 +1,14 @@
-"""One small cohort for all tests of the phantom: hearts at 2 mm are made in well under a second."""
+"""One small cohort for all tests of the phantom; a heart at 2 mm takes well under a second."""
 
 from __future__ import annotations
 
 import pytest
 
-from heartmend.phantom.cohort import PhantomCase, make_cohort
+from heartmend.phantom.cohort import PhantomCase, PhantomSettings, make_cohort
 
 SPACING_MM = 2.0
 
 
 @pytest.fixture(scope="session")
 def hearts() -> list[PhantomCase]:
-    return list(make_cohort(5, seed=21, spacing_mm=SPACING_MM, vary_grid=False))
+    return list(make_cohort(5, seed=21, settings=PhantomSettings(SPACING_MM, vary_grid=False)))

@@ -1,4 +1,4 @@
-"""Cohorts: the same again for the same seed, grids that vary, files that are whole."""
+"""Phantom cohorts: reproducible cases, varying grids, and the written files."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from heartmend.phantom.cohort import _reorient, make_case, make_cohort, write_cohort
+from heartmend.compute.progress import as_progress
+from heartmend.phantom.cohort import PhantomSettings, _reorient, make_case, make_cohort, write_cohort
 from heartmend.phantom.plan import Label
 
 COARSE_MM = 3.0
+COARSE = PhantomSettings(spacing_mm=COARSE_MM)
 
 
-def test_a_case_depends_on_seed_and_index_alone() -> None:
-    first, second = make_cohort(2, seed=4, spacing_mm=COARSE_MM)
-    again = make_case(1, seed=4, spacing_mm=COARSE_MM)
-    assert again.modes == second.modes and again.id == "002"
+def test_a_case_depends_on_seed_and_index_only() -> None:
+    first, second = make_cohort(2, seed=4, settings=COARSE)
+    again = make_case(1, 4, COARSE)
+    assert again.corruptions == second.corruptions and again.id == "002"
     for name in ("truth", "noisy", "image", "affine"):
         np.testing.assert_array_equal(getattr(again, name), getattr(second, name))
     assert first.truth.shape != second.truth.shape or (first.truth != second.truth).any()
 
 
 def test_types_and_grid_of_a_case() -> None:
-    case = make_case(0, seed=1, spacing_mm=COARSE_MM)
+    case = make_case(0, 1, COARSE)
     assert case.truth.dtype == case.noisy.dtype == np.uint8 and case.image.dtype == np.int16
     assert case.truth.shape == case.noisy.shape == case.image.shape
     assert set(np.unique(case.truth)) == set(range(11))
@@ -33,23 +35,23 @@ def test_types_and_grid_of_a_case() -> None:
     assert np.prod(case.spacing_mm) == pytest.approx(COARSE_MM**3, rel=0.25)
 
 
-def test_a_size_that_is_asked_for_is_kept() -> None:
-    case = make_case(3, seed=2, spacing_mm=COARSE_MM, size=(56, 54, 60))
+def test_the_size_can_be_set() -> None:
+    case = make_case(3, 2, PhantomSettings(COARSE_MM, size=(56, 54, 60)))
     assert case.truth.shape == (56, 54, 60)
 
 
-def test_grids_vary_between_cases_and_need_not() -> None:
-    varied = [make_case(i, seed=9, spacing_mm=4.0) for i in range(12)]
+def test_grids_vary_between_cases_unless_they_are_set() -> None:
+    varied = [make_case(i, 9, PhantomSettings(4.0)) for i in range(12)]
     assert len({nib.aff2axcodes(case.affine) for case in varied}) > 1
     oblique = [np.abs(case.affine[:3, :3] / np.array(case.spacing_mm)).max(axis=0).min() < 0.9999 for case in varied]
     assert any(oblique) and not all(oblique)
     assert len({case.spacing_mm for case in varied}) > 6
-    plain = make_case(0, seed=9, spacing_mm=4.0, vary_grid=False)
+    plain = make_case(0, 9, PhantomSettings(4.0, vary_grid=False))
     np.testing.assert_allclose(plain.affine[:3, :3], np.diag([-4.0, -4.0, 4.0]))
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_turning_a_grid_moves_nothing_against_anything_else(seed: int) -> None:
+def test_a_reoriented_grid_keeps_all_distances(seed: int) -> None:
     volume = np.zeros((5, 6, 7), np.uint8)
     places = {1: (0, 0, 0), 2: (4, 1, 2), 3: (2, 5, 3), 4: (1, 2, 6)}
     for label, place in places.items():
@@ -66,13 +68,16 @@ def test_turning_a_grid_moves_nothing_against_anything_else(seed: int) -> None:
     assert np.linalg.det(rigid[:3]) == pytest.approx(1)
 
 
-def test_written_cohorts_have_the_layout_of_a_benchmark(tmp_path: Path) -> None:
-    ids = write_cohort(tmp_path, count=2, seed=5, spacing_mm=COARSE_MM)
+def test_the_files_of_a_written_cohort(tmp_path: Path) -> None:
+    reports: list[tuple[str, int, int, str]] = []
+    progress = as_progress(lambda *report: reports.append(report))
+    ids = write_cohort(tmp_path, 2, 5, COARSE, progress=progress)
+    assert reports == [("phantom", 0, 2, ""), ("phantom", 1, 2, "001"), ("phantom", 2, 2, "002")]
     assert ids == ["001", "002"]
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     folders = ("images", "labels_noisy", "labels_true")
     assert files == sorted(["cases.csv", *(f"{folder}/{case}.nii.gz" for folder in folders for case in ids)])
-    case = make_case(1, seed=5, spacing_mm=COARSE_MM)
+    case = make_case(1, 5, COARSE)
     for folder, volume in zip(folders, (case.image, case.noisy, case.truth), strict=True):
         image = nib.load(tmp_path / folder / "002.nii.gz")
         assert image.get_data_dtype() == volume.dtype
@@ -80,11 +85,11 @@ def test_written_cohorts_have_the_layout_of_a_benchmark(tmp_path: Path) -> None:
         np.testing.assert_allclose(image.affine, case.affine, atol=1e-4)
     with (tmp_path / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["case"] for row in rows] == ids and rows[1]["modes"] == ";".join(case.modes)
+    assert [row["case"] for row in rows] == ids and rows[1]["corruptions"] == ";".join(case.corruptions)
 
 
-def test_the_scan_shows_the_heart() -> None:
-    case = make_case(2, seed=6, spacing_mm=2.0, vary_grid=False)
+def test_the_ct_has_the_contrast_of_the_heart() -> None:
+    case = make_case(2, 6, PhantomSettings(2.0, vary_grid=False))
     mean = {label: float(case.image[case.truth == label].mean()) for label in Label}
     assert mean[Label.LV] > 200 > mean[Label.MYOCARDIUM] > 40 > mean[Label.BACKGROUND]
     assert case.image.min() < -700

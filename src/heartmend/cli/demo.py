@@ -10,12 +10,12 @@ import typer
 
 from heartmend.cli.options import OUTPUT, Device, Output
 from heartmend.cli.phantom import Seed
-from heartmend.cli.pipeline_command import as_watcher, run_with_progress
+from heartmend.cli.pipeline_command import run_with_progress
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.terminal import plural, print_paths, print_summary, print_table
 
 if TYPE_CHECKING:
-    from heartmend.pipelines.run import Result
+    from heartmend.pipelines.result import Result
 
 EXAMPLES = """
 heartmend demo
@@ -48,11 +48,11 @@ def demo(
     with TerminalProgress() as progress:
         write_cohort(cohort, count, seed, PhantomSettings(spacing_mm=1.4), available_cores(), progress)
     request = Request(
-        labels=cohort / "labels_noisy", out=repaired, images=cohort / "images", device=device, until="fuse"
+        labels=cohort / "labels_noisy", output=repaired, images=cohort / "images", device=device, stop_after="fuse"
     )
 
     def pipeline(progress: TerminalProgress) -> Result:
-        return run(request, load_config("fast"), as_watcher(progress))
+        return run(request, load_config("fast"), progress)
 
     run_with_progress(pipeline, repaired)
     with TerminalProgress() as progress:

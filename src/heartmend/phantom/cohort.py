@@ -1,6 +1,6 @@
-"""Cohorts of phantom hearts: every case another heart, coronary tree, scan, grid and set of faults.
+"""Cohorts of phantom hearts: each case has its own heart, coronary tree, CT, grid and label corruption.
 
-A case depends on (seed, index) and the asked grid alone: cohorts of any size or number of workers begin alike.
+A case depends on the seed, its index and the settings only, so a larger cohort starts with the same cases.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from heartmend.compute.progress import Progress, as_progress
 from heartmend.phantom import coronary, ct, heart
-from heartmend.phantom.label_corruption import Recipe, corrupt
+from heartmend.phantom.label_corruption import CorruptionRecipe, corrupt
 from heartmend.phantom.plan import Vector, draw_plan
 
 DEFAULT_SPACING_MM = 0.9
@@ -31,91 +32,126 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
+class PhantomSettings:
+    """Settings of a phantom cohort.
+
+    Attributes:
+        spacing_mm: voxel size in mm; the mean of the cases if the grids vary.
+        size: shape (x, y, z) of every volume; None for the field of view of a cardiac scan.
+        recipe: ranges of the label corruption.
+        vary_grid: whether spacing, axis order, flips, obliqueness and a cropped field of view differ between the cases;
+            otherwise all grids are LPS at `spacing_mm`.
+    """
+
+    spacing_mm: float = DEFAULT_SPACING_MM
+    size: Shape | None = None
+    recipe: CorruptionRecipe = field(default_factory=CorruptionRecipe)
+    vary_grid: bool = True
+
+
+@dataclass(frozen=True)
 class PhantomCase:
-    """One heart: truth, the corrupt_mask map and the CT share a grid; `modes` names the faults of the corrupt_mask map."""
+    """One phantom heart. All volumes share one grid.
+
+    Attributes:
+        id: case id, such as "001".
+        truth: label map (x, y, z) in the ids of `Label`.
+        noisy: the corrupted label map.
+        image: contrast CT in HU.
+        affine: (4, 4) voxel index to world (RAS) in mm.
+        corruptions: name and strength of each corruption, in the order of application.
+    """
 
     id: str
     truth: NDArray[np.uint8]
     noisy: NDArray[np.uint8]
     image: NDArray[np.int16]
     affine: NDArray[np.float64]
-    modes: tuple[str, ...]
+    corruptions: tuple[str, ...]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along x, y and z in mm."""
         x, y, z = (float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
         return x, y, z
 
 
-def make_case(
-    index: int,
-    seed: int,
-    spacing_mm: float = DEFAULT_SPACING_MM,
-    size: Shape | None = None,
-    recipe: Recipe | None = None,
-    vary_grid: bool = True,
-) -> PhantomCase:
-    """Make case `index` of the cohort of a seed.
+def make_case(index: int, seed: int, settings: PhantomSettings | None = None) -> PhantomCase:
+    """Make one case of a phantom cohort.
 
-    `size` fixes the grid's shape; without it the field of view is a cardiac scan's. `vary_grid` lets spacing, axis
-    order, flips, obliqueness and a cropped field of view differ between cases; without it all are LPS at `spacing_mm`.
+    Args:
+        index: number of the case, from 0.
+        seed: seed of the cohort.
+        settings: spacing, size, grids and label corruption; the defaults if None.
+
+    Returns:
+        The truth, its corrupted copy and the CT.
     """
-    shape_rng, tree_rng, scan_rng, fault_rng, grid_rng = (
+    settings = settings or PhantomSettings()
+    shape_rng, tree_rng, scan_rng, corruption_rng, grid_rng = (
         np.random.default_rng([seed, index, part]) for part in range(5)
     )
-    spacing = _draw_spacing(spacing_mm, grid_rng) if vary_grid else np.full(3, spacing_mm)
-    built = heart.build(draw_plan(shape_rng), spacing, shape_rng, size)
+    vary_grid = settings.vary_grid
+    spacing = _draw_spacing(settings.spacing_mm, grid_rng) if vary_grid else np.full(3, settings.spacing_mm)
+    built = heart.build(draw_plan(shape_rng), spacing, shape_rng, settings.size)
     truth = coronary.grow(built, tree_rng)
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ (np.array(truth.shape) - 1) / 2
-    modes: tuple[str, ...] = ()
-    if vary_grid and size is None and grid_rng.random() < 0.3:
+    cropped: tuple[str, ...] = ()
+    if vary_grid and settings.size is None and grid_rng.random() < 0.3:
         truth, affine, cut_mm = _crop_field_of_view(truth, affine, spacing, grid_rng)
-        modes = (f"field_of_view@{cut_mm:.0f}mm",)
+        cropped = (f"field_of_view@{cut_mm:.0f}mm",)
     image = ct.scan(truth, spacing, scan_rng)
-    noisy, faults = corrupt(truth, spacing, fault_rng, recipe)
+    noisy, corruptions = corrupt(truth, spacing, corruption_rng, settings.recipe)
     volumes: list[NDArray[Any]] = [truth, noisy, image]
     if vary_grid:
-        volumes, affine = _reorient(volumes, affine, grid_rng, keep_shape=size is not None)
+        volumes, affine = _reorient(volumes, affine, grid_rng, keep_shape=settings.size is not None)
     truth, noisy, image = volumes
-    return PhantomCase(f"{index + 1:03d}", truth, noisy, image, affine, modes + faults)
+    return PhantomCase(f"{index + 1:03d}", truth, noisy, image, affine, cropped + corruptions)
 
 
-def make_cohort(
-    count: int,
-    seed: int,
-    spacing_mm: float = DEFAULT_SPACING_MM,
-    size: Shape | None = None,
-    recipe: Recipe | None = None,
-    vary_grid: bool = True,
-) -> Iterator[PhantomCase]:
-    """The cases of a cohort one after the other; see `make_case`."""
+def make_cohort(count: int, seed: int, settings: PhantomSettings | None = None) -> Iterator[PhantomCase]:
+    """Make the cases of a phantom cohort one by one.
+
+    Args:
+        count: number of cases.
+        seed: seed of the cohort.
+        settings: as of `make_case`.
+
+    Yields:
+        The cases.
+    """
     for index in range(count):
-        yield make_case(index, seed, spacing_mm, size, recipe, vary_grid)
+        yield make_case(index, seed, settings)
 
 
 def write_cohort(
     folder: Path,
     count: int,
     seed: int,
+    settings: PhantomSettings | None = None,
     workers: int = 1,
-    spacing_mm: float = DEFAULT_SPACING_MM,
-    size: Shape | None = None,
-    recipe: Recipe | None = None,
-    vary_grid: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[str]:
-    """Write labels_true/, labels_noisy/, images/ (NNN.nii.gz each) and cases.csv under `folder`; returns the ids.
+    """Write a phantom cohort.
 
-    progress: called with how many cases are made, and of how many.
+    Args:
+        folder: output folder; gets labels_true/, labels_noisy/, images/ (NNN.nii.gz each) and cases.csv.
+        count: number of cases.
+        seed: seed of the cohort.
+        settings: as of `make_case`.
+        workers: number of worker processes.
+        progress: receiver of progress reports, one step for each case.
+
+    Returns:
+        The ids of the cases.
     """
-    folder = Path(folder)
+    folder, progress = Path(folder), as_progress(progress)
     for name in ("labels_true", "labels_noisy", "images"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    write = partial(
-        _write_case, folder=folder, seed=seed, spacing_mm=spacing_mm, size=size, recipe=recipe, vary_grid=vary_grid
-    )
+    write = partial(_write_case, folder=folder, seed=seed, settings=settings or PhantomSettings())
     rows = []
+    progress.start("phantom", count)
     with ExitStack() as stack:
         made: Iterator[tuple[str, str]] = map(write, range(count))
         if workers > 1:
@@ -123,25 +159,16 @@ def write_cohort(
             made = stack.enter_context(pool).map(write, range(count))
         for row in made:
             rows.append(row)
-            if progress is not None:
-                progress(len(rows), count)
+            progress.advance(len(rows), row[0])
     _write_table(folder / "cases.csv", rows)
     return [case_id for case_id, _ in rows]
 
 
-def _write_case(
-    index: int,
-    folder: Path,
-    seed: int,
-    spacing_mm: float,
-    size: Shape | None,
-    recipe: Recipe | None,
-    vary_grid: bool,
-) -> tuple[str, str]:
-    case = make_case(index, seed, spacing_mm, size, recipe, vary_grid)
+def _write_case(index: int, folder: Path, seed: int, settings: PhantomSettings) -> tuple[str, str]:
+    case = make_case(index, seed, settings)
     for name, volume in (("labels_true", case.truth), ("labels_noisy", case.noisy), ("images", case.image)):
         _write_nifti(folder / name / f"{case.id}.nii.gz", volume, case.affine)
-    return case.id, ";".join(case.modes)
+    return case.id, ";".join(case.corruptions)
 
 
 def _write_nifti(path: Path, volume: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
@@ -162,18 +189,18 @@ def _write_table(path: Path, rows: list[tuple[str, str]]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".csv")
     try:
         with os.fdopen(handle, "w", newline="") as file:
-            csv.writer(file).writerows([("case", "modes"), *rows])
+            csv.writer(file).writerows([("case", "corruptions"), *rows])
         _publish(Path(name), path)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def _publish(whole: Path, path: Path) -> None:
-    """Give a finished file its final name, on disk before it is seen."""
-    with whole.open("rb") as file:
+def _publish(finished: Path, path: Path) -> None:
+    """Rename a finished file to its final name, after its content is on the disk."""
+    with finished.open("rb") as file:
         os.fsync(file.fileno())
-    whole.chmod(0o644)
-    whole.replace(path)
+    finished.chmod(0o644)
+    finished.replace(path)
 
 
 def _draw_spacing(spacing_mm: float, rng: np.random.Generator) -> Vector:
@@ -187,12 +214,12 @@ def _draw_spacing(spacing_mm: float, rng: np.random.Generator) -> Vector:
 def _crop_field_of_view(
     truth: NDArray[np.uint8], affine: NDArray[np.float64], spacing_mm: Vector, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], float]:
-    """Cut 5 to 25 mm off the heart at one face of the volume, as a scan that was planned too tight."""
+    """Crop the volume so that 5 to 25 mm of the heart are outside, as in a scan with a small field of view."""
     axis, at_end = int(rng.choice([0, 1, 2, 2, 2])), bool(rng.random() < 0.6)
     cut_mm = float(rng.uniform(5, 25))
-    here = np.flatnonzero((truth > 0).any(axis=tuple(a for a in range(3) if a != axis)))
+    filled = np.flatnonzero((truth > 0).any(axis=tuple(a for a in range(3) if a != axis)))
     step = int(np.ceil(cut_mm / spacing_mm[axis]))
-    keep = slice(0, int(here[-1]) + 1 - step) if at_end else slice(int(here[0]) + step, truth.shape[axis])
+    keep = slice(0, int(filled[-1]) + 1 - step) if at_end else slice(int(filled[0]) + step, truth.shape[axis])
     affine = affine.copy()
     affine[:3, 3] += affine[:3, axis] * keep.start
     return np.ascontiguousarray(np.moveaxis(np.moveaxis(truth, axis, 0)[keep], 0, axis)), affine, cut_mm
@@ -201,7 +228,7 @@ def _crop_field_of_view(
 def _reorient(
     volumes: list[NDArray[Any]], affine: NDArray[np.float64], rng: np.random.Generator, keep_shape: bool
 ) -> tuple[list[NDArray[Any]], NDArray[np.float64]]:
-    """Sometimes another axis order or direction in the file, sometimes a grid oblique to the scanner's axes."""
+    """Change the order or direction of the axes of some cases, and turn the grid of some by a few degrees."""
     if rng.random() < 0.3:
         order = np.arange(3) if keep_shape or rng.random() < 0.6 else rng.permutation(3)
         step = np.eye(4)[:, [*order, 3]]

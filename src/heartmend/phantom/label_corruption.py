@@ -1,8 +1,8 @@
-"""What goes wrong in label maps made by networks, thick slices or haste: one small function per fault.
+"""Label corruption: errors of automatic and quickly drawn label maps, with one function for each kind.
 
-A fault takes the map, the spacing and a rng, and returns a new map; its strength is an argument. `corrupt` draws which
-faults a case has and how strong, from the ranges in `Recipe`, and says what it did. The draw is of our own making and
-wide on purpose: a case may be nearly clean or poor, may have one kind of fault or most of them.
+A corruption takes the label map, the spacing and a random generator, and returns a new map; its strength is an
+argument. `corrupt` draws the corruptions of a case from the ranges of a `CorruptionRecipe`. The ranges are our own and
+wide on purpose: a case may be nearly clean or poor, and may have one kind of error or most of them.
 """
 
 from __future__ import annotations
@@ -29,52 +29,92 @@ VESSELS = (Label.AORTA, Label.PA, Label.LAA, Label.PV)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Ranges that a case's faults are drawn from.
+class CorruptionRecipe:
+    """Ranges from which the corruptions of a case are drawn.
 
-    Chances are per case (bias: per structure), counts are means of Poisson draws; both grow with the case's severity,
-    which also scales the rms size of rough and ragged surfaces.
+    Chances are per case (bias: per structure), counts are means of Poisson distributions. Both grow with the severity
+    of the case, which also scales the rms displacement of rough surfaces.
+
+    Attributes:
+        severity: range of the severity of a case.
+        rough_surfaces_chance: chance that all surfaces are displaced together.
+        rough_surfaces_mm: rms displacement per axis in mm.
+        rough_structure_chance: chance that single structures have rough surfaces.
+        rough_structure_mm: rms displacement along the normal in mm.
+        length_mm: correlation length of both displacements in mm.
+        bias_chance: chance that a structure is over- or under-segmented.
+        bias_mm: mean displacement in mm.
+        slice_staircase_chance: chance of a slice staircase along one axis.
+        slice_staircase_mm: slice thickness in mm.
+        coarse_grid_chance: chance of a coarse grid, if there is no slice staircase.
+        coarse_grid_mm: voxel size of the coarse grid in mm.
+        small_components: mean number of false-positive components.
+        holes: mean number of holes.
+        leaks: mean number of leaks between structures.
+        label_swaps: mean number of patches with the label of another structure.
+        vessel_gap_chance: chance of a gap in a large vessel.
+        coronary_gaps: mean number of gaps in the coronaries.
+        coronary_width_chance: chance that the coronaries are too wide or too thin.
+        coronary_end_chance: chance that the end of a coronary is missing.
+        slice_shift_chance: chance of a run of shifted slices.
+        missing_slices_chance: chance of a run of slices without labels.
+        speckle_chance: chance of speckle noise.
+        speckle_share: share of the voxels with speckle noise.
     """
 
     severity: Range = (0.35, 1.15)
-    rough_chance: float = 0.85
-    rough_mm: Range = (0.3, 1.1)
-    ragged_chance: float = 0.65
-    ragged_mm: Range = (0.3, 1.6)
+    rough_surfaces_chance: float = 0.85
+    rough_surfaces_mm: Range = (0.3, 1.1)
+    rough_structure_chance: float = 0.65
+    rough_structure_mm: Range = (0.3, 1.6)
     length_mm: Range = (1.5, 5.0)
     bias_chance: float = 0.12
     bias_mm: Range = (0.3, 1.0)
-    stairs_chance: float = 0.3
+    slice_staircase_chance: float = 0.3
     slice_staircase_mm: Range = (1.6, 4.0)
-    coarse_chance: float = 0.15
-    coarse_mm: Range = (1.5, 2.4)
+    coarse_grid_chance: float = 0.15
+    coarse_grid_mm: Range = (1.5, 2.4)
     small_components: float = 7.0
     holes: float = 4.0
     leaks: float = 2.5
-    swaps: float = 0.7
-    cut_vessel_chance: float = 0.3
+    label_swaps: float = 0.7
+    vessel_gap_chance: float = 0.3
     coronary_gaps: float = 4.0
     coronary_width_chance: float = 0.5
     coronary_end_chance: float = 0.3
     slice_shift_chance: float = 0.12
-    slice_drop_chance: float = 0.12
-    salt_chance: float = 0.25
-    salt_share: Range = (0.002, 0.02)
+    missing_slices_chance: float = 0.12
+    speckle_chance: float = 0.25
+    speckle_share: Range = (0.002, 0.02)
 
 
 def corrupt(
-    truth: Labels, spacing_mm: Vector, rng: np.random.Generator, recipe: Recipe | None = None
+    truth: Labels, spacing_mm: Vector, rng: np.random.Generator, recipe: CorruptionRecipe | None = None
 ) -> tuple[Labels, tuple[str, ...]]:
-    """Spoil a label map; returns the noisy map and the name and strength of every fault in the order applied."""
-    noisy, modes = truth.copy(), []
-    for mode, fault in _draw(recipe or Recipe(), rng, spacing_mm):
-        noisy = fault(noisy)
-        modes.append(mode)
-    return noisy, tuple(modes)
+    """Corrupt a label map.
+
+    Args:
+        truth: label map (x, y, z), uint8, in the ids of `Label`; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        recipe: ranges of the corruptions; the defaults if None.
+
+    Returns:
+        The corrupted map of the same shape, and the name and strength of every corruption in the order of application,
+        such as "hole@2.3mm" or "bias:LV-0.4mm".
+    """
+    noisy, names = truth.copy(), []
+    for name, corruption in _draw(recipe or CorruptionRecipe(), rng, spacing_mm):
+        noisy = corruption(noisy)
+        names.append(name)
+    return noisy, tuple(names)
 
 
-def _draw(r: Recipe, rng: np.random.Generator, sp: Vector) -> Iterator[tuple[str, Callable[[Labels], Labels]]]:
-    severity = float(rng.uniform(*r.severity))
+def _draw(
+    recipe: CorruptionRecipe, rng: np.random.Generator, spacing_mm: Vector
+) -> Iterator[tuple[str, Callable[[Labels], Labels]]]:
+    """Name and function of each corruption of a case. The order of the draws is part of what a seed means."""
+    severity = float(rng.uniform(*recipe.severity))
 
     def happens(chance: float) -> bool:
         return bool(rng.random() < min(chance * (0.4 + 0.6 * severity), 1.0))
@@ -85,60 +125,75 @@ def _draw(r: Recipe, rng: np.random.Generator, sp: Vector) -> Iterator[tuple[str
     def some(mean: float, span: Range) -> Iterator[float]:
         yield from (drawn(span) for _ in range(int(rng.poisson(mean * severity))))
 
-    with_rng: dict[str, Any] = {"spacing_mm": sp, "rng": rng}
-    for mm in some(r.coronary_gaps, (1.5, 7.0)):
-        yield f"coronary_gap@{mm:.1f}mm", partial(cut, label=Label.CORONARY, length_mm=mm, **with_rng)
-    if happens(r.coronary_end_chance):
+    with_rng: dict[str, Any] = {"spacing_mm": spacing_mm, "rng": rng}
+    for mm in some(recipe.coronary_gaps, (1.5, 7.0)):
+        yield f"coronary_gap@{mm:.1f}mm", partial(vessel_gap, label=Label.CORONARY, length_mm=mm, **with_rng)
+    if happens(recipe.coronary_end_chance):
         mm = drawn((10.0, 30.0))
-        yield f"coronary_end_lost@{mm:.0f}mm", partial(lose_end, label=Label.CORONARY, length_mm=mm, **with_rng)
-    if happens(r.coronary_width_chance):
+        yield f"coronary_end@{mm:.0f}mm", partial(missing_end, label=Label.CORONARY, length_mm=mm, **with_rng)
+    if happens(recipe.coronary_width_chance):
         mm = drawn((-0.35, 0.6))
         yield f"coronary_width{mm:+.1f}mm", partial(bias, label=Label.CORONARY, offset_mm=mm, **with_rng)
-    if happens(r.cut_vessel_chance):
+    if happens(recipe.vessel_gap_chance):
         vessel, mm = VESSELS[rng.integers(len(VESSELS))], drawn((4.0, 12.0))
-        yield f"cut_vessel:{vessel.name}@{mm:.0f}mm", partial(cut, label=vessel, length_mm=mm, **with_rng)
+        yield f"vessel_gap:{vessel.name}@{mm:.0f}mm", partial(vessel_gap, label=vessel, length_mm=mm, **with_rng)
     for label in STRUCTURES:
-        if label != Label.CORONARY and happens(r.bias_chance):
-            mm = drawn(r.bias_mm) * (1 if rng.random() < 0.5 else -1)
+        if label != Label.CORONARY and happens(recipe.bias_chance):
+            mm = drawn(recipe.bias_mm) * (1 if rng.random() < 0.5 else -1)
             yield f"bias:{label.name}{mm:+.1f}mm", partial(bias, label=label, offset_mm=mm, **with_rng)
-    for mm in some(r.leaks, (2.5, 7.0)):
+    for mm in some(recipe.leaks, (2.5, 7.0)):
         yield f"leak@{mm:.1f}mm", partial(leak, radius_mm=mm, **with_rng)
-    for mm in some(r.swaps, (4.0, 10.0)):
-        yield f"swap@{mm:.1f}mm", partial(swap, radius_mm=mm, **with_rng)
-    for mm in some(r.holes, (1.2, 5.0)):
+    for mm in some(recipe.label_swaps, (4.0, 10.0)):
+        yield f"label_swap@{mm:.1f}mm", partial(label_swap, radius_mm=mm, **with_rng)
+    for mm in some(recipe.holes, (1.2, 5.0)):
         yield f"hole@{mm:.1f}mm", partial(hole, radius_mm=mm, **with_rng)
-    if happens(r.rough_chance):
-        mm, length = severity * drawn(r.rough_mm), drawn(r.length_mm)
-        yield f"rough@{mm:.1f}mm/{length:.1f}mm", partial(rough, size_mm=mm, length_mm=length, **with_rng)
-    if happens(r.ragged_chance):
+    if happens(recipe.rough_surfaces_chance):
+        mm, length = severity * drawn(recipe.rough_surfaces_mm), drawn(recipe.length_mm)
+        corruption = partial(rough_surfaces, size_mm=mm, length_mm=length, **with_rng)
+        yield f"rough_surfaces@{mm:.1f}mm/{length:.1f}mm", corruption
+    if happens(recipe.rough_structure_chance):
         for label in STRUCTURES:
             if rng.random() < 0.5:
-                mm, length = severity * drawn(r.ragged_mm), drawn(r.length_mm)
+                mm, length = severity * drawn(recipe.rough_structure_mm), drawn(recipe.length_mm)
                 mm *= 0.4 if label == Label.CORONARY else 1.0
-                fault = partial(ragged, label=label, size_mm=mm, length_mm=length, **with_rng)
-                yield f"ragged:{label.name}@{mm:.1f}mm/{length:.1f}mm", fault
-    if happens(r.stairs_chance):
-        axis, mm = int(rng.integers(3)), drawn(r.slice_staircase_mm)
+                corruption = partial(rough_structure, label=label, size_mm=mm, length_mm=length, **with_rng)
+                yield f"rough_structure:{label.name}@{mm:.1f}mm/{length:.1f}mm", corruption
+    if happens(recipe.slice_staircase_chance):
+        axis, mm = int(rng.integers(3)), drawn(recipe.slice_staircase_mm)
         steps = [mm if a == axis else 0.0 for a in range(3)]
-        yield f"stairs:axis{axis}@{mm:.1f}mm", partial(staircases, spacing_mm=sp, step_mm=steps)
-    elif happens(r.coarse_chance):
-        mm = drawn(r.coarse_mm)
-        yield f"coarse@{mm:.1f}mm", partial(staircases, spacing_mm=sp, step_mm=[mm] * 3)
-    for mm in some(r.small_components, (1.0, 6.0)):
+        corruption = partial(slice_staircase, spacing_mm=spacing_mm, step_mm=steps)
+        yield f"slice_staircase:axis{axis}@{mm:.1f}mm", corruption
+    elif happens(recipe.coarse_grid_chance):
+        mm = drawn(recipe.coarse_grid_mm)
+        yield f"coarse_grid@{mm:.1f}mm", partial(slice_staircase, spacing_mm=spacing_mm, step_mm=[mm] * 3)
+    for mm in some(recipe.small_components, (1.0, 6.0)):
         mm *= 1.8 if rng.random() < 0.15 else 1.0
-        yield f"crumb@{mm:.1f}mm", partial(small_component, radius_mm=mm, **with_rng)
-    if happens(r.slice_shift_chance):
+        yield f"small_component@{mm:.1f}mm", partial(small_component, radius_mm=mm, **with_rng)
+    if happens(recipe.slice_shift_chance):
         mm = drawn((1.0, 3.5))
-        yield f"slice_shift@{mm:.1f}mm", partial(shift_slices, shift_mm=mm, **with_rng)
-    if happens(r.slice_drop_chance):
-        yield "slice_drop", partial(drop_slices, rng=rng)
-    if happens(r.salt_chance):
-        share = drawn(r.salt_share)
-        yield f"salt@{share:.3f}", partial(speckle, rng=rng, share=share)
+        yield f"slice_shift@{mm:.1f}mm", partial(slice_shift, shift_mm=mm, **with_rng)
+    if happens(recipe.missing_slices_chance):
+        yield "missing_slices", partial(missing_slices, rng=rng)
+    if happens(recipe.speckle_chance):
+        share = drawn(recipe.speckle_share)
+        yield f"speckle@{share:.3f}", partial(speckle, rng=rng, share=share)
 
 
-def rough(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, size_mm: float, length_mm: float) -> Labels:
-    """Push all surfaces together by a correlated random displacement (rms `size_mm` per axis; thin vessels less)."""
+def rough_surfaces(
+    labels: Labels, spacing_mm: Vector, rng: np.random.Generator, size_mm: float, length_mm: float
+) -> Labels:
+    """Displace all surfaces together by a smooth random field; thin vessels less.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        size_mm: rms displacement per axis in mm.
+        length_mm: correlation length in mm.
+
+    Returns:
+        The corrupted label map.
+    """
     where = [np.arange(n).reshape([-1 if a == axis else 1 for a in range(3)]) for axis, n in enumerate(labels.shape)]
     push = [smooth_noise(labels.shape, spacing_mm, length_mm, rng) * np.float32(size_mm / s) for s in spacing_mm]
 
@@ -157,15 +212,38 @@ def rough(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, size_mm:
     return result
 
 
-def ragged(
+def rough_structure(
     labels: Labels, spacing_mm: Vector, rng: np.random.Generator, label: int, size_mm: float, length_mm: float
 ) -> Labels:
-    """Move one structure's surface in and out along its normal (rms `size_mm`); it grows over background only."""
+    """Displace the surface of one structure along its normal by a smooth random field; it grows over background only.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        label: id of the structure.
+        size_mm: rms displacement in mm.
+        length_mm: correlation length in mm.
+
+    Returns:
+        The corrupted label map.
+    """
     return _offset(labels, spacing_mm, label, size_mm, length_mm, 0.0, rng)
 
 
 def bias(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, label: int, offset_mm: float) -> Labels:
-    """Over-segment (positive) or under-segment one structure, more in some places than in others."""
+    """Over-segment or under-segment one structure, more in some places than in others.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        label: id of the structure.
+        offset_mm: mean displacement of the surface in mm, positive outwards.
+
+    Returns:
+        The corrupted label map.
+    """
     return _offset(labels, spacing_mm, label, 0.45 * abs(offset_mm), 18.0, offset_mm, rng)
 
 
@@ -194,8 +272,17 @@ def _offset(
     return result
 
 
-def staircases(labels: Labels, spacing_mm: Vector, step_mm: list[float]) -> Labels:
-    """The map as drawn on slices `step_mm` apart (0: as they are) and copied back without interpolation."""
+def slice_staircase(labels: Labels, spacing_mm: Vector, step_mm: list[float]) -> Labels:
+    """Resample to thicker slices and back without interpolation, which makes a slice staircase.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        step_mm: slice thickness along x, y and z in mm; 0 leaves an axis as it is.
+
+    Returns:
+        The corrupted label map.
+    """
     index = []
     for n, spacing, step in zip(labels.shape, spacing_mm, step_mm, strict=True):
         thick = max(step / spacing, 1.0)
@@ -205,7 +292,17 @@ def staircases(labels: Labels, spacing_mm: Vector, step_mm: list[float]) -> Labe
 
 
 def small_component(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm: float) -> Labels:
-    """A loose blob of a structure in the background, mostly not far from it."""
+    """Add a false-positive component of a structure to the background, mostly near the structure.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        radius_mm: radius of the component in mm.
+
+    Returns:
+        The corrupted label map.
+    """
     label, home = _some_voxel(labels, rng)
     if label is None:
         return labels
@@ -216,7 +313,17 @@ def small_component(labels: Labels, spacing_mm: Vector, rng: np.random.Generator
 
 
 def hole(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm: float) -> Labels:
-    """A blob of background inside a structure or at its edge."""
+    """Add a hole inside a structure or at its surface.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        radius_mm: radius of the hole in mm.
+
+    Returns:
+        The corrupted label map.
+    """
     label, centre = _some_voxel(labels, rng)
     if label is None:
         return labels
@@ -224,7 +331,17 @@ def hole(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm
 
 
 def leak(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm: float) -> Labels:
-    """One structure spills into another where they meet, or nearly: thin walls leak most."""
+    """Extend one structure into another where they touch or nearly touch, such as across a thin wall.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        radius_mm: radius of the leak in mm.
+
+    Returns:
+        The corrupted label map.
+    """
     for axis in (int(a) for a in rng.permutation(3)):
         step = max(round(3.0 / float(spacing_mm[axis])), 1)
         lines = np.moveaxis(labels, axis, 0)
@@ -243,8 +360,18 @@ def leak(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm
     return _stamp(labels, spacing_mm, rng, centre, radius_mm, {into, Label.BACKGROUND}, label)
 
 
-def swap(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm: float) -> Labels:
-    """A patch of one structure is called by the name of another."""
+def label_swap(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm: float) -> Labels:
+    """Relabel a patch of one structure as another one.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        radius_mm: radius of the patch in mm.
+
+    Returns:
+        The corrupted label map.
+    """
     label, centre = _some_voxel(labels, rng)
     other, _ = _some_voxel(labels, rng)
     if label is None or other in (None, label, Label.CORONARY):
@@ -252,8 +379,19 @@ def swap(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, radius_mm
     return _stamp(labels, spacing_mm, rng, centre, radius_mm, {label}, other)
 
 
-def cut(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, label: int, length_mm: float) -> Labels:
-    """Take a stretch of about `length_mm` out of a vessel, through its whole width if it is not much wider."""
+def vessel_gap(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, label: int, length_mm: float) -> Labels:
+    """Remove a section of a vessel, across its full width if it is not much wider than long.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        label: id of the vessel.
+        length_mm: length of the gap in mm, about.
+
+    Returns:
+        The corrupted label map.
+    """
     voxels = np.argwhere(labels == label)
     if not len(voxels):
         return labels
@@ -266,22 +404,43 @@ def cut(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, label: int
     return result
 
 
-def lose_end(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, label: int, length_mm: float) -> Labels:
-    """Lose what lies within `length_mm` of one of the places farthest from the structure's middle."""
+def missing_end(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, label: int, length_mm: float) -> Labels:
+    """Remove one end of a structure, a place far from its centre.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        label: id of the structure.
+        length_mm: radius around the end in mm.
+
+    Returns:
+        The corrupted label map.
+    """
     voxels = np.argwhere(labels == label)
     if not len(voxels):
         return labels
     distance = np.linalg.norm((voxels - voxels.mean(axis=0)) * spacing_mm, axis=1)
     far = np.flatnonzero(distance >= np.quantile(distance, 0.9))
     end = voxels[far[rng.integers(len(far))]]
-    gone = voxels[np.linalg.norm((voxels - end) * spacing_mm, axis=1) < length_mm]
+    lost = voxels[np.linalg.norm((voxels - end) * spacing_mm, axis=1) < length_mm]
     result = labels.copy()
-    result[tuple(gone.T)] = 0
+    result[tuple(lost.T)] = 0
     return result
 
 
-def shift_slices(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, shift_mm: float) -> Labels:
-    """A run of slices moved sideways, as by a breath."""
+def slice_shift(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, shift_mm: float) -> Labels:
+    """Shift a run of slices in plane, as breathing does.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        shift_mm: length of the shift in mm.
+
+    Returns:
+        The corrupted label map.
+    """
     first, last = _run(labels.shape[2], rng, (3, 14))
     result = labels.copy()
     angle = rng.uniform(0, 2 * np.pi)
@@ -290,8 +449,16 @@ def shift_slices(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, s
     return result
 
 
-def drop_slices(labels: Labels, rng: np.random.Generator) -> Labels:
-    """One to three slices without any label."""
+def missing_slices(labels: Labels, rng: np.random.Generator) -> Labels:
+    """Remove all labels from one to three slices.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        rng: random generator.
+
+    Returns:
+        The corrupted label map.
+    """
     first, last = _run(labels.shape[2], rng, (1, 3))
     result = labels.copy()
     result[:, :, first:last] = 0
@@ -299,7 +466,16 @@ def drop_slices(labels: Labels, rng: np.random.Generator) -> Labels:
 
 
 def speckle(labels: Labels, rng: np.random.Generator, share: float) -> Labels:
-    """A share of the voxels in and about the heart take the label of a voxel up to three away."""
+    """Replace the labels of random voxels by those of voxels up to three away.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        rng: random generator.
+        share: share of the voxels in and around the heart that are replaced.
+
+    Returns:
+        The corrupted label map.
+    """
     box = bounds(labels > 0, labels.shape, 2)
     part = labels[box].copy()
     size = np.array(part.shape)
@@ -312,7 +488,20 @@ def speckle(labels: Labels, rng: np.random.Generator, share: float) -> Labels:
 
 
 def bounds_about(centre: Vector, reach: Vector, shape: tuple[int, ...]) -> Box:
-    """The box of voxels within `reach` (voxels) of a centre, inside the volume."""
+    """Compute the box of voxels within a distance of a centre.
+
+    Args:
+        centre: (3,) voxel indices.
+        reach: (3,) distance in voxels.
+        shape: shape of the volume, to which the box is clipped.
+
+    Returns:
+        Slices along x, y and z.
+
+    Example:
+        >>> bounds_about(np.array([2.0, 2, 2]), np.array([1.0, 1, 9]), (8, 8, 8))
+        (slice(1, 4, None), slice(1, 4, None), slice(0, 8, None))
+    """
     low = np.clip(np.floor(centre - reach).astype(int), 0, shape)
     high = np.clip(np.ceil(centre + reach).astype(int) + 1, low, shape)
     x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
@@ -320,7 +509,16 @@ def bounds_about(centre: Vector, reach: Vector, shape: tuple[int, ...]) -> Box:
 
 
 def offsets_mm(box: Box, centre: Vector, spacing_mm: Vector) -> NDArray[np.float64]:
-    """For each voxel of a box its offset (..., 3) from the centre, mm."""
+    """Compute the offsets of the voxels of a box from a centre.
+
+    Args:
+        box: slices along x, y and z.
+        centre: (3,) voxel indices.
+        spacing_mm: voxel size along x, y and z in mm.
+
+    Returns:
+        float64 array (x, y, z, 3) in mm.
+    """
     grid = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), axis=-1)
     return np.asarray((grid - centre) * spacing_mm)
 
@@ -334,7 +532,7 @@ def _stamp(
     onto: set[int],
     label: int,
 ) -> Labels:
-    """Write `label` into a lumpy ellipsoid wherever the map now holds one of `onto`."""
+    """Set `label` in an irregular ellipsoid where the map has one of the labels `onto`."""
     box = bounds_about(centre, 1.8 * radius_mm / spacing_mm + 1, labels.shape)
     if any(s.start >= s.stop for s in box):
         return labels
@@ -349,7 +547,7 @@ def _stamp(
 
 
 def _some_voxel(labels: Labels, rng: np.random.Generator) -> tuple[int | None, NDArray[np.int64]]:
-    """A structure, each as likely as the others, and a voxel of it; (None, ...) if the map is empty."""
+    """A random structure of the map and a random voxel of it; (None, ...) if the map is empty."""
     for label in rng.permutation(np.array(STRUCTURES)):
         found = np.flatnonzero(labels == label)
         if len(found):

@@ -1,3 +1,5 @@
+"""Grids: affine, spacing and comparison."""
+
 import json
 
 import numpy as np
@@ -10,7 +12,7 @@ from heartmend.geometry.grid import Grid
 from support.grids import grids
 
 
-def test_millimetres_of_a_voxel_by_hand() -> None:
+def test_the_position_of_a_voxel_agrees_with_a_hand_calculation() -> None:
     grid = Grid((4, 5, 6), [[0, -2.0, 0, 10], [0.5, 0, 0, 20], [0, 0, 3.0, 30], [0, 0, 0, 1]])
     assert grid.spacing_mm == (0.5, 2.0, 3.0)
     assert grid.voxel_mm3 == pytest.approx(3.0)
@@ -20,13 +22,13 @@ def test_millimetres_of_a_voxel_by_hand() -> None:
 
 
 @given(grids(), st.lists(st.floats(-50, 50), min_size=3, max_size=3))
-def test_there_and_back(grid: Grid, index: list[float]) -> None:
+def test_conversions_of_indices_and_grids_are_invertible(grid: Grid, index: list[float]) -> None:
     assert np.allclose(grid.world_to_index(grid.index_to_world(index)), index, atol=1e-6)
     assert Grid.from_dict(json.loads(json.dumps(grid.to_dict()))) == grid
 
 
 @pytest.mark.parametrize(
-    ("affine", "told"),
+    ("affine", "message"),
     [
         (np.diag([1, 1, 0, 1]), "spacing"),
         (np.diag([1, 1, 1e-4, 1]), "spacing"),
@@ -35,21 +37,21 @@ def test_there_and_back(grid: Grid, index: list[float]) -> None:
         (np.diag([1, 1, 1, 2]), "last row"),
         (np.eye(3), "affine"),
         ([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "parallel"),
-        ([[1, 0.03, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "sheared affine, its voxel axes are 1.7 degrees"),
+        ([[1, 0.03, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "sheared affine: its voxel axes are 1.7 degrees"),
     ],
 )
-def test_an_affine_that_is_none_is_refused(affine: object, told: str) -> None:
-    with pytest.raises(BadInputError, match=told):
+def test_an_invalid_affine_is_an_error(affine: object, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
         Grid((2, 2, 2), np.asarray(affine, dtype=float))
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (2, 2, 0), (2, 2, 2, 2)])
-def test_a_shape_of_other_than_three_sizes_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(BadInputError, match="three positive sizes"):
+def test_a_shape_other_than_three_positive_numbers_is_an_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(BadInputError, match="three positive numbers"):
         Grid(shape, np.eye(4))  # type: ignore[arg-type]
 
 
-def test_it_is_a_value() -> None:
+def test_a_grid_is_immutable_and_hashable() -> None:
     affine = np.eye(4)
     grid = Grid((2, 3, 4), affine)
     affine[0, 3] = 5
@@ -59,24 +61,24 @@ def test_it_is_a_value() -> None:
         grid.affine[0, 0] = 2
 
 
-def test_close_means_within_a_twentieth_of_a_voxel_at_every_corner() -> None:
+def test_grids_are_close_within_a_twentieth_of_a_voxel_at_every_corner() -> None:
     grid = Grid((101, 101, 101), np.eye(4))
     assert grid.is_close(Grid((101, 101, 101), np.diag([1.0004, 1, 1, 1])))
     assert not grid.is_close(Grid((101, 101, 101), np.diag([1.001, 1, 1, 1])))
     assert not grid.is_close(Grid((101, 101, 100), np.eye(4)))
 
 
-def test_the_share_of_a_grid_that_lies_in_another_by_hand() -> None:
+def test_the_overlap_share_agrees_with_a_hand_calculation() -> None:
     grid = Grid((10, 4, 4), np.diag([2.0, 1, 1, 1]))
     assert grid.overlap_share(grid) == 1
-    # Moved by four voxels, six are left; and a voxel belongs to the grid up to its face.
-    moved = np.diag([2.0, 1, 1, 1])
-    moved[0, 3] = 8
-    assert grid.overlap_share(Grid((10, 4, 4), moved)) == pytest.approx(0.6)
-    moved[0, 3] = 19.1
-    assert grid.overlap_share(Grid((10, 4, 4), moved)) == 0
+    # Shifted by four voxels, six are left; a voxel belongs to the grid up to its face.
+    shifted = np.diag([2.0, 1, 1, 1])
+    shifted[0, 3] = 8
+    assert grid.overlap_share(Grid((10, 4, 4), shifted)) == pytest.approx(0.6)
+    shifted[0, 3] = 19.1
+    assert grid.overlap_share(Grid((10, 4, 4), shifted)) == 0
     assert grid.overlap_share(Grid((10, 4, 4), np.diag([-2.0, -1, -1, 1]))) == pytest.approx(1 / 160)
 
 
-def test_a_degree_of_shear_is_borne() -> None:
+def test_a_degree_of_shear_is_accepted() -> None:
     Grid((2, 2, 2), np.array([[1, 0.017, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))

@@ -1,4 +1,4 @@
-"""Meshes: volume, closedness and orientation by hand, from masks and from signed distances."""
+"""Meshes from masks and from signed distances: volume, watertightness and orientation."""
 
 import numpy as np
 import pytest
@@ -14,18 +14,18 @@ TETRAHEDRON = Mesh(
 )
 
 
-def test_volume_and_watertightness_by_hand() -> None:
+def test_volume_and_watertightness_agree_with_a_hand_calculation() -> None:
     assert TETRAHEDRON.volume_mm3 == pytest.approx(1 / 6)
     assert TETRAHEDRON.flipped().volume_mm3 == pytest.approx(-1 / 6)
     assert TETRAHEDRON.is_watertight
     assert not Mesh(TETRAHEDRON.vertices_mm, TETRAHEDRON.triangles[:3]).is_watertight
-    turned = TETRAHEDRON.triangles.copy()
-    turned[0] = turned[0, ::-1]
-    assert not Mesh(TETRAHEDRON.vertices_mm, turned).is_watertight
+    flipped_one = TETRAHEDRON.triangles.copy()
+    flipped_one[0] = flipped_one[0, ::-1]
+    assert not Mesh(TETRAHEDRON.vertices_mm, flipped_one).is_watertight
 
 
 @pytest.mark.parametrize("affine", [np.diag([1.0, 1, 1, 1]), np.diag([-1.0, 1, 1, 1]), np.diag([-0.5, -0.5, 2, 1])])
-def test_a_ball_has_its_volume_and_faces_outwards_on_any_grid(affine: np.ndarray) -> None:
+def test_the_mesh_of_a_ball_has_its_volume_and_faces_outwards_on_any_grid(affine: np.ndarray) -> None:
     mask = ellipsoid((30, 30, 30), (14, 15, 13), (9, 9, 9))
     grid = Grid(mask.shape, affine)
     mesh = mesh_of_mask(mask, grid)
@@ -34,7 +34,7 @@ def test_a_ball_has_its_volume_and_faces_outwards_on_any_grid(affine: np.ndarray
     assert np.allclose(mesh.vertices_mm.mean(axis=0), grid.index_to_world((14, 15, 13)), atol=0.3)
 
 
-def test_a_thin_tube_does_not_shrink_and_an_empty_mask_has_no_surface() -> None:
+def test_a_thin_tube_does_not_shrink_and_an_empty_mask_has_no_triangles() -> None:
     tube = np.zeros((30, 9, 9), dtype=bool)
     tube[:, 4:6, 4:6] = True
     mesh = mesh_of_mask(tube, Grid(tube.shape, np.eye(4)))
@@ -51,7 +51,7 @@ def test_a_simplified_mesh_keeps_its_volume() -> None:
     assert mesh.simplified(10**6) is mesh
 
 
-def test_what_leaves_the_grid_is_closed_at_its_face() -> None:
+def test_a_surface_that_leaves_the_grid_is_closed_at_its_border() -> None:
     grid = frame().grid
     depth = np.full(grid.shape, -3.0, dtype=np.float32)
     depth[20:, 5:20, 5:20] = 3.0
@@ -62,7 +62,7 @@ def test_what_leaves_the_grid_is_closed_at_its_face() -> None:
 
 
 @pytest.mark.parametrize("flip", [1.0, -1.0])
-def test_values_of_exactly_zero_make_no_hole(flip: float) -> None:
+def test_distances_of_exactly_zero_leave_the_mesh_watertight(flip: float) -> None:
     grid = Grid((12, 12, 12), np.diag([flip, 1.0, 1.0, 1.0]))
     depth = (3 - np.abs(np.indices(grid.shape) - 5).max(axis=0)).astype(np.float32)
     mesh = mesh_of_distance(depth, grid)

@@ -1,3 +1,5 @@
+"""Resampling along axes, compared with hand calculations."""
+
 import numpy as np
 import pytest
 
@@ -5,28 +7,28 @@ from heartmend.geometry.resampling import apply_along_axes, linear_weights, near
 
 
 @pytest.mark.parametrize(
-    ("length", "count", "steps"),
+    ("length", "count", "voxels"),
     [
         (3, 3, [0, 1, 2]),
         (2, 4, [0, 0, 1, 1]),
         (9, 3, [1, 4, 7]),
-        # Each centre lies on a face between two voxels: the later one has it.
+        # Each centre is on a face between two voxels: the later one counts.
         (4, 2, [1, 3]),
         (12, 2, [3, 9]),
         (5, 1, [2]),
     ],
 )
-def test_the_nearest_voxels_by_hand(length: int, count: int, steps: list[int]) -> None:
-    assert nearest_voxels(length, count).tolist() == steps
+def test_the_nearest_voxels_agree_with_a_hand_calculation(length: int, count: int, voxels: list[int]) -> None:
+    assert nearest_voxels(length, count).tolist() == voxels
 
 
-def test_the_weights_by_hand() -> None:
+def test_the_weights_agree_with_a_hand_calculation() -> None:
     weights, inside = linear_weights(np.array([-0.6, -0.4, 0.25, 2.0, 3.5]), 0, 3, 0.5)
     assert inside.tolist() == [False, True, True, True, False]
     assert np.allclose(weights.toarray()[1:4], [[1, 0, 0], [0.75, 0.25, 0], [0, 0, 1]])
 
 
-def test_a_step_of_two_voxels_weighs_four_of_them() -> None:
+def test_a_step_of_two_voxels_has_weights_on_four_of_them() -> None:
     weights, _ = linear_weights(np.array([3.5]), 0, 8, 2.0)
     assert np.allclose(weights.toarray(), [[0, 0, 0.125, 0.375, 0.375, 0.125, 0, 0]])
 

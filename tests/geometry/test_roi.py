@@ -1,4 +1,4 @@
-"""There and back between the voxels of a source and the unit frame of its ROI."""
+"""Conversion between the voxels of a source and the unit frame of its ROI."""
 
 import json
 
@@ -19,7 +19,7 @@ LPS = np.diag([-1.0, -1.0, 2.0, 1.0])
 
 @st.composite
 def rois(draw: st.DrawFn, max_tilt_degrees: float = 40) -> Roi:
-    """A box on any grid: inside, across the border, or about the whole volume."""
+    """A box on any grid: inside, across the border, or around the full volume."""
     grid = draw(grids(min_size=2, max_tilt_degrees=max_tilt_degrees))
     start = tuple(draw(st.integers(-4, n - 1)) for n in grid.shape)
     stop = tuple(draw(st.integers(max(a, 0) + 1, n + 4)) for a, n in zip(start, grid.shape, strict=True))
@@ -46,7 +46,7 @@ def reoriented(roi: Roi, array: np.ndarray) -> tuple[Roi, np.ndarray]:
     return Roi(Grid(tuple(shape), roi.grid.affine @ to_old), tuple(start), tuple(stop)), stored
 
 
-def test_the_unit_frame_by_hand() -> None:
+def test_the_unit_frame_agrees_with_a_hand_calculation() -> None:
     """Ten voxels of 1 mm along x, stored leftwards: -1 is the face of the last voxel, 1 that of the first."""
     roi = Roi(Grid((10, 6, 4), LPS), start=(0, 0, 0), stop=(10, 6, 4))
     assert roi.axes == (0, 1, 2)
@@ -59,13 +59,13 @@ def test_the_unit_frame_by_hand() -> None:
 
 
 @given(rois(), st.lists(st.floats(-1.5, 1.5), min_size=3, max_size=3))
-def test_there_and_back(roi: Roi, point: list[float]) -> None:
+def test_conversions_of_coordinates_and_rois_are_invertible(roi: Roi, point: list[float]) -> None:
     assert np.allclose(roi.index_to_unit(roi.unit_to_index(point)), point, atol=1e-12)
     assert Roi.from_dict(json.loads(json.dumps(roi.to_dict()))) == roi
 
 
 @given(rois(max_tilt_degrees=30))
-def test_unit_axes_point_right_forward_and_up(roi: Roi) -> None:
+def test_unit_axes_point_right_anterior_and_superior(roi: Roi) -> None:
     steps = roi.grid.index_to_world(roi.unit_to_index(np.eye(3))) - roi.grid.index_to_world(
         roi.unit_to_index([0, 0, 0])
     )
@@ -88,7 +88,7 @@ def test_source_axes_are_the_unit_coordinates_of_the_voxels_in_the_box(roi: Roi)
 
 
 @given(rois(), st.integers(1, 9))
-def test_each_cell_holds_the_voxel_at_its_centre(roi: Roi, resolution: int) -> None:
+def test_each_cell_has_the_label_of_the_voxel_at_its_centre(roi: Roi, resolution: int) -> None:
     labels = random_labels(roi.grid)
     cells = roi.resample_labels(labels, resolution)
     centres = (np.stack(np.meshgrid(*[np.arange(resolution)] * 3, indexing="ij"), axis=-1) + 0.5) / resolution * 2 - 1
@@ -103,7 +103,7 @@ def test_each_cell_holds_the_voxel_at_its_centre(roi: Roi, resolution: int) -> N
 
 
 @given(rois())
-def test_at_the_resolution_of_the_source_the_way_back_is_exact(roi: Roi) -> None:
+def test_at_the_resolution_of_the_source_resampling_is_invertible(roi: Roi) -> None:
     labels = random_labels(roi.grid)
     counts = tuple(roi.stop[a] - roi.start[a] for a in roi.axes)
     cells = roi.resample_labels(labels, counts)
@@ -115,7 +115,7 @@ def test_at_the_resolution_of_the_source_the_way_back_is_exact(roi: Roi) -> None
 
 
 @given(rois())
-def test_cells_of_voxels_are_voxels_or_as_many_as_may_be(roi: Roi) -> None:
+def test_cells_of_the_native_resolution_are_voxels_up_to_a_limit(roi: Roi) -> None:
     counts = roi.native_resolution(10_000)
     cells_mm = np.array(roi.size_mm) / counts
     assert np.allclose(cells_mm, np.array(roi.grid.spacing_mm)[list(roi.axes)])
@@ -124,7 +124,7 @@ def test_cells_of_voxels_are_voxels_or_as_many_as_may_be(roi: Roi) -> None:
 
 
 @given(rois(), st.integers(1, 9))
-def test_the_grid_of_the_cells_says_where_they_are(roi: Roi, resolution: int) -> None:
+def test_the_grid_of_the_cells_agrees_with_the_unit_frame(roi: Roi, resolution: int) -> None:
     grid = roi.grid_at(resolution)
     cell = np.random.default_rng(0).integers(0, resolution, (5, 3))
     world = roi.grid.index_to_world(roi.unit_to_index((cell + 0.5) / resolution * 2 - 1))
@@ -134,7 +134,7 @@ def test_the_grid_of_the_cells_says_where_they_are(roi: Roi, resolution: int) ->
 
 
 @given(rois(max_tilt_degrees=30), st.integers(1, 9))
-def test_how_the_file_stores_its_axes_does_not_matter(roi: Roi, resolution: int) -> None:
+def test_resampling_does_not_depend_on_the_order_of_the_stored_axes(roi: Roi, resolution: int) -> None:
     labels = random_labels(roi.grid)
     other, stored = reoriented(roi, labels)
     assert (other.resample_labels(stored, resolution) == roi.resample_labels(labels, resolution)).all()
@@ -148,10 +148,10 @@ def test_how_the_file_stores_its_axes_does_not_matter(roi: Roi, resolution: int)
 
 @settings(max_examples=30)
 @given(rois(), st.integers(1, 12))
-def test_an_image_that_rises_evenly_is_read_evenly(roi: Roi, resolution: int) -> None:
-    """Linear interpolation gives a linear image back, wherever its kernel does not meet the border."""
-    rise = np.array([3.0, -5.0, 7.0])
-    image = np.moveaxis(np.indices(roi.grid.shape), 0, -1) @ rise
+def test_a_linear_image_stays_linear(roi: Roi, resolution: int) -> None:
+    """Linear interpolation preserves a linear image where its kernel does not reach the border."""
+    slope = np.array([3.0, -5.0, 7.0])
+    image = np.moveaxis(np.indices(roi.grid.shape), 0, -1) @ slope
     cells = roi.resample_image(image, resolution, window_hu=(-400, 400))
     centres = (np.stack(np.meshgrid(*[np.arange(resolution)] * 3, indexing="ij"), axis=-1) + 0.5) / resolution * 2 - 1
     index = roi.unit_to_index(centres)
@@ -161,10 +161,10 @@ def test_an_image_that_rises_evenly_is_read_evenly(roi: Roi, resolution: int) ->
     clear = ((index >= low) & (index <= high)).all(axis=-1)
     # Between voxels a widened triangle is linear to a few percent of its width only.
     slack = 1e-4 if (reach == 1).all() else 0.03
-    assert np.allclose(cells[clear], ((index @ rise + 400) / 800)[clear], atol=slack)
+    assert np.allclose(cells[clear], ((index @ slope + 400) / 800)[clear], atol=slack)
 
 
-def test_ct_is_windowed_and_black_outside() -> None:
+def test_a_ct_is_windowed_and_0_outside() -> None:
     grid = Grid((4, 4, 4), np.eye(4))
     image = np.full(grid.shape, 150, dtype=np.int16)
     image[0], image[3] = -3000, 3000
@@ -174,8 +174,8 @@ def test_ct_is_windowed_and_black_outside() -> None:
     assert np.allclose(cells[:, 0, 4], [0, 0.5, 0.5, 1])
 
 
-def test_stripes_finer_than_a_cell_turn_grey_and_do_not_alias() -> None:
-    """Two voxels of eight are bright, just those about the centres of the cells."""
+def test_stripes_finer_than_a_cell_are_averaged_and_do_not_alias() -> None:
+    """Two voxels of eight are bright, those around the centres of the cells."""
     grid = Grid((64, 64, 64), np.eye(4))
     image = np.where(np.isin(np.indices(grid.shape)[0] % 8, (3, 4)), 500, -200)
     cells = Roi(grid, (0, 0, 0), grid.shape).resample_image(image, 8)
@@ -189,7 +189,7 @@ def test_nan_in_an_image_is_air() -> None:
     assert np.allclose(np.unique(cells), [0, 0.5, 1])
 
 
-def test_around_adds_the_margin_and_may_reach_beyond_the_volume() -> None:
+def test_the_margin_of_an_roi_may_extend_beyond_the_volume() -> None:
     labels = np.zeros((30, 30, 12), dtype=np.uint8)
     labels[12:18, 14:20, 0:6] = 3
     roi = Roi.around(labels, Grid(labels.shape, LPS), load_anatomy("heart"), margin_voxels=10)
@@ -202,7 +202,7 @@ def test_around_adds_the_margin_and_may_reach_beyond_the_volume() -> None:
     assert Roi.around(labels, roi.grid, [3]) == roi
 
 
-def test_a_far_island_does_not_move_it_by_a_voxel() -> None:
+def test_a_far_component_does_not_move_the_roi() -> None:
     labels = np.zeros((64, 64, 64), dtype=np.uint8)
     labels[20:40, 20:40, 20:40] = 3
     clean = Roi.around(labels, Grid(labels.shape, LPS), load_anatomy("heart"))
@@ -217,11 +217,11 @@ def test_an_empty_map_has_no_roi() -> None:
         Roi.around(labels, Grid(labels.shape, LPS), [2, 3])
 
 
-def test_a_volume_of_another_shape_is_refused() -> None:
+def test_a_volume_of_another_shape_is_an_error() -> None:
     roi = Roi(Grid((4, 4, 4), LPS), (0, 0, 0), (4, 4, 4))
-    for read in (roi.resample_labels, roi.resample_image):
-        with pytest.raises(BadInputError, match="not on the ROI's grid"):
-            read(np.zeros((4, 4, 5)))
+    for resample in (roi.resample_labels, roi.resample_image):
+        with pytest.raises(BadInputError, match="does not fit the ROI's grid"):
+            resample(np.zeros((4, 4, 5)))
     with pytest.raises(BadInputError, match="start < stop"):
         Roi(roi.grid, (0, 0, 0), (4, 0, 4))
     with pytest.raises(BadInputError, match="resolution"):

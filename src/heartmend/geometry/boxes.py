@@ -182,3 +182,29 @@ def gap_mm(a: Box, b: Box, spacing_mm: Iterable[float]) -> float:
     """
     voxels = [max(0, p.start - q.stop, q.start - p.stop) for p, q in zip(a, b, strict=True)]
     return float(np.linalg.norm(np.array(voxels) * np.array(tuple(spacing_mm))))
+
+
+def bounding_box_mm(mask: npt.NDArray[np.bool_], margin_mm: float, spacing_mm: Iterable[float]) -> Box:
+    """Find the bounding box of a mask with a margin in mm.
+
+    Args:
+        mask: (x, y, z) bool, not empty.
+        margin_mm: margin on both sides of each axis in mm, rounded up to voxels and clipped to the volume.
+        spacing_mm: voxel spacing in mm along each axis.
+
+    Returns:
+        The box.
+
+    Raises:
+        ValueError: if the mask is empty.
+
+    Example:
+        >>> mask = np.zeros((9, 9, 9), dtype=bool)
+        >>> mask[4, 4, 4] = True
+        >>> bounding_box_mm(mask, 2.0, (1.0, 1.5, 3.0))
+        (slice(2, 7, None), slice(2, 7, None), slice(3, 6, None))
+    """
+    box = bounding_box(mask, [int(np.ceil(margin_mm / step)) for step in spacing_mm])
+    if box is None:
+        raise ValueError("an empty mask has no bounding box")
+    return box

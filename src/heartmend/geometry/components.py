@@ -202,7 +202,9 @@ def components_of(labels: Labels, id: int, box: Box, connectivity: Connectivity 
     return find_components(labels[box] == id, box, connectivity)
 
 
-def main_components_box(labels: npt.NDArray[np.integer], ids: Iterable[int], spacing_mm: tuple[float, ...]) -> Box | None:
+def main_components_box(
+    labels: npt.NDArray[np.integer], ids: Iterable[int], spacing_mm: tuple[float, ...]
+) -> Box | None:
     """Find the smallest box that contains the main components of several structures.
 
     A component is a main one when it has at least a tenth of the voxels of its structure's largest component. The box

@@ -38,7 +38,7 @@ class DistanceMap:
 
     @classmethod
     def of_mm(cls, distance_mm: npt.NDArray[np.floating], *, keep_inside: bool = False) -> DistanceMap:
-        """Store distances.
+        """Encode distances as a distance map.
 
         Args:
             distance_mm: (x, y, z) float, positive inside.
@@ -55,7 +55,15 @@ class DistanceMap:
 
     @classmethod
     def of_mask(cls, mask: Mask, spacing_mm: Sequence[float]) -> DistanceMap:
-        """Compute the distance map of a mask (x, y, z) with voxels of `spacing_mm`."""
+        """Compute the distance map of a mask.
+
+        Args:
+            mask: (x, y, z) bool.
+            spacing_mm: voxel spacing in mm along each axis.
+
+        Returns:
+            The signed distances (x, y, z).
+        """
         return cls.of_mm(signed_distance_mm(mask, spacing_mm))
 
     @property
@@ -76,11 +84,26 @@ class DistanceMap:
 
 
 def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float = CLIP_MM) -> npt.NDArray[np.float32]:
-    """Signed distance (x, y, z) in mm to the boundary of a mask, positive inside, clipped at ± `clip_mm`.
+    """Compute the signed distance to the boundary of a mask.
 
-    The boundary runs on the faces between voxels; where the volume ends there is none, so a structure that leaves
-    the field of view is not closed there. Computed in the mask's own box.
+    The boundary is on the faces between voxels. The border of the volume is no boundary: a structure that leaves the
+    field of view is not closed there.
+
+    Args:
+        mask: (x, y, z) bool.
+        spacing_mm: voxel spacing in mm along each axis.
+        clip_mm: distances are clipped at ± this value, in mm.
+
+    Returns:
+        (x, y, z) float32 in mm, positive inside.
+
+    Example:
+        >>> mask = np.zeros((6, 1, 1), dtype=bool)
+        >>> mask[:3] = True
+        >>> signed_distance_mm(mask, (2.0, 2.0, 2.0)).ravel().tolist()
+        [5.0, 3.0, 1.0, -1.0, -3.0, -5.0]
     """
+    # Beyond the margin every distance is clipped, so only the mask's own box is evaluated.
     out = np.full(mask.shape, -clip_mm, dtype=np.float32)
     box = bounding_box(mask, [int(np.ceil(clip_mm / s)) + 2 for s in spacing_mm])
     if box is None:
@@ -95,10 +118,19 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
 
 
 def unit_frame_distance_mm(source: Labels, roi: Roi, resolution: Resolution, id: int) -> npt.NDArray[np.float32]:
-    """Signed distance (nx, ny, nz) in mm to one structure at the cells of the unit frame, its crumbs left out.
+    """Compute the signed distance to one structure at the cells of the unit frame, without its small components.
 
-    Measured on the source's own voxels and then read between them: a cell that took the label of the nearest voxel
-    would know the surface to half a cell only.
+    It is computed on the voxels of the source and then interpolated: from resampled labels the surface would be known
+    to half a cell only.
+
+    Args:
+        source: (bx, by, bz) uint8 labels of `roi.source_box()`.
+        roi: the region of interest.
+        resolution: number of cells per axis.
+        id: the structure's id.
+
+    Returns:
+        (nx, ny, nz) float32 in mm, positive inside.
     """
     return roi.resample_field(
         signed_distance_mm(without_small_components(source == id), roi.grid.spacing_mm), resolution

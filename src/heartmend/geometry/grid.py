@@ -1,4 +1,4 @@
-"""The grid that a volume lies on: its shape, and the affine from voxel index to millimetres in RAS+ space."""
+"""Grids of volumes: shape, and affine from voxel indices to millimetres in RAS+ space."""
 
 from __future__ import annotations
 
@@ -11,22 +11,33 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.errors import BadInputError
+from heartmend.geometry.boxes import Box
 from heartmend.types import FloatArray, Triple
 
-# A voxel edge outside this range is a header that was filled in wrongly, not a scan of a body.
+# A spacing outside this range comes from a wrong header, not from a scan of a body.
 SPACING_LIMITS_MM = (0.005, 100.0)
-# Lengths are measured along the voxel axes; axes that are off right angles by this much make them wrong by 1 %.
+# Lengths are measured along the voxel axes; axes this far from right angles make them wrong by 1 %.
 MAX_SHEAR_DEGREES = 1.0
 
-_MEND = "mend the header"
+_REMEDY = "correct the header"
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A lattice of voxels in space. Voxel (i, j, k) has its centre at affine @ (i, j, k, 1), in mm, RAS+.
+    """Regular grid of voxels in space.
 
-    Raises BadInputError for a shape that is not three positive numbers, for an affine that is not invertible or
-    sheared, and for a voxel spacing that no scan has.
+    Attributes:
+        shape: numbers of voxels along the voxel axes.
+        affine: (4, 4) float64, read-only: the centre of voxel (i, j, k) is affine @ (i, j, k, 1), in mm, RAS+.
+
+    Raises:
+        BadInputError: for a shape other than three positive numbers, an affine that is singular or sheared, and a voxel
+            spacing that no scan has.
+
+    Example:
+        >>> grid = Grid((10, 20, 30), np.diag([0.5, 0.5, 2.0, 1.0]))
+        >>> grid.spacing_mm, grid.axcodes, grid.index_to_world((2, 0, 1)).tolist()
+        ((0.5, 0.5, 2.0), ('R', 'A', 'S'), [1.0, 0.0, 2.0])
     """
 
     shape: Triple
@@ -35,24 +46,24 @@ class Grid:
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
         if len(shape) != 3 or min(shape) < 1:
-            raise BadInputError(f"a grid has three positive sizes, not {self.shape}")
+            raise BadInputError(f"the shape of a grid is three positive numbers, not {self.shape}")
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.array_equal(affine[3], (0, 0, 0, 1)):
-            raise BadInputError(f"not an affine of finite numbers with last row 0 0 0 1: {affine.tolist()}; {_MEND}")
+            raise BadInputError(f"not an affine of finite numbers with last row 0 0 0 1: {affine.tolist()}; {_REMEDY}")
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         low, high = SPACING_LIMITS_MM
         if not ((spacing >= low) & (spacing <= high)).all():
-            raise BadInputError(f"voxel spacing {_mm(spacing)} mm is outside {low} to {high} mm; {_MEND}")
-        # The product of the spacings is the largest volume that such voxels can have: this is free of scale.
+            raise BadInputError(f"voxel spacing {_mm(spacing)} mm is outside {low} to {high} mm; {_REMEDY}")
+        # The product of the spacings is the largest volume that such voxels can have: a test independent of scale.
         if abs(np.linalg.det(affine[:3, :3])) < 1e-3 * spacing.prod():
-            raise BadInputError(f"singular affine, two voxel axes are parallel: {affine[:3, :3].tolist()}; {_MEND}")
+            raise BadInputError(f"singular affine, two voxel axes are parallel: {affine[:3, :3].tolist()}; {_REMEDY}")
         directions = affine[:3, :3] / spacing
         x, y, z = (float(directions[:, a] @ directions[:, b]) for a, b in ((0, 1), (0, 2), (1, 2)))
         shear = float(np.degrees(np.arcsin(min(max(abs(x), abs(y), abs(z)), 1.0))))
         if shear > MAX_SHEAR_DEGREES:
             raise BadInputError(
-                f"sheared affine, its voxel axes are {shear:.1f} degrees off right angles, the limit is "
-                f"{MAX_SHEAR_DEGREES:g}; resample it onto a grid with right angles"
+                f"sheared affine: its voxel axes are {shear:.1f} degrees off right angles, the limit is "
+                f"{MAX_SHEAR_DEGREES:g}; resample the volume onto a grid with right angles"
             )
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
@@ -60,37 +71,79 @@ class Grid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """The length of a voxel's edge along each voxel axis."""
+        """Voxel spacing in mm along each voxel axis."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return x, y, z
 
     @property
     def voxel_mm3(self) -> float:
-        """The volume of a voxel."""
+        """Volume of a voxel in mm³."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     @property
     def axcodes(self) -> tuple[str, str, str]:
-        """The direction into which each voxel axis mostly points, such as ("L", "P", "S")."""
+        """Anatomical direction of each voxel axis, such as ("L", "P", "S")."""
         x, y, z = nib.orientations.aff2axcodes(self.affine)
         return x, y, z
 
     def index_to_world(self, ijk: npt.ArrayLike) -> FloatArray:
-        """Millimetres (..., 3) of voxel indices (..., 3), which may lie between voxels or outside."""
+        """Convert voxel indices to positions in mm.
+
+        Args:
+            ijk: (..., 3) voxel indices, also fractional ones and ones outside the grid.
+
+        Returns:
+            (..., 3) float64 in mm, RAS+.
+        """
         return np.asarray(ijk, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
     def world_to_index(self, xyz: npt.ArrayLike) -> FloatArray:
-        """Continuous voxel indices (..., 3) of points (..., 3) in mm: the way back of `index_to_world`."""
+        """Convert positions in mm to voxel indices: the inverse of `index_to_world`.
+
+        Args:
+            xyz: (..., 3) in mm, RAS+.
+
+        Returns:
+            (..., 3) float64, fractional voxel indices.
+
+        Example:
+            >>> Grid((9, 9, 9), np.diag([2.0, 2.0, 2.0, 1.0])).world_to_index((3.0, 0.0, 8.0)).tolist()
+            [1.5, 0.0, 4.0]
+        """
         return (np.asarray(xyz, dtype=np.float64) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
 
-    def crop(self, box: tuple[slice, slice, slice]) -> Grid:
-        """The grid of a box of its voxels; BadInputError where the box holds none."""
+    def crop(self, box: Box) -> Grid:
+        """Return the grid of a box of the voxels.
+
+        Args:
+            box: the voxels of the part.
+
+        Returns:
+            The grid of the part, at the same place in space.
+
+        Raises:
+            BadInputError: if the box is empty.
+
+        Example:
+            >>> grid = Grid((9, 9, 9), np.diag([2.0, 2.0, 2.0, 1.0]))
+            >>> part = grid.crop((slice(1, 4), slice(0, 9), slice(0, 9)))
+            >>> part.shape, part.index_to_world((0, 0, 0)).tolist()
+            ((3, 9, 9), [2.0, 0.0, 0.0])
+        """
         affine = self.affine.copy()
         affine[:3, 3] = self.index_to_world([side.start for side in box])
         return Grid((box[0].stop - box[0].start, box[1].stop - box[1].start, box[2].stop - box[2].start), affine)
 
     def is_close(self, other: Grid, tolerance_voxels: float = 0.05) -> bool:
-        """Whether no voxel of this grid lies further than `tolerance_voxels` from the same voxel of the other."""
+        """Test whether two grids have the same shape and the same position.
+
+        Args:
+            other: another grid.
+            tolerance_voxels: largest distance of a voxel from the same voxel of the other grid, in voxels.
+
+        Returns:
+            Whether they agree.
+        """
         if self.shape != other.shape:
             return False
         corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1).reshape(-1, 3)
@@ -98,11 +151,24 @@ class Grid:
         return bool(np.abs(off).max() <= tolerance_voxels)
 
     def overlap_share(self, other: Grid, along: int = 33) -> float:
-        """Share of this grid's voxels that lie within the other's, from a lattice of up to `along` voxels an axis."""
+        """Compute the share of this grid's voxels that are inside another grid.
+
+        Args:
+            other: another grid.
+            along: number of voxels per axis that are tested, at most.
+
+        Returns:
+            The share, 0 to 1.
+
+        Example:
+            >>> shifted = Grid((4, 1, 1), [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+            >>> Grid((4, 1, 1), np.eye(4)).overlap_share(shifted)
+            0.75
+        """
         picks = [np.unique(np.linspace(0, n - 1, min(n, along)).round()) for n in self.shape]
         lattice = np.stack(np.meshgrid(*picks, indexing="ij"), axis=-1)
-        there = other.world_to_index(self.index_to_world(lattice))
-        return float(((there >= -0.5) & (there <= np.array(other.shape) - 0.5)).all(axis=-1).mean())
+        index = other.world_to_index(self.index_to_world(lattice))
+        return float(((index >= -0.5) & (index <= np.array(other.shape) - 0.5)).all(axis=-1).mean())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Grid) and self.shape == other.shape and np.array_equal(self.affine, other.affine)
@@ -111,12 +177,23 @@ class Grid:
         return hash((self.shape, self.affine.tobytes()))
 
     def to_dict(self) -> dict[str, Any]:
-        """A table for JSON; `from_dict` gives the same grid back, to the last bit."""
+        """Convert the grid to a table for JSON, without loss.
+
+        Returns:
+            The table; `from_dict` is the inverse.
+        """
         return {"shape": list(self.shape), "affine": self.affine.tolist()}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
-        """The grid that `to_dict` wrote."""
+        """Create the grid from the table of `to_dict`.
+
+        Args:
+            table: the table.
+
+        Returns:
+            The same grid.
+        """
         return cls(shape=tuple(table["shape"]), affine=np.asarray(table["affine"], dtype=np.float64))
 
 

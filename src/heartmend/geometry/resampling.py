@@ -1,4 +1,4 @@
-"""Resampling along the axes, one at a time: what an axis-aligned box needs, exact and without interpolating labels."""
+"""Resampling of axis-aligned volumes, one axis at a time: exact, and labels are not interpolated."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ from scipy import sparse
 
 
 def nearest_voxels(length: int, count: int) -> npt.NDArray[np.int64]:
-    """For `count` equal cells over `length` voxels: the voxel (count,) that holds each cell's centre.
+    """Find the voxel that contains the centre of each of `count` equal cells.
 
-    In integers, so that a centre on the face between two voxels always goes to the later one.
+    Integer arithmetic: a centre on the face between two voxels always belongs to the later one.
+
+    Args:
+        length: number of voxels along the axis.
+        count: number of cells over the same length.
+
+    Returns:
+        (count,) int64, indices of voxels.
+
+    Example:
+        >>> nearest_voxels(6, 4).tolist()
+        [0, 2, 3, 5]
     """
     return (2 * np.arange(count, dtype=np.int64) + 1) * length // (2 * count)
 
@@ -18,10 +29,24 @@ def nearest_voxels(length: int, count: int) -> npt.NDArray[np.int64]:
 def linear_weights(
     at: npt.NDArray[np.float64], start: int, stop: int, voxels_per_step: float
 ) -> tuple[sparse.csr_array, npt.NDArray[np.bool_]]:
-    """Weights (m, stop - start) that read voxels `start`..`stop` at the continuous indices `at` (m,).
+    """Compute the weights of linear interpolation along one axis.
 
-    Linear interpolation; where a step is longer than a voxel the triangle widens to the step, so that nothing is
-    skipped. A row sums to one over the voxels there are. Also says which rows (m,) lie over the volume at all.
+    Where a step is longer than a voxel the triangular kernel is widened to the step, which prevents aliasing.
+
+    Args:
+        at: (m,) continuous voxel indices to sample.
+        start: first voxel that is read.
+        stop: the voxel after the last one that is read.
+        voxels_per_step: distance of the samples, in voxels.
+
+    Returns:
+        Weights (m, stop - start), whose rows sum to 1 over the existing voxels; and (m,) bool: which samples are inside
+        the volume.
+
+    Example:
+        >>> weights, inside = linear_weights(np.array([0.5, 7.0]), 0, 3, 1.0)
+        >>> weights.toarray().tolist(), inside.tolist()
+        ([[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]], [True, False])
     """
     width = max(1.0, voxels_per_step)
     inside = (at >= start - 0.5) & (at <= stop - 0.5)
@@ -30,7 +55,7 @@ def linear_weights(
     weights = np.maximum(0.0, 1.0 - np.abs(taps - at[:, None]) / width)
     weights[(taps < start) | (taps >= stop)] = 0
     total = weights.sum(axis=1, keepdims=True)
-    # Between the last voxel's centre and its face the last voxel is all there is.
+    # Between the centre of the last voxel and its face only the last voxel contributes.
     weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
     rows = np.broadcast_to(np.arange(len(at))[:, None], taps.shape)
     used = weights > 0
@@ -39,10 +64,23 @@ def linear_weights(
 
 
 def apply_along_axes(volume: npt.NDArray[np.float32], weights: list[sparse.csr_array]) -> npt.NDArray[np.float32]:
-    """Apply one weight matrix (m_a, n_a) to each axis a of a volume (n_0, n_1, n_2): gives (m_0, m_1, m_2)."""
+    """Apply one weight matrix to each axis of a volume.
+
+    Args:
+        volume: (n0, n1, n2) float32.
+        weights: sparse matrices (m0, n0), (m1, n1), (m2, n2).
+
+    Returns:
+        (m0, m1, m2) float32.
+
+    Example:
+        >>> mean = sparse.csr_array(np.array([[0.5, 0.5]], dtype=np.float32))
+        >>> apply_along_axes(np.arange(8, dtype=np.float32).reshape(2, 2, 2), [mean, mean, mean]).tolist()
+        [[[3.5]]]
+    """
     for weight in weights:
         first, *rest = volume.shape
         flat = weight @ volume.reshape(first, -1)
-        # The axis that is done goes last: after three turns all are back in their places.
+        # The finished axis goes last: after three rotations the axes are in order again.
         volume = np.moveaxis(flat.reshape(-1, *rest), 0, -1)
     return np.ascontiguousarray(volume, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The box of a case in which the shapes live, and the exact way there and back."""
+"""Region of interest (ROI) of a case, and the exact conversion between its unit frame and the voxels."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.errors import BadInputError
+from heartmend.geometry.boxes import Box
 from heartmend.geometry.components import main_components_box
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.resampling import apply_along_axes, linear_weights, nearest_voxels
 from heartmend.types import UNKNOWN, FloatArray, Labels, Triple
 
 CT_WINDOW_HU = (-200.0, 500.0)
+"""Window of CT values that is mapped to 0 to 1."""
 
 Resolution = int | Triple
+"""Number of cells along the axes of the unit frame, one for all axes or one per axis."""
 
 
 class HasIds(Protocol):
-    """What knows the ids of its structures, such as an anatomy."""
+    """Object with the ids of structures, such as an anatomy."""
 
     @property
     def ids(self) -> tuple[int, ...]: ...
@@ -31,25 +34,40 @@ class HasIds(Protocol):
 
 @dataclass(frozen=True)
 class SourceAxes:
-    """Unit coordinates of the voxels of `Roi.source_box()`, kept apart by axis because they are separable.
+    """Unit coordinates of the voxels of `Roi.source_box()`, separately for each axis.
 
-    Voxel (i, j, k) of the box lies at unit coordinate `coordinates[axes[u]][(i, j, k)[axes[u]]]` on unit axis u.
+    Voxel (i, j, k) of the box has the unit coordinate `coordinates[axes[u]][(i, j, k)[axes[u]]]` on unit axis u.
+
+    Attributes:
+        coordinates: one float32 vector per source axis.
+        axes: the source axis of each unit axis.
     """
 
     coordinates: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]
-    """One vector for each source axis."""
     axes: Triple
-    """Which source axis carries unit axis u."""
 
 
 @dataclass(frozen=True)
 class Roi:
-    """A box of whole voxels on a source grid, which may reach beyond the volume, seen in RAS-like axes.
+    """Region of interest: a box of whole voxels on a source grid, which may extend beyond the volume.
 
-    Source voxel indices `start` (inside) to `stop` (behind), on the source's own axes. The unit frame is the same
-    box with its axes reordered and flipped to the nearest of right, anterior, superior; -1 and 1 are its faces,
-    never voxel centres, so the frame does not move with the resolution. Between the unit frame and the source index
-    lie a scale, a flip and a permutation only: the way back is exact on every grid, oblique ones too.
+    The unit frame is the same box with its axes reordered and flipped to the nearest of right, anterior, superior.
+    -1 and 1 are its faces, never voxel centres, so the frame does not depend on the resolution. Unit coordinates and
+    source indices differ by a scale, a flip and a permutation only: the conversion is exact on every grid, also on
+    oblique ones.
+
+    Attributes:
+        grid: grid of the source volume.
+        start: first voxel of the box on each source axis; may be negative.
+        stop: the voxel after the last one on each source axis; may exceed the volume.
+
+    Raises:
+        BadInputError: if the box is empty.
+
+    Example:
+        >>> roi = Roi(Grid((10, 10, 10), np.diag([-1.0, 1.0, 1.0, 1.0])), start=(2, 2, 2), stop=(6, 6, 6))
+        >>> roi.index_to_unit((1.5, 1.5, 1.5)).tolist(), roi.signs
+        ([1.0, -1.0, -1.0], (-1, 1, 1))
     """
 
     grid: Grid
@@ -58,7 +76,7 @@ class Roi:
 
     def __post_init__(self) -> None:
         if any(a >= b for a, b in zip(self.start, self.stop, strict=True)):
-            raise BadInputError(f"an ROI has start < stop on each axis, not {self.start} to {self.stop}")
+            raise BadInputError(f"an ROI needs start < stop on each axis, not {self.start} to {self.stop}")
 
     @classmethod
     def around(
@@ -68,58 +86,112 @@ class Roi:
         structures: HasIds | Iterable[int],
         margin_voxels: int = 10,
     ) -> Self:
-        """The box about the bulk of the structures in `labels` (x, y, z), with a margin on every side.
+        """Create the ROI around the main components of the structures of a label map.
 
-        structures: an anatomy, or ids. Islands and crumbs do not move the box (`main_components_box`), nor do absent
-        structures. Raises BadInputError when none of the structures is there.
+        Small components and components far away have no influence (`main_components_box`).
+
+        Args:
+            labels: (x, y, z) ids.
+            grid: grid of the label map.
+            structures: an anatomy, or ids.
+            margin_voxels: margin on every side, in voxels.
+
+        Returns:
+            The ROI.
+
+        Raises:
+            BadInputError: if the label map contains none of the structures, or is not on the grid.
+
+        Example:
+            >>> labels = np.zeros((20, 20, 20), dtype=np.uint8)
+            >>> labels[8:12, 8:12, 8:12] = 3
+            >>> roi = Roi.around(labels, Grid((20, 20, 20), np.eye(4)), structures=[3], margin_voxels=2)
+            >>> roi.start, roi.stop
+            ((6, 6, 6), (14, 14, 14))
         """
         if labels.shape != grid.shape:
-            raise BadInputError(f"labels of shape {labels.shape} are not on a grid of shape {grid.shape}")
+            raise BadInputError(f"labels of shape {labels.shape} do not fit a grid of shape {grid.shape}")
         # Not by Iterable: a pydantic model is one too, over its fields.
         ids = tuple(structures.ids if hasattr(structures, "ids") else structures)
         box = main_components_box(labels, ids, grid.spacing_mm)
         if box is None:
-            raise BadInputError(f"the label map holds none of the structures {', '.join(map(str, ids))}")
-        return cls(grid, start=_triple([s.start - margin_voxels for s in box]), stop=_triple([s.stop + margin_voxels for s in box]))
+            raise BadInputError(f"the label map contains none of the structures {', '.join(map(str, ids))}")
+        return cls(
+            grid,
+            start=_triple([s.start - margin_voxels for s in box]),
+            stop=_triple([s.stop + margin_voxels for s in box]),
+        )
 
     @cached_property
     def axes(self) -> Triple:
-        """Which source axis carries each unit axis."""
+        """Source axis of each unit axis."""
         return _triple(np.argsort(self._orientation[:, 0]))
 
     @cached_property
     def signs(self) -> Triple:
-        """For each unit axis: 1 where the source index grows with it, -1 where it is flipped."""
+        """Sign of each unit axis: 1 where the source index increases with it, -1 where it is flipped."""
         return _triple(self._orientation[list(self.axes), 1])
 
     @property
     def size_mm(self) -> tuple[float, float, float]:
-        """The length of the box along each unit axis."""
+        """Length of the box in mm along each unit axis."""
         x, y, z = ((self._lengths * self.grid.spacing_mm)[list(self.axes)]).tolist()
         return x, y, z
 
-    def native_resolution(self, most: int) -> Triple:
-        """The resolution at which each cell is a voxel of the source; where that makes more than `most` cells along an
-        axis, one with `most` there and cells of the same proportions."""
+    def native_resolution(self, max_cells: int) -> Triple:
+        """Compute the resolution at which each cell is a voxel of the source.
+
+        Args:
+            max_cells: largest number of cells along an axis; above it the cells are larger, with the same proportions.
+
+        Returns:
+            Number of cells along each unit axis.
+
+        Example:
+            >>> roi = Roi(Grid((100, 100, 100), np.eye(4)), start=(0, 0, 0), stop=(80, 40, 40))
+            >>> roi.native_resolution(128), roi.native_resolution(20)
+            ((80, 40, 40), (20, 10, 10))
+        """
         x, y, z = self._lengths[list(self.axes)].tolist()
-        share = min(1.0, most / max(x, y, z))
+        share = min(1.0, max_cells / max(x, y, z))
         return max(round(x * share), 1), max(round(y * share), 1), max(round(z * share), 1)
 
     def unit_to_index(self, points: npt.ArrayLike) -> FloatArray:
-        """Continuous source voxel indices (..., 3) of unit coordinates (..., 3)."""
+        """Convert unit coordinates to source voxel indices.
+
+        Args:
+            points: (..., 3) unit coordinates.
+
+        Returns:
+            (..., 3) float64, fractional voxel indices.
+        """
         points = np.asarray(points, dtype=np.float64)
         index = np.empty_like(points)
         index[..., list(self.axes)] = points * self.signs
         return (index + 1) / 2 * self._lengths + self._low_faces
 
     def index_to_unit(self, ijk: npt.ArrayLike) -> FloatArray:
-        """Unit coordinates (..., 3) of continuous source voxel indices (..., 3)."""
+        """Convert source voxel indices to unit coordinates: the inverse of `unit_to_index`.
+
+        Args:
+            ijk: (..., 3) voxel indices, also fractional ones.
+
+        Returns:
+            (..., 3) float64, unit coordinates.
+        """
         along = (np.asarray(ijk, dtype=np.float64) - self._low_faces) / self._lengths * 2 - 1
         unit: FloatArray = along[..., list(self.axes)] * self.signs
         return unit
 
     def grid_at(self, resolution: Resolution) -> Grid:
-        """The grid of the box cut into `resolution` cells a side: the one on which resampled volumes lie."""
+        """Return the grid of the ROI's cells, which is that of resampled volumes.
+
+        Args:
+            resolution: number of cells along the unit axes.
+
+        Returns:
+            The grid, with axes in the order of the unit frame.
+        """
         counts = np.array(_counts(resolution))
         # A step of one cell along unit axis u is 2 / n in the unit frame.
         corner = self.unit_to_index(1 / counts - 1)
@@ -131,16 +203,31 @@ class Roi:
         return Grid(_triple(counts), affine)
 
     def resample_labels(self, labels: npt.NDArray[Any], resolution: Resolution = 128) -> Labels:
-        """Labels (x, y, z) of the source to (n, n, n) of the unit frame: each cell takes the voxel at its centre.
+        """Resample a label map to the unit frame, by nearest neighbour.
 
-        Cells whose centre lies outside the volume get 255, unknown.
+        Args:
+            labels: (x, y, z) ids on the source grid.
+            resolution: number of cells along the unit axes.
+
+        Returns:
+            (nx, ny, nz) uint8; cells whose centre is outside the volume get 255, unknown.
+
+        Raises:
+            BadInputError: if the labels are not on the source grid.
+
+        Example:
+            >>> roi = Roi(Grid((4, 4, 4), np.eye(4)), start=(0, 0, 0), stop=(4, 4, 4))
+            >>> labels = np.zeros((4, 4, 4), dtype=np.uint8)
+            >>> labels[1] = 3
+            >>> roi.resample_labels(labels, 2)[:, 0, 0].tolist()
+            [3, 0]
         """
         self._check_source(labels)
         picks = self._nearest_picks(resolution)
         inside = [(p >= 0) & (p < n) for p, n in zip(picks, self.grid.shape, strict=True)]
-        kept = labels[np.ix_(*[p[ok] for p, ok in zip(picks, inside, strict=True)])]
+        values = labels[np.ix_(*[p[ok] for p, ok in zip(picks, inside, strict=True)])]
         cells = np.full([len(p) for p in picks], UNKNOWN, dtype=np.uint8)
-        cells[np.ix_(*inside)] = kept
+        cells[np.ix_(*inside)] = values
         return np.ascontiguousarray(cells.transpose(self.axes))
 
     def resample_image(
@@ -149,9 +236,18 @@ class Roi:
         resolution: Resolution = 128,
         window_hu: tuple[float, float] = CT_WINDOW_HU,
     ) -> npt.NDArray[np.float32]:
-        """CT (x, y, z) in HU to (n, n, n) of the unit frame, the window going to [0, 1]; 0 outside the volume.
+        """Resample a CT to the unit frame, linearly and without aliasing.
 
-        Linear, with a kernel that widens where cells are larger than voxels, so that nothing aliases.
+        Args:
+            image: (x, y, z) in HU on the source grid.
+            resolution: number of cells along the unit axes.
+            window_hu: values that are mapped to 0 and 1; values outside are clipped.
+
+        Returns:
+            (nx, ny, nz) float32, 0 to 1; 0 outside the volume.
+
+        Raises:
+            BadInputError: if the image is not on the source grid.
         """
         self._check_source(image)
         low, high = window_hu
@@ -163,14 +259,21 @@ class Roi:
         return self.resample_field(windowed, resolution)
 
     def resample_field(self, field: npt.NDArray[Any], resolution: Resolution = 128) -> npt.NDArray[np.float32]:
-        """A smooth quantity on the voxels of `source_box()`, such as a distance, read at the cells of the unit frame.
+        """Resample a smooth quantity, such as a distance, to the unit frame, linearly and without aliasing.
 
-        Linear, with a kernel that widens where cells are larger than voxels, so that nothing aliases. 0 outside the
-        volume.
+        Args:
+            field: (bx, by, bz) on the voxels of `source_box()`.
+            resolution: number of cells along the unit axes.
+
+        Returns:
+            (nx, ny, nz) float32; 0 outside the volume.
+
+        Raises:
+            BadInputError: if the field is not on the source box.
         """
         box = self.source_box()
         if field.shape != tuple(part.stop - part.start for part in box):
-            raise BadInputError(f"a field of shape {field.shape} is not on the ROI's source box")
+            raise BadInputError(f"a field of shape {field.shape} does not fit the ROI's source box")
         counts = np.empty(3, dtype=np.int64)
         counts[list(self.axes)] = _counts(resolution)
         weights, inside = [], []
@@ -188,15 +291,26 @@ class Roi:
         return np.ascontiguousarray(cells.transpose(self.axes))
 
     def inside_volume(self, resolution: Resolution = 128) -> npt.NDArray[np.bool_]:
-        """(n, n, n) of the unit frame: which cells have their centre in the volume."""
+        """Test which cells of the unit frame are inside the volume.
+
+        Args:
+            resolution: number of cells along the unit axes.
+
+        Returns:
+            (nx, ny, nz) bool, by the centre of each cell.
+        """
         picks = self._nearest_picks(resolution)
         inside = [(p >= 0) & (p < n) for p, n in zip(picks, self.grid.shape, strict=True)]
         x, y, z = inside
         cells: npt.NDArray[np.bool_] = x[:, None, None] & y[:, None] & z
         return np.ascontiguousarray(cells.transpose(self.axes))
 
-    def source_box(self) -> tuple[slice, slice, slice]:
-        """The part of the source volume that lies in the ROI; its slices may be empty but are never negative."""
+    def source_box(self) -> Box:
+        """Return the part of the source volume that is in the ROI.
+
+        Returns:
+            The box; its slices may be empty but are never negative.
+        """
         x, y, z = (
             slice(min(max(a, 0), n), max(min(b, n), 0))
             for a, b, n in zip(self.start, self.stop, self.grid.shape, strict=True)
@@ -204,18 +318,39 @@ class Roi:
         return x, y, z
 
     def zero_outside(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A volume (x, y, z) of the source with 0 wherever it lies outside the ROI."""
+        """Set a volume to 0 outside the ROI.
+
+        Args:
+            volume: (x, y, z) on the source grid.
+
+        Returns:
+            A copy (x, y, z) of the same dtype.
+
+        Raises:
+            BadInputError: if the volume is not on the source grid.
+        """
         self._check_source(volume)
-        shown = np.zeros_like(volume)
-        shown[self.source_box()] = volume[self.source_box()]
-        return shown
+        masked = np.zeros_like(volume)
+        masked[self.source_box()] = volume[self.source_box()]
+        return masked
 
     def source_grid(self) -> Grid:
-        """The grid of `source_box()`; BadInputError where the box holds no voxel of the volume."""
+        """Return the grid of `source_box()`.
+
+        Returns:
+            The grid.
+
+        Raises:
+            BadInputError: if the ROI contains no voxel of the volume.
+        """
         return self.grid.crop(self.source_box())
 
     def source_axes(self) -> SourceAxes:
-        """Unit coordinates of the voxel centres of `source_box()`, as three vectors."""
+        """Compute the unit coordinates of the voxel centres of `source_box()`.
+
+        Returns:
+            The coordinates, one vector per axis.
+        """
         vectors: list[npt.NDArray[np.float32]] = []
         for axis, part in enumerate(self.source_box()):
             along = (np.arange(part.start, part.stop) - self._low_faces[axis]) / self._lengths[axis] * 2 - 1
@@ -224,12 +359,23 @@ class Roi:
         return SourceAxes(coordinates=(x, y, z), axes=self.axes)
 
     def source_points(self) -> npt.NDArray[np.float32]:
-        """Unit coordinates (bx, by, bz, 3) of the voxel centres of `source_box()`; `source_axes` is far smaller."""
+        """Compute the unit coordinates of the voxel centres of `source_box()` as points.
+
+        Returns:
+            (bx, by, bz, 3) float32. `source_axes` needs far less memory.
+        """
         lattice = np.stack(np.meshgrid(*self.source_axes().coordinates, indexing="ij"), axis=-1)
         return np.ascontiguousarray(lattice[..., list(self.axes)])
 
     def image_to_source(self, cells: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """A volume (n, n, n) of the unit frame, read linearly at the voxels of `source_box()`: (bx, by, bz)."""
+        """Resample a volume of the unit frame to the voxels of `source_box()`, linearly.
+
+        Args:
+            cells: (nx, ny, nz) in the unit frame.
+
+        Returns:
+            (bx, by, bz) float32.
+        """
         cells = np.asarray(cells, dtype=np.float32).transpose(np.argsort(self.axes))
         weights = []
         for axis, coordinates in enumerate(self.source_axes().coordinates):
@@ -239,27 +385,45 @@ class Roi:
         return apply_along_axes(np.ascontiguousarray(cells), weights)
 
     def labels_to_source(self, cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Labels (n, n, n) of the unit frame at the voxels of `source_box()`: each takes the cell that it lies in."""
+        """Resample labels of the unit frame to the voxels of `source_box()`.
+
+        Args:
+            cells: (nx, ny, nz) in the unit frame.
+
+        Returns:
+            (bx, by, bz): the value of the cell that contains each voxel centre.
+        """
         cells = np.asarray(cells).transpose(np.argsort(self.axes))
         picks = []
         for axis, coordinates in enumerate(self.source_axes().coordinates):
             count = cells.shape[axis]
-            held = np.floor((coordinates.astype(np.float64) + 1) / 2 * count).astype(np.int64)
-            picks.append(held.clip(0, count - 1))
+            index = np.floor((coordinates.astype(np.float64) + 1) / 2 * count).astype(np.int64)
+            picks.append(index.clip(0, count - 1))
         return cells[np.ix_(*picks)]
 
     def to_dict(self) -> dict[str, Any]:
-        """A table for JSON; `from_dict` gives the same ROI back, to the last bit."""
+        """Convert the ROI to a table for JSON, without loss.
+
+        Returns:
+            The table; `from_dict` is the inverse.
+        """
         return {"grid": self.grid.to_dict(), "start": list(self.start), "stop": list(self.stop)}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
-        """The ROI that `to_dict` wrote."""
+        """Create the ROI from the table of `to_dict`.
+
+        Args:
+            table: the table.
+
+        Returns:
+            The same ROI.
+        """
         return cls(Grid.from_dict(table["grid"]), start=_triple(table["start"]), stop=_triple(table["stop"]))
 
     @cached_property
     def _orientation(self) -> FloatArray:
-        """(3, 2): for each source axis the unit axis that it carries, and 1 or -1."""
+        """(3, 2): for each source axis its unit axis, and its sign."""
         return np.asarray(nib.orientations.io_orientation(self.grid.affine), dtype=np.float64)
 
     @property
@@ -271,9 +435,9 @@ class Roi:
         return np.array(self.start, dtype=np.float64) - 0.5
 
     def _nearest_picks(self, resolution: Resolution) -> list[npt.NDArray[np.int64]]:
-        """For each source axis the voxel index, maybe outside the volume, that each cell along it takes.
+        """For each source axis the voxel of each cell along it, possibly outside the volume.
 
-        Counted from the low face of the unit axis, so that a volume stored flipped gives the same cells.
+        Counted from the low face of the unit axis, so that a volume that is stored flipped gives the same cells.
         """
         picks: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * 3
         for axis, sign, count in zip(self.axes, self.signs, _counts(resolution), strict=True):
@@ -283,7 +447,9 @@ class Roi:
 
     def _check_source(self, volume: npt.NDArray[Any]) -> None:
         if volume.shape != self.grid.shape:
-            raise BadInputError(f"a volume of shape {volume.shape} is not on the ROI's grid of {self.grid.shape}")
+            raise BadInputError(
+                f"a volume of shape {volume.shape} does not fit the ROI's grid of shape {self.grid.shape}"
+            )
 
 
 def _triple(values: npt.ArrayLike) -> Triple:
@@ -294,5 +460,5 @@ def _triple(values: npt.ArrayLike) -> Triple:
 def _counts(resolution: Resolution) -> Triple:
     counts = (resolution,) * 3 if isinstance(resolution, int) else resolution
     if min(counts) < 1:
-        raise BadInputError(f"a resolution is at least 1, not {resolution}")
+        raise BadInputError(f"the resolution must be at least 1, not {resolution}")
     return counts

@@ -1,4 +1,4 @@
-"""Surface noise of a label: how much its surface wavers about its own smoothed course."""
+"""Surface noise of a label: the deviation of its surface from the smoothed surface."""
 
 from __future__ import annotations
 
@@ -7,42 +7,72 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.boxes import bounding_box_mm
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.types import DistanceField, Mask
 
-FINE_MM = 1.5
-"""Over this length, or 1.7 voxels, a surface's own course is smooth, and what a label wavers by is its noise."""
-
-
-FEWEST_CASES = 5
-NEAR_VOXELS = 0.9
+SMOOTHING_MM = 1.5
+"""Standard deviation of the smoothing, or 1.7 voxels if that is more: finer deviations count as noise."""
+MIN_CASES = 5
+"""With fewer cases the surface noise of the cleanest labels is not estimated."""
+BAND_VOXELS = 0.9
+"""Voxels up to this far from the surface are measured."""
 
 
 def surface_noise_mm2(label: Mask, spacing_mm: Sequence[float]) -> float:
-    """Variance (mm²) of a label's surface about itself smoothed over `FINE_MM`; 0 for no label."""
+    """Compute the surface noise of a label: the variance of its signed distance about the smoothed one.
+
+    Args:
+        label: (x, y, z) bool.
+        spacing_mm: voxel spacing in mm along each axis.
+
+    Returns:
+        The variance near the surface in mm²; 0 for an empty label.
+
+    Example:
+        >>> import numpy as np
+        >>> slab = np.zeros((12, 12, 12), dtype=bool)
+        >>> slab[:6] = True
+        >>> rough = slab.copy()
+        >>> rough[6, ::2, ::2] = True
+        >>> surface_noise_mm2(rough, (1, 1, 1)) > 2 * surface_noise_mm2(slab, (1, 1, 1))
+        True
+    """
     if not label.any():
         return 0.0
-    box = _box(label, spacing_mm, 3 * FINE_MM)
-    return _roughness(signed_distance_mm(label[box], spacing_mm), spacing_mm)
+    box = bounding_box_mm(label, 3 * SMOOTHING_MM, spacing_mm)
+    return residual_variance_mm2(signed_distance_mm(label[box], spacing_mm), spacing_mm)
 
 
-def lowest_surface_noise_mm2(found: Sequence[float]) -> float:
-    """How rough the cleanest labels of a cohort are; infinite, that is unknown, for fewer than `FEWEST_CASES`."""
-    return float(np.quantile(found, 0.05)) if len(found) >= FEWEST_CASES else float("inf")
+def residual_variance_mm2(distance_mm: DistanceField, spacing_mm: Sequence[float]) -> float:
+    """Compute the variance of a signed distance about its smoothed version, near the surface.
 
+    Args:
+        distance_mm: (x, y, z) float32, signed distance in mm.
+        spacing_mm: voxel spacing in mm along each axis.
 
-def _roughness(distance_mm: DistanceField, spacing_mm: Sequence[float]) -> float:
+    Returns:
+        The variance in mm² over the voxels within `BAND_VOXELS` of the surface; 0 if there are none.
+    """
     voxel = min(spacing_mm)
-    near = np.abs(distance_mm) < NEAR_VOXELS * voxel
+    near = np.abs(distance_mm) < BAND_VOXELS * voxel
     if not near.any():
         return 0.0
-    smooth = gaussian_filter(distance_mm, [max(FINE_MM, 1.7 * voxel) / s for s in spacing_mm], truncate=2.5)
+    smooth = gaussian_filter(distance_mm, [max(SMOOTHING_MM, 1.7 * voxel) / s for s in spacing_mm], truncate=2.5)
     return float((distance_mm - smooth)[near].var())
 
 
-def _box(mask: Mask, spacing_mm: Sequence[float], margin_mm: float) -> tuple[slice, slice, slice]:
-    """The box of a mask that is not empty, with a margin."""
-    box = bounding_box(mask, [int(np.ceil(margin_mm / step)) for step in spacing_mm])
-    assert box is not None
-    return box
+def lowest_surface_noise_mm2(noises_mm2: Sequence[float]) -> float:
+    """Estimate the surface noise of the cleanest labels of a cohort.
+
+    Args:
+        noises_mm2: surface noise of one structure in every case, in mm².
+
+    Returns:
+        The 5 % quantile in mm²; infinite, that is unknown, for fewer than `MIN_CASES` cases.
+
+    Example:
+        >>> lowest_surface_noise_mm2([0.1, 0.2]), lowest_surface_noise_mm2([0.1] * 5)
+        (inf, 0.1)
+    """
+    return float(np.quantile(noises_mm2, 0.05)) if len(noises_mm2) >= MIN_CASES else float("inf")

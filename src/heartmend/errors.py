@@ -1,28 +1,37 @@
-"""Every error that Heartmend raises on purpose, as one tree: catch HeartmendError to catch them all.
+"""Errors that Heartmend raises on purpose, as one tree.
 
-A message names the file or the value, the limit that it broke, and what to do about it.
+A message names the file or the value, the limit that it violates, and what to do.
 """
 
 
 class HeartmendError(Exception):
-    """The root of the tree."""
+    """Any error of Heartmend: the root of the tree.
+
+    Example:
+        >>> from heartmend.anatomy.load import load_anatomy
+        >>> try:
+        ...     load_anatomy("liver")
+        ... except HeartmendError as error:
+        ...     print(error)
+        liver: no such anatomy; give one of adrenal, heart, or the path of a .toml file
+    """
 
 
 class BadInputError(HeartmendError):
-    """A file or a data set that was given cannot be used as it is."""
+    """An input file or data set cannot be used."""
 
 
 class ConfigError(HeartmendError):
-    """A setting or an anatomy file says something that cannot be meant."""
+    """A setting or an anatomy file is not valid."""
 
 
 class RunError(HeartmendError):
-    """The run folder is locked, belongs to something else, or lacks what this step needs."""
+    """The run folder is locked, belongs to another input, or lacks the result of an earlier stage."""
 
 
 class FitError(HeartmendError):
-    """The fit could not go on: it diverged, or ran out of memory at the smallest step it can take."""
+    """The training failed: it diverged, or ran out of memory at the smallest possible step."""
 
 
 class OutputError(RunError):
-    """A result could not be written: the disk is full, read-only or gone. No case is to blame, so the run stops."""
+    """A result cannot be written, for example to a full disk. No case is the cause, so the run stops."""

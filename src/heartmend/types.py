@@ -1,4 +1,4 @@
-"""The values and array types on which every part agrees."""
+"""Values and array types that all modules share."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 BACKGROUND = 0
-"""The label of a voxel that belongs to no structure."""
+"""Label of a voxel that belongs to no structure."""
 UNKNOWN = 255
-"""The label of a voxel of which nothing is known, such as one outside the scanned volume. Never a structure's id."""
+"""Label of a voxel without information, such as one outside the scanned volume. It is never the id of a structure."""
 
 Labels = npt.NDArray[np.uint8]
-"""(x, y, z) in the file's own voxel order, in the ids of an anatomy."""
+"""Label map (x, y, z) in the file's own voxel order, with the ids of an anatomy."""
 Mask = npt.NDArray[np.bool_]
+"""Mask (x, y, z) of one structure."""
 DistanceField = npt.NDArray[np.float32]
-"""Signed distances in mm, positive inside."""
+"""Signed distances (x, y, z) in mm, positive inside."""
 FloatArray = npt.NDArray[np.float64]
+"""Array of numbers in double precision."""
 Triple = tuple[int, int, int]
+"""One whole number per axis."""

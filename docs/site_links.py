@@ -33,17 +33,25 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             page_uri = f"reference/api/{parts[0] if parts else 'index'}.md"
             anchor = "#" + ".".join(("heartmend", *parts)) if parts else ""
             return relpath(page_uri, Path(page.file.src_uri).parent.as_posix()) + anchor
-        if target.is_dir():
-            return match[0]
         return relpath(copy_of(target, config, files), Path(page.file.src_uri).parent.as_posix())
 
     return LINK.sub(on_site, markdown)
 
 
 def copy_of(target: Path, config: MkDocsConfig, files: Files) -> str:
-    """Add a copy of a file of the repository to the site and return its path there."""
+    """Add a copy of a file of the repository, or the list of the files of a folder, and return its path on the site."""
     ending = ".txt" if target.suffix in SHOWN_AS_TEXT else ""
     uri = f"files/{target.relative_to(ROOT).as_posix()}{ending}"
     if files.get_file_from_path(uri) is None:
-        files.append(File.generated(config, uri, content=target.read_bytes()))
+        if target.is_dir():
+            found = sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if is_source(p))
+            content = "".join(f"{name}\n" for name in found).encode()
+        else:
+            content = target.read_bytes()
+        files.append(File.generated(config, uri, content=content))
     return uri
+
+
+def is_source(path: Path) -> bool:
+    """Whether a path is a file of the source tree, not something built."""
+    return path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.parts)

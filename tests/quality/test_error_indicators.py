@@ -10,7 +10,7 @@ from heartmend.geometry.distance import signed_distance_mm
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.quality.error_indicators import ErrorIndicators, case_indicators
-from heartmend.repair.slice_staircase import SliceStaircase
+from heartmend.repair.slice_staircase.detection import SliceStaircase
 from heartmend.run_folder.records import PreparedCase
 
 ANATOMY = load_anatomy("heart")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from heartmend.errors import BadInputError
-from heartmend.io.file_names import plain_markdown
+from heartmend.io.file_names import escape_markdown
 from heartmend.report.build import write_report
 from heartmend.run_folder.finished import FinishedRun
 
@@ -105,4 +105,4 @@ def test_an_unknown_case_is_told(finished_out: Path, tmp_path: Path) -> None:
 
 
 def test_markdown_takes_text_as_text() -> None:
-    assert plain_markdown("a|b\n# <b>[x](y)") == "a\\|b \\# \\<b\\>\\[x\\](y)"
+    assert escape_markdown("a|b\n# <b>[x](y)") == "a\\|b \\# \\<b\\>\\[x\\](y)"

@@ -9,7 +9,7 @@ from heartmend.repair.acceptance import Verdict
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change
 from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, steps_done
-from heartmend.run_folder.folder import Run
+from heartmend.run_folder.folder import RunFolder
 
 HEAD = "step,phase,loss,training_dice,whole_volume_dice,peak_memory_mb,dice_LV"
 ROWS = ["10,1,0.5,0.7,,800,0.7", "20,1,0.4,0.8,,900,0.8", "30,2,0.3,0.9,0.85,900,0.9", "40,2,0.2,0.9,0.85,900,0.9"]
@@ -18,7 +18,7 @@ ROWS = ["10,1,0.5,0.7,,800,0.7", "20,1,0.4,0.8,,900,0.8", "30,2,0.3,0.9,0.85,900
 def log_of(folder: Path, *lines: str) -> FitLog | None:
     (folder / "run" / "fit").mkdir(parents=True, exist_ok=True)
     (folder / "run" / "fit" / "log.csv").write_text("\n".join(lines) + "\n")
-    return read_fit_log(Run(folder))
+    return read_fit_log(RunFolder(folder))
 
 
 def test_columns_and_time(tmp_path: Path) -> None:
@@ -53,12 +53,12 @@ def test_an_empty_log_is_none(tmp_path: Path, lines: tuple[str, ...]) -> None:
 
 def test_what_was_not_done_is_not_told(tmp_path: Path) -> None:
     settings = {"fuse": {"mode": "priority"}}
-    assert [verb for verb, _ in steps_done(Run(tmp_path), settings, None)] == ["prepare", "fuse"]
+    assert [verb for verb, _ in steps_done(RunFolder(tmp_path), settings, None)] == ["prepare", "fuse"]
     for images, told in ((None, False), ("CTs", True)):
         seen = {"fuse": {"mode": "evidence", "image_edges": True}, "request": {"images": images}}
-        assert ("CT" in steps_done(Run(tmp_path), seen, None)[-1][1]) is told
+        assert ("CT" in steps_done(RunFolder(tmp_path), seen, None)[-1][1]) is told
     write_json(tmp_path / "run" / "unify" / "validation.json", {"1": {"LA": 0.97}, "2": {"LA": 0.99}})
-    verb, words = steps_done(Run(tmp_path), settings, None)[-1]
+    verb, words = steps_done(RunFolder(tmp_path), settings, None)[-1]
     assert verb == "unify" and "2 hearts, Dice 0.980" in words
 
 

@@ -1,4 +1,4 @@
-"""The server: whom it lets in, what it gives out, what it writes."""
+"""Tests of the web application of the review: access, data, and decisions."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from starlette.testclient import TestClient
 
 from heartmend.errors import ConfigError
 from heartmend.review.access import POLICY, Access
-from heartmend.review.case_cache import make_ready
 from heartmend.review.app import Review, create_app
+from heartmend.review.case_cache import make_ready
 from heartmend.run_folder.finished import FinishedRun
 from support.runs import finished_run
 
@@ -18,7 +18,7 @@ LOCAL = "http://127.0.0.1:8765"
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = finished_run(tmp_path_factory.mktemp("run"), images=True)
-    assert [error for _, _, error in make_ready(FinishedRun.open(out), workers=1)] == [None] * 3
+    assert make_ready(FinishedRun.open(out), workers=1) == {}
     return out
 
 
@@ -34,22 +34,22 @@ def page(review: Review) -> TestClient:
     return TestClient(create_app(review, Access("127.0.0.1", 8765)), base_url=LOCAL)
 
 
-def entry(page: TestClient, case: str = "1", structure: str = "LV", choice: str = "accept", seen: int = 0) -> dict:
+def entry(page: TestClient, case: str = "1", structure: str = "LV", choice: str = "accept", follows: int = 0) -> dict:
     stamp = next(c["stamp"] for c in page.get("/api/run").json()["cases"] if c["case"] == case)
-    return {"case": case, "structure": structure, "choice": choice, "note": "", "stamp": stamp, "seen": seen}
+    return {"case": case, "structure": structure, "choice": choice, "note": "", "stamp": stamp, "follows": follows}
 
 
-def test_the_run_begins_with_the_most_doubtful_case(page: TestClient) -> None:
-    """A mask not taken (20) before a warning (10) before none."""
-    told = page.get("/api/run").json()
-    assert [c["case"] for c in told["cases"]] == ["2", "3", "1"]
-    assert told["reviewer"] == "Anna"
-    assert {s["name"]: s["severity"] for s in told["cases"][0]["structures"]}["LV"] == "warning"
+def test_cases_are_sorted_by_review_priority(page: TestClient) -> None:
+    """A failed acceptance test (20) before a warning (10) before none."""
+    run = page.get("/api/run").json()
+    assert [c["case"] for c in run["cases"]] == ["2", "3", "1"]
+    assert run["reviewer"] == "Anna"
+    assert {s["name"]: s["severity"] for s in run["cases"][0]["structures"]}["LV"] == "warning"
     (change,) = page.get("/api/cases/1").json()["changes"]
-    assert (change["rule"], change["structure"], len(change["at_mm"])) == ("holes", "LV", 3)
+    assert (change["rule"], change["structure"], len(change["point_mm"])) == ("holes", "LV", 3)
 
 
-def test_maps_and_image_fit_together(page: TestClient) -> None:
+def test_label_maps_and_image_have_the_same_shape(page: TestClient) -> None:
     for case in ("1", "2"):
         shape = page.get(f"/api/cases/{case}").json()["shape"]
         voxels = shape[0] * shape[1] * shape[2]
@@ -61,23 +61,25 @@ def test_maps_and_image_fit_together(page: TestClient) -> None:
         assert page.get(f"/api/cases/{case}/surfaces").status_code == 200
 
 
-def test_a_decision_is_written_before_it_is_said(page: TestClient, review: Review) -> None:
-    answer = page.post("/api/decisions", json={"who": "Anna", "entries": [entry(page)]})
-    assert answer.status_code == 200
-    (told,) = answer.json()["decisions"]
-    (held,) = review.decisions.current()
-    assert (told["number"], told["choice"], told["who"]) == (held.number, "accept", "Anna")
-    assert page.get(f"/api/decisions?since={held.number}").json() == {"decisions": []}
-    back = page.post("/api/undo", json={"who": "Anna"}).json()["decisions"]
-    assert [d["choice"] for d in back] == ["open"]
+def test_a_decision_is_in_the_database_when_the_response_is_sent(page: TestClient, review: Review) -> None:
+    response = page.post("/api/decisions", json={"reviewer": "Anna", "entries": [entry(page)]})
+    assert response.status_code == 200
+    (sent,) = response.json()["decisions"]
+    (stored,) = review.decisions.current()
+    assert (sent["number"], sent["choice"], sent["reviewer"]) == (stored.number, "accept", "Anna")
+    assert page.get(f"/api/decisions?since={stored.number}").json() == {"decisions": []}
+    restored = page.post("/api/undo", json={"reviewer": "Anna"}).json()["decisions"]
+    assert [d["choice"] for d in restored] == ["open"]
 
 
-def test_the_second_of_two_browsers_is_told_409_and_what_holds(page: TestClient, review: Review) -> None:
-    page.post("/api/decisions", json={"who": "Anna", "entries": [entry(page, choice="keep")]})
-    late = page.post("/api/decisions", json={"who": "Ben", "entries": [entry(page), entry(page, structure="RV")]})
-    assert late.status_code == 409
-    assert [(d["who"], d["choice"]) for d in late.json()["newer"]] == [("Anna", "keep")]
-    assert [(d.structure, d.who) for d in review.decisions.current()] == [("LV", "Anna")]
+def test_a_conflict_has_status_409_and_returns_the_current_decisions(page: TestClient, review: Review) -> None:
+    page.post("/api/decisions", json={"reviewer": "Anna", "entries": [entry(page, choice="reject")]})
+    second = page.post(
+        "/api/decisions", json={"reviewer": "Ben", "entries": [entry(page), entry(page, structure="RV")]}
+    )
+    assert second.status_code == 409
+    assert [(d["reviewer"], d["choice"]) for d in second.json()["newer"]] == [("Anna", "reject")]
+    assert [(d.structure, d.reviewer) for d in review.decisions.current()] == [("LV", "Anna")]
 
 
 @pytest.mark.parametrize(
@@ -90,13 +92,13 @@ def test_the_second_of_two_browsers_is_told_409_and_what_holds(page: TestClient,
         ({"choice": 1}, 400),
         ({"stamp": "unknown_labels"}, 400),
         ({"note": "x" * 2001}, 400),
-        ({"seen": -1}, 400),
+        ({"follows": -1}, 400),
         ({"more": 1}, 400),
     ],
 )
-def test_what_cannot_be_meant_is_not_written(page: TestClient, review: Review, changed: dict, status: int) -> None:
-    answer = page.post("/api/decisions", json={"who": "Anna", "entries": [entry(page) | changed]})
-    assert answer.status_code == status, answer.text
+def test_an_invalid_request_is_not_written(page: TestClient, review: Review, changed: dict, status: int) -> None:
+    response = page.post("/api/decisions", json={"reviewer": "Anna", "entries": [entry(page) | changed]})
+    assert response.status_code == status, response.text
     assert review.decisions.current() == []
 
 
@@ -104,20 +106,20 @@ def test_what_cannot_be_meant_is_not_written(page: TestClient, review: Review, c
     "path",
     [
         "/api/cases/9", "/api/cases/9/maps", "/api/cases/..%2f..%2frun.json/maps", "/api/cases/%2e%2e/maps",
-        "/api/cases/1%00/image", "/static/..%2f..%2fserver.py", "/static/../server.py", "/static//etc/passwd",
+        "/api/cases/1%00/image", "/static/..%2f..%2fapp.py", "/static/../app.py", "/static//etc/passwd",
         "/api/cases/1/../../run.json", "/run.json",
     ],
 )  # fmt: skip
-def test_no_path_leads_out_of_what_is_served(page: TestClient, path: str) -> None:
+def test_no_path_leads_out_of_the_served_folders(page: TestClient, path: str) -> None:
     assert page.get(path).status_code == 404
 
 
-def test_other_hosts_and_origins_are_turned_away(page: TestClient, review: Review) -> None:
+def test_other_hosts_and_origins_are_rejected(page: TestClient, review: Review) -> None:
     for host in ("evil.example", "127.0.0.1:1", "127.0.0.1", "evil.example:8765", ""):
         assert page.get("/api/run", headers={"host": host}).status_code == 421
     for host in ("localhost:8765", "LOCALHOST:8765"):
         assert page.get("/api/run", headers={"host": host}).status_code == 200
-    body = {"who": "Anna", "entries": [entry(page)]}
+    body = {"reviewer": "Anna", "entries": [entry(page)]}
     assert page.post("/api/decisions", json=body, headers={"origin": "http://evil.example"}).status_code == 403
     assert page.post("/api/decisions", json=body, headers={"origin": "null"}).status_code == 403
     assert page.post("/api/decisions", content="{}", headers={"content-type": "text/plain"}).status_code == 415
@@ -125,7 +127,7 @@ def test_other_hosts_and_origins_are_turned_away(page: TestClient, review: Revie
     assert page.post("/api/decisions", json=body, headers={"origin": LOCAL}).status_code == 200
 
 
-def test_every_answer_has_the_policy_and_none_lets_others_in(page: TestClient) -> None:
+def test_every_response_has_the_content_security_policy(page: TestClient) -> None:
     for path in ("/", "/api/run", "/nothing", "/static/page.css"):
         headers = page.get(path).headers
         assert headers["content-security-policy"] == POLICY
@@ -135,7 +137,7 @@ def test_every_answer_has_the_policy_and_none_lets_others_in(page: TestClient) -
     assert page.get("/", headers={"host": "evil.example"}).headers["content-security-policy"] == POLICY
 
 
-def test_bodies_are_bounded(page: TestClient) -> None:
+def test_the_size_of_a_request_is_limited(page: TestClient) -> None:
     assert (
         page.post("/api/decisions", content=b" " * 300_000, headers={"content-type": "application/json"}).status_code
         == 413
@@ -143,8 +145,8 @@ def test_bodies_are_bounded(page: TestClient) -> None:
     assert page.get("/api/decisions?since=1e9").status_code == 400
 
 
-def test_with_a_token_nobody_comes_in_without_it(review: Review) -> None:
-    access = Access.decide("192.0.2.7", 80)
+def test_a_server_with_a_token_rejects_requests_without_it(review: Review) -> None:
+    access = Access.for_address("192.0.2.7", 80)
     assert len(access.token) >= 16 and access.token not in repr(access)
     page = TestClient(create_app(review, access), base_url="http://192.0.2.7:80", follow_redirects=False)
     own = {"host": "192.0.2.7:80"}
@@ -161,18 +163,18 @@ def test_with_a_token_nobody_comes_in_without_it(review: Review) -> None:
     assert page.get("/api/run", headers={"host": "localhost:80", "cookie": cookie}).status_code == 421
 
 
-def test_where_it_listens() -> None:
-    assert Access.decide("127.0.0.1", 1).token == ""
-    assert Access.decide("::1", 1).url == "http://[::1]:1/"
-    assert Access.decide("localhost", 1).token == ""
+def test_addresses_and_their_tokens() -> None:
+    assert Access.for_address("127.0.0.1", 1).token == ""
+    assert Access.for_address("::1", 1).url == "http://[::1]:1/"
+    assert Access.for_address("localhost", 1).token == ""
     with pytest.raises(ConfigError, match="every address"):
-        Access.decide("0.0.0.0", 1)
+        Access.for_address("0.0.0.0", 1)
     with pytest.raises(ConfigError, match="at least 16"):
-        Access.decide("127.0.0.1", 1, "short")
+        Access.for_address("127.0.0.1", 1, "short")
 
 
-def test_the_table_goes_out_and_comes_in(page: TestClient, review: Review) -> None:
-    page.post("/api/decisions", json={"who": "Anna", "entries": [entry(page)]})
+def test_the_table_of_decisions_is_exported_and_imported(page: TestClient, review: Review) -> None:
+    page.post("/api/decisions", json={"reviewer": "Anna", "entries": [entry(page)]})
     text = page.get("/api/decisions.csv").text
     assert page.post("/api/decisions.csv", content=text, headers={"content-type": "text/csv"}).json()["known"] == 1
     broken = page.post("/api/decisions.csv", content="case,nothing\n", headers={"content-type": "text/csv"})

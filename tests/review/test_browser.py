@@ -1,4 +1,4 @@
-"""The page in a headless Chromium: from the first key to the exported maps."""
+"""Tests of the review page in a headless Chromium."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,125 +31,125 @@ def out(browser: Any, tmp_path: Path) -> Path:
 
 @contextmanager
 def on_page(browser: Any, url: str) -> Iterator[tuple[Any, list[str]]]:
-    """A page of the review, and what went wrong on it: script errors, refused content, requests to other hosts."""
-    wrong: list[str] = []
+    """Open the review page; yields it with its errors: script errors, blocked content, requests to other hosts."""
+    errors: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(120 * SECONDS)
     page = context.new_page()
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else wrong.append(r.url))
-    begin(page, url)
-    yield page, wrong
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else errors.append(r.url))
+    open_page(page, url)
+    yield page, errors
     context.close()
 
 
-def begin(page: Any, url: str) -> None:
+def open_page(page: Any, url: str) -> None:
     page.goto(url)
     page.wait_for_selector("body[data-shown]")
 
 
-def shown(page: Any, case: str) -> None:
+def wait_for_case(page: Any, case: str) -> None:
     page.wait_for_selector(f"body[data-shown='{case}']")
 
 
-def saved(page: Any) -> None:
-    """Wait until the page says that the server has written."""
+def wait_for_save(page: Any) -> None:
+    """Wait until the page shows that the server has written."""
     page.wait_for_selector("#saved.good")
 
 
 def select(page: Any, structure: str) -> None:
-    """Choose a structure by the arrow keys."""
+    """Select a structure by the arrow keys."""
     for _ in range(10):
         if page.locator(f"#structures tr.selected[data-structure='{structure}']").count():
             return
         page.keyboard.press("ArrowDown")
-    raise AssertionError(f"{structure} cannot be chosen")
+    raise AssertionError(f"{structure} cannot be selected")
 
 
 def choices(out: Path) -> dict[tuple[str, str], str]:
-    base = Decisions(out / "run" / "review" / "decisions.sqlite")
-    return {(d.case, d.structure): d.choice for d in base.current()}
+    database = Decisions(out / "run" / "review" / "decisions.sqlite")
+    return {(d.case, d.structure): d.choice for d in database.current()}
 
 
-def test_a_review_by_keyboard_survives_a_kill_and_is_what_is_exported(browser: Any, out: Path, tmp_path: Path) -> None:
-    with Server(out) as server, on_page(browser, server.url) as (page, wrong):
-        shown(page, "2")
-        # Case 2: keep the LV, whose mend was not taken; accept the rest; on to case 3.
+def test_a_review_by_keyboard_survives_a_kill_and_is_exported(browser: Any, out: Path, tmp_path: Path) -> None:
+    with Server(out) as server, on_page(browser, server.url) as (page, errors):
+        wait_for_case(page, "2")
+        # Case 2: reject the LV, which failed the acceptance test; accept the others; then case 3.
         select(page, "LV")
-        page.keyboard.press("k")
-        saved(page)
+        page.keyboard.press("r")
+        wait_for_save(page)
         page.keyboard.press("A")
-        shown(page, "3")
-        # Case 3: accept all, take that back, accept again; on to case 1.
+        wait_for_case(page, "3")
+        # Case 3: accept all, undo, accept again; then case 1.
         page.keyboard.press("A")
-        shown(page, "1")
+        wait_for_case(page, "1")
         page.keyboard.press("u")
-        shown(page, "3")
+        wait_for_case(page, "3")
         assert {choices(out)["3", structure] for structure in ("LV", "RV")} == {"open"}
         page.keyboard.press("A")
-        shown(page, "1")
+        wait_for_case(page, "1")
         page.keyboard.press("e")
         page.keyboard.type("apex: a=b?")
         page.keyboard.press("Enter")
-        saved(page)
+        wait_for_save(page)
         server.kill()
         before = choices(out)
         server.start()
-        begin(page, server.url)
+        open_page(page, server.url)
         assert page.locator("#counts").text_content() == "2 of 3 decided"
         assert choices(out) == before
-        shown(page, "1")
-        page.keyboard.press("K")
+        wait_for_case(page, "1")
+        page.keyboard.press("R")
         page.wait_for_selector("#counts:has-text('3 of 3 decided')")
-        assert wrong == [e for e in wrong if "ERR_CONNECTION_REFUSED" in e]
+        assert errors == [e for e in errors if "ERR_CONNECTION_REFUSED" in e]
 
     export_release(FinishedRun.open(out), tmp_path / "release", frozenset(), workers=1)
     maps = {
-        (where, n): np.asarray(nib.load(tmp_path / folder / f"{n}.nii.gz").dataobj)
-        for where, folder in (("came", "labels"), ("mended", "out/labels"), ("released", "release/labels"))
+        (kind, n): np.asarray(nib.load(tmp_path / folder / f"{n}.nii.gz").dataobj)
+        for kind, folder in (("original", "labels"), ("repaired", "out/labels"), ("released", "release/labels"))
         for n in (1, 2, 3)
     }
-    assert (maps["released", 3] == maps["mended", 3]).all() and (maps["mended", 3] != maps["came", 3]).any()
-    assert (maps["released", 1] == maps["came", 1]).all()
-    assert ((maps["released", 2] == 3) == (maps["came", 2] == 3)).all()
+    assert (maps["released", 3] == maps["repaired", 3]).all() and (maps["repaired", 3] != maps["original", 3]).any()
+    assert (maps["released", 1] == maps["original", 1]).all()
+    assert ((maps["released", 2] == 3) == (maps["original", 2] == 3)).all()
     for other in (2, 4, 5):
-        assert ((maps["released", 2] == other) == (maps["mended", 2] == other)).all()
+        assert ((maps["released", 2] == other) == (maps["repaired", 2] == other)).all()
 
 
-def test_two_browsers_do_not_overwrite_each_other_silently(browser: Any, out: Path) -> None:
+def test_two_browsers_do_not_overwrite_each_other(browser: Any, out: Path) -> None:
     with served(out) as url, on_page(browser, url) as (anna, _):
         ben = anna.context.new_page()
-        begin(ben, url)
-        # Ben's page does not hear of Anna's decision before he decides.
+        open_page(ben, url)
+        # Ben's page does not read Anna's decision before he decides.
         ben.route("**/api/decisions?since=*", lambda route: route.abort())
-        ben.evaluate("window.page.store.run.reviewer = ''; window.page.who = 'Ben'")
+        ben.evaluate("window.page.store.run.reviewer = ''; window.page.reviewer = 'Ben'")
         anna.keyboard.press("a")
-        saved(anna)
-        ben.keyboard.press("k")
+        wait_for_save(anna)
+        ben.keyboard.press("r")
         ben.wait_for_selector("#banner:not([hidden])")
         assert "Not saved, decided in the meantime" in ben.locator("#banner").text_content()
         assert "Anna" in ben.locator("#banner").text_content()
         assert list(choices(out).values()) == ["accept"]
         ben.keyboard.press("Escape")
-        ben.keyboard.press("k")
-        saved(ben)
-        assert list(choices(out).values()) == ["keep"]
+        ben.keyboard.press("r")
+        wait_for_save(ben)
+        assert list(choices(out).values()) == ["reject"]
 
 
-def test_every_part_of_the_page_answers(browser: Any, out: Path) -> None:
-    with served(out) as url, on_page(browser, url) as (page, wrong):
+def test_keys_buttons_and_filters_work(browser: Any, out: Path) -> None:
+    with served(out) as url, on_page(browser, url) as (page, errors):
         page.keyboard.press("?")
         assert page.locator("#help").is_visible()
         assert page.locator("#help-keys dt").count() > 25
         page.keyboard.press("Escape")
         assert not page.locator("#help").is_visible()
-        where = page.locator("#readout").text_content()
+        position = page.locator("#readout").text_content()
         page.locator("#changes li").first.click()
         assert page.locator("#changes li.current").count() == 1
         page.keyboard.press(".")
         page.keyboard.press(".")
-        assert page.locator("#readout").text_content() != where
+        assert page.locator("#readout").text_content() != position
         assert "HU" in page.locator("#readout").text_content()
         page.keyboard.press("b")
         assert page.locator("#blend").input_value() == "0"
@@ -164,24 +164,24 @@ def test_every_part_of_the_page_answers(browser: Any, out: Path) -> None:
         assert {page.locator("#case-list li").nth(i).get_attribute("data-case") for i in range(2)} == {"2", "3"}
         page.keyboard.press("Escape")
         page.keyboard.press("p")
-        assert wrong == []
+        assert errors == []
 
 
-def test_the_list_holds_what_was_asked_for_by_state_and_by_millilitres(browser: Any, out: Path) -> None:
+def test_the_case_list_is_filtered_by_state_and_by_changed_volume(browser: Any, out: Path) -> None:
     def listed(page: Any) -> list[str]:
         rows = page.locator("#case-list li")
         return sorted(rows.nth(i).get_attribute("data-case") for i in range(rows.count()))
 
-    with served(out) as url, on_page(browser, url) as (page, wrong):
+    with served(out) as url, on_page(browser, url) as (page, errors):
         current = page.evaluate("() => window.page.store.current")
         changed_ml = page.evaluate(
             "() => Object.fromEntries(window.page.store.run.cases.map((c) => [c.case, c.changed_ml]))"
         )
         page.keyboard.press("Shift+A")
-        saved(page)
+        wait_for_save(page)
         page.wait_for_function("(was) => window.page.store.current !== was", arg=current)
-        page.select_option("#filter-state", "done")
-        # The case that is looked at stays in the list.
+        page.select_option("#filter-state", "decided")
+        # The displayed case stays in the list.
         assert listed(page) == sorted({current, page.evaluate("() => window.page.store.current")})
         page.select_option("#filter-state", "open")
         assert listed(page) == sorted(set(changed_ml) - {current})
@@ -190,26 +190,26 @@ def test_the_list_holds_what_was_asked_for_by_state_and_by_millilitres(browser: 
         page.fill("#filter-ml", str(limit))
         now = page.evaluate("() => window.page.store.current")
         assert listed(page) == sorted({now} | {case for case, ml in changed_ml.items() if ml >= limit})
-        assert wrong == []
+        assert errors == []
 
 
-def test_a_note_and_a_name_are_text(browser: Any, out: Path) -> None:
+def test_notes_and_names_are_displayed_as_text(browser: Any, out: Path) -> None:
     odd = "<img src=x onerror=alert(1)>"
-    with served(out) as url, on_page(browser, url) as (page, wrong):
-        page.evaluate("(name) => window.page.setWho(name)", odd)
+    with served(out) as url, on_page(browser, url) as (page, errors):
+        page.evaluate("(name) => window.page.setReviewer(name)", odd)
         page.keyboard.press("a")
-        saved(page)
+        wait_for_save(page)
         page.keyboard.press("ArrowUp")
         page.keyboard.press("e")
         page.keyboard.type(odd)
         page.keyboard.press("Enter")
-        saved(page)
-        page.evaluate("(text) => window.page.tell(text)", odd)
+        wait_for_save(page)
+        page.evaluate("(text) => window.page.showMessage(text)", odd)
         assert odd in page.locator("#banner").text_content() and odd in page.locator("body").text_content()
-        assert page.locator("img").count() == 0 and wrong == []
+        assert page.locator("img").count() == 0 and errors == []
 
 
-# Pixels of the axial plane that are red, that are grey, and that are black.
+# Numbers of pixels of the axial plane that are red, grey and blue.
 TINTS = """() => {
   const viewer = window.page.viewer, gl = viewer.shown.nv.gl;
   viewer.draw();
@@ -226,8 +226,8 @@ TINTS = """() => {
 }"""
 
 
-def test_what_is_drawn_is_the_maps(browser: Any, out: Path) -> None:
-    """The LV is tinted red where the mended map has it; what it gained is blue while changes are shown."""
+def test_the_planes_show_the_label_maps(browser: Any, out: Path) -> None:
+    """The LV is red where the repaired map has it; added voxels are blue while the differences are shown."""
     with served(out) as url, on_page(browser, url) as (page, _):
         page.evaluate("() => window.page.select('LV')")
         with_changes = page.evaluate(TINTS)
@@ -238,6 +238,6 @@ def test_what_is_drawn_is_the_maps(browser: Any, out: Path) -> None:
         page.keyboard.press("h")
         bare = page.evaluate(TINTS)
     assert labels["red"] > 1000 and with_changes["blue"] > labels["blue"]
-    # Its holes were filled: before there was less of it.
+    # Its holes were filled: it was smaller before.
     assert before["red"] < labels["red"]
     assert bare["red"] == 0 and bare["grey"] > 1000

@@ -1,4 +1,4 @@
-"""What the page is sent: cut, turned to RAS+, and packed so that it can be put together again."""
+"""Tests of the data formats of the review page."""
 
 import gzip
 import io
@@ -12,30 +12,30 @@ from hypothesis import strategies as st
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
-from heartmend.review.page_data import LOWEST_HU, STEP_HU, Window, image_file, pack_maps, pack_surfaces
+from heartmend.review.page_data import LOWEST_HU, STEP_HU, Crop, image_file, pack_maps, pack_surfaces
 from support.grids import grids
 from support.hearts import ellipsoid
 
 
 @settings(max_examples=60, deadline=None)
 @given(grids(min_size=2), st.data())
-def test_every_shown_voxel_lies_where_it_lay(grid: Grid, data: st.DataObject) -> None:
+def test_every_displayed_voxel_keeps_its_position(grid: Grid, data: st.DataObject) -> None:
     numbers = np.arange(np.prod(grid.shape)).reshape(grid.shape)
     mask = np.zeros(grid.shape, dtype=bool)
     for _ in range(data.draw(st.integers(0, 3))):
         mask[tuple(data.draw(st.integers(0, n - 1)) for n in grid.shape)] = True
-    window = Window.about(mask, grid, margin_mm=1.0)
-    shown = window.of(numbers)
-    assert shown.shape == window.grid.shape
-    assert all(window.grid.affine[i, i] > 0 or abs(window.grid.affine[i]).max() > 0 for i in range(3))
-    assert window.of(mask).sum() == mask.sum()
-    for at in np.ndindex(*shown.shape):
-        there = np.rint(grid.world_to_index(window.grid.index_to_world(at))).astype(int)
-        assert numbers[tuple(there)] == shown[at]
-    assert (Window.showing(window.grid, grid).of(numbers) == shown).all()
+    crop = Crop.around(mask, grid, margin_mm=1.0)
+    displayed = crop.apply(numbers)
+    assert displayed.shape == crop.grid.shape
+    assert all(crop.grid.affine[i, i] > 0 or abs(crop.grid.affine[i]).max() > 0 for i in range(3))
+    assert crop.apply(mask).sum() == mask.sum()
+    for at in np.ndindex(*displayed.shape):
+        index = np.rint(grid.world_to_index(crop.grid.index_to_world(at))).astype(int)
+        assert numbers[tuple(index)] == displayed[at]
+    assert (Crop.from_grid(crop.grid, grid).apply(numbers) == displayed).all()
 
 
-def test_maps_are_pairs_x_fastest() -> None:
+def test_packed_maps_are_byte_pairs_with_x_fastest() -> None:
     before = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     pairs = np.frombuffer(gzip.decompress(pack_maps(before, before + 100)), np.uint8)
     x, y, z = 1, 0, 2
@@ -43,7 +43,7 @@ def test_maps_are_pairs_x_fastest() -> None:
     assert (pairs[at], pairs[at + 1]) == (before[x, y, z], before[x, y, z] + 100)
 
 
-def test_the_ct_is_told_in_steps_of_six_hu() -> None:
+def test_the_ct_is_stored_in_steps_of_six_hu() -> None:
     grid = Grid((2, 2, 1), np.diag([1.0, 2.0, 3.0, 1.0]))
     hu = np.array([[-2000.0, 40.0], [400.0, 3000.0]])[..., None]
     image = nib.Nifti1Image.from_bytes(image_file(hu, grid))
@@ -52,15 +52,15 @@ def test_the_ct_is_told_in_steps_of_six_hu() -> None:
     assert nib.Nifti1Image.from_bytes(image_file(None, grid)).get_fdata().max() == LOWEST_HU
 
 
-def test_packed_surfaces_can_be_taken_apart() -> None:
+def test_packed_surfaces_can_be_unpacked() -> None:
     labels = 3 * ellipsoid((20, 20, 20), (9, 9, 9), (6, 6, 6)).astype(np.uint8)
     grid = Grid(labels.shape, np.eye(4))
     stream = io.BytesIO(gzip.decompress(pack_surfaces(labels, np.zeros_like(labels), grid, load_anatomy("heart"))))
     (length,) = struct.unpack("<I", stream.read(4))
     assert length % 4 == 0
-    (told,) = json.loads(stream.read(length))
-    assert (told["structure"], told["state"]) == (3, "before")
-    vertices = np.frombuffer(stream.read(12 * told["vertices"]), "<f4").reshape(-1, 3)
+    (entry,) = json.loads(stream.read(length))
+    assert (entry["structure"], entry["state"]) == (3, "before")
+    vertices = np.frombuffer(stream.read(12 * entry["vertices"]), "<f4").reshape(-1, 3)
     faces = np.frombuffer(stream.read(), "<u4").reshape(-1, 3)
-    assert len(faces) == told["faces"] and faces.max() == len(vertices) - 1
+    assert len(faces) == entry["faces"] and faces.max() == len(vertices) - 1
     assert abs(np.linalg.norm(vertices - 9, axis=1).mean() - 6) < 0.5

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of the page; they skip where there is none."""
+"""Headless Chromium for tests of the review page; the tests are skipped where there is none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import uvicorn
 
-from heartmend.review.case_cache import make_ready
-from heartmend.review.serve import bound
 from heartmend.review.app import Review, create_app
+from heartmend.review.case_cache import make_ready
+from heartmend.review.serve import listen
 from heartmend.run_folder.finished import FinishedRun
 
 FLAGS = [
@@ -29,7 +29,7 @@ FLAGS = [
 
 
 def chromium() -> str:
-    """Where Chromium is; skips the test when it is not."""
+    """Return the path of Chromium; skip the test where there is none."""
     pytest.importorskip("playwright", reason="playwright drives the browser: pip install playwright")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
@@ -39,7 +39,7 @@ def chromium() -> str:
 
 @contextmanager
 def launched() -> Iterator[Any]:
-    """A browser with an empty profile."""
+    """Start a browser with an empty profile."""
     where = chromium()
     from playwright.sync_api import sync_playwright
 
@@ -53,11 +53,11 @@ def launched() -> Iterator[Any]:
 
 @contextmanager
 def served(out: Path) -> Iterator[str]:
-    """The review of a run from a thread of this process; gives its address."""
-    subject = FinishedRun.open(out)
-    assert all(error is None for _, _, error in make_ready(subject, workers=1))
-    listener, access = bound("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(Review(subject, "Anna"), access), log_level="error"))
+    """Serve the review of a run in a thread of this process; yields its address."""
+    finished = FinishedRun.open(out)
+    assert make_ready(finished, workers=1) == {}
+    listener, access = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(Review(finished, "Anna"), access), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -69,7 +69,7 @@ def served(out: Path) -> Iterator[str]:
 
 
 class Server:
-    """`heartmend review` as a process of its own, which can be killed and started again on the same port."""
+    """Process of `heartmend review` that can be killed and started again on the same port."""
 
     def __init__(self, out: Path, *more: str) -> None:
         self.out, self.more, self.port = out, more, 0
@@ -87,7 +87,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}/"
 
     def start(self) -> None:
-        """Start it and wait until it tells its address."""
+        """Start the process and wait until it prints its address."""
         command = [sys.executable, "-m", "heartmend", "review", str(self.out), "--no-browser", "--port", str(self.port)]
         command += ["--by", "Anna", "--workers", "1", *self.more]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
@@ -96,10 +96,10 @@ class Server:
             if found := re.search(r"cases at http://127\.0\.0\.1:(\d+)/", line):
                 self.port = int(found[1])
                 return
-        raise AssertionError("the server did not begin")
+        raise AssertionError("the server did not start")
 
     def kill(self) -> None:
-        """As a power cut would end it."""
+        """Kill the process, as a power failure would."""
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()

@@ -49,12 +49,10 @@ def export(
     layouts = frozenset(f for f in FORMATS if f in split_names(formats))
     finished = open_for_review(run_folder, labels, images, workers)
     with TerminalProgress() as progress:
-        plans = export_release(
-            finished, output, layouts, undecided, copy_images, workers, progress.callback("export")
-        )  # fmt: skip
-    print_skipped(plans.left_out, "left out")
-    print_summary(f"{plural(len(plans.release), 'case')} released: {output}")
-    if plans.manual:
-        print_summary(f"{plural(len(plans.manual), 'case')} to correct by hand: {output / 'manual'}")
-    if plans.manual or plans.left_out:
+        plan = export_release(finished, output, layouts, undecided, copy_images, workers, progress)
+    print_skipped(plan.left_out, "left out")
+    print_summary(f"{plural(len(plan.release), 'case')} released: {output}")
+    if plan.to_correct:
+        print_summary(f"{plural(len(plan.to_correct), 'case')} to correct by hand: {output / 'to_correct'}")
+    if plan.to_correct or plan.left_out:
         raise typer.Exit(SOME_SKIPPED)

@@ -48,11 +48,12 @@ def import_(
         return
     skipped, lines = {}, []
     with TerminalProgress() as progress:
-        for taken in import_corrected(finished, source, by or user_name(), progress.callback("import")):
-            if taken.error:
-                skipped[taken.case] = taken.error
-            else:
-                lines.append(f"case {taken.case}: {', '.join(taken.structures)} corrected")
+        imported = import_corrected(finished, source, by or user_name(), progress)
+    for result in imported:
+        if result.error:
+            skipped[result.case] = result.error
+        else:
+            lines.append(f"case {result.case}: {', '.join(result.structures)} corrected")
     for line in lines:
         print_summary(line)
     print_skipped(skipped)

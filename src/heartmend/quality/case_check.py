@@ -67,9 +67,9 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
         return CaseReport(case.id, case.labels_path.name, image, findings=(Finding("error", str(error)),))
     grid = volume.grid
     voxels = _voxels(volume, cohort)
-    findings = [Finding("warning", text) for text in (*volume.remarks, *_oddities(volume, voxels))]
+    findings = [Finding("warning", text) for text in (*volume.warnings, *_oddities(volume, voxels))]
     try:
-        findings += [Finding("warning", text) for text in cohort.look_at_image(case, grid)]
+        findings += [Finding("warning", text) for text in cohort.check_image(case, grid)]
         cohort.read_image(case)
     except BadInputError as error:
         findings.append(Finding("error", str(error)))

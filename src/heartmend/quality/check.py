@@ -17,11 +17,11 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.workers import each
 from heartmend.errors import HeartmendError
 from heartmend.io.dataset import Case, Cohort, discover_cohort
-from heartmend.io.file_names import shown
+from heartmend.io.file_names import escape_unprintable
 from heartmend.io.label_maps import UnknownLabels
-from heartmend.quality.disk_space import free_bytes, needed_bytes
 from heartmend.quality.case_check import CaseReport, Finding, check_case
-from heartmend.run_folder.folder import Run
+from heartmend.quality.disk_space import free_bytes, needed_bytes
+from heartmend.run_folder.folder import RunFolder
 
 # Hearts of one data set differ by less; a spacing that is ten times too large does not.
 _SIZE_FACTOR = 2.0
@@ -106,12 +106,12 @@ def check_table(report: DataSetReport, every: bool = False) -> Table:
         table.add_column(heading)
     table.add_column("what", overflow="fold")
     for finding in report.findings:
-        table.add_row(Text("data set", "dim"), finding.severity, "", "", "", Text(shown(finding.text)))
+        table.add_row(Text("data set", "dim"), finding.severity, "", "", "", Text(escape_unprintable(finding.text)))
     for case in report.cases:
         if every or case.findings:
             present = "" if case.voxels is None else f"{sum(n > 0 for n in case.voxels.values())}/{len(case.voxels)}"
             status = Text(case.status, _STYLES[case.status])
-            table.add_row(Text(shown(case.id)), status, _by(case.shape), _by(case.spacing_mm), present, _told(case))
+            table.add_row(Text(escape_unprintable(case.id)), status, _by(case.shape), _by(case.spacing_mm), present, _told(case))
     return table
 
 
@@ -153,7 +153,7 @@ def _of_images(cohort: Cohort, wanted: bool) -> list[Finding]:
 
 def _of_out(out: Path, labels: Path, images: Path | None) -> list[Finding]:
     try:
-        Run.check(out, labels, images)
+        RunFolder.check(out, labels, images)
     except HeartmendError as error:
         return [Finding("error", str(error))]
     return []
@@ -177,7 +177,7 @@ def _told(case: CaseReport) -> Text:
         own = finding.text.partition(f"/{case.labels}: ")[2]
         image = finding.text.partition(f"/{case.image}: ")[2]
         text = own or (f"image: {image}" if image else finding.text)
-        lines.append(Text(shown(text), _STYLES[finding.severity]))
+        lines.append(Text(escape_unprintable(text), _STYLES[finding.severity]))
     return Text("\n").join(lines)
 
 

@@ -19,8 +19,8 @@ from heartmend.repair.changes import Change
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label
 from heartmend.repair.vessels.case import repair_vessel
-from heartmend.run_folder.records import Fields, PreparedCase
-from heartmend.types import Labels, Mask
+from heartmend.run_folder.records import PreparedCase
+from heartmend.types import DistanceField, Labels, Mask
 
 RULES_AFTER_THE_FIT = ("components", "detached_segments", "field_of_view")
 """What `prepare` has not applied yet."""
@@ -71,7 +71,7 @@ def case_indicators(
     before: Labels,
     case: PreparedCase,
     anatomy: Anatomy,
-    shapes: Fields | None = None,
+    shapes: Mapping[str, DistanceField] | None = None,
     calibres: Mapping[str, Calibre] | None = None,
     least_mm2: Mapping[str, float] | None = None,
 ) -> list[ErrorIndicators]:
@@ -83,9 +83,9 @@ def case_indicators(
     """
     box, grid = case.roi.source_box(), case.roi.grid
     whole = before.copy()
-    whole[box] = case.source
+    whole[box] = case.cleaned
     ruled, found = apply_rules(whole, grid, anatomy, only=RULES_AFTER_THE_FIT)
-    changes = (*case.changes, *found)
+    changes = (*case.facts.changes, *found)
     scene = _Scene(case, before[box], ruled[box], shapes or {}, calibres or {}, least_mm2 or {}, anatomy)
     outside = np.bincount(before.ravel(), minlength=256) - np.bincount(scene.came.ravel(), minlength=256)
     return [scene.signs(structure, int(outside[structure.id]), changes) for structure in anatomy.structures]
@@ -98,7 +98,7 @@ class _Scene:
     case: PreparedCase
     came: Labels
     ruled: Labels
-    shapes: Fields
+    shapes: Mapping[str, DistanceField]
     calibres: Mapping[str, Calibre]
     least_mm2: Mapping[str, float]
     anatomy: Anatomy
@@ -120,17 +120,17 @@ class _Scene:
             shape_mm = _distance_mm(came, shape, grid.spacing_mm)
         return ErrorIndicators(
             self.case.case_id, name, True, voxels * grid.voxel_mm3 / 1000, outside * grid.voxel_mm3 / 1000,
-            self.case.slice_staircase_mm, rough_mm, _dice_error(came, sound, outside), rough_error, shape_error, shape_mm, trust,
+            self.case.facts.slice_staircase_mm, rough_mm, _dice_error(came, sound, outside), rough_error, shape_error, shape_mm, trust,
             tuple(c for c in changes if c.structure in ("", name) or c.action == f"moved to {name}"),
         )  # fmt: skip
 
     def _drawn_in(self, structure: Structure, shape: npt.NDArray[np.float32]) -> tuple[Mask, float]:
         """The shape drawn to its label, and the share of noise in what then parts the two; the rest is misfit."""
-        label = without_small_components(self.case.source == structure.id)
+        label = without_small_components(self.case.cleaned == structure.id)
         least = self.least_mm2.get(structure.name, float("inf"))
         field = np.clip(shape, -CLIP_MM, CLIP_MM)
         found = fuse_shape_and_label(
-            label, field, self.case.roi.grid.spacing_mm, self.case.slice_staircase_mm, least, VOTE_OF_RATIO
+            label, field, self.case.roi.grid.spacing_mm, self.case.facts.slice_staircase_mm, least, VOTE_OF_RATIO
         )
         return found.shape_mm > 0, 1 / (1 + found.label_margin_mm / VOTE_OF_RATIO)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.quality.reasons import CohortMedians, reasons
 from heartmend.quality.error_indicators import ErrorIndicators
+from heartmend.quality.reasons import CohortMedians, reasons
 
 LEAST_ERROR = 0.005
 """Below this a Dice error is the voxels' own, and a multiple of it says nothing."""

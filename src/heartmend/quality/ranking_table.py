@@ -49,16 +49,29 @@ def ranking_tables(ranking: Ranking, shown: int = SHOWN) -> RenderableType:
     return Group(cases, structures, Text(legend, style="dim"))
 
 
+def ranking_to_dict(ranking: Ranking) -> dict[str, Any]:
+    """Convert a ranking into a table for JSON.
+
+    Args:
+        ranking: the ranking.
+
+    Returns:
+        The rows of all cases and structures, the skipped cases, and whether shapes were fitted.
+    """
+    return {
+        "with_shapes": ranking.with_shapes,
+        "cases": [_case_row(n, c) for n, c in enumerate(ranking.cases, start=1)],
+        "structures": [_structure_row(n, f) for n, f in enumerate(ranking.structures, start=1)],
+        "skipped": ranking.skipped,
+    }
+
+
 def write_ranking(ranking: Ranking, folder: Path) -> list[Path]:
     """Write structures.csv, cases.csv and audit.json into the folder; returns the paths."""
     paths = [folder / "structures.csv", folder / "cases.csv", folder / "audit.json"]
-    structures = [_structure_row(n, f) for n, f in enumerate(ranking.structures, start=1)]
-    cases = [_case_row(n, c) for n, c in enumerate(ranking.cases, start=1)]
-    write_text(paths[0], _csv(STRUCTURE_COLUMNS, structures))
-    write_text(paths[1], _csv(CASE_COLUMNS, cases))
-    table = {
-        "with_shapes": ranking.with_shapes, "cases": cases, "structures": structures, "skipped": ranking.skipped,
-    }  # fmt: skip
+    table = ranking_to_dict(ranking)
+    write_text(paths[0], _csv(STRUCTURE_COLUMNS, table["structures"]))
+    write_text(paths[1], _csv(CASE_COLUMNS, table["cases"]))
     write_json(paths[2], table)
     return paths
 

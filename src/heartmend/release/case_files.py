@@ -1,4 +1,4 @@
-"""The files of one released case, in every layout, and the folder of one that waits for a hand."""
+"""Files of one case of a release: label maps in every layout, or the folder of a case to be corrected by hand."""
 
 from __future__ import annotations
 
@@ -20,110 +20,164 @@ from heartmend.io.mesh_files import write_ply
 from heartmend.io.nifti import write_volume
 from heartmend.io.segments import write_segments
 from heartmend.release.changelog import case_changelog, correction_note
-from heartmend.release.compose import Plan, compose
-from heartmend.release.layouts import Layout, Names
-from heartmend.run_folder.decisions import VERB
+from heartmend.release.compose import compose_labels
+from heartmend.release.layouts import Layout, ReleaseNames, nnunet_ids
+from heartmend.release.plan import CasePlan
+from heartmend.run_folder.decisions import REVIEW
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels, Mask
 
 
 @dataclass(frozen=True, eq=False)
-class Composed:
-    """The label map of a case by its plan, in the anatomy's ids; `unknown` voxels hold ids that the anatomy lacks."""
+class ComposedMap:
+    """Label map of a case, composed by its plan.
+
+    Attributes:
+        labels: label map (x, y, z) in the ids of the anatomy, uint8.
+        grid: its grid.
+        unknown: voxels of ids that the anatomy does not define; None where there are none.
+    """
 
     labels: Labels
     grid: Grid
     unknown: Mask | None
 
 
-def composed(subject: FinishedRun, plan: Plan) -> Composed:
-    """Put the case's label map together. RunError when a corrected map is wanted and not there."""
-    before, after = subject.before(plan.case), subject.after(plan.case)
+def compose_case(finished: FinishedRun, plan: CasePlan) -> ComposedMap:
+    """Compose the label map of a case.
+
+    Args:
+        finished: the run.
+        plan: choices of the case.
+
+    Returns:
+        The label map.
+
+    Raises:
+        RunError: if a hand-corrected map is needed and missing.
+    """
+    before, after = finished.before(plan.case), finished.after(plan.case)
     corrected = None
-    if plan.having("corrected"):
-        path = corrected_path(subject, plan.case)
+    if plan.structures_with("corrected"):
+        path = corrected_path(finished, plan.case)
         if not path.is_file():
-            raise RunError(f"{path}: the hand-corrected map is gone; import it again, or decide otherwise")
-        corrected = read_labels(path, subject.anatomy).labels
-    labels = compose(before.labels, after.labels, plan, subject.anatomy, corrected)
-    return Composed(labels, before.grid, before.unknown)
+            raise RunError(f"{path}: the hand-corrected label map is missing; import it again, or decide otherwise")
+        corrected = read_labels(path, finished.anatomy).labels
+    labels = compose_labels(before.labels, after.labels, plan, finished.anatomy, corrected)
+    return ComposedMap(labels, before.grid, before.unknown)
 
 
-def corrected_path(subject: FinishedRun, case: Case) -> Path:
-    """Where a run keeps the hand-corrected map of a case."""
-    return subject.run.case_path(VERB, case.id, ".corrected.nii.gz")
+def corrected_path(finished: FinishedRun, case: Case) -> Path:
+    """Return the path of the hand-corrected label map of a case in the run folder."""
+    return finished.run.case_path(REVIEW, case.id, ".corrected.nii.gz")
 
 
 def write_case(
-    subject: FinishedRun, plan: Plan, layouts: frozenset[Layout], names: Names, images: bool, to: Path
+    finished: FinishedRun,
+    plan: CasePlan,
+    layouts: frozenset[Layout],
+    names: ReleaseNames,
+    with_images: bool,
+    folder: Path,
 ) -> None:
-    """Write a released case into the folder `to`."""
-    case, anatomy = plan.case, subject.anatomy
-    put = composed(subject, plan)
-    own = to / "labels" / case.labels_path.name
-    subject.cohort.write_labels(case, put.labels, own, put.unknown)
-    # The very file serves where ids and format are those of the layout.
-    plain = own if subject.cohort.file_ids is None and put.unknown is None and own.name.endswith(".nii.gz") else None
-    if "nnunet" in layouts:
-        folder = to / "nnunet" / names.nnunet
-        numbers = names.nnunet_ids(anatomy)
-        same = all(a == b for a, b in numbers.items())
-        _write_map(put, numbers, folder / "labelsTr" / f"{case.id}.nii.gz", plain if same else None)
-        if images:
-            write_image(subject, case, put.grid, folder / "imagesTr" / f"{case.id}_0000.nii.gz")
-    if "bids" in layouts:
-        subject_label = names.bids[case.id]
-        stem = to / "bids" / f"sub-{subject_label}" / "anat" / f"sub-{subject_label}_desc-mended_dseg"
-        _write_map(put, {i: i for i in anatomy.ids}, stem.with_name(f"{stem.name}.nii.gz"), plain)
-        write_json(stem.with_name(f"{stem.name}.json"), {"Manual": bool(plan.having("corrected"))})
-    if "slicer" in layouts:
-        write_segments(put.labels, put.grid, anatomy, to / "slicer" / f"{case.id}.seg.nrrd")
-    if "meshes" in layouts:
-        for structure in anatomy.structures:
-            mesh = mesh_of_mask(put.labels == structure.id, put.grid)
-            if len(mesh.triangles):
-                write_ply(to / "meshes" / case.id / f"{structure.name}.ply", mesh, structure.name, structure.colour)
-    volumes = {s.name: int((put.labels == s.id).sum()) * put.grid.voxel_mm3 / 1000 for s in anatomy.structures}
-    write_text(to / "changelog" / f"{case.id}.md", case_changelog(plan, volumes))
+    """Write the files of a released case.
 
+    Args:
+        finished: the run.
+        plan: choices of the case.
+        layouts: layouts besides labels/.
+        names: names of the case in the layouts.
+        with_images: whether the CT is copied into the nnU-Net layout.
+        folder: folder of the release.
 
-def write_for_correction(subject: FinishedRun, plan: Plan, to: Path) -> None:
-    """Write the folder from which a person corrects a case in 3D Slicer: segments, CT, what to do."""
-    put = composed(subject, plan)
-    folder = to / "manual" / plan.case.id
-    write_segments(put.labels, put.grid, subject.anatomy, folder / f"{plan.case.id}.seg.nrrd")
-    if plan.case.image_path is not None:
-        write_image(subject, plan.case, put.grid, folder / f"{plan.case.id}.ct.nii.gz")
-    write_text(folder / "README.md", correction_note(plan))
-
-
-def write_image(subject: FinishedRun, case: Case, grid: Grid, path: Path) -> None:
-    """Write the case's CT on the grid of its label map: the file itself where it lies on that grid.
-
-    HU, whole numbers; without a CT nothing is written.
+    Raises:
+        RunError: if a hand-corrected map is missing.
+        BadInputError: if a file of the case cannot be read.
     """
-    image = subject.image(case, grid)
+    case, anatomy = plan.case, finished.anatomy
+    composed = compose_case(finished, plan)
+    released = folder / "labels" / case.labels_path.name
+    finished.cohort.write_labels(case, composed.labels, released, composed.unknown)
+    # The same file can be used where ids and format equal those of the layout.
+    is_plain = finished.cohort.file_ids is None and composed.unknown is None and released.name.endswith(".nii.gz")
+    reusable = released if is_plain else None
+    if "nnunet" in layouts:
+        dataset = folder / "nnunet" / names.nnunet
+        numbers = nnunet_ids(anatomy)
+        same_ids = all(a == b for a, b in numbers.items())
+        _write_map(composed, numbers, dataset / "labelsTr" / f"{case.id}.nii.gz", reusable if same_ids else None)
+        if with_images:
+            write_image(finished, case, composed.grid, dataset / "imagesTr" / f"{case.id}_0000.nii.gz")
+    if "bids" in layouts:
+        subject = names.bids[case.id]
+        stem = folder / "bids" / f"sub-{subject}" / "anat" / f"sub-{subject}_desc-repaired_dseg"
+        _write_map(composed, {i: i for i in anatomy.ids}, stem.with_name(f"{stem.name}.nii.gz"), reusable)
+        # "Manual" is a key of BIDS: whether a person drew the segmentation.
+        write_json(stem.with_name(f"{stem.name}.json"), {"Manual": bool(plan.structures_with("corrected"))})
+    if "slicer" in layouts:
+        write_segments(composed.labels, composed.grid, anatomy, folder / "slicer" / f"{case.id}.seg.nrrd")
+    if "meshes" in layouts:
+        for s in anatomy.structures:
+            mesh = mesh_of_mask(composed.labels == s.id, composed.grid)
+            if len(mesh.triangles):
+                write_ply(folder / "meshes" / case.id / f"{s.name}.ply", mesh, s.name, s.colour)
+    volumes_ml = {
+        s.name: int((composed.labels == s.id).sum()) * composed.grid.voxel_mm3 / 1000 for s in anatomy.structures
+    }
+    write_text(folder / "changelog" / f"{case.id}.md", case_changelog(plan, volumes_ml))
+
+
+def write_for_correction(finished: FinishedRun, plan: CasePlan, folder: Path) -> None:
+    """Write the folder with which a person corrects a case in 3D Slicer: segmentation, CT and instructions.
+
+    Args:
+        finished: the run.
+        plan: choices of the case.
+        folder: folder of the release.
+
+    Raises:
+        RunError: if a hand-corrected map is missing.
+        BadInputError: if a file of the case cannot be read.
+    """
+    composed = compose_case(finished, plan)
+    case_folder = folder / "to_correct" / plan.case.id
+    write_segments(composed.labels, composed.grid, finished.anatomy, case_folder / f"{plan.case.id}.seg.nrrd")
+    if plan.case.image_path is not None:
+        write_image(finished, plan.case, composed.grid, case_folder / f"{plan.case.id}.ct.nii.gz")
+    write_text(case_folder / "README.md", correction_note(plan))
+
+
+def write_image(finished: FinishedRun, case: Case, grid: Grid, path: Path) -> None:
+    """Write the CT of a case on the grid of its label map; nothing for a case without a CT.
+
+    Args:
+        finished: the run.
+        case: the case.
+        grid: grid of the label map.
+        path: file to write: a copy where the CT is on this grid, otherwise resampled; HU, int16.
+    """
+    image = finished.image(case, grid)
     if image is None or case.image_path is None:
         return
-    # An image that had to be resampled has the very grid that was asked for.
-    whole = image.values.dtype.kind in "iu" and image.path.name.endswith(".nii.gz") and image.grid is not grid
-    if whole:
+    # A resampled image has the grid object that was passed.
+    is_original = image.values.dtype.kind in "iu" and image.path.name.endswith(".nii.gz") and image.grid is not grid
+    if is_original:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(case.image_path, path)
     else:
         write_volume(np.rint(np.nan_to_num(image.values, nan=-1024)).astype(np.int16), grid, path)
 
 
-def _write_map(put: Composed, numbers: Mapping[int, int], path: Path, same: Path | None) -> None:
-    """Write a label map in other numbers; where a file has just that already, another name for it."""
+def _write_map(composed: ComposedMap, numbers: Mapping[int, int], path: Path, reusable: Path | None) -> None:
+    """Write a label map in other ids; where a file with the same content exists, link or copy it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if same is not None:
+    if reusable is not None:
         try:
-            os.link(same, path)
+            os.link(reusable, path)
         except OSError:
-            shutil.copyfile(same, path)
+            shutil.copyfile(reusable, path)
         return
     lookup = np.zeros(256, dtype=np.uint8)
     for id, number in numbers.items():
         lookup[id] = number
-    write_volume(lookup[put.labels], put.grid, path)
+    write_volume(lookup[composed.labels], composed.grid, path)

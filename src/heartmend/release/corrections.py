@@ -1,31 +1,37 @@
-"""Hand-corrected label maps taken back into a run."""
+"""Import of hand-corrected label maps into a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from heartmend.compute.progress import NoProgress, Progress
 from heartmend.errors import BadInputError, HeartmendError
 from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Case
-from heartmend.io.file_names import by_case, volume_ending
+from heartmend.io.file_names import group_by_case, volume_ending
 from heartmend.io.label_maps import read_labels
 from heartmend.io.nifti import write_volume
 from heartmend.io.segments import is_segmentation, read_segments
-from heartmend.release.case_files import composed, corrected_path
-from heartmend.release.compose import Plan
-from heartmend.release.plan import plan_release
-from heartmend.run_folder.decisions import DecisionRequest, Decisions, decisions_of
+from heartmend.release.case_files import compose_case, corrected_path
+from heartmend.release.plan import CasePlan, plan_release
+from heartmend.run_folder.decisions import DecisionRequest, Decisions, open_decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What came of one file: the structures that it corrects, or why it was not taken."""
+class ImportedMap:
+    """Result of the import of one file.
+
+    Attributes:
+        case: case id, or the file name where it contains none.
+        path: the file, or its folder where the file name contains no case id.
+        structures: the structures that are corrected now.
+        error: why the file was skipped; empty where it was imported.
+    """
 
     case: str
     path: Path
@@ -34,68 +40,84 @@ class Taken:
 
 
 def import_corrected(
-    subject: FinishedRun, folder: Path, who: str, progress: Callable[[int, int, str], None] | None = None
-) -> Iterator[Taken]:
-    """Take the corrected maps of a folder, or of the folders in it, into the run; yields what came of each file.
+    finished: FinishedRun, folder: Path, reviewer: str, progress: Progress | None = None
+) -> list[ImportedMap]:
+    """Import the corrected label maps of a folder and of its subfolders.
 
-    A file is a segmentation that 3D Slicer saved (.seg.nrrd) or a label map with the data set's ids on the case's grid.
-    The structures that were marked, and all others that were drawn otherwise than they were handed out, are then
-    `corrected`. Raises BadInputError when the folder holds no map. progress: called with how many are done, of how
-    many, and the case.
+    A file is a segmentation of 3D Slicer (.seg.nrrd), or a label map with the ids of the data set on the grid of the
+    case. The structures with the choice `correct`, and all others that differ from the exported map, become
+    `corrected`.
+
+    Args:
+        finished: a run whose cases were made ready for review (`review.case_cache.make_ready`).
+        folder: folder with the corrected maps.
+        reviewer: name of the person who corrected them.
+        progress: receiver of progress reports.
+
+    Returns:
+        The result of each file; a file that cannot be imported has an error.
+
+    Raises:
+        BadInputError: if the folder does not exist or contains no label map.
     """
     if not folder.is_dir():
-        raise BadInputError(f"{folder}: not a folder; give the folder that holds the corrected maps")
-    inside = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
-    files = [p for place in inside for p in sorted(place.iterdir()) if p.is_file() and volume_ending(p)]
-    maps = by_case((p for p in files if not p.name.startswith(".")), "label")
-    if not maps.chosen and not maps.skipped:
-        raise BadInputError(f"{folder}: holds no label map (.seg.nrrd, .nii.gz, .nii, .nrrd or .mha)")
-    decisions = decisions_of(subject)
-    plans = plan_release(subject, decisions, "accept")
-    known = {p.case.id: p for p in (*plans.release, *plans.manual)}
-    yield from (Taken(id, folder, error=why) for id, why in maps.skipped.items())
-    for done, (id, path) in enumerate(maps.chosen.items(), start=1):
+        raise BadInputError(f"{folder}: not a folder; give the folder with the corrected label maps")
+    progress = progress or NoProgress()
+    folders = [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))]
+    files = [p for inner in folders for p in sorted(inner.iterdir()) if p.is_file() and volume_ending(p)]
+    maps = group_by_case((p for p in files if not p.name.startswith(".")), "label")
+    if not maps.paths and not maps.skipped:
+        raise BadInputError(f"{folder}: contains no label map (.seg.nrrd, .nii.gz, .nii, .nrrd or .mha)")
+    decisions = open_decisions(finished)
+    plan = plan_release(finished, decisions, "accept")
+    known = {p.case.id: p for p in (*plan.release, *plan.to_correct)}
+    imported = [ImportedMap(id, folder, error=reason) for id, reason in maps.skipped.items()]
+    progress.start("import", len(maps.paths))
+    for done, (id, path) in enumerate(maps.paths.items(), start=1):
         try:
             if id not in known:
                 raise BadInputError(
-                    f"{path}: no case {id!r} in {subject.run.out}; its name must begin with a case's id"
+                    f"{path}: no case {id!r} in {finished.run.out}; the file name must start with a case id"
                 )
-            taken = Taken(id, path, _take(subject, known[id], path, who, decisions))
+            imported.append(ImportedMap(id, path, _import_map(finished, known[id], path, reviewer, decisions)))
         except (HeartmendError, OSError) as error:
-            taken = Taken(id, path, error=str(error))
-        if progress is not None:
-            progress(done, len(maps.chosen), id)
-        yield taken
+            imported.append(ImportedMap(id, path, error=str(error)))
+        progress.advance(done, id)
+    return imported
 
 
-def _take(subject: FinishedRun, plan: Plan, path: Path, who: str, decisions: Decisions) -> tuple[str, ...]:
-    handed_out = composed(subject, plan)
-    labels = _read(subject, plan.case, path, handed_out.grid)
-    drawn = labels != handed_out.labels
-    touched = set(np.unique(labels[drawn])) | set(np.unique(handed_out.labels[drawn]))
-    marked = {subject.anatomy.by_name(n).id for n in plan.having("manual", "corrected")}
-    wanted = [s.name for s in subject.anatomy.structures if s.id in touched | marked]
-    if not wanted:
-        raise BadInputError(f"{path}: is as it was handed out, and nothing in it was marked for manual work")
-    write_volume(labels, handed_out.grid, corrected_path(subject, plan.case))
+def _import_map(
+    finished: FinishedRun, plan: CasePlan, path: Path, reviewer: str, decisions: Decisions
+) -> tuple[str, ...]:
+    exported = compose_case(finished, plan)
+    labels = _read(finished, plan.case, path, exported.grid)
+    differs = labels != exported.labels
+    different_ids = set(np.unique(labels[differs])) | set(np.unique(exported.labels[differs]))
+    flagged_ids = {finished.anatomy.by_name(n).id for n in plan.structures_with("correct", "corrected")}
+    corrected = [s.name for s in finished.anatomy.structures if s.id in different_ids | flagged_ids]
+    if not corrected:
+        raise BadInputError(f"{path}: equals the exported map, and no structure of the case is flagged for correction")
+    write_volume(labels, exported.grid, corrected_path(finished, plan.case))
     numbers = {(d.case, d.structure): d.number for d in decisions.current()}
-    notes = {d.structure: d.note for d in plan.decided}
-    wishes = [
-        DecisionRequest(plan.case.id, name, "corrected", notes.get(name, ""), plan.digest.stamp,
-             numbers.get((plan.case.id, name), 0))
-        for name in wanted
+    notes = {d.structure: d.note for d in plan.decisions}
+    requests = [
+        DecisionRequest(
+            plan.case.id, name, "corrected", notes.get(name, ""), plan.summary.stamp,
+            numbers.get((plan.case.id, name), 0),
+        )
+        for name in corrected
     ]  # fmt: skip
-    decisions.write(wishes, who)
-    return tuple(wanted)
+    decisions.write(requests, reviewer)
+    return tuple(corrected)
 
 
-def _read(subject: FinishedRun, case: Case, path: Path, grid: Grid) -> Labels:
+def _read(finished: FinishedRun, case: Case, path: Path, grid: Grid) -> Labels:
     if path.name.lower().endswith(".nrrd") and is_segmentation(path):
-        return read_segments(path, grid, subject.anatomy)
-    found = read_labels(path, subject.anatomy, "error", subject.cohort.file_ids)
+        return read_segments(path, grid, finished.anatomy)
+    found = read_labels(path, finished.anatomy, "error", finished.cohort.file_ids)
     if not found.grid.is_close(grid):
         raise BadInputError(
-            f"{path}: is not on the grid of {case.labels_path} ({found.grid.shape} voxels, {grid.shape} are needed); "
+            f"{path}: not on the grid of {case.labels_path} ({found.grid.shape} voxels, {grid.shape} are needed); "
             "export it from 3D Slicer with that label map as the reference volume"
         )
     return found.labels

@@ -1,4 +1,4 @@
-"""The layouts of a release, and the names that cases have in them."""
+"""Layouts of a release (nnU-Net, BIDS, 3D Slicer, ITK-SNAP, meshes) and the names of cases in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from heartmend import __version__
 from heartmend.anatomy.schema import Anatomy
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
-from heartmend.io.file_names import plain_markdown
+from heartmend.io.file_names import escape_markdown
 
 Layout = Literal["nnunet", "bids", "slicer", "itksnap", "meshes"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -20,66 +20,96 @@ BIDS_VERSION = "1.10.0"
 
 
 @dataclass(frozen=True)
-class Names:
-    """nnunet: the data set's folder, such as Dataset001_Heart; bids: case id -> subject label (letters and digits)."""
+class ReleaseNames:
+    """Names in the layouts.
+
+    Attributes:
+        nnunet: folder of the nnU-Net data set, such as Dataset001_Heart.
+        bids: BIDS subject label (letters and digits) by case id.
+    """
 
     nnunet: str
     bids: Mapping[str, str]
 
     @classmethod
-    def of(cls, anatomy: Anatomy, case_ids: Iterable[str], number: int = 1) -> Names:
-        """The names of these cases."""
+    def for_cases(cls, anatomy: Anatomy, case_ids: Iterable[str], number: int = 1) -> ReleaseNames:
+        """Choose the names for cases.
+
+        Args:
+            anatomy: anatomy of the label maps.
+            case_ids: ids of the released cases.
+            number: number of the nnU-Net data set.
+
+        Returns:
+            The names.
+        """
         word = "".join(part.capitalize() for part in re.findall(r"[A-Za-z0-9]+", anatomy.name))
         labels: dict[str, str] = {}
         for id in case_ids:
             label = plain = re.sub(r"[^A-Za-z0-9]", "", id) or "x"
-            more = 2
-            # Two ids that differ in signs alone stay two subjects.
+            suffix = 2
+            # Two ids that differ in other characters only stay two subjects.
             while label in labels.values():
-                label, more = f"{plain}x{more}", more + 1
+                label, suffix = f"{plain}x{suffix}", suffix + 1
             labels[id] = label
         return cls(f"Dataset{number:03d}_{word}", labels)
 
-    @staticmethod
-    def nnunet_ids(anatomy: Anatomy) -> dict[int, int]:
-        """The anatomy's id -> nnU-Net's, which wants them without gaps."""
-        return {id: number for number, id in enumerate(sorted(anatomy.ids), start=1)}
+
+def nnunet_ids(anatomy: Anatomy) -> dict[int, int]:
+    """Map the ids of an anatomy to the consecutive ids that nnU-Net requires.
+
+    Args:
+        anatomy: the anatomy.
+
+    Returns:
+        nnU-Net's id by the anatomy's id.
+    """
+    return {id: number for number, id in enumerate(sorted(anatomy.ids), start=1)}
 
 
 def write_layouts(
-    to: Path, layouts: frozenset[Layout], anatomy: Anatomy, names: Names, case_ids: list[str], title: str
+    folder: Path, layouts: frozenset[Layout], anatomy: Anatomy, names: ReleaseNames, case_ids: list[str], title: str
 ) -> None:
-    """Write what a layout says of the data set as a whole."""
+    """Write the files that describe a whole data set: dataset.json, BIDS tables, colour tables.
+
+    Args:
+        folder: folder of the release.
+        layouts: layouts besides labels/.
+        anatomy: anatomy of the label maps.
+        names: names in the layouts.
+        case_ids: ids of the released cases.
+        title: title of the data set.
+    """
     if "nnunet" in layouts:
-        numbers = Names.nnunet_ids(anatomy)
+        numbers = nnunet_ids(anatomy)
         labels = {"background": 0} | {anatomy.by_id(id).name: number for id, number in numbers.items()}
         table = {
             "channel_names": {"0": "CT"}, "labels": labels, "numTraining": len(case_ids), "file_ending": ".nii.gz",
             "name": names.nnunet, "description": title,
         }  # fmt: skip
-        write_json(to / "nnunet" / names.nnunet / "dataset.json", table)
+        write_json(folder / "nnunet" / names.nnunet / "dataset.json", table)
     if "bids" in layouts:
-        _write_bids(to / "bids", anatomy, names, case_ids, title)
+        _write_bids(folder / "bids", anatomy, names, case_ids, title)
     if "slicer" in layouts:
-        write_slicer_colours(anatomy, to / "slicer" / f"{anatomy.name}.ctbl")
+        write_slicer_colours(anatomy, folder / "slicer" / f"{anatomy.name}.ctbl")
     if "itksnap" in layouts:
-        write_itksnap_labels(anatomy, to / "itksnap" / f"{anatomy.name}.itksnap.txt")
+        write_itksnap_labels(anatomy, folder / "itksnap" / f"{anatomy.name}.itksnap.txt")
 
 
-def _write_bids(to: Path, anatomy: Anatomy, names: Names, case_ids: list[str], title: str) -> None:
+def _write_bids(folder: Path, anatomy: Anatomy, names: ReleaseNames, case_ids: list[str], title: str) -> None:
     description = {
         "Name": title, "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative",
         "License": "that of the source data: see README.md",
         "GeneratedBy": [{"Name": "Heartmend", "Version": __version__}],
     }  # fmt: skip
-    write_json(to / "dataset_description.json", description)
+    write_json(folder / "dataset_description.json", description)
     write_text(
-        to / "README.md",
-        f"{plain_markdown(title)}: label maps, BIDS derivatives. The README of the release says more.\n",
+        folder / "README.md",
+        f"{escape_markdown(title)}: label maps, BIDS derivatives. See the README of the release for details.\n",
     )
-    people = ["participant_id\tcase_id", *(f"sub-{names.bids[id]}\t{id}" for id in case_ids)]
-    write_text(to / "participants.tsv", "\n".join(people) + "\n")
-    write_json(to / "participants.json", {"case_id": {"Description": "The id of the case in the source data set"}})
+    participants = ["participant_id\tcase_id", *(f"sub-{names.bids[id]}\t{id}" for id in case_ids)]
+    write_text(folder / "participants.tsv", "\n".join(participants) + "\n")
+    write_json(folder / "participants.json", {"case_id": {"Description": "Id of the case in the source data set"}})
     rows = ["index\tname\tcolor", "0\tbackground\t#000000"]
     rows += [f"{s.id}\t{s.name}\t#{bytes(s.colour).hex()}" for s in sorted(anatomy.structures, key=lambda s: s.id)]
-    write_text(to / "desc-mended_dseg.tsv", "\n".join(rows) + "\n")
+    write_text(folder / "desc-repaired_dseg.tsv", "\n".join(rows) + "\n")

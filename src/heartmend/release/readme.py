@@ -1,4 +1,4 @@
-"""The README of a released data set: counts, how it was made, what to cite, under which terms."""
+"""README of a released data set."""
 
 from __future__ import annotations
 
@@ -6,67 +6,86 @@ from collections import Counter
 from importlib import resources
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.io.file_names import plain_markdown
-from heartmend.release.layouts import Layout, Names
-from heartmend.release.plan import Plans
+from heartmend.io.file_names import escape_markdown
+from heartmend.release.layouts import Layout, ReleaseNames
+from heartmend.release.plan import ReleasePlan
 from heartmend.run_folder.versions import versions
 
 _FOLDERS: dict[Layout, str] = {
-    "nnunet": "| `nnunet/` | data set folder of nnU-Net v2: `dataset.json`, `labelsTr`{images} |",
-    "bids": "| `bids/` | BIDS derivatives: `sub-*/anat/*_dseg.nii.gz`, the ids in `desc-mended_dseg.tsv` |",
+    "nnunet": "| `nnunet/{dataset}/` | nnU-Net v2 data set: `dataset.json`, `labelsTr`{images} |",
+    "bids": "| `bids/` | BIDS derivatives: `sub-*/anat/*_dseg.nii.gz`; ids in `desc-repaired_dseg.tsv` |",
     "slicer": "| `slicer/` | segmentations for 3D Slicer, with names and colours |",
-    "itksnap": "| `itksnap/` | names and colours for ITK-SNAP (Import Label Descriptions), for `labels/` |",
+    "itksnap": "| `itksnap/` | names and colours of `labels/` for ITK-SNAP (Import Label Descriptions) |",
     "meshes": "| `meshes/CASE/` | surface of each structure (PLY, mm, RAS) |",
 }
 
 
 def release_readme(
-    title: str, plans: Plans, anatomy: Anatomy, names: Names, layouts: frozenset[Layout], images: bool, made: str
+    title: str,
+    plan: ReleasePlan,
+    anatomy: Anatomy,
+    names: ReleaseNames,
+    layouts: frozenset[Layout],
+    with_images: bool,
+    written_at: str,
 ) -> str:
-    """The README (Markdown) of what was released. `made`: when, ISO 8601."""
-    chosen = {
-        s.name: Counter(p.choices[s.name] for p in plans.release if s.name in p.choices) for s in anatomy.structures
+    """Write the README of a release.
+
+    Args:
+        title: title of the data set.
+        plan: released and other cases.
+        anatomy: anatomy of the label maps.
+        names: names in the layouts.
+        layouts: layouts besides labels/.
+        with_images: whether the nnU-Net layout contains the CTs.
+        written_at: time of the release, ISO 8601.
+
+    Returns:
+        Markdown: counts, method, folders, software versions, citations and terms.
+    """
+    counts = {
+        s.name: Counter(p.choices[s.name] for p in plan.release if s.name in p.choices) for s in anatomy.structures
     }
-    by = Counter(d.who for p in plans.release for d in p.decided)
-    reviewers = [f"{plain_markdown(who)} ({n})" for who, n in sorted(by.items())]
+    by_reviewer = Counter(d.reviewer for p in plan.release for d in p.decisions)
+    reviewers = [f"{escape_markdown(name)} ({n})" for name, n in sorted(by_reviewer.items())]
+    images = ", `imagesTr`" if with_images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`"
     lines = [
-        f"# {plain_markdown(title)}", "",
-        f"{len(plans.release)} label maps of {anatomy.title or anatomy.name}, mended with Heartmend and looked at by "
-        "people, who decided structure by structure.", "",
+        f"# {escape_markdown(title)}", "",
+        f"{len(plan.release)} label maps of {anatomy.title or anatomy.name}, repaired with Heartmend. The changes were "
+        "reviewed by people, structure by structure.", "",
         "| | cases |", "|---|---|",
-        f"| released | {len(plans.release)} |",
-        f"| waiting for a correction by hand (`manual/`) | {len(plans.manual)} |",
-        f"| left out | {len(plans.left_out)} |", "",
-        "## What was decided", "",
-        "| structure | id | mended | original | corrected by hand |", "|---|---|---|---|---|",
+        f"| released | {len(plan.release)} |",
+        f"| to be corrected by hand (`to_correct/`) | {len(plan.to_correct)} |",
+        f"| left out | {len(plan.left_out)} |", "",
+        "## Decisions", "",
+        "| structure | id | repaired | original | corrected by hand |", "|---|---|---|---|---|",
         *(
-            f"| {s.name} | {s.id} | {chosen[s.name]['accept']} | {chosen[s.name]['keep']} | "
-            f"{chosen[s.name]['corrected']} |"
+            f"| {s.name} | {s.id} | {counts[s.name]['accept']} | {counts[s.name]['reject']} | "
+            f"{counts[s.name]['corrected']} |"
             for s in sorted(anatomy.structures, key=lambda s: s.id)
         ), "",
-        f"Decisions by: {', '.join(reviewers) or 'nobody'}. `decisions.csv` has "
-        "them all, `changelog/` tells each case.", "",
-        "A map is the mended one. Wherever a structure that was kept as the original is concerned, in the original "
-        "or in the mended map, the voxel stays as it came; the same holds for structures that were corrected by "
-        "hand, with the corrected map, which comes last. So kept and corrected structures are exact, and a mended "
-        "neighbour gives way along the border.", "",
-        "## What is where", "",
+        f"Decisions by reviewer: {', '.join(reviewers) or 'none'}. `decisions.csv` lists all decisions, `changelog/` "
+        "the changes of each case.", "",
+        "A released label map starts as the repaired map. A voxel that belongs to a rejected structure in the original "
+        "or in the repaired map gets its original label. A voxel that belongs to a hand-corrected structure "
+        "gets its label of the corrected map. Therefore rejected structures equal the original ones, corrected "
+        "structures equal the corrected ones, and an accepted neighbour loses the voxels of an overlap.", "",
+        "## Folders", "",
         "| | |", "|---|---|",
-        "| `labels/` | the label maps, under the names, on the grids and with the headers of those that came in |",
-        *(_FOLDERS[layout].format(images=", `imagesTr`" if images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`")
-          for layout in _FOLDERS if layout in layouts),
-        "| `changelog/` | what was decided and changed in each case |",
-        "| `decisions.csv` | who decided what and when |", "",
+        "| `labels/` | label maps with the file names, grids and headers of the input |",
+        *(_FOLDERS[layout].format(images=images, dataset=names.nnunet) for layout in _FOLDERS if layout in layouts),
+        "| `changelog/` | decisions and changes of each case |",
+        "| `decisions.csv` | all decisions with reviewer and time |", "",
     ]  # fmt: skip
-    if plans.left_out:
+    if plan.left_out:
         lines += [
             "Left out:",
             "",
-            *(f"- {plain_markdown(id)}: {plain_markdown(why)}" for id, why in plans.left_out.items()),
+            *(f"- {escape_markdown(id)}: {escape_markdown(reason)}" for id, reason in plan.left_out.items()),
             "",
         ]
     sources = (resources.files("heartmend.release") / "sources.md").read_text(encoding="utf-8")
-    used = ", ".join(f"{name} {version}" for name, version in versions().items())
-    lines += ["## Made with", "", f"{made}. {used}.", "", sources.rstrip(), "",
+    software = ", ".join(f"{name} {version}" for name, version in versions().items())
+    lines += ["## Software", "", f"Written at {written_at} with {software}.", "", sources.rstrip(), "",
               "Not a medical device: for research and for the training of networks."]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from heartmend import __version__
 from heartmend.anatomy.schema import Anatomy
 from heartmend.figures.files import as_svg
-from heartmend.io.file_names import plain_markdown
+from heartmend.io.file_names import escape_markdown
 from heartmend.report.changes import CaseChange
 from heartmend.report.run_summary import RuleRow
 from heartmend.report.tables import Table
@@ -70,7 +70,7 @@ def _environment(html: bool) -> Environment:
 
 
 def _finalize(value: object) -> str:
-    return plain_markdown(value)
+    return escape_markdown(value)
 
 
 def _static(name: str) -> Markup:

@@ -13,7 +13,7 @@ import numpy as np
 
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import ORIGINAL_KEPT
-from heartmend.run_folder.folder import Run
+from heartmend.run_folder.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RuleRow:
     warn: int
 
 
-def read_fit_log(run: Run) -> FitLog | None:
+def read_fit_log(run: RunFolder) -> FitLog | None:
     """The log of the fit; None where nothing was fitted. Of steps that were done twice after a stop the later count."""
     path = run.root / "fit" / "log.csv"
     if not path.is_file():
@@ -81,14 +81,14 @@ def read_fit_log(run: Run) -> FitLog | None:
     )  # fmt: skip
 
 
-def _validation(run: Run, verb: str) -> list[float]:
+def _validation(run: RunFolder, verb: str) -> list[float]:
     """The mean Dice of each case on whole volumes once a fit was done; empty before."""
     path = run.root / verb / "validation.json"
     found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return [float(np.mean(list(row.values()))) for row in found.values()]
 
 
-def settings_of(run: Run) -> tuple[dict[str, Any], dict[str, str]]:
+def settings_of(run: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings as resolved, and the versions; empty where the run keeps none."""
     tables = []
     for name in ("config.json", "versions.json"):
@@ -97,7 +97,7 @@ def settings_of(run: Run) -> tuple[dict[str, Any], dict[str, str]]:
     return tables[0], tables[1]
 
 
-def steps_done(run: Run, config: Mapping[str, Any], log: FitLog | None) -> list[tuple[str, str]]:
+def steps_done(run: RunFolder, config: Mapping[str, Any], log: FitLog | None) -> list[tuple[str, str]]:
     """The stages of the run in a sentence each."""
     prepare, fit, refine, fuse = (config.get(verb, {}) for verb in ("prepare", "fit", "refine", "fuse"))
     mended = "; stairs, slices, salt, swaps, cuts and holes mended first" if prepare.get("repair_faults") else ""

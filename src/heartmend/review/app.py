@@ -1,4 +1,4 @@
-"""The page's server: what it may read, and the one thing that it may write, decisions."""
+"""Web application of the review page: it reads cases and writes decisions, nothing else."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from heartmend.errors import BadInputError
 from heartmend.figures.planes import ADDED, REMOVED, RENAMED
 from heartmend.io.dataset import Case
 from heartmend.review.access import Access, Guard
-from heartmend.review.case_cache import read_summary, read_image
-from heartmend.review.summary import Digest, by_priority
+from heartmend.review.case_cache import read_image
+from heartmend.review.summary import ReviewSummary, by_priority, read_summary, summary_path
 from heartmend.run_folder.decisions import (
-    NOTE_LENGTH,
-    VERB,
-    WHO_LENGTH,
+    MAX_NOTE_LENGTH,
+    MAX_REVIEWER_LENGTH,
+    REVIEW,
     ConflictError,
     Decision,
     DecisionRequest,
-    decisions_of,
+    open_decisions,
 )
 from heartmend.run_folder.decisions_table import decisions_to_csv, import_csv
 from heartmend.run_folder.finished import FinishedRun
@@ -45,136 +45,163 @@ class _Entry(BaseModel):
 
     case: Text
     structure: Text
-    choice: Literal["accept", "keep", "manual", "open"]
-    note: Annotated[str, Field(max_length=NOTE_LENGTH)] = ""
+    choice: Literal["accept", "reject", "correct", "open"]
+    note: Annotated[str, Field(max_length=MAX_NOTE_LENGTH)] = ""
     stamp: Text
-    seen: Annotated[int, Field(ge=0)]
+    follows: Annotated[int, Field(ge=0)]
 
 
-class _Act(BaseModel):
+class _Batch(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    who: Annotated[str, Field(min_length=1, max_length=WHO_LENGTH, pattern=r"\S")]
+    reviewer: Annotated[str, Field(min_length=1, max_length=MAX_REVIEWER_LENGTH, pattern=r"\S")]
     entries: Annotated[list[_Entry], Field(max_length=300)] = []
 
 
 class Review:
-    """The cases that the page goes through. Whatever the page names is looked up here, never in the file system."""
+    """Cases and decisions of a run, and the endpoints of the page.
 
-    def __init__(self, subject: FinishedRun, reviewer: str = "") -> None:
-        self.subject, self.reviewer = subject, reviewer
-        self.decisions = decisions_of(subject)
-        ready = [c for c in subject if subject.run.case_path(VERB, c.id, ".json").is_file()]
+    Every case id of a request is looked up among the cases; it is never used as a path.
+
+    Attributes:
+        finished: the run.
+        reviewer: name that the page proposes for the reviewer.
+        decisions: database of the decisions.
+        cases: cases whose review files exist, by id.
+        summaries: their summaries, by id, in the order of review.
+    """
+
+    def __init__(self, finished: FinishedRun, reviewer: str = "") -> None:
+        """Read the summaries of a run whose cases were made ready (`case_cache.make_ready`).
+
+        Args:
+            finished: the run.
+            reviewer: name that the page proposes for the reviewer.
+
+        Raises:
+            RunError: if the database of the decisions cannot be used.
+        """
+        self.finished, self.reviewer = finished, reviewer
+        self.decisions = open_decisions(finished)
+        ready = [c for c in finished if summary_path(finished, c).is_file()]
         self.cases: dict[str, Case] = {case.id: case for case in ready}
-        self.digests: dict[str, Digest] = {
-            d.case: d for d in by_priority(read_summary(subject, case) for case in ready)
+        self.summaries: dict[str, ReviewSummary] = {
+            s.case: s for s in by_priority(read_summary(finished, case) for case in ready)
         }
 
     async def run(self, request: Request) -> Response:
-        """What the page needs to begin."""
-        structures = [{"id": s.id, "name": s.name, "colour": s.colour} for s in self.subject.anatomy.structures]
+        """Send the run: structures, colours, and the cases in the order of review."""
+        structures = [{"id": s.id, "name": s.name, "colour": s.colour} for s in self.finished.anatomy.structures]
         return JSONResponse(
             {
-                "name": self.subject.run.out.name,
+                "name": self.finished.run.out.name,
                 "version": __version__,
                 "reviewer": self.reviewer,
                 "structures": structures,
-                "colours": {"added": ADDED, "removed": REMOVED, "renamed": RENAMED},
-                "left_out": self.subject.left_out,
-                "cases": [_summary(d) for d in self.digests.values()],
+                "colours": {"added": ADDED, "removed": REMOVED, "relabelled": RENAMED},
+                "left_out": self.finished.left_out,
+                "cases": [_to_dict(s) for s in self.summaries.values()],
             }
         )
 
     async def case(self, request: Request) -> Response:
-        """The changes of a case, with the place of each."""
-        found = self._digest(request)
+        """Send the grid and the changes of a case, with the position of each change."""
+        found = self._summary(request)
         changes = [
-            {**c.to_dict(), "at_mm": place} for c, place in zip(found.changes, found.places_mm, strict=True)
+            {**c.to_dict(), "point_mm": point} for c, point in zip(found.changes, found.points_mm, strict=True)
         ]  # fmt: skip
         return JSONResponse({"case": found.case, "shape": found.shape, "affine": found.affine, "changes": changes})
 
     async def maps(self, request: Request) -> Response:
-        """The label maps before and after."""
+        """Send the label maps before and after."""
         return await self._packed(request, ".maps.gz")
 
     async def surfaces(self, request: Request) -> Response:
-        """The surfaces before and after."""
+        """Send the surfaces before and after."""
         return await self._packed(request, ".surfaces.gz")
 
     async def image(self, request: Request) -> Response:
-        """The CT."""
-        case = self.cases[self._digest(request).case]
-        return Response(await run_in_threadpool(read_image, self.subject, case), media_type="application/octet-stream")
+        """Send the CT."""
+        case = self.cases[self._summary(request).case]
+        return Response(await run_in_threadpool(read_image, self.finished, case), media_type="application/octet-stream")
 
     async def read(self, request: Request) -> Response:
-        """The decisions that hold, newer than `since`."""
+        """Send the current decisions with a number above `since`."""
         since = request.query_params.get("since", "0")
         if not since.isdecimal() or len(since) > 18:
-            raise HTTPException(400, "since is the number of a decision")
+            raise HTTPException(400, "since must be the number of a decision")
         found = await run_in_threadpool(self.decisions.current, int(since))
         return JSONResponse({"decisions": [asdict(d) for d in found]})
 
     async def write(self, request: Request) -> Response:
-        """Write decisions; 409 with those that hold when someone was faster."""
-        act = await _act(request)
-        for entry in act.entries:
-            known = self.digests.get(entry.case)
-            if known is None or entry.structure not in known.to_decide:
-                raise HTTPException(400, f"nothing is to be decided about {entry.case!r} {entry.structure!r}")
+        """Write decisions; on a conflict the status is 409 and the response contains the current decisions."""
+        batch = await _read_batch(request)
+        for entry in batch.entries:
+            known = self.summaries.get(entry.case)
+            if known is None or entry.structure not in known.changed_structures:
+                raise HTTPException(400, f"no change to decide about in {entry.case!r} {entry.structure!r}")
             if entry.stamp != known.stamp:
-                raise HTTPException(400, f"{entry.case!r} was mended again since; load the page anew")
-        wishes = [DecisionRequest(e.case, e.structure, e.choice, e.note, e.stamp, e.seen) for e in act.entries]
-        return await _answered(lambda: self.decisions.write(wishes, act.who))
+                raise HTTPException(400, f"{entry.case!r} was repaired again in the meantime; reload the page")
+        requests = [DecisionRequest(e.case, e.structure, e.choice, e.note, e.stamp, e.follows) for e in batch.entries]
+        return await _respond(lambda: self.decisions.write(requests, batch.reviewer))
 
     async def undo(self, request: Request) -> Response:
-        """Take back the newest act of a person."""
-        act = await _act(request)
-        return await _answered(lambda: self.decisions.undo(act.who))
+        """Undo the newest batch of a reviewer."""
+        batch = await _read_batch(request)
+        return await _respond(lambda: self.decisions.undo(batch.reviewer))
 
     async def save_table(self, request: Request) -> Response:
-        """The decisions as CSV."""
+        """Send the current decisions as CSV."""
         text = decisions_to_csv(await run_in_threadpool(self.decisions.current))
-        named = {"content-disposition": 'attachment; filename="decisions.csv"'}
-        return Response(text, media_type="text/csv; charset=utf-8", headers=named)
+        headers = {"content-disposition": 'attachment; filename="decisions.csv"'}
+        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
     async def load_table(self, request: Request) -> Response:
-        """Take in a CSV of decisions."""
-        _of_type(request, "text/csv")
+        """Import a CSV table of decisions."""
+        _require_type(request, "text/csv")
         text = (await _body(request, MAX_CSV_BYTES)).decode("utf-8-sig", errors="replace")
-        known = dict.fromkeys(self.digests, self.subject.anatomy.names)
+        known = dict.fromkeys(self.summaries, self.finished.anatomy.names)
         try:
             return JSONResponse(asdict(await run_in_threadpool(import_csv, text, self.decisions, known)))
         except (BadInputError, ConflictError) as error:
             raise HTTPException(400, str(error)) from error
 
-    def _digest(self, request: Request) -> Digest:
-        found = self.digests.get(request.path_params["case"])
+    def _summary(self, request: Request) -> ReviewSummary:
+        found = self.summaries.get(request.path_params["case"])
         if found is None:
             raise HTTPException(404, "no such case")
         return found
 
     async def _packed(self, request: Request, ending: str) -> Response:
-        path = self.subject.run.case_path(VERB, self._digest(request).case, ending)
+        path = self.finished.run.case_path(REVIEW, self._summary(request).case, ending)
         body = await run_in_threadpool(path.read_bytes)
         return Response(body, media_type="application/octet-stream", headers={"content-encoding": "gzip"})
 
 
 def create_app(review: Review, access: Access) -> Starlette:
-    """The server of a review, with its guard."""
+    """Create the web application of a review.
+
+    Args:
+        review: cases and decisions.
+        access: access rules.
+
+    Returns:
+        An ASGI application.
+    """
     static = Path(str(resources.files("heartmend.review") / "static"))
     page = (static / "index.html").read_bytes()
 
     async def index(request: Request) -> Response:
         return Response(page, media_type="text/html; charset=utf-8")
 
-    one = "/api/cases/{case}"
+    case = "/api/cases/{case}"
     routes = [
         Route("/", index),
         Route("/api/run", review.run),
-        Route(f"{one}/maps", review.maps),
-        Route(f"{one}/surfaces", review.surfaces),
-        Route(f"{one}/image", review.image),
-        Route(one, review.case),
+        Route(f"{case}/maps", review.maps),
+        Route(f"{case}/surfaces", review.surfaces),
+        Route(f"{case}/image", review.image),
+        Route(case, review.case),
         Route("/api/decisions", review.read),
         Route("/api/decisions", review.write, methods=["POST"]),
         Route("/api/undo", review.undo, methods=["POST"]),
@@ -183,29 +210,29 @@ def create_app(review: Review, access: Access) -> Starlette:
         Mount("/static", StaticFiles(directory=static, follow_symlink=False)),
     ]
     return Starlette(
-        routes=routes, middleware=[Middleware(Guard, access=access)], exception_handlers={HTTPException: _told}
+        routes=routes, middleware=[Middleware(Guard, access=access)], exception_handlers={HTTPException: _error}
     )
 
 
-async def _told(request: Request, error: Exception) -> Response:
-    code, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "it failed")
+async def _error(request: Request, error: Exception) -> Response:
+    code, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "internal error")
     return JSONResponse({"error": detail}, code)
 
 
-def _summary(digest: Digest) -> dict[str, Any]:
+def _to_dict(summary: ReviewSummary) -> dict[str, Any]:
     return {
-        "case": digest.case,
-        "stamp": digest.stamp,
-        "doubt": {**asdict(digest.doubt), "score": digest.doubt.score},
-        "severity": digest.severity,
-        "changed_ml": digest.changed_ml,
-        "has_image": digest.has_image,
-        "structures": [asdict(s) for s in digest.structures],
-        "to_decide": digest.to_decide,
+        "case": summary.case,
+        "stamp": summary.stamp,
+        "priority": {**asdict(summary.priority), "score": summary.priority.score},
+        "severity": summary.severity,
+        "changed_ml": summary.changed_ml,
+        "has_image": summary.has_image,
+        "structures": [asdict(s) for s in summary.structures],
+        "changed_structures": summary.changed_structures,
     }
 
 
-async def _answered(write: Any) -> Response:
+async def _respond(write: Any) -> Response:
     try:
         written: list[Decision] = await run_in_threadpool(write)
     except ConflictError as error:
@@ -215,19 +242,19 @@ async def _answered(write: Any) -> Response:
     return JSONResponse({"decisions": [asdict(d) for d in written]})
 
 
-async def _act(request: Request) -> _Act:
-    _of_type(request, "application/json")
+async def _read_batch(request: Request) -> _Batch:
+    _require_type(request, "application/json")
     try:
-        return _Act.model_validate_json(await _body(request, MAX_JSON_BYTES))
+        return _Batch.model_validate_json(await _body(request, MAX_JSON_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         raise HTTPException(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def _of_type(request: Request, wanted: str) -> None:
-    """A form of another site cannot send these types without being asked first."""
+def _require_type(request: Request, wanted: str) -> None:
+    """Check the content type: a form of another site cannot send these types without a CORS preflight request."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != wanted:
-        raise HTTPException(415, f"send {wanted}")
+        raise HTTPException(415, f"the content type must be {wanted}")
 
 
 async def _body(request: Request, limit: int) -> bytes:

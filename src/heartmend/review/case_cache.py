@@ -1,75 +1,97 @@
-"""Cases made ready for the page, once: digest, label maps and surfaces, in OUT/run/review."""
+"""Review files of the cases: summary, label maps and surfaces, written once into OUT/run/review."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from heartmend.compute.workers import Outcome, each
+from heartmend.compute.progress import NoProgress, Progress
+from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
 from heartmend.io.atomic import write_bytes, write_json
 from heartmend.io.dataset import Case
 from heartmend.io.digests import fingerprint
-from heartmend.io.volume import read_template
-from heartmend.review.summary import Digest, digest
-from heartmend.review.page_data import Window, image_file, pack_maps, pack_surfaces
-from heartmend.run_folder.decisions import VERB
+from heartmend.io.volume import read_volume_header
+from heartmend.review.page_data import Crop, image_file, pack_maps, pack_surfaces
+from heartmend.review.summary import read_summary, summarise_case, summary_path
+from heartmend.run_folder.decisions import REVIEW
 from heartmend.run_folder.finished import FinishedRun
 
-# What depends on how it is made ready: raised with every change of it.
-FORMAT = 1
+FORMAT_VERSION = 2
+"""Version of the review files; raised whenever their content changes."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    subject: FinishedRun
+    finished: FinishedRun
     case: Case
-    mark: str
+    fingerprint: str
 
 
-def make_ready(subject: FinishedRun, workers: int = 0) -> Iterator[Outcome[Case, None]]:
-    """Make every case ready that is not so yet; yields each with its error, if any."""
+def make_ready(finished: FinishedRun, workers: int = 0, progress: Progress | None = None) -> dict[str, str]:
+    """Write the review files of every case where they are missing or out of date.
+
+    Args:
+        finished: the run.
+        workers: number of worker processes; 0 for one per CPU core.
+        progress: receiver of progress reports.
+
+    Returns:
+        The error message of each case that failed, by case id.
+    """
+    progress = progress or NoProgress()
+    progress.start("review", len(finished.cohort))
     jobs = []
-    for case in subject:
-        mark = fingerprint(FORMAT, subject.stamp(case), subject.anatomy, case.image_path is not None)
-        if subject.run.is_done(VERB, case.id, mark):
-            yield case, None, None
+    done = 0
+    for case in finished:
+        mark = fingerprint(FORMAT_VERSION, finished.stamp(case), finished.anatomy, case.image_path is not None)
+        if finished.run.is_done(REVIEW, case.id, mark):
+            done += 1
+            progress.advance(done, case.id)
         else:
-            jobs.append(_Job(subject, case, mark))
-    for job, _, error in each(_work, jobs, workers):
-        yield job.case, None, error
+            jobs.append(_Job(finished, case, mark))
+    failed = {}
+    for job, _, error in each(_write_files, jobs, workers):
+        if error is not None:
+            failed[job.case.id] = str(error) or type(error).__name__
+        done += 1
+        progress.advance(done, job.case.id)
+    return failed
 
 
-def read_summary(subject: FinishedRun, case: Case) -> Digest:
-    """The digest of a case that is ready."""
-    return Digest.from_json(subject.run.case_path(VERB, case.id, ".json").read_text(encoding="utf-8"))
+def read_image(finished: FinishedRun, case: Case) -> bytes:
+    """Read the displayed part of the CT of a case. It is not stored, because it is large.
 
+    Args:
+        finished: the run.
+        case: a case whose review files exist.
 
-def read_image(subject: FinishedRun, case: Case) -> bytes:
-    """The shown part of a case's CT as a NIfTI file; read anew each time, because it is large."""
-    shown = read_summary(subject, case).grid
+    Returns:
+        A NIfTI file as for `page_data.image_file`.
+    """
+    displayed = read_summary(finished, case).grid
     if case.image_path is None:
-        return image_file(None, shown)
-    _, grid = read_template(case.labels_path)
-    image = subject.image(case, grid)
-    return image_file(None if image is None else Window.showing(shown, grid).of(image.values), shown)
+        return image_file(None, displayed)
+    _, grid = read_volume_header(case.labels_path)
+    image = finished.image(case, grid)
+    return image_file(None if image is None else Crop.from_grid(displayed, grid).apply(image.values), displayed)
 
 
-def _work(job: _Job) -> None:
-    subject, case, run = job.subject, job.case, job.subject.run
-    before, after = subject.before(case), subject.after(case)
+def _write_files(job: _Job) -> None:
+    finished, case, run = job.finished, job.case, job.finished.run
+    before, after = finished.before(case), finished.after(case)
     if not before.grid.is_close(after.grid):
-        raise BadInputError(f"{after.path}: is not on the grid of {before.path}; mend the case again")
-    window = Window.about((before.labels | after.labels) > 0, before.grid)
-    was, now = (window.of(v.labels).astype(np.uint8) for v in (before, after))
-    found = digest(
-        case.id, subject.stamp(case), was, now, window.grid, subject.anatomy, subject.changes(case),
+        raise BadInputError(f"{after.path}: not on the grid of {before.path}; repair the case again")
+    crop = Crop.around((before.labels | after.labels) > 0, before.grid)
+    cropped_before, cropped_after = (crop.apply(volume.labels).astype(np.uint8) for volume in (before, after))
+    summary = summarise_case(
+        cropped_before, cropped_after, crop.grid, finished.anatomy, finished.changes(case), finished.stamp(case),
         case.image_path is not None,
     )  # fmt: skip
-    run.forget(VERB, case.id)
-    write_json(run.case_path(VERB, case.id, ".json"), found.to_dict())
-    write_bytes(run.case_path(VERB, case.id, ".maps.gz"), pack_maps(was, now))
-    write_bytes(run.case_path(VERB, case.id, ".surfaces.gz"), pack_surfaces(was, now, window.grid, subject.anatomy))
-    run.mark_done(VERB, case.id, job.mark)
+    run.forget(REVIEW, case.id)
+    write_json(summary_path(finished, case), summary.to_dict())
+    write_bytes(run.case_path(REVIEW, case.id, ".maps.gz"), pack_maps(cropped_before, cropped_after))
+    surfaces = pack_surfaces(cropped_before, cropped_after, crop.grid, finished.anatomy)
+    write_bytes(run.case_path(REVIEW, case.id, ".surfaces.gz"), surfaces)
+    run.mark_done(REVIEW, case.id, job.fingerprint)

@@ -1,7 +1,6 @@
-"""What the page draws: the two label maps and the CT cut to the heart, axes to the right, the front and the head.
+"""Data formats of the review page: both label maps, surfaces and the CT, cropped to the heart, axes in RAS+ order.
 
-Both label maps travel as one stream of byte pairs (before, after), x fastest, so that the page blends them as it
-draws; surfaces as a small table of counts and then their numbers. All of it is packed once and sent as it lies.
+Both label maps are one stream of byte pairs (before, after), so that the page can blend them while drawing.
 """
 
 from __future__ import annotations
@@ -23,71 +22,116 @@ from heartmend.geometry.mesh import mesh_of_mask
 from heartmend.types import Labels
 
 MARGIN_MM = 15.0
-# The page shows the CT in bytes: steps of 6 HU from -500 to 1,024 hold lung, fat, muscle and contrast apart.
+# The page displays the CT in bytes: steps of 6 HU from -500 to 1,024 separate lung, fat, muscle and contrast agent.
 LOWEST_HU, STEP_HU = -500.0, 6.0
-# Surfaces coarser than this lose the shape of an appendage; thin vessels keep every voxel.
+# Coarser surfaces lose the shape of the atrial appendage; thin vessels keep every voxel.
 SURFACE_STEP_MM = 1.4
 
 
 @dataclass(frozen=True)
-class Window:
-    """The part of a case's grid that is shown: voxels start to stop in RAS+ order, and the grid of that part."""
+class Crop:
+    """Part of a volume that the page displays, with axes in RAS+ order.
+
+    Attributes:
+        orientation: nibabel's orientation from the axes of the file to RAS+.
+        start: first voxel of the part on each RAS+ axis.
+        grid: grid of the part.
+    """
 
     orientation: tuple[tuple[int, int], ...]
     start: tuple[int, int, int]
     grid: Grid
 
     @classmethod
-    def about(cls, mask: npt.NDArray[np.bool_], grid: Grid, margin_mm: float = MARGIN_MM) -> Window:
-        """The window about a mask with a margin; all of the grid for an empty mask."""
-        turn, affine = _to_ras(grid)
-        turned = apply_orientation(mask, turn)
+    def around(cls, mask: npt.NDArray[np.bool_], grid: Grid, margin_mm: float = MARGIN_MM) -> Crop:
+        """Crop to the bounding box of a mask.
+
+        Args:
+            mask: mask (x, y, z) on the grid; the whole grid is displayed if it is empty.
+            grid: grid of the volume.
+            margin_mm: margin around the bounding box, in mm.
+
+        Returns:
+            The crop.
+        """
+        orientation, affine = _to_ras(grid)
+        oriented = apply_orientation(mask, orientation)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        start, stop = [0, 0, 0], list(turned.shape)
-        if turned.any():
+        start, stop = [0, 0, 0], list(oriented.shape)
+        if oriented.any():
             for axis in range(3):
-                line = np.flatnonzero(turned.any(axis=tuple(a for a in range(3) if a != axis)))
+                line = np.flatnonzero(oriented.any(axis=tuple(a for a in range(3) if a != axis)))
                 margin = round(margin_mm / float(spacing[axis]))
                 start[axis] = max(int(line[0]) - margin, 0)
-                stop[axis] = min(int(line[-1]) + margin + 1, turned.shape[axis])
+                stop[axis] = min(int(line[-1]) + margin + 1, oriented.shape[axis])
         origin = affine @ [*start, 1]
-        moved = affine.copy()
-        moved[:3, 3] = origin[:3]
+        cropped_affine = affine.copy()
+        cropped_affine[:3, 3] = origin[:3]
         shape = tuple(b - a for a, b in zip(start, stop, strict=True))
-        kept = tuple((int(a), int(b)) for a, b in turn)
-        return cls(kept, (start[0], start[1], start[2]), Grid(shape, moved))
+        pairs = tuple((int(a), int(b)) for a, b in orientation)
+        return cls(pairs, (start[0], start[1], start[2]), Grid(shape, cropped_affine))
 
     @classmethod
-    def showing(cls, shown: Grid, grid: Grid) -> Window:
-        """The window of `grid` whose grid is `shown`: the way back from a window that was kept by its grid."""
-        turn, affine = _to_ras(grid)
-        x, y, z = np.rint(np.linalg.solve(affine, [*shown.affine[:3, 3], 1])[:3]).astype(int).tolist()
-        return cls(tuple((int(a), int(b)) for a, b in turn), (x, y, z), shown)
+    def from_grid(cls, displayed: Grid, grid: Grid) -> Crop:
+        """Restore a crop from the grid of its part.
 
-    def of(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """The shown part of a volume (x, y, z) in the file's own order."""
-        turned = apply_orientation(values, np.array(self.orientation, dtype=float))
+        Args:
+            displayed: grid of the part.
+            grid: grid of the volume.
+
+        Returns:
+            The crop.
+        """
+        orientation, affine = _to_ras(grid)
+        x, y, z = np.rint(np.linalg.solve(affine, [*displayed.affine[:3, 3], 1])[:3]).astype(int).tolist()
+        return cls(tuple((int(a), int(b)) for a, b in orientation), (x, y, z), displayed)
+
+    def apply(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Crop a volume.
+
+        Args:
+            values: volume (x, y, z) in the axis order of the file.
+
+        Returns:
+            The displayed part in RAS+ order.
+        """
+        oriented = apply_orientation(values, np.array(self.orientation, dtype=float))
         part = tuple(slice(a, a + n) for a, n in zip(self.start, self.grid.shape, strict=True))
-        return turned[part]
+        return oriented[part]
 
 
 def _to_ras(grid: Grid) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How to turn a volume's axes to the right, the front and the head, and the affine of the turned one."""
-    turn = io_orientation(grid.affine)
-    return turn, grid.affine @ inv_ornt_aff(turn, grid.shape)
+    """Return the orientation from the axes of a grid to RAS+, and the affine of the reoriented grid."""
+    orientation = io_orientation(grid.affine)
+    return orientation, grid.affine @ inv_ornt_aff(orientation, grid.shape)
 
 
 def pack_maps(before: Labels, after: Labels) -> bytes:
-    """Byte pairs (before, after), x fastest, gzipped."""
+    """Pack two label maps into pairs of bytes.
+
+    Args:
+        before: original label map (x, y, z), uint8.
+        after: repaired label map of the same shape.
+
+    Returns:
+        Pairs (before, after), x fastest, compressed by gzip.
+    """
     pairs = np.stack([before.ravel(order="F"), after.ravel(order="F")], axis=1)
     return gzip.compress(pairs.tobytes(), compresslevel=4, mtime=0)
 
 
 def pack_surfaces(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> bytes:
-    """Each structure's surface before and after, gzipped.
+    """Pack the surface of each structure before and after repair.
 
-    A 4-byte length (little endian), that many bytes of JSON ({structure, state, vertices, faces} for each surface),
-    then for each surface its vertices (float32, mm, RAS+) and triangles (uint32).
+    Args:
+        before: original label map (x, y, z), uint8.
+        after: repaired label map of the same shape.
+        grid: grid of both.
+        anatomy: anatomy of the label maps.
+
+    Returns:
+        Compressed by gzip: a 4-byte length (little endian); a JSON table of this length with {structure, state,
+        vertices, faces} of each surface; then for each surface its vertices (float32, mm, RAS+) and triangles (uint32).
     """
     table, body = [], io.BytesIO()
     coarse = max(1, round(SURFACE_STEP_MM / min(grid.spacing_mm)))
@@ -105,7 +149,15 @@ def pack_surfaces(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -
 
 
 def image_file(values: npt.NDArray[np.generic] | None, grid: Grid) -> bytes:
-    """The CT as an uncompressed NIfTI in bytes of `STEP_HU`; without a CT an empty one, which still says the grid."""
+    """Convert a CT into an uncompressed NIfTI file of bytes.
+
+    Args:
+        values: CT (x, y, z) in HU; None for a case without a CT, whose file contains the lowest value only.
+        grid: grid of the CT.
+
+    Returns:
+        The file; intensities in steps of `STEP_HU` from `LOWEST_HU`.
+    """
     if values is None:
         steps = np.zeros(grid.shape, np.uint8)
     else:

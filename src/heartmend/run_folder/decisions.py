@@ -1,7 +1,7 @@
-"""Who decided what and when: an embedded data base (SQLite) in which every decision is kept, and none overwritten.
+"""Review decisions of a run, stored in an SQLite database.
 
-A decision is one row. The newest row of a case's structure is what holds; its number is what a page must have seen to
-write the next one. A write is in the file, and synced, before the function returns.
+A decision is one row, and no row is ever changed. The newest row of a structure of a case is the current decision. A
+new decision names the number of the decision that it follows, so that two reviewers cannot overwrite each other.
 """
 
 from __future__ import annotations
@@ -17,36 +17,41 @@ from typing import Literal, get_args
 from heartmend.errors import BadInputError, RunError
 from heartmend.run_folder.finished import FinishedRun
 
-Choice = Literal["accept", "keep", "manual", "corrected", "open"]
-"""Take the mended one, keep the original, correct it by hand, taken from a hand-corrected map, or not decided (any
-more)."""
+Choice = Literal["accept", "reject", "correct", "corrected", "open"]
+"""`accept`: take the repaired structure. `reject`: keep the original structure. `correct`: to be corrected by hand.
+`corrected`: taken from a hand-corrected label map. `open`: not decided."""
 CHOICES: tuple[str, ...] = get_args(Choice)
-VERB = "review"
-"""The folder of the run that holds decisions and what the page shows."""
-NOTE_LENGTH, WHO_LENGTH = 2000, 80
+REVIEW = "review"
+"""Folder of the run with the decisions and the files of the review page."""
+DATABASE = "decisions.sqlite"
+SCHEMA_VERSION = 2
+MAX_NOTE_LENGTH, MAX_REVIEWER_LENGTH = 2000, 80
 
-_SCHEMA = """
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS decisions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     case_id TEXT NOT NULL, structure TEXT NOT NULL, choice TEXT NOT NULL, note TEXT NOT NULL,
-    who TEXT NOT NULL, at TEXT NOT NULL, stamp TEXT NOT NULL,
-    act INTEGER NOT NULL,  -- rows that were written together
-    undoes INTEGER,        -- the act that this one takes back
-    restores INTEGER       -- the row that holds again through this one
+    reviewer TEXT NOT NULL, decided_at TEXT NOT NULL, stamp TEXT NOT NULL,
+    batch INTEGER NOT NULL,  -- rows that were written together
+    undoes INTEGER,          -- the batch that this row undoes
+    restores INTEGER         -- the row that is current again because of this row
 );
 CREATE INDEX IF NOT EXISTS newest ON decisions (case_id, structure, number);
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
 """
-_COLUMNS = "number, case_id, structure, choice, note, who, at, stamp"
+_COLUMNS = "number, case_id, structure, choice, note, reviewer, decided_at, stamp"
 _ROW_BEFORE = (
     f"SELECT {_COLUMNS} FROM decisions WHERE case_id = ? AND structure = ? AND number < ? ORDER BY number DESC LIMIT 1"
 )
 _INSERT = (
-    "INSERT INTO decisions (case_id, structure, choice, note, who, at, stamp, act, undoes, restores) "
+    "INSERT INTO decisions (case_id, structure, choice, note, reviewer, decided_at, stamp, batch, undoes, restores) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_LAST_ACT = (
-    "SELECT MAX(act) FROM decisions WHERE who = ? AND undoes IS NULL "
-    "AND act NOT IN (SELECT undoes FROM decisions WHERE undoes IS NOT NULL)"
+_LAST_BATCH = (
+    "SELECT MAX(batch) FROM decisions WHERE reviewer = ? AND undoes IS NULL "
+    "AND batch NOT IN (SELECT undoes FROM decisions WHERE undoes IS NOT NULL)"
 )
 _NEWEST = (
     f"SELECT {_COLUMNS} FROM decisions WHERE number IN (SELECT MAX(number) FROM decisions GROUP BY case_id, structure)"
@@ -55,159 +60,242 @@ _NEWEST = (
 
 @dataclass(frozen=True)
 class Decision:
-    """What someone decided about one structure of a case. stamp: the maps that were seen; at: UTC, ISO 8601."""
+    """Decision about one structure of a case.
+
+    Attributes:
+        number: number of the decision in the database, in the order of writing.
+        case: case id.
+        structure: name of the structure.
+        choice: what was decided.
+        note: free text of the reviewer.
+        reviewer: name of the person.
+        decided_at: time in UTC, ISO 8601.
+        stamp: stamp of the two label maps that were reviewed (`FinishedRun.stamp`).
+    """
 
     number: int
     case: str
     structure: str
     choice: Choice
     note: str
-    who: str
-    at: str
+    reviewer: str
+    decided_at: str
     stamp: str
 
 
 @dataclass(frozen=True)
 class DecisionRequest:
-    """A decision that is to be written; `seen` is the number of the one that it follows, 0 for none."""
+    """Decision to be written.
+
+    Attributes:
+        case: case id.
+        structure: name of the structure.
+        choice: what is decided.
+        note: free text of the reviewer.
+        stamp: stamp of the two label maps that were reviewed.
+        follows: number of the current decision that the reviewer knew; 0 for none.
+    """
 
     case: str
     structure: str
     choice: Choice
     note: str
     stamp: str
-    seen: int
+    follows: int
 
 
 class ConflictError(RunError):
-    """Someone else decided in the meantime; `newer` are the decisions that hold now."""
+    """Another reviewer decided in the meantime.
+
+    Attributes:
+        newer: the current decisions that the request did not know.
+    """
 
     def __init__(self, newer: Sequence[Decision]) -> None:
         self.newer = tuple(newer)
-        names = ", ".join(f"{d.case} {d.structure} ({d.choice}, {d.who})" for d in newer)
-        super().__init__(f"decided in the meantime: {names}; look again, then decide")
+        names = ", ".join(f"{d.case} {d.structure} ({d.choice}, {d.reviewer})" for d in newer)
+        super().__init__(f"decided in the meantime: {names}; review again, then decide")
 
 
 class Decisions:
-    """The data base of a run's decisions."""
+    """Database of the decisions of one run.
+
+    Attributes:
+        path: file of the database.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Open a database, or create it where there is none.
+
+        Args:
+            path: file of the database.
+
+        Raises:
+            RunError: if the file is no database, cannot be written, or has another schema version.
+        """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open() as base:
-            base.executescript(_SCHEMA)
+        with self._open() as database:
+            version = int(database.execute("PRAGMA user_version").fetchone()[0])
+            is_new = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
+            if is_new:
+                database.executescript(_SCHEMA)
+            elif version != SCHEMA_VERSION:
+                # The first version did not write its number.
+                raise RunError(
+                    f"{path}: the decisions have schema version {version or 1}, this version of Heartmend reads "
+                    f"version {SCHEMA_VERSION}; export the run with the version that wrote them, or move the file away "
+                    "and review the run again"
+                )
 
     def current(self, since: int = 0) -> list[Decision]:
-        """What holds now, of those newer than the decision `since`, oldest first."""
-        with self._open() as base:
-            rows = base.execute(f"{_NEWEST} AND number > ? ORDER BY number", (since,)).fetchall()
+        """Read the current decisions.
+
+        Args:
+            since: only decisions with a larger number are returned.
+
+        Returns:
+            The newest decision of every structure, in the order of writing.
+        """
+        with self._open() as database:
+            rows = database.execute(f"{_NEWEST} AND number > ? ORDER BY number", (since,)).fetchall()
         return [Decision(*row) for row in rows]
 
     def history(self) -> list[Decision]:
-        """All that was ever decided, oldest first."""
-        with self._open() as base:
-            return [Decision(*row) for row in base.execute(f"SELECT {_COLUMNS} FROM decisions ORDER BY number")]
+        """Read all decisions, also those that were replaced, in the order of writing."""
+        with self._open() as database:
+            return [Decision(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM decisions ORDER BY number")]
 
-    def write(self, wishes: Sequence[DecisionRequest], who: str, at: str | None = None) -> list[Decision]:
-        """Write all of the wishes as one act, or none.
+    def write(
+        self, requests: Sequence[DecisionRequest], reviewer: str, decided_at: str | None = None
+    ) -> list[Decision]:
+        """Write decisions as one batch: all of them or none. They are on the disk when the method returns.
 
-        Raises ConflictError when one of them follows a decision that is not the newest any more, BadInputError for
-        a choice that is none and texts that are too long.
+        Args:
+            requests: decisions to write.
+            reviewer: name of the person who decides.
+            decided_at: time in UTC, ISO 8601; now if None.
+
+        Returns:
+            The decisions as written.
+
+        Raises:
+            ConflictError: if a request follows a decision that is not current any more.
+            BadInputError: if a choice is unknown or a text is too long.
         """
-        _check(wishes, who)
-        with self._open() as base, _transaction(base):
-            newest = {(d.case, d.structure): d for d in (Decision(*row) for row in base.execute(_NEWEST))}
-            overtaken = [
-                found for w in wishes if (found := newest.get((w.case, w.structure))) and found.number != w.seen
+        _check(requests, reviewer)
+        with self._open() as database, _transaction(database):
+            newest = {(d.case, d.structure): d for d in (Decision(*row) for row in database.execute(_NEWEST))}
+            conflicts = [
+                found for r in requests if (found := newest.get((r.case, r.structure))) and found.number != r.follows
             ]
-            unknown = [w for w in wishes if w.seen and (w.case, w.structure) not in newest]
-            if overtaken or unknown:
-                raise ConflictError(overtaken)
-            return _insert(base, wishes, who, at or now())
+            unknown = [r for r in requests if r.follows and (r.case, r.structure) not in newest]
+            if conflicts or unknown:
+                raise ConflictError(conflicts)
+            return _insert(database, requests, reviewer, decided_at or now())
 
-    def undo(self, who: str) -> list[Decision]:
-        """Take back the newest act of a person that is not taken back yet; what held before holds again.
+    def undo(self, reviewer: str) -> list[Decision]:
+        """Undo the newest batch of a reviewer that is not undone yet: the decisions before it become current again.
 
-        Returns the decisions that now hold, none when there is nothing to undo. Raises ConflictError when someone
-        decided anew about what the act had decided.
+        Args:
+            reviewer: name of the person.
+
+        Returns:
+            The decisions that are current now; empty when there is nothing to undo.
+
+        Raises:
+            ConflictError: if another batch decided about the same structures since.
         """
-        with self._open() as base, _transaction(base):
-            act = base.execute(_LAST_ACT, (who,)).fetchone()[0]
-            if act is None:
+        with self._open() as database, _transaction(database):
+            batch = database.execute(_LAST_BATCH, (reviewer,)).fetchone()[0]
+            if batch is None:
                 return []
-            done = [Decision(*row) for row in base.execute(f"SELECT {_COLUMNS} FROM decisions WHERE act = ?", (act,))]
-            newest = {(d.case, d.structure): d for d in (Decision(*row) for row in base.execute(_NEWEST))}
-            origin = dict(base.execute("SELECT number, COALESCE(restores, number) FROM decisions"))
-            if overtaken := [n for d in done if origin[(n := newest[d.case, d.structure]).number] != d.number]:
-                raise ConflictError(overtaken)
-            back, restored = [], []
-            for d in done:
-                row = base.execute(_ROW_BEFORE, (d.case, d.structure, d.number)).fetchone()
-                was = Decision(*row) if row else Decision(0, d.case, d.structure, "open", "", who, "", d.stamp)
-                back.append(DecisionRequest(d.case, d.structure, was.choice, was.note, was.stamp, d.number))
-                restored.append(origin.get(was.number))
-            return _insert(base, back, who, now(), act, restored)
+            rows = database.execute(f"SELECT {_COLUMNS} FROM decisions WHERE batch = ?", (batch,))
+            undone = [Decision(*row) for row in rows]
+            newest = {(d.case, d.structure): d for d in (Decision(*row) for row in database.execute(_NEWEST))}
+            origin = dict(database.execute("SELECT number, COALESCE(restores, number) FROM decisions"))
+            if conflicts := [n for d in undone if origin[(n := newest[d.case, d.structure]).number] != d.number]:
+                raise ConflictError(conflicts)
+            requests, restored = [], []
+            for d in undone:
+                row = database.execute(_ROW_BEFORE, (d.case, d.structure, d.number)).fetchone()
+                earlier = Decision(*row) if row else Decision(0, d.case, d.structure, "open", "", reviewer, "", d.stamp)
+                requests.append(
+                    DecisionRequest(d.case, d.structure, earlier.choice, earlier.note, earlier.stamp, d.number)
+                )
+                restored.append(origin.get(earlier.number))
+            return _insert(database, requests, reviewer, now(), batch, restored)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self.path, timeout=10, isolation_level=None)) as base:
-                base.execute("PRAGMA synchronous = FULL")
-                yield base
+            with closing(sqlite3.connect(self.path, timeout=10, isolation_level=None)) as database:
+                database.execute("PRAGMA synchronous = FULL")
+                yield database
         except sqlite3.Error as error:
             raise RunError(f"{self.path}: the decisions cannot be read or written: {error}") from error
 
 
+def open_decisions(finished: FinishedRun) -> Decisions:
+    """Open the database of the decisions of a run.
+
+    Args:
+        finished: the run.
+
+    Returns:
+        The database; created where there is none.
+
+    Raises:
+        RunError: as for `Decisions`.
+    """
+    return Decisions(finished.run.folder(REVIEW) / DATABASE)
+
+
 def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
+    """Return the time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextmanager
-def _transaction(base: sqlite3.Connection) -> Iterator[None]:
-    base.execute("BEGIN IMMEDIATE")
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
     try:
         yield
     except BaseException:
-        base.execute("ROLLBACK")
+        database.execute("ROLLBACK")
         raise
-    base.execute("COMMIT")
+    database.execute("COMMIT")
 
 
 def _insert(
-    base: sqlite3.Connection,
-    wishes: Sequence[DecisionRequest],
-    who: str,
-    at: str,
+    database: sqlite3.Connection,
+    requests: Sequence[DecisionRequest],
+    reviewer: str,
+    decided_at: str,
     undoes: int | None = None,
     restores: Sequence[int | None] | None = None,
 ) -> list[Decision]:
-    act = base.execute("SELECT COALESCE(MAX(act), 0) + 1 FROM decisions").fetchone()[0]
+    batch = database.execute("SELECT COALESCE(MAX(batch), 0) + 1 FROM decisions").fetchone()[0]
     written = []
-    for w, restored in zip(wishes, restores or [None] * len(wishes), strict=True):
-        row = (w.case, w.structure, w.choice, w.note, who, at, w.stamp, act, undoes, restored)
-        number = base.execute(_INSERT, row).lastrowid
-        written.append(Decision(number or 0, w.case, w.structure, w.choice, w.note, who, at, w.stamp))
+    for r, restored in zip(requests, restores or [None] * len(requests), strict=True):
+        row = (r.case, r.structure, r.choice, r.note, reviewer, decided_at, r.stamp, batch, undoes, restored)
+        number = database.execute(_INSERT, row).lastrowid
+        written.append(Decision(number or 0, r.case, r.structure, r.choice, r.note, reviewer, decided_at, r.stamp))
     return written
 
 
-def _check(wishes: Sequence[DecisionRequest], who: str) -> None:
-    if not who.strip() or len(who) > WHO_LENGTH:
-        raise BadInputError(f"who decides must be a name of 1 to {WHO_LENGTH} letters, not {who[:100]!r}")
-    if len({(w.case, w.structure) for w in wishes}) < len(wishes):
-        raise BadInputError("one structure of a case is decided twice in one act")
-    for w in wishes:
-        if w.choice not in CHOICES:
-            raise BadInputError(f"no choice is called {w.choice!r}; there are {', '.join(CHOICES)}")
-        if len(w.note) > NOTE_LENGTH:
+def _check(requests: Sequence[DecisionRequest], reviewer: str) -> None:
+    if not reviewer.strip() or len(reviewer) > MAX_REVIEWER_LENGTH:
+        raise BadInputError(
+            f"the name of the reviewer must have 1 to {MAX_REVIEWER_LENGTH} characters: {reviewer[:100]!r}"
+        )
+    if len({(r.case, r.structure) for r in requests}) < len(requests):
+        raise BadInputError("one structure of a case is decided twice in one request")
+    for r in requests:
+        if r.choice not in CHOICES:
+            raise BadInputError(f"unknown choice {r.choice!r}; give one of {', '.join(CHOICES)}")
+        if len(r.note) > MAX_NOTE_LENGTH:
             raise BadInputError(
-                f"the note of {w.case} {w.structure} has {len(w.note)} letters of at most {NOTE_LENGTH}"
+                f"the note on {r.case} {r.structure} has {len(r.note)} characters; "
+                f"at most {MAX_NOTE_LENGTH} are allowed"
             )
-
-
-DATA_BASE = "decisions.sqlite"
-
-
-def decisions_of(subject: FinishedRun) -> Decisions:
-    """The data base of a run's decisions."""
-    return Decisions(subject.run.folder(VERB) / DATA_BASE)

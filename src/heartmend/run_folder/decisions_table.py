@@ -1,4 +1,4 @@
-"""Decisions as a CSV table: to keep, to send to a colleague, and to take in again."""
+"""Review decisions as a CSV table: export and import."""
 
 from __future__ import annotations
 
@@ -10,16 +10,30 @@ from datetime import datetime
 from itertools import groupby
 
 from heartmend.errors import BadInputError
-from heartmend.run_folder.decisions import CHOICES, NOTE_LENGTH, WHO_LENGTH, Decision, DecisionRequest, Decisions
+from heartmend.run_folder.decisions import (
+    CHOICES,
+    MAX_NOTE_LENGTH,
+    MAX_REVIEWER_LENGTH,
+    Decision,
+    DecisionRequest,
+    Decisions,
+)
 
-COLUMNS = ("case", "structure", "choice", "note", "who", "at", "stamp")
-# A spreadsheet takes a cell that begins like this for a formula.
+COLUMNS = ("case", "structure", "choice", "note", "reviewer", "decided_at", "stamp")
+# A spreadsheet evaluates a cell with one of these first characters as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_EXAMPLE_TIME = "2026-01-31T12:00:00+00:00"
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What came of a table: how many rows were written, were known already, and were older than what is there."""
+class ImportCounts:
+    """Numbers of imported rows.
+
+    Attributes:
+        written: rows that were written.
+        known: rows that the database contains already.
+        older: rows that are older than the current decision; they are skipped.
+    """
 
     written: int
     known: int
@@ -27,76 +41,94 @@ class Taken:
 
 
 def decisions_to_csv(decisions: Iterable[Decision]) -> str:
-    """The decisions as a table, by case and structure. Texts that a spreadsheet would run get a `'` in front."""
+    """Convert decisions into a CSV table.
+
+    Args:
+        decisions: decisions in any order.
+
+    Returns:
+        The table (RFC 4180), sorted by case and structure. Cells that a spreadsheet would evaluate start with `'`.
+    """
     text = io.StringIO()
-    # As RFC 4180 has it; then a lone carriage return in a note is quoted too.
+    # Line ends of RFC 4180: then a lone carriage return in a note is quoted too.
     table = csv.writer(text, lineterminator="\r\n")
     table.writerow(COLUMNS)
     for d in sorted(decisions, key=lambda d: (d.case, d.structure)):
-        table.writerow([_quoted(str(getattr(d, name))) for name in COLUMNS])
+        table.writerow([_quote(str(getattr(d, name))) for name in COLUMNS])
     return text.getvalue()
 
 
-def import_csv(text: str, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> Taken:
-    """Write the decisions of a table, with their who and when, where they are newer than what is there.
+def import_csv(text: str, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> ImportCounts:
+    """Write the decisions of a CSV table into the database where they are newer than the current ones.
 
-    structures: the cases of the run and the structures of each. Raises BadInputError that lists every mistake; then
-    nothing is written.
+    Args:
+        text: table with the columns `COLUMNS`, such as from `decisions_to_csv`.
+        decisions: database to write to.
+        structures: names of the structures of each case of the run, by case id.
+
+    Returns:
+        Numbers of rows that were written and skipped.
+
+    Raises:
+        BadInputError: if the table has errors; the message lists them, and nothing is written.
+        ConflictError: if another process decided in the meantime.
     """
-    rows, mistakes = [], []
+    rows, errors = [], []
     reader = csv.DictReader(io.StringIO(text))
     if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
         raise BadInputError(f"the table lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
     for number, row in enumerate(reader, start=2):
-        cells = {name: _unquoted(row[name] or "") for name in COLUMNS}
-        if why := _mistake(cells, structures):
-            mistakes.append(f"line {number}: {why}")
+        cells = {name: _unquote(row[name] or "") for name in COLUMNS}
+        if error := _find_error(cells, structures):
+            errors.append(f"line {number}: {error}")
         rows.append(cells)
-    if mistakes:
-        more = f"; and {len(mistakes) - 10} more" if len(mistakes) > 10 else ""
-        raise BadInputError(f"the table has mistakes, nothing was taken: {'; '.join(mistakes[:10])}{more}")
-    holds = {(d.case, d.structure): d for d in decisions.current()}
+    if errors:
+        more = f"; and {len(errors) - 10} more" if len(errors) > 10 else ""
+        raise BadInputError(f"the table has errors, nothing was imported: {'; '.join(errors[:10])}{more}")
+    current = {(d.case, d.structure): d for d in decisions.current()}
     known = older = 0
-    todo = []
+    new = []
     for cells in rows:
-        here = holds.get((cells["case"], cells["structure"]))
-        if here and all(getattr(here, name) == cells[name] for name in COLUMNS):
+        found = current.get((cells["case"], cells["structure"]))
+        if found and all(getattr(found, name) == cells[name] for name in COLUMNS):
             known += 1
-        elif here and datetime.fromisoformat(here.at) >= datetime.fromisoformat(cells["at"]):
+        elif found and datetime.fromisoformat(found.decided_at) >= datetime.fromisoformat(cells["decided_at"]):
             older += 1
         else:
-            todo.append((cells, here.number if here else 0))
-    by_author = sorted(todo, key=lambda entry: (entry[0]["at"], entry[0]["who"]))
-    for (at, who), group in groupby(by_author, key=lambda entry: (entry[0]["at"], entry[0]["who"])):
-        wishes = [
-            DecisionRequest(c["case"], c["structure"], c["choice"], c["note"], c["stamp"], seen)  # type: ignore[arg-type]  # checked
-            for c, seen in group
+            new.append((cells, found.number if found else 0))
+    in_order = sorted(new, key=lambda entry: (entry[0]["decided_at"], entry[0]["reviewer"]))
+    for (decided_at, reviewer), group in groupby(in_order, key=lambda e: (e[0]["decided_at"], e[0]["reviewer"])):
+        requests = [
+            DecisionRequest(c["case"], c["structure"], c["choice"], c["note"], c["stamp"], follows)  # type: ignore[arg-type]  # checked
+            for c, follows in group
         ]
-        decisions.write(wishes, who, at)
-    return Taken(len(todo), known, older)
+        decisions.write(requests, reviewer, decided_at)
+    return ImportCounts(len(new), known, older)
 
 
-def _mistake(cells: Mapping[str, str], structures: Mapping[str, Iterable[str]]) -> str:
+def _find_error(cells: Mapping[str, str], structures: Mapping[str, Iterable[str]]) -> str:
     case, structure = cells["case"], cells["structure"]
     if case not in structures:
         return f"no case {case!r} in this run"
     if structure not in set(structures[case]):
         return f"case {case} has no structure {structure!r}"
     if cells["choice"] not in CHOICES:
-        return f"no choice is called {cells['choice']!r}; there are {', '.join(CHOICES)}"
-    if not cells["who"].strip() or len(cells["who"]) > WHO_LENGTH or len(cells["note"]) > NOTE_LENGTH:
-        return f"a name of 1 to {WHO_LENGTH} letters and a note of at most {NOTE_LENGTH} are needed"
+        return f"unknown choice {cells['choice']!r}; give one of {', '.join(CHOICES)}"
+    if not cells["reviewer"].strip() or len(cells["reviewer"]) > MAX_REVIEWER_LENGTH:
+        return f"the name of the reviewer must have 1 to {MAX_REVIEWER_LENGTH} characters"
+    if len(cells["note"]) > MAX_NOTE_LENGTH:
+        return f"the note has {len(cells['note'])} characters; at most {MAX_NOTE_LENGTH} are allowed"
     try:
-        if datetime.fromisoformat(cells["at"]).tzinfo is None:
-            return f"the time {cells['at']!r} has no zone, such as 2026-01-31T12:00:00+00:00"
+        if datetime.fromisoformat(cells["decided_at"]).tzinfo is None:
+            return f"the time {cells['decided_at']!r} has no time zone; write it as {_EXAMPLE_TIME}"
     except ValueError:
-        return f"{cells['at']!r} is no time, such as 2026-01-31T12:00:00+00:00"
+        return f"{cells['decided_at']!r} is no time; write it as {_EXAMPLE_TIME}"
     return ""
 
 
-def _quoted(cell: str) -> str:
+def _quote(cell: str) -> str:
     return f"'{cell}" if cell.startswith((*_FORMULA, "'")) else cell
 
 
-def _unquoted(cell: str) -> str:
+def _unquote(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith((*_FORMULA, "'")) else cell

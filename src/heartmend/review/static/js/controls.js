@@ -1,4 +1,4 @@
-// What the mouse can press, and the filters.
+// Buttons, fields and filters.
 
 import { element } from "./panels.js";
 
@@ -15,10 +15,10 @@ export function listenToControls(page) {
   byId("show-fill").addEventListener("click", () => page.toggleFill());
   byId("window").addEventListener("click", () => page.nextWindow());
   byId("help-button").addEventListener("click", () => page.help());
-  byId("who").addEventListener("click", () => page.askWho());
-  byId("banner").querySelector("button").addEventListener("click", () => page.leave());
-  byId("ask-who").addEventListener("close", () => {
-    page.setWho(byId("who-input").value.trim());
+  byId("reviewer").addEventListener("click", () => page.askReviewer());
+  byId("banner").querySelector("button").addEventListener("click", () => page.close());
+  byId("ask-reviewer").addEventListener("close", () => {
+    page.setReviewer(byId("reviewer-input").value.trim());
   });
   byId("load-table").addEventListener("change", (event) => {
     if (event.target.files[0]) page.loadTable(event.target.files[0]);
@@ -35,6 +35,6 @@ export function listenToControls(page) {
       severity: byId("filter-severity").value, ml: Number(byId("filter-ml").value) || 0,
     });
   });
-  // Buttons give the keys back at once: a space would press them again.
+  // A button keeps no focus: the space key would press it again.
   document.addEventListener("click", (event) => event.target.closest("button, a")?.blur());
 }

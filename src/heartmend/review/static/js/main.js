@@ -1,4 +1,4 @@
-// The page: what a key or a click does.
+// The page: actions of keys and buttons.
 
 import * as api from "./api.js";
 import { listenToControls } from "./controls.js";
@@ -12,22 +12,22 @@ const byId = (id) => document.getElementById(id);
 const LAYOUTS = ["all", "axial", "coronal", "sagittal", "solids"];
 
 class Page {
-  async begin() {
+  async start() {
     this.store = new Store(await api.getRun());
-    this.store.take(await api.getDecisions(0));
-    this.who = localStorage.getItem("heartmend.who") || this.store.run.reviewer;
-    this.sync = new Sync(this.store, () => this.#draw(), (text) => this.tell(text));
-    this.changeAt = -1;
+    this.store.update(await api.getDecisions(0));
+    this.reviewer = localStorage.getItem("heartmend.reviewer") || this.store.run.reviewer;
+    this.sync = new Sync(this.store, () => this.#draw(), (text) => this.showMessage(text));
+    this.currentChange = -1;
     this.changeOrder = [];
-    this.viewer = new Viewer(this.store.run, byId("stage"), (mm) => this.#tellPlace(mm));
-    await this.viewer.begin();
+    this.viewer = new Viewer(this.store.run, byId("stage"), (mm) => this.#showPosition(mm));
+    await this.viewer.start();
     listenToControls(this);
     listenToKeys(this);
     this.#drawControls();
     const first = [...this.store.cases.keys()];
     await this.open(first.find((id) => this.store.state(id) === "open") ?? first[0]);
-    if (!this.who) this.askWho();
-    this.sync.begin();
+    if (!this.reviewer) this.askReviewer();
+    this.sync.start();
   }
 
   // Cases
@@ -35,20 +35,20 @@ class Page {
   async open(id) {
     if (!id) return;
     this.store.current = id;
-    this.changeAt = -1;
+    this.currentChange = -1;
     const c = this.store.cases.get(id);
-    const open = c.structures.find((s) => c.to_decide.includes(s.name) && this.#choice(s.name) === "open");
-    this.store.selected = (open ?? c.structures.find((s) => c.to_decide.includes(s.name)))?.name ?? null;
-    this.viewer.look.selected = this.#idOf(this.store.selected);
+    const open = c.structures.find((s) => c.changed_structures.includes(s.name) && this.#choice(s.name) === "open");
+    this.store.selected = (open ?? c.structures.find((s) => c.changed_structures.includes(s.name)))?.name ?? null;
+    this.viewer.display.selected = this.#idOf(this.store.selected);
     this.#draw();
-    const place = c.structures.find((s) => s.name === this.store.selected)?.at_mm;
+    const point = c.structures.find((s) => s.name === this.store.selected)?.point_mm;
     try {
-      if (await this.viewer.show(id, this.store.shown(), place)) {
+      if (await this.viewer.show(id, this.store.shown(), point)) {
         this.#drawChanges();
         document.body.dataset.shown = id;
       }
     } catch (error) {
-      if (error.name !== "AbortError") this.tell(`Case ${id} cannot be shown: ${error.message}`);
+      if (error.name !== "AbortError") this.showMessage(`Case ${id} cannot be displayed: ${error.message}`);
     }
   }
 
@@ -59,19 +59,19 @@ class Page {
   nextOpen() {
     const next = this.store.nextOpen(this.store.current);
     if (next) return this.open(next);
-    return this.tell("Every case that the filters show is decided.", "good");
+    return this.showMessage("All listed cases are decided.", "good");
   }
 
   // Structures and changes
 
   select(name, jump = true) {
     this.store.selected = name;
-    this.changeAt = -1;
+    this.currentChange = -1;
     this.viewer.draw({ selected: this.#idOf(name) });
     this.#draw();
     this.#drawChanges();
     const s = this.store.cases.get(this.store.current).structures.find((one) => one.name === name);
-    if (jump && s?.at_mm) this.viewer.goTo(s.at_mm);
+    if (jump && s?.point_mm) this.viewer.goTo(s.point_mm);
   }
 
   selectBy(by) {
@@ -83,48 +83,48 @@ class Page {
   jump(index) {
     const change = this.viewer.entry?.changes[index];
     if (!change) return;
-    this.changeAt = index;
+    this.currentChange = index;
     this.#drawChanges();
-    this.viewer.goTo(change.at_mm);
+    this.viewer.goTo(change.point_mm);
   }
 
   jumpBy(by) {
     const order = this.changeOrder;
-    const at = order.indexOf(this.changeAt);
+    const at = order.indexOf(this.currentChange);
     this.jump(order[at < 0 ? (by > 0 ? 0 : order.length - 1) : (at + by + order.length) % order.length]);
   }
 
-  // Decisions: the page says so when the server has written it, not before.
+  // Decisions. The page shows "saved" only after the server has written them.
 
   decide(choice) {
     const { selected } = this.store;
     const c = this.store.cases.get(this.store.current);
-    if (!selected) return this.tell("Choose a structure first (arrow keys).");
-    if (!c.to_decide.includes(selected)) return this.tell(`${selected} did not change; nothing is to be decided.`);
+    if (!selected) return this.showMessage("Select a structure first (arrow keys).");
+    if (!c.changed_structures.includes(selected)) return this.showMessage(`${selected} is unchanged; no decision is needed.`);
     return this.#write(c, [selected], choice, byId("note").value.trim(), () => this.#selectNextOpen(c));
   }
 
-  decideRest(choice) {
+  decideOpen(choice) {
     const c = this.store.cases.get(this.store.current);
-    const open = c.to_decide.filter((s) => this.#choice(s) === "open");
+    const open = c.changed_structures.filter((s) => this.#choice(s) === "open");
     if (!open.length) return this.nextOpen();
     return this.#write(c, open, choice, null, () => this.nextOpen());
   }
 
   async #write(c, structures, choice, note, then) {
-    if (!this.who) return this.askWho();
+    if (!this.reviewer) return this.askReviewer();
     const entries = structures.map((structure) => {
       const d = this.store.decision(c.case, structure);
-      return { case: c.case, structure, choice, note: note ?? d.note, stamp: c.stamp, seen: d.number };
+      return { case: c.case, structure, choice, note: note ?? d.note, stamp: c.stamp, follows: d.number };
     });
-    return this.sync.send(() => api.writeDecisions(this.who, entries), then);
+    return this.sync.send(() => api.writeDecisions(this.reviewer, entries), then);
   }
 
   undo() {
-    return this.sync.send(() => api.undoDecision(this.who), (back) => {
-      if (!back.length) return this.tell("There is nothing to undo.");
-      if (back[0].case !== this.store.current) return this.open(back[0].case).then(() => this.select(back[0].structure));
-      return this.select(back[0].structure);
+    return this.sync.send(() => api.undoDecision(this.reviewer), (restored) => {
+      if (!restored.length) return this.showMessage("There is nothing to undo.");
+      if (restored[0].case !== this.store.current) return this.open(restored[0].case).then(() => this.select(restored[0].structure));
+      return this.select(restored[0].structure);
     });
   }
 
@@ -133,7 +133,7 @@ class Page {
     const names = c.structures.map((s) => s.name);
     const at = names.indexOf(this.store.selected);
     const order = [...names.slice(at + 1), ...names.slice(0, at)];
-    const next = order.find((s) => c.to_decide.includes(s) && this.#choice(s) === "open");
+    const next = order.find((s) => c.changed_structures.includes(s) && this.#choice(s) === "open");
     if (next) this.select(next);
   }
 
@@ -145,14 +145,14 @@ class Page {
     const c = this.store.cases.get(this.store.current);
     const { selected } = this.store;
     byId("note").blur();
-    if (!selected || !c.to_decide.includes(selected)) return undefined;
+    if (!selected || !c.changed_structures.includes(selected)) return undefined;
     return this.#write(c, [selected], this.#choice(selected), byId("note").value.trim(), () => undefined);
   }
 
-  // The look
+  // Display
 
   flip() {
-    this.#blend(this.viewer.look.blend > 0.5 ? 0 : 100);
+    this.#blend(this.viewer.display.blend > 0.5 ? 0 : 100);
   }
 
   blendBy(by) {
@@ -165,23 +165,23 @@ class Page {
   }
 
   toggleChanges() {
-    this.viewer.draw({ showChanges: !this.viewer.look.showChanges });
+    this.viewer.draw({ showChanges: !this.viewer.display.showChanges });
     this.#drawControls();
   }
 
   toggleFill() {
-    this.viewer.draw({ fill: this.viewer.look.fill ? 0 : 0.28 });
+    this.viewer.draw({ fill: this.viewer.display.fill ? 0 : 0.28 });
     this.#drawControls();
   }
 
   toggleLabels() {
-    const labels = this.viewer.look.labels ? 0 : 1;
+    const labels = this.viewer.display.labels ? 0 : 1;
     this.viewer.draw({ labels, showChanges: Boolean(labels) });
     this.#drawControls();
   }
 
   nextWindow() {
-    this.viewer.draw({ window: (this.viewer.look.window + 1) % WINDOWS.length });
+    this.viewer.draw({ window: (this.viewer.display.window + 1) % WINDOWS.length });
     this.#drawControls();
   }
 
@@ -193,9 +193,9 @@ class Page {
     this.viewer.step(x, y, z);
   }
 
-  // Talking
+  // Messages and dialogs
 
-  tell(text, kind = "bad") {
+  showMessage(text, kind = "bad") {
     const banner = byId("banner");
     banner.className = kind;
     banner.querySelector("span").textContent = text;
@@ -206,18 +206,18 @@ class Page {
     byId("help").showModal();
   }
 
-  leave() {
+  close() {
     byId("banner").hidden = true;
     document.querySelector("dialog[open]")?.close();
     document.activeElement?.blur();
   }
 
-  askWho() {
-    byId("who-input").value = this.who ?? "";
-    byId("ask-who").showModal();
+  askReviewer() {
+    byId("reviewer-input").value = this.reviewer ?? "";
+    byId("ask-reviewer").showModal();
   }
 
-  #tellPlace(mm) {
+  #showPosition(mm) {
     const found = this.viewer.entry && this.viewer.at(mm);
     const name = (id) => this.store.run.structures.find((s) => s.id === id)?.name ?? "background";
     const change = found && (found.before === found.after ? name(found.after) : `${name(found.before)} → ${name(found.after)}`);
@@ -233,10 +233,10 @@ class Page {
     return this.store.run.structures.find((s) => s.name === name)?.id ?? 0;
   }
 
-  setWho(name) {
+  setReviewer(name) {
     if (!name) return;
-    this.who = name;
-    localStorage.setItem("heartmend.who", name);
+    this.reviewer = name;
+    localStorage.setItem("heartmend.reviewer", name);
     drawTop(this.store, name);
   }
 
@@ -246,37 +246,37 @@ class Page {
   }
 
   #draw() {
-    drawTop(this.store, this.who);
+    drawTop(this.store, this.reviewer);
     drawCases(this.store, (id) => this.open(id));
     drawStructures(this.store, (name) => this.select(name));
     drawDecision(this.store);
   }
 
   #drawChanges() {
-    this.changeOrder = drawChanges(this.store, this.viewer.entry?.changes ?? [], this.changeAt, (i) => this.jump(i));
+    this.changeOrder = drawChanges(this.store, this.viewer.entry?.changes ?? [], this.currentChange, (i) => this.jump(i));
   }
 
   #drawControls() {
-    byId("show-changes").setAttribute("aria-pressed", String(this.viewer.look.showChanges));
-    byId("show-fill").setAttribute("aria-pressed", String(this.viewer.look.fill > 0));
-    byId("window").textContent = `CT: ${WINDOWS[this.viewer.look.window].name}`;
+    byId("show-changes").setAttribute("aria-pressed", String(this.viewer.display.showChanges));
+    byId("show-fill").setAttribute("aria-pressed", String(this.viewer.display.fill > 0));
+    byId("window").textContent = `CT: ${WINDOWS[this.viewer.display.window].name}`;
   }
 
   async loadTable(file) {
     try {
       const { written, known, older } = await api.loadTable(await file.text());
-      this.store.take(await api.getDecisions(0));
+      this.store.update(await api.getDecisions(0));
       this.#draw();
-      this.tell(`Table taken: ${written} decisions written, ${known} known already, ${older} older than what is here.`, "good");
+      this.showMessage(`Table imported: ${written} decisions written, ${known} known already, ${older} older than the current ones.`, "good");
     } catch (error) {
-      this.tell(error.message);
+      this.showMessage(error.message);
     }
   }
 }
 
-// Named so that a test, or a curious person at the console, finds it.
+// Global, so that tests and the browser console can use it.
 window.page = new Page();
-window.page.begin().catch((error) => {
-  document.getElementById("loading").textContent = `The page could not begin: ${error.message}`;
+window.page.start().catch((error) => {
+  document.getElementById("loading").textContent = `The page could not start: ${error.message}`;
   document.getElementById("loading").hidden = false;
 });

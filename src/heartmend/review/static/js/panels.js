@@ -1,19 +1,23 @@
-// The two side panels and the bar on top, drawn from what the store holds.
+// The two side panels and the top bar, drawn from the store.
+
+import { SEVERITY_RANK } from "./store.js";
 
 export const CHOICES = {
-  open: { sign: "○", word: "to decide" },
-  accept: { sign: "✓", word: "accepted" },
-  keep: { sign: "↺", word: "kept" },
-  manual: { sign: "⚑", word: "by hand" },
+  open: { sign: "○", word: "open" },
+  accept: { sign: "✓", word: "accept" },
+  reject: { sign: "↺", word: "reject" },
+  correct: { sign: "⚑", word: "correct" },
   corrected: { sign: "★", word: "corrected" },
 };
-const STATES = { open: ["○", "to decide"], begun: ["◐", "begun"], done: ["●", "decided"], manual: ["⚑", "by hand"] };
-const SEVERITY = { info: ["", ""], look: ["●", "review"], warn: ["▲", "warning"] };
+const STATES = {
+  open: ["○", "open"], partial: ["◐", "partly decided"], decided: ["●", "decided"], correct: ["⚑", "to correct by hand"],
+};
+const SEVERITIES = { info: ["", ""], review: ["●", "review"], warning: ["▲", "warning"] };
 
 const byId = (id) => document.getElementById(id);
 const ml = (value) => (value === 0 ? "0" : value < 0.005 ? "<0.01" : value < 0.1 ? value.toFixed(2) : value.toFixed(1));
 const volume = (mm3) => (mm3 < 100 ? `${Math.round(mm3)} mm³` : `${ml(mm3 / 1000)} ml`);
-const GRAVITY = { info: 0, look: 1, warn: 2 };
+const count = (n, one, many) => (n ? `${n} ${n > 1 ? many : one}` : "");
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -37,17 +41,17 @@ function swatch(colour) {
   return chip;
 }
 
-export function drawTop(store, who) {
+export function drawTop(store, reviewer) {
   const counts = store.counts();
   const total = store.cases.size;
-  const decided = counts.done + counts.manual;
-  byId("bar-done").style.width = `${(100 * decided) / total}%`;
-  byId("bar-begun").style.width = `${(100 * counts.begun) / total}%`;
-  const hand = counts.manual ? `, ${counts.manual} by hand` : "";
-  const begun = counts.begun ? `, ${counts.begun} begun` : "";
-  byId("counts").textContent = `${decided} of ${total} decided${hand}${begun}`;
+  const decided = counts.decided + counts.correct;
+  byId("bar-decided").style.width = `${(100 * decided) / total}%`;
+  byId("bar-partial").style.width = `${(100 * counts.partial) / total}%`;
+  const correct = counts.correct ? `, ${counts.correct} to correct` : "";
+  const partial = counts.partial ? `, ${counts.partial} partly decided` : "";
+  byId("counts").textContent = `${decided} of ${total} decided${correct}${partial}`;
   byId("run-name").textContent = store.run.name;
-  byId("who").textContent = who || "your name";
+  byId("reviewer").textContent = reviewer || "your name";
 }
 
 export function drawCases(store, onOpen) {
@@ -55,52 +59,52 @@ export function drawCases(store, onOpen) {
   byId("case-list").replaceChildren(
     ...shown.map((id) => {
       const c = store.cases.get(id);
-      const state = store.state(id);
-      const decided = c.to_decide.filter((s) => store.decision(id, s).choice !== "open").length;
+      const decided = c.changed_structures.filter((s) => store.decision(id, s).choice !== "open").length;
       return element(
         "li",
         { class: id === store.current ? "current" : "", "aria-current": id === store.current && "true", "data-case": id,
           onclick: () => onOpen(id) },
-        sign(STATES, state, "state"),
+        sign(STATES, store.state(id), "state"),
         element("b", {}, id),
-        sign(SEVERITY, c.severity, "severity"),
-        element("span", { class: "doubt", title: `doubt ${c.doubt.score}` }, c.doubt.score.toFixed(1)),
-        element("small", {}, `${ml(c.changed_ml)} ml · ${decided}/${c.to_decide.length}`),
+        sign(SEVERITIES, c.severity, "severity"),
+        element("span", { class: "priority", title: `review priority ${c.priority.score}` }, c.priority.score.toFixed(1)),
+        element("small", {}, `${ml(c.changed_ml)} ml · ${decided}/${c.changed_structures.length}`),
       );
     }),
   );
   byId("case-list").querySelector(".current")?.scrollIntoView({ block: "nearest" });
-  const out = Object.keys(store.run.left_out).length;
+  const leftOut = Object.keys(store.run.left_out).length;
   const hidden = store.cases.size - shown.length;
-  byId("left-out").textContent = [hidden && `${hidden} filtered out`, out && `${out} not mended`].filter(Boolean).join(", ");
+  byId("left-out").textContent =
+    [hidden && `${hidden} filtered out`, leftOut && `${leftOut} not repaired`].filter(Boolean).join(", ");
 }
 
 export function drawStructures(store, onSelect) {
   const c = store.cases.get(store.current);
   const colours = new Map(store.run.structures.map((s) => [s.name, s.colour]));
   byId("case-title").textContent = `Case ${c.case}`;
-  const { not_taken: untaken, warnings, remarks, share } = c.doubt;
-  const parts = [
-    untaken && `${untaken} mended mask${untaken > 1 ? "s" : ""} not taken`,
-    warnings && `${warnings} warning${warnings > 1 ? "s" : ""}`,
-    remarks && `${remarks} to look at`,
-    `${(100 * share).toFixed(1)} % of the labelled voxels changed`,
+  const { n_not_accepted, n_warning, n_review, changed_fraction } = c.priority;
+  const reasons = [
+    count(n_not_accepted, "structure failed the acceptance test", "structures failed the acceptance test"),
+    count(n_warning, "warning", "warnings"),
+    count(n_review, "change to review", "changes to review"),
+    `${(100 * changed_fraction).toFixed(1)} % of the labelled voxels changed`,
   ];
-  byId("case-doubt").textContent = parts.filter(Boolean).join(", ");
+  byId("case-priority").textContent = reasons.filter(Boolean).join(", ");
   byId("structures").tBodies[0].replaceChildren(
     ...c.structures.map((s) => {
       const d = store.decision(c.case, s.name);
-      const asked = c.to_decide.includes(s.name);
+      const isChanged = c.changed_structures.includes(s.name);
       const { sign: glyph, word } = CHOICES[d.choice];
       return element(
         "tr",
         { class: s.name === store.selected ? "selected" : "", "data-structure": s.name, onclick: () => onSelect(s.name) },
         element("td", {}, swatch(colours.get(s.name))),
         element("td", {}, s.name),
-        element("td", { class: "gained" }, ml(s.gained_ml)),
-        element("td", { class: "lost" }, ml(s.lost_ml)),
-        element("td", {}, sign(SEVERITY, s.severity, "severity")),
-        element("td", { class: `choice ${asked ? d.choice : "none"}` }, asked ? `${glyph} ${word}` : "unchanged",
+        element("td", { class: "added" }, ml(s.added_ml)),
+        element("td", { class: "removed" }, ml(s.removed_ml)),
+        element("td", {}, sign(SEVERITIES, s.severity, "severity")),
+        element("td", { class: `choice ${isChanged ? d.choice : "none"}` }, isChanged ? `${glyph} ${word}` : "unchanged",
           d.note ? element("i", { class: "noted", title: d.note }, " ✎") : null),
       );
     }),
@@ -117,24 +121,28 @@ export function drawDecision(store) {
   for (const button of document.querySelectorAll("#decide [data-choice]")) {
     button.setAttribute("aria-pressed", String(d?.choice === button.dataset.choice));
   }
-  const when = d?.at ? new Date(d.at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
-  const told = [s?.kept && `Do no harm: ${s.kept}.`, d?.stale && "Decided on an earlier result; look again."];
-  if (d?.who && !d.stale) told.push(`${CHOICES[d.choice].word}: ${d.who}, ${when}`);
-  byId("decided-by").textContent = told.filter(Boolean).join(" ");
+  const when = d?.decided_at ? new Date(d.decided_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
+  const texts = [
+    s?.acceptance_failure && `Acceptance test failed, original kept: ${s.acceptance_failure}.`,
+    d?.stale && "Decided about an earlier result; review again.",
+  ];
+  if (d?.reviewer && !d.stale) texts.push(`${CHOICES[d.choice].word}: ${d.reviewer}, ${when}`);
+  byId("decided-by").textContent = texts.filter(Boolean).join(" ");
 }
 
-export function drawChanges(store, changes, at, onJump) {
-  const own = store.selected;
-  byId("change-count").textContent = `${changes.length}${own ? `, of ${own} first` : ""}`;
+export function drawChanges(store, changes, current, onJump) {
+  const selected = store.selected;
+  byId("change-count").textContent = `${changes.length}${selected ? `, ${selected} first` : ""}`;
   const order = changes.map((c, i) => [c, i]).sort(([a], [b]) =>
-    (b.structure === own) - (a.structure === own) || GRAVITY[b.severity] - GRAVITY[a.severity] || b.volume_mm3 - a.volume_mm3);
+    (b.structure === selected) - (a.structure === selected)
+    || SEVERITY_RANK[b.severity] - SEVERITY_RANK[a.severity] || b.volume_mm3 - a.volume_mm3);
   byId("changes").replaceChildren(
     ...order.map(([c, i]) =>
       element(
         "li",
-        { class: `${i === at ? "current" : ""} ${own && c.structure !== own ? "other" : ""}`, "data-change": i,
+        { class: `${i === current ? "current" : ""} ${selected && c.structure !== selected ? "other" : ""}`, "data-change": i,
           onclick: () => onJump(i) },
-        sign(SEVERITY, c.severity, "severity"),
+        sign(SEVERITIES, c.severity, "severity"),
         element("b", {}, c.structure || "all"),
         element("span", { class: "what" }, ` ${c.action} `),
         element("small", {}, `${c.rule}${c.voxels ? ` · ${volume(c.volume_mm3)}` : ""}`),

@@ -1,5 +1,5 @@
-// Three linked planes of one case on one canvas. A case is made ready on a hidden canvas before it is asked for, so
-// that to show it costs one draw.
+// Three linked planes of one case on one canvas. Neighbouring cases are prepared on hidden canvases, so that showing
+// them takes one draw.
 
 import { SLICE_SHADER } from "./shader.js";
 
@@ -28,7 +28,7 @@ export class Planes {
     this.textures = [];
   }
 
-  async begin() {
+  async start() {
     const { Niivue, DRAG_MODE } = window.niivue;
     this.nv = new Niivue({
       logLevel: "error", backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.65], crosshairWidthUnit: "mm", crosshairWidth: 0.4,
@@ -39,13 +39,14 @@ export class Planes {
     });
     await this.nv.attachToCanvas(this.canvas);
     this.nv.setCustomSliceShader(SLICE_SHADER);
-    // Planes need no gradients: two passes over the whole volume, the dearest part of a new case.
-    const cheap = this.nv.passThroughShader;
+    // Planes need no gradients, which cost two passes over the volume: the most expensive part of a new case.
+    const passThrough = this.nv.passThroughShader;
     Object.assign(this.nv, {
-      blurShader: cheap, gradientPrePassShader: cheap, sobelFirstOrderShader: cheap, sobelSecondOrderShader: cheap,
+      blurShader: passThrough, gradientPrePassShader: passThrough, sobelFirstOrderShader: passThrough,
+      sobelSecondOrderShader: passThrough,
     });
     this.setLayout("all");
-    this.nv.onLocationChange = (where) => this.entry && this.onMove(this, where.mm);
+    this.nv.onLocationChange = (location) => this.entry && this.onMove(this, location.mm);
     const { gl } = this.nv;
     const palette = new Uint8Array(256 * 4).fill(255);
     for (const s of this.run.structures) palette.set([...s.colour, 255], s.id * 4);
@@ -57,14 +58,14 @@ export class Planes {
     shader.use(gl);
     gl.uniform1i(shader.uniforms.palette, PALETTE_UNIT);
     gl.uniform1i(shader.uniforms.maps, MAPS_UNIT);
-    for (const name of ["added", "removed", "renamed"]) gl.uniform3fv(shader.uniforms[name], rgb(this.run.colours[name]));
+    for (const name of ["added", "removed", "relabelled"]) gl.uniform3fv(shader.uniforms[name], rgb(this.run.colours[name]));
   }
 
   setLayout(name) {
     if (LAYOUTS[name]) this.nv.setCustomLayout(LAYOUTS[name]);
   }
 
-  // Put a case's volumes onto the graphics card.
+  // Upload the volumes of a case to the graphics card.
   load(entry) {
     const { nv } = this;
     this.entry = null;
@@ -82,18 +83,18 @@ export class Planes {
     nv.setPan2Dxyzmm([0, 0, 0, 1]);
   }
 
-  draw(look) {
+  draw(display) {
     const { nv } = this;
     const { gl } = nv;
     const shader = nv.customSliceShader;
     shader.use(gl);
-    const at = shader.uniforms;
-    gl.uniform2fv(at.greyRange, look.greyRange);
-    gl.uniform1f(at.blend, look.blend);
-    gl.uniform1f(at.fill, look.fill);
-    gl.uniform1f(at.labels, look.labels);
-    gl.uniform1i(at.showChanges, look.showChanges ? 1 : 0);
-    gl.uniform1ui(at.selected, look.selected);
+    const { uniforms } = shader;
+    gl.uniform2fv(uniforms.greyRange, display.greyRange);
+    gl.uniform1f(uniforms.blend, display.blend);
+    gl.uniform1f(uniforms.fill, display.fill);
+    gl.uniform1f(uniforms.labels, display.labels);
+    gl.uniform1i(uniforms.showChanges, display.showChanges ? 1 : 0);
+    gl.uniform1ui(uniforms.selected, display.selected);
     nv.drawScene();
   }
 

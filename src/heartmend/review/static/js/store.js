@@ -1,7 +1,7 @@
-// What the page knows: the cases in their order, the decisions that hold, the filters, what is looked at.
+// State of the page: the cases in the order of review, the current decisions, the filters, and the selection.
 
-const RANK = { info: 0, look: 1, warn: 2 };
-const NOTHING = { number: 0, choice: "open", note: "", who: "", at: "" };
+export const SEVERITY_RANK = { info: 0, review: 1, warning: 2 };
+const NO_DECISION = { number: 0, choice: "open", note: "", reviewer: "", decided_at: "" };
 
 export class Store {
   constructor(run) {
@@ -14,7 +14,7 @@ export class Store {
     this.selected = null;
   }
 
-  take(decisions) {
+  update(decisions) {
     for (const d of decisions) {
       const key = `${d.case}\n${d.structure}`;
       if ((this.decisions.get(key)?.number ?? 0) <= d.number) this.decisions.set(key, d);
@@ -22,49 +22,49 @@ export class Store {
     }
   }
 
-  // What holds about a structure. A decision on maps that were mended again since counts as none.
+  // The current decision about a structure. A decision about label maps that were repaired again since is not valid.
   decision(id, structure) {
-    const found = this.decisions.get(`${id}\n${structure}`) || NOTHING;
-    const current = found.number === 0 || found.stamp === this.cases.get(id).stamp;
-    return current ? found : { ...found, choice: "open", note: "", stale: true };
+    const found = this.decisions.get(`${id}\n${structure}`) || NO_DECISION;
+    const isValid = found.number === 0 || found.stamp === this.cases.get(id).stamp;
+    return isValid ? found : { ...found, choice: "open", note: "", stale: true };
   }
 
-  // "open", "begun", "done", or "manual" when all is decided and something waits for a hand.
+  // "open", "partial", "decided", or "correct" when all is decided and a structure is to be corrected by hand.
   state(id) {
-    const todo = this.cases.get(id).to_decide;
-    const choices = todo.map((s) => this.decision(id, s).choice);
+    const structures = this.cases.get(id).changed_structures;
+    const choices = structures.map((s) => this.decision(id, s).choice);
     const open = choices.filter((c) => c === "open").length;
-    if (open > 0) return open === todo.length ? "open" : "begun";
-    return choices.includes("manual") ? "manual" : "done";
+    if (open > 0) return open === structures.length ? "open" : "partial";
+    return choices.includes("correct") ? "correct" : "decided";
   }
 
   counts() {
-    const found = { open: 0, begun: 0, done: 0, manual: 0 };
+    const found = { open: 0, partial: 0, decided: 0, correct: 0 };
     for (const id of this.cases.keys()) found[this.state(id)] += 1;
     return found;
   }
 
-  isShown(c) {
+  matchesFilters(c) {
     const { structure, state, severity, ml } = this.filters;
-    const looked = structure ? c.structures.filter((s) => s.name === structure) : c.structures;
-    const changed = structure ? looked.reduce((sum, s) => sum + s.gained_ml + s.lost_ml, 0) : c.changed_ml;
-    const gravest = structure ? Math.max(0, ...looked.map((s) => RANK[s.severity])) : RANK[c.severity];
-    if (structure && !looked.length) return false;
-    if (changed < ml || (severity && gravest < RANK[severity])) return false;
+    const members = structure ? c.structures.filter((s) => s.name === structure) : c.structures;
+    const changed = structure ? members.reduce((sum, s) => sum + s.added_ml + s.removed_ml, 0) : c.changed_ml;
+    const rank = structure ? Math.max(0, ...members.map((s) => SEVERITY_RANK[s.severity])) : SEVERITY_RANK[c.severity];
+    if (structure && !members.length) return false;
+    if (changed < ml || (severity && rank < SEVERITY_RANK[severity])) return false;
     if (!state) return true;
     if (structure) {
       const choice = this.decision(c.case, structure).choice;
-      return state === "done" ? choice !== "open" : choice === state;
+      return state === "decided" ? choice !== "open" : choice === state;
     }
     const now = this.state(c.case);
-    return state === "manual"
-      ? c.to_decide.some((s) => this.decision(c.case, s).choice === "manual")
-      : state === "open" ? now === "open" || now === "begun" : now === "done" || now === "manual";
+    return state === "correct"
+      ? c.changed_structures.some((s) => this.decision(c.case, s).choice === "correct")
+      : state === "open" ? now === "open" || now === "partial" : now === "decided" || now === "correct";
   }
 
-  // The case that is looked at stays in the list when a decision takes it out of the filter.
+  // The displayed case stays in the list when a decision removes it from the filter.
   shown() {
-    return [...this.cases.values()].filter((c) => c.case === this.current || this.isShown(c)).map((c) => c.case);
+    return [...this.cases.values()].filter((c) => c.case === this.current || this.matchesFilters(c)).map((c) => c.case);
   }
 
   neighbour(id, step) {
@@ -75,7 +75,7 @@ export class Store {
   nextOpen(id) {
     const order = this.shown();
     const from = order.indexOf(id);
-    const turned = [...order.slice(from + 1), ...order.slice(0, from)];
-    return turned.find((other) => ["open", "begun"].includes(this.state(other))) ?? null;
+    const rotated = [...order.slice(from + 1), ...order.slice(0, from)];
+    return rotated.find((other) => ["open", "partial"].includes(this.state(other))) ?? null;
   }
 }

@@ -1,35 +1,35 @@
-// What is written to the server, and what others wrote meanwhile. Only what the server has written is said to be saved.
+// Writing of decisions, and polling for decisions of other reviewers. "saved" is shown only after the server has written.
 
 import * as api from "./api.js";
 
 const POLL_MS = 5000;
 
 export class Sync {
-  constructor(store, redraw, tell) {
-    Object.assign(this, { store, redraw, tell, isWriting: false });
+  constructor(store, redraw, showMessage) {
+    Object.assign(this, { store, redraw, showMessage, isWriting: false });
   }
 
-  begin() {
+  start() {
     setInterval(() => this.#poll(), POLL_MS);
   }
 
-  // One write at a time; `then` gets the decisions that it made.
+  // One write at a time; `then` gets the decisions that were written.
   async send(write, then) {
     if (this.isWriting) return;
     this.isWriting = true;
-    this.#say("saving …", "busy");
+    this.#showStatus("saving …", "busy");
     try {
       const written = await write();
-      this.store.take(written);
-      this.#say("saved", "good");
+      this.store.update(written);
+      this.#showStatus("saved", "good");
       this.redraw();
       await then(written);
     } catch (error) {
-      this.store.take(error.newer ?? []);
-      this.#say("not saved", "bad");
+      this.store.update(error.newer ?? []);
+      this.#showStatus("not saved", "bad");
       this.redraw();
       const isConflict = error.status === 409;
-      this.tell(isConflict ? `Not saved, ${error.message}.` : `Not saved: ${error.message}. Try again.`);
+      this.showMessage(isConflict ? `Not saved, ${error.message}.` : `Not saved: ${error.message}. Try again.`);
     } finally {
       this.isWriting = false;
     }
@@ -39,16 +39,16 @@ export class Sync {
     try {
       const newer = await api.getDecisions(this.store.since);
       if (!newer.length) return;
-      this.store.take(newer);
+      this.store.update(newer);
       this.redraw();
     } catch {
-      this.#say("server not reached", "bad");
+      this.#showStatus("no connection", "bad");
     }
   }
 
-  #say(text, kind) {
-    const place = document.getElementById("saved");
-    place.textContent = text;
-    place.className = kind;
+  #showStatus(text, kind) {
+    const status = document.getElementById("saved");
+    status.textContent = text;
+    status.className = kind;
   }
 }

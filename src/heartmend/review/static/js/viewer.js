@@ -1,21 +1,21 @@
-// What is on the stage: cases fetched ahead, a few of them ready on hidden canvases, one shown.
+// Display of cases: some are fetched ahead, a few are prepared on hidden canvases, one is shown.
 
 import * as api from "./api.js";
 import { Planes } from "./planes.js";
 import { Solids } from "./solids.js";
 
-const READY = 3; // canvases: the case before, the one shown, the one after
-const AHEAD = 3; // cases fetched ahead
+const CANVASES = 3; // the previous case, the displayed one, the next one
+const FETCH_AHEAD = 3; // cases
 export const WINDOWS = [
   { name: "vessels", level: 250, width: 900 },
   { name: "soft tissue", level: 60, width: 420 },
   { name: "wide", level: 260, width: 1520 },
 ];
 
-const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 const idle = () => new Promise((done) => setTimeout(done, 30));
 
-// Resolves when the card has drawn all that it was asked for; the page stays free meanwhile.
+// Resolve when the graphics card has finished drawing; the page stays responsive.
 async function finished(gl) {
   const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
   gl.flush();
@@ -31,26 +31,26 @@ export class Viewer {
     this.fetched = new Map();
     this.shown = null;
     this.layout = "all";
-    this.look = { blend: 1, showChanges: true, fill: 0.28, labels: 1, selected: 0, window: 0 };
+    this.display = { blend: 1, showChanges: true, fill: 0.28, labels: 1, selected: 0, window: 0 };
   }
 
-  async begin() {
+  async start() {
     const moved = (planes, mm) => planes === this.shown && this.#moved(mm);
     this.pool = [];
-    for (let i = 0; i < READY; i += 1) {
+    for (let i = 0; i < CANVASES; i += 1) {
       const canvas = document.createElement("canvas");
       canvas.className = "plane";
       canvas.tabIndex = -1;
       this.stage.querySelector("#planes").append(canvas);
       const planes = new Planes(canvas, this.run, moved);
-      await planes.begin();
+      await planes.start();
       this.pool.push(planes);
     }
     this.solids = new Solids(this.stage.querySelector("#solids canvas"), this.run, (mm) => this.goTo(mm));
-    await this.solids.begin();
+    await this.solids.start();
   }
 
-  // Show a case; `order` is the order in which others will follow. Resolves when its planes are painted.
+  // Show a case. `order`: the cases in the order of the list. Resolves when its planes are drawn.
   async show(id, order, mm) {
     this.wanted = id;
     delete this.stage.dataset.ready;
@@ -61,8 +61,11 @@ export class Viewer {
       loading.hidden = false;
       const entry = await this.fetched.get(id).ready;
       if (this.wanted !== id) return false;
-      planes = this.#spare([]);
-      planes.load(entry);
+      planes = this.pool.find((p) => p.entry?.id === id);
+      if (!planes) {
+        planes = this.#freeCanvas([]);
+        planes.load(entry);
+      }
     }
     loading.hidden = true;
     if (!planes.entry.visited) planes.moveTo(mm ?? planes.entry.centre);
@@ -71,7 +74,7 @@ export class Viewer {
     for (const p of this.pool) p.canvas.classList.toggle("shown", p === planes);
     this.draw();
     this.onMove([...planes.mm].slice(0, 3));
-    await painted();
+    await drawn();
     this.#readyAround(id, order);
     return true;
   }
@@ -81,7 +84,7 @@ export class Viewer {
   }
 
   draw(changed = {}) {
-    Object.assign(this.look, changed);
+    Object.assign(this.display, changed);
     if (!this.entry) return;
     this.#drawPlanes(this.shown);
     this.#drawSolids();
@@ -89,18 +92,18 @@ export class Viewer {
 
   #drawPlanes(planes) {
     const { stepHu, lowestHu } = planes.entry;
-    const { level, width } = WINDOWS[this.look.window];
+    const { level, width } = WINDOWS[this.display.window];
     const bytes = (hu) => (hu - lowestHu) / stepHu / 255;
-    planes.draw({ ...this.look, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
+    planes.draw({ ...this.display, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
   }
 
-  // The solids come a frame after the planes: these never wait for them, and many moves of the mouse cost one draw.
+  // The surfaces are drawn one frame after the planes: planes never wait for them, and many mouse moves need one draw.
   #drawSolids() {
     if (this.solidsAreDue) return;
     this.solidsAreDue = true;
-    painted().then(() => setTimeout(() => {
+    drawn().then(() => setTimeout(() => {
       this.solidsAreDue = false;
-      if (this.entry) this.solids.show(this.entry.solids, this.look, this.shown.mm, this.entry.centre);
+      if (this.entry) this.solids.show(this.entry.solids, this.display, this.shown.mm, this.entry.centre);
     }));
   }
 
@@ -121,7 +124,7 @@ export class Viewer {
     this.draw();
   }
 
-  // Millimetres, HU (none without a CT) and the ids before and after at the crosshair.
+  // HU (null without a CT) and the ids before and after at a position in mm; null outside the displayed part.
   at(mm) {
     const { entry } = this;
     const voxel = this.shown.nv.frac2vox(this.shown.nv.mm2frac(mm)).map(Math.round);
@@ -138,20 +141,20 @@ export class Viewer {
 
   #fetchAround(id, order) {
     const at = order.indexOf(id);
-    const wanted = [id, ...order.slice(at + 1, at + 1 + AHEAD), ...order.slice(Math.max(at - 1, 0), at)];
+    const wanted = [id, ...order.slice(at + 1, at + 1 + FETCH_AHEAD), ...order.slice(Math.max(at - 1, 0), at)];
     for (const [other, job] of this.fetched) {
       if (wanted.includes(other)) continue;
-      job.stop.abort();
+      job.controller.abort();
       this.fetched.delete(other);
       if (job.entry) this.#forget(job.entry);
     }
-    // One after the other, the nearest first.
+    // One after the other, the next case first.
     let last = Promise.resolve();
     for (const other of wanted) {
       if (!this.fetched.has(other)) {
-        const job = { stop: new AbortController() };
+        const job = { controller: new AbortController() };
         const before = last;
-        job.ready = before.then(() => this.#fetch(other, job.stop.signal)).then((entry) => (job.entry = entry));
+        job.ready = before.then(() => this.#fetch(other, job.controller.signal)).then((entry) => (job.entry = entry));
         this.fetched.set(other, job);
       }
       last = this.fetched.get(other).ready.catch(() => undefined);
@@ -159,7 +162,7 @@ export class Viewer {
   }
 
   async #fetch(id, signal) {
-    const [about, maps, surfaces, file] = await Promise.all([
+    const [details, maps, surfaces, file] = await Promise.all([
       api.getCase(id, signal), api.getMaps(id, signal), api.getSurfaces(id, signal), api.getImage(id, signal),
     ]);
     await idle();
@@ -169,11 +172,11 @@ export class Viewer {
     image.cal_max = lowestHu + 255 * stepHu;
     const hasImage = this.run.cases.find((c) => c.case === id).has_image;
     const centre = [0, 1, 2].map((i) => {
-      const [a, b, c, d] = about.affine[i];
-      const [x, y, z] = about.shape.map((n) => (n - 1) / 2);
+      const [a, b, c, d] = details.affine[i];
+      const [x, y, z] = details.shape.map((n) => (n - 1) / 2);
       return a * x + b * y + c * z + d;
     });
-    const { shape, changes } = about;
+    const { shape, changes } = details;
     return { id, shape, changes, maps, image, stepHu, lowestHu, hasImage, centre, solids: this.solids.build(surfaces, centre) };
   }
 
@@ -182,12 +185,12 @@ export class Viewer {
     for (const planes of this.pool) if (planes.entry === entry && planes !== this.shown) planes.entry = null;
   }
 
-  #spare(kept) {
+  #freeCanvas(reserved) {
     return this.pool.find((p) => p !== this.shown && !p.entry)
-      ?? this.pool.find((p) => p !== this.shown && !kept.includes(p.entry.id));
+      ?? this.pool.find((p) => p !== this.shown && !reserved.includes(p.entry.id));
   }
 
-  // Put the neighbours onto hidden canvases, the next one first, while the person looks at this one.
+  // Prepare the neighbouring cases on hidden canvases, the next one first.
   async #readyAround(id, order) {
     const at = order.indexOf(id);
     const near = [order[at + 1], order[at - 1]].filter(Boolean);
@@ -196,9 +199,10 @@ export class Viewer {
       const entry = await this.fetched.get(other)?.ready.catch(() => null);
       await idle();
       if (!entry || this.wanted !== id) return;
-      const planes = this.#spare(near);
+      const planes = this.#freeCanvas(near);
+      if (!planes || this.pool.some((p) => p.entry?.id === other)) continue;
       planes.load(entry);
-      // A texture reaches the card when it is first drawn: better now than when the case is asked for.
+      // A texture is uploaded when it is first drawn: do it before the case is opened.
       this.#drawPlanes(planes);
       await finished(planes.nv.gl);
       if (this.wanted !== id) return;

@@ -103,7 +103,9 @@ def train_classifiers(
         report_from = None if report is None else partial(_report, report, number * settings.steps)
         classifier = learn(masks, settings, seed, report_from, images)
         if not all(bool(value.isfinite().all()) for value in classifier.net.state_dict().values()):
-            raise FitError(f"{name}: a weight of its voxel classifier is NaN or infinite; lower fit.voxel_classifier.rate")
+            raise FitError(
+                f"{name}: a weight of its voxel classifier is NaN or infinite; lower fit.voxel_classifier.rate"
+            )
         (by_images if reads_images else by_labels)[name] = classifier
     return VoxelClassifiers(step_mm, by_labels, by_images)
 

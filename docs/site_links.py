@@ -1,4 +1,4 @@
-"""MkDocs hook: links from a page to a file of the repository also work on the built site.
+"""MkDocs hook: links to files of the repository work on the built site; pairs of numbers in tables stay on one line.
 
 In the repository such a link opens the file. On the site a link to a module of the package opens its entry in the API
 reference, and a link to any other file opens a copy of it under `files/`.
@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "src" / "heartmend"
 LINK = re.compile(r"(?<=\]\()(\.\.?/[^)#\s]+)(?=[)#])")
+TABLE_ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
+# The spaces of `0.969 > 0.989` and `71.45 ± 0.38`.
+PAIR = re.compile(r"(?<=\d) (?=[>±/] \d)|(?<=\d [>±/]) (?=\d)")
 SHOWN_AS_TEXT = {".py", ".toml", ".sbatch", ".sh", ".yaml", ".cff", ".ipynb", ".md", ""}
 
 
@@ -35,7 +38,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return relpath(page_uri, Path(page.file.src_uri).parent.as_posix()) + anchor
         return relpath(copy_of(target, config, files), Path(page.file.src_uri).parent.as_posix())
 
-    return LINK.sub(on_site, markdown)
+    return TABLE_ROW.sub(lambda row: PAIR.sub("&nbsp;", row[0]), LINK.sub(on_site, markdown))
 
 
 def copy_of(target: Path, config: MkDocsConfig, files: Files) -> str:

@@ -32,7 +32,7 @@ def population(
     Pictures as PNG, and one row per case with its outlier score as CSV.
     """
     from heartmend.errors import ConfigError
-    from heartmend.figures.population import draw_hearts
+    from heartmend.figures.population import draw_population
     from heartmend.models.model_file import load_heart_model
     from heartmend.run_folder.folder import model_file
 
@@ -41,5 +41,5 @@ def population(
         raise ConfigError(f"--between {between}: give two case ids with a comma between them")
     known = load_heart_model(model_file(model))
     with TerminalProgress() as progress:
-        paths = draw_hearts(known, output, pair, modes, progress.callback("population"))
+        paths = draw_population(known, output, pair, modes, progress)
     print_paths(paths)

@@ -1,4 +1,4 @@
-"""Figures on disk and in a page."""
+"""Figures as files and as parts of a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ WEBP_QUALITY = 82
 
 
 def as_svg(figure: Figure) -> str:
-    """The figure as the text of an <svg> element, with text as text."""
+    """Convert a figure into an SVG element, with text as text.
+
+    Args:
+        figure: the figure.
+
+    Returns:
+        The text of an <svg> element.
+    """
     text = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "heartmend"}):
         figure.savefig(text, format="svg", metadata={"Date": None}, facecolor="none")
@@ -23,14 +30,27 @@ def as_svg(figure: Figure) -> str:
 
 
 def as_webp(figure: Figure, dpi: int = 110) -> bytes:
-    """The figure as a WebP picture: a fifth of a PNG's size."""
+    """Convert a figure into a WebP picture, which is a fifth of the size of a PNG.
+
+    Args:
+        figure: the figure.
+        dpi: resolution.
+
+    Returns:
+        The bytes of the file.
+    """
     file = io.BytesIO()
     figure.savefig(file, format="webp", dpi=dpi, facecolor=figure.get_facecolor(), pil_kwargs={"quality": WEBP_QUALITY})
     return file.getvalue()
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, under its name only when it is whole; the suffix (.png, .pdf, .svg) names the format."""
+    """Write a figure atomically.
+
+    Args:
+        figure: the figure.
+        path: the file; its suffix (.png, .pdf, .svg) is the format.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)

@@ -1,4 +1,4 @@
-"""Before, after and what changed, in three planes through the largest change."""
+"""Label maps before and after and their changes, in three orthogonal planes."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from heartmend.figures.view import (
+from heartmend.figures.style import (
+    ADDED,
+    DPI,
+    IMAGE_BACKGROUND,
     INK,
     PAPER,
-    AxCodes,
-    Volume,
-    box_about,
-    largest_change,
+    RELABELLED,
+    REMOVED,
+    StructureStyle,
     swatch,
-    to_lps,
-    voxel_in_lps,
 )
+from heartmend.figures.view import BeforeAfter, Volume, box_about, largest_change, to_lps, voxel_in_lps
 
-ADDED, REMOVED, RENAMED = "#56B4E9", "#FF6A13", "#F0E442"
 WINDOW_HU = (-160.0, 560.0)
 MARGIN_MM = 9.0
 CELL_INCHES = 3.5
 Colour = tuple[float, float, float]
-COLUMNS = ("before", "after", "what changed")
+COLUMNS = ("before", "after", "changes")
 
 
 @dataclass(frozen=True)
 class _Plane:
-    """A cut across `axis` of an LPS volume, and the patient's directions at its left, right, top and bottom."""
+    """Plane across one axis of an LPS volume, with the patient's directions at its left, right, top and bottom."""
 
     name: str
     axis: int
     sides: tuple[str, str, str, str]
 
     def of(self, volume: Volume, index: int) -> Volume:
-        """The picture (rows from the top) of the plane at `index`."""
+        """Cut a volume at an index; rows from the top."""
         cut = np.take(volume, index, axis=self.axis).T
         return np.asarray(cut if self.axis == 2 else cut[::-1])
 
@@ -56,31 +56,31 @@ PLANES = (
 
 
 def before_after_figure(
-    before: Volume,
-    after: Volume,
-    grid_spacing_mm: Sequence[float],
-    colours: Mapping[int, Sequence[float]],
-    image: Volume | None = None,
-    truth: Volume | None = None,
-    names: Mapping[int, str] | None = None,
-    axcodes: AxCodes = ("L", "P", "S"),
-    title: str = "Before and after mending",
+    maps: BeforeAfter,
+    style: StructureStyle,
+    title: str = "Before and after repair",
     through: Sequence[int] | None = None,
 ) -> Figure:
-    """Three planes through the largest change: one row per plane; columns before, after and what changed.
+    """Draw three planes of a case: one row for each plane; columns before, after and changes.
 
-    The volumes share a shape (x, y, z), the image is in HU; `colours` maps ids to 0-255 RGB, `names` to what the legend
-    calls them; `axcodes` are those of the grid. Truth, when given, is drawn as a thin dashed outline. `through`: the
-    voxel that the planes go through, in the volumes' own order, in place of the largest change.
+    Args:
+        maps: the label maps of a case, with image and truth if there are any; the truth is a dashed outline.
+        style: colours and names of the structures.
+        title: title of the figure.
+        through: index of the voxel that the planes go through, in the volumes' own order; the centre of the largest
+            change if None.
+
+    Returns:
+        The figure.
     """
-    given = {"before": before, "after": after, "image": image, "truth": truth}
+    given = {"before": maps.before, "after": maps.after, "image": maps.image, "truth": maps.truth}
     present = {name: volume for name, volume in given.items() if volume is not None}
-    turned, spacing = to_lps(list(present.values()), grid_spacing_mm, axcodes)
+    turned, spacing = to_lps(list(present.values()), maps.spacing_mm, maps.axcodes)
     volumes = dict(zip(present, turned, strict=True))
     if through is None:
         centre = largest_change(volumes["before"], volumes["after"], spacing)
     else:
-        centre = voxel_in_lps(through, before.shape, axcodes)
+        centre = voxel_in_lps(through, maps.before.shape, maps.axcodes)
     shown = (volumes["before"] > 0) | (volumes["after"] > 0)
     shown[tuple(centre)] = True
     box = box_about(shown, np.ceil(MARGIN_MM / spacing).astype(int))
@@ -90,7 +90,7 @@ def before_after_figure(
     extent = np.array(volumes["before"].shape) * spacing
     widths, heights = extent[[0, 0, 1]], extent[[1, 2, 2]]
     rows = CELL_INCHES * heights / widths.max()
-    figure = Figure(figsize=(3 * CELL_INCHES + 0.6, rows.sum() + 1.95), facecolor=PAPER, dpi=120)
+    figure = Figure(figsize=(3 * CELL_INCHES + 0.6, rows.sum() + 1.95), facecolor=PAPER, dpi=DPI)
     FigureCanvasAgg(figure)
     tall = figure.get_figheight()
     grid = figure.add_gridspec(
@@ -104,7 +104,7 @@ def before_after_figure(
         wspace=0.03,
         hspace=0.04,
     )
-    tint = {k: (float(c[0]) / 255, float(c[1]) / 255, float(c[2]) / 255) for k, c in colours.items()}
+    tint = {k: (float(c[0]) / 255, float(c[1]) / 255, float(c[2]) / 255) for k, c in style.colours.items()}
     for row, plane in enumerate(PLANES):
         cuts = {name: plane.of(volume, int(centre[plane.axis])) for name, volume in volumes.items()}
         step = (spacing[1 if plane.axis == 0 else 0], spacing[1 if plane.axis == 2 else 2])
@@ -117,8 +117,8 @@ def before_after_figure(
             if column == 0:
                 axes.set_ylabel(plane.name, fontsize=10, color=INK, labelpad=4)
     where = "the largest change" if through is None else f"voxel {', '.join(map(str, through))}"
-    _head(figure, title, where, before, after, float(np.prod(spacing)))
-    _legend(figure, volumes, tint, names or {})
+    _heading(figure, title, where, maps, float(np.prod(spacing)))
+    _legend(figure, volumes, tint, style)
     return figure
 
 
@@ -159,7 +159,7 @@ def _changes(before: Volume, after: Volume) -> NDArray[np.float64]:
     for where, colour in (
         (changed & (before == 0), ADDED),
         (changed & (after == 0), REMOVED),
-        (changed & (before > 0) & (after > 0), RENAMED),
+        (changed & (before > 0) & (after > 0), RELABELLED),
     ):
         picture[where] = (*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)), 0.95)
     return picture
@@ -186,13 +186,13 @@ def _outline(
 def _orient(
     axes: Axes, plane: _Plane, shape: tuple[int, ...], step: tuple[float, float], widest_mm: float, scale_bar: bool
 ) -> None:
-    """One scale for all planes, the patient's directions at the edges, no ticks."""
+    """Set the common scale of the planes and draw the patient's directions at the edges."""
     width, height = shape[1] * step[0], shape[0] * step[1]
     axes.set_aspect("equal")
     slack = (widest_mm - width) / 2
     axes.set_xlim(-slack, width + slack)
     axes.set_ylim(height, 0)
-    axes.set_facecolor("#121212")
+    axes.set_facecolor(IMAGE_BACKGROUND)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -209,7 +209,7 @@ def _orient(
             fontsize=8,
             ha=across,
             va=upright,
-            path_effects=[withStroke(linewidth=2, foreground="#121212")],
+            path_effects=[withStroke(linewidth=2, foreground=IMAGE_BACKGROUND)],
         )
     if scale_bar:
         end, base = width + slack - 5, height - 5
@@ -217,32 +217,31 @@ def _orient(
         axes.text(end - 10, base - 2.5, "20 mm", color="white", fontsize=7.5, ha="center", va="bottom")
 
 
-def _head(figure: Figure, title: str, where: str, before: Volume, after: Volume, voxel_mm3: float) -> None:
+def _heading(figure: Figure, title: str, where: str, maps: BeforeAfter, voxel_mm3: float) -> None:
+    before, after = maps.before, maps.after
     tall = figure.get_figheight()
     millilitres = voxel_mm3 / 1000
     added = np.count_nonzero((before == 0) & (after > 0)) * millilitres
     removed = np.count_nonzero((before > 0) & (after == 0)) * millilitres
-    renamed = np.count_nonzero((before > 0) & (after > 0) & (before != after)) * millilitres
+    relabelled = np.count_nonzero((before > 0) & (after > 0) & (before != after)) * millilitres
     figure.text(0.035, 1 - 0.28 / tall, title, fontsize=14, weight="bold", color=INK, va="center")
-    note = f"in the whole volume: {added:.1f} ml added, {removed:.1f} ml removed, {renamed:.1f} ml given another name"
+    note = f"in the full volume: {added:.1f} ml added, {removed:.1f} ml removed, {relabelled:.1f} ml relabelled"
     figure.text(0.035, 1 - 0.55 / tall, f"planes through {where} · {note}", fontsize=9, color=INK, va="center")
 
 
-def _legend(
-    figure: Figure, volumes: Mapping[str, Volume], tint: Mapping[int, Colour], names: Mapping[int, str]
-) -> None:
+def _legend(figure: Figure, volumes: Mapping[str, Volume], tint: Mapping[int, Colour], style: StructureStyle) -> None:
     shown = set(np.unique(volumes["before"])) | set(np.unique(volumes["after"]))
     handles: list[Patch | Line2D] = [
-        swatch(colour, names.get(structure, f"structure {structure}"), alpha=0.72)
-        for structure, colour in tint.items()
-        if structure in shown
+        swatch(colour, style.name(structure), alpha=0.72) for structure, colour in tint.items() if structure in shown
     ]
     changes: list[Patch | Line2D] = [
-        Patch(color=c, label=n) for c, n in ((ADDED, "added"), (REMOVED, "removed"), (RENAMED, "other name"))
+        Patch(color=c, label=n) for c, n in ((ADDED, "added"), (REMOVED, "removed"), (RELABELLED, "relabelled"))
     ]
     if "truth" in volumes:
         changes.append(Line2D([], [], color="gray", linewidth=1, linestyle=(0, (2.2, 1.6)), label="truth"))
     tall = figure.get_figheight()
-    look = {"frameon": False, "fontsize": 8.5, "handlelength": 1.3, "columnspacing": 1.3, "labelcolor": INK}
-    figure.legend(handles=handles, loc="center", bbox_to_anchor=(0.5, 0.52 / tall), ncol=max(len(handles), 1), **look)
-    figure.legend(handles=changes, loc="center", bbox_to_anchor=(0.5, 0.22 / tall), ncol=len(changes), **look)
+    text = {"frameon": False, "fontsize": 8.5, "handlelength": 1.3, "columnspacing": 1.3, "labelcolor": INK}
+    figure.legend(
+        handles=handles, loc="center", bbox_to_anchor=(0.5, 0.52 / tall), ncol=max(len(handles), 1), **options
+    )
+    figure.legend(handles=changes, loc="center", bbox_to_anchor=(0.5, 0.22 / tall), ncol=len(changes), **text)

@@ -87,7 +87,11 @@ class Evaluation:
         return [{column.name: row.get(column.name) for column in table.columns} for row in table.rows]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole evaluation as a table for JSON: folders, skipped cases, metrics, and the rows of all tables."""
+        """Convert the evaluation into the content of evaluation.json.
+
+        Returns:
+            Format, name of the anatomy, folders, skipped cases, metrics, and the rows of all tables.
+        """
         keys = ("key", "title", "unit", "better", "pair")
         return {
             "format": "heartmend-evaluation",

@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.figures.view import EDGE, INK
+from heartmend.figures.style import EDGE, INK
 from heartmend.report.run_summary import FitLog
 from heartmend.report.tables import Panel
 

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.figures.files import as_webp, save
 from heartmend.figures.planes import before_after_figure
+from heartmend.figures.style import StructureStyle
 from heartmend.figures.surfaces import surface_figure
-from heartmend.figures.view import largest_change
+from heartmend.figures.view import BeforeAfter, largest_change
 from heartmend.io.dataset import Case
 from heartmend.io.label_maps import LabelVolume
 from heartmend.report.scene import pack_scene
@@ -96,25 +97,15 @@ def _planes(
     finished: FinishedRun, case: Case, was: LabelVolume, now: LabelVolume, through: tuple[int, int, int] | None
 ) -> Figure:
     image = finished.image(case, was.grid)
-    colours, names = _look(finished)
-    return before_after_figure(
-        was.labels, now.labels, was.grid.spacing_mm, colours, image=None if image is None else image.values,
-        names=names, axcodes=was.grid.axcodes, title=f"Case {case.id}", through=through,
-    )  # fmt: skip
+    maps = BeforeAfter(
+        was.labels, now.labels, was.grid.spacing_mm, was.grid.axcodes, image=None if image is None else image.values
+    )
+    return before_after_figure(maps, StructureStyle.of(finished.anatomy), title=f"Case {case.id}", through=through)
 
 
 def _surface(finished: FinishedRun, case: Case, was: LabelVolume, now: LabelVolume) -> Figure:
-    colours, names = _look(finished)
-    return surface_figure(
-        was.labels, now.labels, was.grid.spacing_mm, colours, names=names, axcodes=was.grid.axcodes,
-        title=f"Case {case.id}", views_deg=FRONT,
-    )  # fmt: skip
-
-
-def _look(finished: FinishedRun) -> tuple[dict[int, tuple[int, int, int]], dict[int, str]]:
-    """Colours and names by id, those of the anatomy file."""
-    structures = finished.anatomy.structures
-    return {s.id: s.colour for s in structures}, {s.id: s.name for s in structures}
+    maps = BeforeAfter(was.labels, now.labels, was.grid.spacing_mm, was.grid.axcodes)
+    return surface_figure(maps, StructureStyle.of(finished.anatomy), title=f"Case {case.id}", views_deg=FRONT)
 
 
 def _voxel(at: Any, volume: LabelVolume, case_id: str) -> tuple[int, int, int]:

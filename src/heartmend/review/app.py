@@ -19,15 +19,14 @@ from starlette.staticfiles import StaticFiles
 
 from heartmend import __version__
 from heartmend.errors import BadInputError
-from heartmend.figures.planes import ADDED, REMOVED, RENAMED
+from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.io.dataset import Case
 from heartmend.review.access import Access, Guard
 from heartmend.review.case_cache import read_image
-from heartmend.review.summary import ReviewSummary, by_priority, read_summary, summary_path
+from heartmend.review.summary import ReviewSummary, by_priority, read_summary
 from heartmend.run_folder.decisions import (
     MAX_NOTE_LENGTH,
     MAX_REVIEWER_LENGTH,
-    REVIEW,
     ConflictError,
     Decision,
     DecisionRequest,
@@ -83,7 +82,7 @@ class Review:
         """
         self.finished, self.reviewer = finished, reviewer
         self.decisions = open_decisions(finished)
-        ready = [c for c in finished if summary_path(finished, c).is_file()]
+        ready = [c for c in finished if finished.run.has_review_case(c.id)]
         self.cases: dict[str, Case] = {case.id: case for case in ready}
         self.summaries: dict[str, ReviewSummary] = {
             s.case: s for s in by_priority(read_summary(finished, case) for case in ready)
@@ -94,11 +93,11 @@ class Review:
         structures = [{"id": s.id, "name": s.name, "colour": s.colour} for s in self.finished.anatomy.structures]
         return JSONResponse(
             {
-                "name": self.finished.run.out.name,
+                "name": self.finished.run.output.name,
                 "version": __version__,
                 "reviewer": self.reviewer,
                 "structures": structures,
-                "colours": {"added": ADDED, "removed": REMOVED, "relabelled": RENAMED},
+                "colours": {"added": ADDED, "removed": REMOVED, "relabelled": RELABELLED},
                 "left_out": self.finished.left_out,
                 "cases": [_to_dict(s) for s in self.summaries.values()],
             }
@@ -114,11 +113,11 @@ class Review:
 
     async def maps(self, request: Request) -> Response:
         """Send the label maps before and after."""
-        return await self._packed(request, ".maps.gz")
+        return await self._packed(request, "maps")
 
     async def surfaces(self, request: Request) -> Response:
         """Send the surfaces before and after."""
-        return await self._packed(request, ".surfaces.gz")
+        return await self._packed(request, "surfaces")
 
     async def image(self, request: Request) -> Response:
         """Send the CT."""
@@ -172,8 +171,8 @@ class Review:
             raise HTTPException(404, "no such case")
         return found
 
-    async def _packed(self, request: Request, ending: str) -> Response:
-        path = self.finished.run.case_path(REVIEW, self._summary(request).case, ending)
+    async def _packed(self, request: Request, kind: str) -> Response:
+        path = self.finished.run.review_volume(self._summary(request).case, kind)
         body = await run_in_threadpool(path.read_bytes)
         return Response(body, media_type="application/octet-stream", headers={"content-encoding": "gzip"})
 

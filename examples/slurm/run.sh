@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A whole run of a large data set on a Slurm cluster, in two jobs: the cases on many machines, the fits on four GPUs.
+# A whole run of a large data set on a Slurm cluster: the cases on many machines, the fits on four GPUs.
 #
-#   LABELS=/data/cardiac/labels OUT=/scratch/$USER/mended bash examples/slurm/run.sh
+#   LABELS=/data/cardiac/labels OUT=/scratch/$USER/repaired bash examples/slurm/run.sh
 #
-# Both folders must be on a disk that all machines share. A job that was cut off goes on where it was when it is sent again.
+# Both folders must be on a disk that all machines share. An interrupted job continues when it is submitted again.
 set -euo pipefail
 : "${LABELS:?the folder of label maps}" "${OUT:?the folder for the result}"
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"

@@ -23,7 +23,7 @@ from heartmend.review.summary import read_summary
 from heartmend.run_folder.decisions import DecisionRequest, open_decisions
 from heartmend.run_folder.finished import FinishedRun
 from support.cohorts import small_map
-from support.runs import finished_run, mended
+from support.runs import finished_run, repaired
 
 ALL = frozenset(LAYOUTS)
 
@@ -57,8 +57,8 @@ def test_every_layout_contains_the_decided_label_maps(finished: FinishedRun, tmp
     plan = export_release(finished, to, ALL, with_images=True, workers=1)
     assert ([p.case.id for p in plan.release], plan.left_out.keys()) == (["1", "2"], {"3"})
     assert "open: LA, LV, RA, RV" in plan.left_out["3"]
-    original, repaired = small_map(2, absent=(4,)), mended(small_map(2, absent=(4,)))
-    expected = {"1": mended(small_map(1)), "2": np.where((original == 3) | (repaired == 3), original, repaired)}
+    original, after = small_map(2, absent=(4,)), repaired(small_map(2, absent=(4,)))
+    expected = {"1": repaired(small_map(1)), "2": np.where((original == 3) | (after == 3), original, after)}
     for case, labels in expected.items():
         source = nib.load(tmp_path / "labels" / f"{case}.nii.gz")
         for path in (
@@ -129,7 +129,7 @@ def test_names_and_notes_are_escaped(tmp_path: Path) -> None:
     assert any(name.startswith("to_correct/3/") for name in texts)
     for name, text in texts.items():
         assert "<script" not in text.replace("\\<script", "") and "](" not in text.replace("\\](", ""), name
-    assert "\\<script\\>2: not mended" in texts["README.md"] and "\\<script\\>alert(1)" in texts["changelog/1.md"]
+    assert "\\<script\\>2: not repaired" in texts["README.md"] and "\\<script\\>alert(1)" in texts["changelog/1.md"]
 
 
 def test_a_mesh_is_a_ply_file_in_ras(finished: FinishedRun, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_open_structures_can_be_accepted_or_rejected(finished: FinishedRun, tmp_
         export_release(finished, tmp_path / "none", frozenset(), workers=1)
     export_release(finished, tmp_path / "accept", frozenset(), "accept", workers=1)
     export_release(finished, tmp_path / "reject", frozenset(), "reject", workers=1)
-    assert (values(tmp_path / "accept" / "labels" / "3.nii.gz") == mended(small_map(3))).all()
+    assert (values(tmp_path / "accept" / "labels" / "3.nii.gz") == repaired(small_map(3))).all()
     assert (values(tmp_path / "reject" / "labels" / "3.nii.gz") == small_map(3)).all()
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
 
@@ -223,7 +223,7 @@ def test_a_damaged_case_is_left_out_of_the_release(finished: FinishedRun, tmp_pa
 
 def test_existing_files_are_not_overwritten(finished: FinishedRun, tmp_path: Path) -> None:
     decide(finished, "1")
-    for to in (finished.run.out / "release", tmp_path / "labels" / "release", tmp_path / "images"):
+    for to in (finished.run.output / "release", tmp_path / "labels" / "release", tmp_path / "images"):
         with pytest.raises(RunError, match="give another --output"):
             export_release(finished, to, frozenset(), workers=1)
 

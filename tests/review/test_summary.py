@@ -77,7 +77,7 @@ def test_severity_is_the_worst_of_the_changes_and_a_failed_acceptance_test_is_a_
 
 def test_a_summary_is_read_as_it_was_written() -> None:
     change_log = ChangeLog("7", (Change("holes", "LV", "filled", 1, 8, ((0, 0, 0), (1, 1, 1)), "review", "n"),))
-    assert ReviewSummary.from_json(json.dumps(summary(change_log).to_dict())) == summary(change_log)
+    assert ReviewSummary.from_dict(json.loads(json.dumps(summary(change_log).to_dict()))) == summary(change_log)
 
 
 def test_cases_are_sorted_by_descending_priority() -> None:

@@ -1,4 +1,4 @@
-"""A finished run of small hearts, written as `heartmend run` leaves it but without mending: both maps are known."""
+"""Finished run of small hearts, with repaired label maps that are computed by hand."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.io.atomic import write_json, write_text
 from heartmend.io.dataset import discover_cohort
 from heartmend.repair.acceptance import Verdict
-from heartmend.repair.change_log import ChangeLog, change_log_to_json
+from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change
-from heartmend.run_folder.folder import Run
+from heartmend.run_folder.folder import RunFolder
 from support.cohorts import small_map, write_cohort
 from support.volumes import save_nifti
 
 
-def mended(before: np.ndarray) -> np.ndarray:
-    """The map without its far island, the LV without its holes, the RV a slice less, a voxel of the LA in the RA."""
+def repaired(before: np.ndarray) -> np.ndarray:
+    """Remove the far component, fill the holes of the LV, remove a slice of the RV, move a voxel from RA to LA."""
     after = before.copy()
     after[0, 0, 0] = 0
     box = (slice(9, 15), slice(17, 23), slice(8, 14))
@@ -31,9 +30,9 @@ def mended(before: np.ndarray) -> np.ndarray:
 
 
 def finished_run(folder: Path, count: int = 3, *, images: bool = False) -> Path:
-    """`count` cases in `folder`/labels, their CTs in `folder`/images, and the run in `folder`/out, which is returned.
+    """Write `count` cases into `folder`/labels, their CTs into `folder`/images, and the run into `folder`/out.
 
-    Case 1 lies turned and oblique. In case 2 the mended LV was not taken; case 3 has a warning, more than the others.
+    Case 1 has an oblique grid. In case 2 the LV failed the acceptance test; case 3 has a warning. Returns the run.
     """
     labels, anatomy, out = write_cohort(folder, count), load_anatomy("heart"), folder / "out"
     if images:
@@ -43,23 +42,19 @@ def finished_run(folder: Path, count: int = 3, *, images: bool = False) -> Path:
             hu = np.where(volume.labels > 0, 300, -80)
             save_nifti(folder / "images" / path.name, hu, np.int16, volume.grid.affine)
     cohort = discover_cohort(labels, folder / "images" if images else None, anatomy=anatomy)
-    with Run.open(out, labels) as run:
-        run.write_config({"request": {"images": str(folder / "images") if images else None}})
+    with RunFolder.open(out, labels) as run:
+        run.write_settings({"request": {"images": str(folder / "images") if images else None}})
         run.write_cohort(cohort)
-        write_json(run.root / "anatomy.json", anatomy)
-        write_json(run.root / "skipped.json", {})
+        run.write_anatomy(anatomy)
+        run.write_skipped({})
         for case in cohort:
-            was = small_map(int(case.id), absent=(4,) if case.id == "2" else ())
-            volume = cohort.read_labels(case)
-            cohort.write_labels(case, mended(was), run.result_path(case.labels_path))
-            low, high = (tuple(volume.grid.index_to_world(p)) for p in ((8.5, 16.5, 7.5), (14.5, 22.5, 13.5)))
+            original = small_map(int(case.id), absent=(4,) if case.id == "2" else ())
+            grid = cohort.read_labels(case).grid
+            low, high = (tuple(grid.index_to_world(p)) for p in ((8.5, 16.5, 7.5), (14.5, 22.5, 13.5)))
             box = (tuple(map(min, low, high)), tuple(map(max, low, high)))
             changes = [Change("holes", "LV", "filled", 9, 72.0, box)]
             if case.id == "3":
                 changes.append(Change("slices", "RV", "dropped", 20, 160.0, box, "warning", "a slice of it"))
-            taken = Verdict("LV", case.id != "2", 1.1, 7.0, "surface moved 7.0 mm" if case.id == "2" else "")
-            write_text(
-                run.case_path("fuse", case.id, ".json"),
-                change_log_to_json(ChangeLog(case.id, tuple(changes), (taken,))),
-            )
+            verdict = Verdict("LV", case.id != "2", 1.1, 7.0, "surface moved 7.0 mm" if case.id == "2" else "")
+            run.write_fused(cohort, case, repaired(original), ChangeLog(case.id, tuple(changes), (verdict,)))
     return out

@@ -23,7 +23,6 @@ from heartmend.release.changelog import case_changelog, correction_note
 from heartmend.release.compose import compose_labels
 from heartmend.release.layouts import Layout, ReleaseNames, nnunet_ids
 from heartmend.release.plan import CasePlan
-from heartmend.run_folder.decisions import REVIEW
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels, Mask
 
@@ -59,17 +58,12 @@ def compose_case(finished: FinishedRun, plan: CasePlan) -> ComposedMap:
     before, after = finished.before(plan.case), finished.after(plan.case)
     corrected = None
     if plan.structures_with("corrected"):
-        path = corrected_path(finished, plan.case)
+        path = finished.run.corrected_path(plan.case.id)
         if not path.is_file():
             raise RunError(f"{path}: the hand-corrected label map is missing; import it again, or decide otherwise")
         corrected = read_labels(path, finished.anatomy).labels
     labels = compose_labels(before.labels, after.labels, plan, finished.anatomy, corrected)
     return ComposedMap(labels, before.grid, before.unknown)
-
-
-def corrected_path(finished: FinishedRun, case: Case) -> Path:
-    """Return the path of the hand-corrected label map of a case in the run folder."""
-    return finished.run.case_path(REVIEW, case.id, ".corrected.nii.gz")
 
 
 def write_case(

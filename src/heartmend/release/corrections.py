@@ -15,7 +15,7 @@ from heartmend.io.file_names import group_by_case, volume_ending
 from heartmend.io.label_maps import read_labels
 from heartmend.io.nifti import write_volume
 from heartmend.io.segments import is_segmentation, read_segments
-from heartmend.release.case_files import compose_case, corrected_path
+from heartmend.release.case_files import compose_case
 from heartmend.release.plan import CasePlan, plan_release
 from heartmend.run_folder.decisions import DecisionRequest, Decisions, open_decisions
 from heartmend.run_folder.finished import FinishedRun
@@ -77,7 +77,7 @@ def import_corrected(
         try:
             if id not in known:
                 raise BadInputError(
-                    f"{path}: no case {id!r} in {finished.run.out}; the file name must start with a case id"
+                    f"{path}: no case {id!r} in {finished.run.output}; the file name must start with a case id"
                 )
             imported.append(ImportedMap(id, path, _import_map(finished, known[id], path, reviewer, decisions)))
         except (HeartmendError, OSError) as error:
@@ -97,7 +97,7 @@ def _import_map(
     corrected = [s.name for s in finished.anatomy.structures if s.id in different_ids | flagged_ids]
     if not corrected:
         raise BadInputError(f"{path}: equals the exported map, and no structure of the case is flagged for correction")
-    write_volume(labels, exported.grid, corrected_path(finished, plan.case))
+    write_volume(labels, exported.grid, finished.run.corrected_path(plan.case.id))
     numbers = {(d.case, d.structure): d.number for d in decisions.current()}
     notes = {d.structure: d.note for d in plan.decisions}
     requests = [

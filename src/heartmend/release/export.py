@@ -62,7 +62,7 @@ def export_release(
     plan = plan_release(finished, decisions, undecided)
     if not plan.release and not plan.to_correct:
         raise RunError(
-            f"{finished.run.out}: none of its {len(finished.cohort)} cases is decided; review them with "
+            f"{finished.run.output}: none of its {len(finished.cohort)} cases is decided; review them with "
             "`heartmend review`, or give --undecided accept"
         )
     names = ReleaseNames.for_cases(finished.anatomy, (p.case.id for p in plan.release))
@@ -83,7 +83,7 @@ def export_release(
             progress.advance(done, job.plan.case.id)
         plan = _without(plan, failed)
         shutil.rmtree(building / TEMPORARY_PREFIX, ignore_errors=True)
-        title = f"{finished.anatomy.title or finished.anatomy.name}: {finished.run.out.name}"
+        title = f"{finished.anatomy.title or finished.anatomy.name}: {finished.run.output.name}"
         case_ids = [p.case.id for p in plan.release]
         write_layouts(building, layouts, finished.anatomy, names, case_ids, title)
         write_text(building / "decisions.csv", decisions_to_csv(decisions.current()))
@@ -101,7 +101,7 @@ def _check_folder(finished: FinishedRun, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: exists already; give another --output")
     inputs = [c.labels_path.parent for c in finished] + [c.image_path.parent for c in finished if c.image_path]
-    for own in {finished.run.out.resolve(), *(p.resolve() for p in inputs)}:
+    for own in {finished.run.output.resolve(), *(p.resolve() for p in inputs)}:
         if folder.resolve().is_relative_to(own):
             raise RunError(f"{folder}: inside {own}, which is not written to; give another --output")
 

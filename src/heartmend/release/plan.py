@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from heartmend.io.dataset import Case
-from heartmend.review.summary import ReviewSummary, read_summary, summary_path
+from heartmend.review.summary import ReviewSummary, read_summary
 from heartmend.run_folder.decisions import Choice, Decision, Decisions
 from heartmend.run_folder.finished import FinishedRun
 
@@ -73,7 +73,7 @@ def plan_release(finished: FinishedRun, decisions: Decisions, undecided: Undecid
     for d in decisions.current():
         by_case.setdefault(d.case, []).append(d)
     release, to_correct, left_out = [], [], dict(finished.left_out)
-    ready = [c for c in finished if summary_path(finished, c).is_file()]
+    ready = [c for c in finished if finished.run.has_review_case(c.id)]
     left_out |= {
         c.id: "has no review files; an error occurred while they were written" for c in finished if c not in ready
     }

@@ -9,14 +9,13 @@ import numpy as np
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
-from heartmend.io.atomic import write_bytes, write_json
 from heartmend.io.dataset import Case
 from heartmend.io.digests import fingerprint
 from heartmend.io.volume import read_volume_header
 from heartmend.review.page_data import Crop, image_file, pack_maps, pack_surfaces
-from heartmend.review.summary import read_summary, summarise_case, summary_path
-from heartmend.run_folder.decisions import REVIEW
+from heartmend.review.summary import read_summary, summarise_case
 from heartmend.run_folder.finished import FinishedRun
+from heartmend.run_folder.paths import REVIEW
 
 FORMAT_VERSION = 2
 """Version of the review files; raised whenever their content changes."""
@@ -90,8 +89,7 @@ def _write_files(job: _Job) -> None:
         case.image_path is not None,
     )  # fmt: skip
     run.forget(REVIEW, case.id)
-    write_json(summary_path(finished, case), summary.to_dict())
-    write_bytes(run.case_path(REVIEW, case.id, ".maps.gz"), pack_maps(cropped_before, cropped_after))
+    maps = pack_maps(cropped_before, cropped_after)
     surfaces = pack_surfaces(cropped_before, cropped_after, crop.grid, finished.anatomy)
-    write_bytes(run.case_path(REVIEW, case.id, ".surfaces.gz"), surfaces)
-    run.mark_done(REVIEW, case.id, job.fingerprint)
+    run.write_review_case(case.id, summary.to_dict(), maps, surfaces)
+    run.finish(REVIEW, case.id, job.fingerprint)

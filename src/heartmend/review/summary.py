@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +16,6 @@ from heartmend.io.dataset import Case
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import SEVERITIES, Change, Severity
 from heartmend.review.priority import ReviewPriority, priority_of
-from heartmend.run_folder.decisions import REVIEW
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels, Triple
 
@@ -120,16 +117,6 @@ class ReviewSummary:
             }
         )
 
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read a summary from JSON text."""
-        return cls.from_dict(json.loads(text))
-
-
-def summary_path(finished: FinishedRun, case: Case) -> Path:
-    """Return the path of the summary of a case in the run folder."""
-    return finished.run.case_path(REVIEW, case.id, ".json")
-
 
 def read_summary(finished: FinishedRun, case: Case) -> ReviewSummary:
     """Read the summary of a case whose review files exist (`case_cache.make_ready`).
@@ -141,7 +128,7 @@ def read_summary(finished: FinishedRun, case: Case) -> ReviewSummary:
     Returns:
         The summary.
     """
-    return ReviewSummary.from_json(summary_path(finished, case).read_text(encoding="utf-8"))
+    return ReviewSummary.from_dict(finished.run.review_summary(case.id))
 
 
 def by_priority(summaries: Iterable[ReviewSummary]) -> list[ReviewSummary]:

@@ -21,9 +21,6 @@ Choice = Literal["accept", "reject", "correct", "corrected", "open"]
 """`accept`: take the repaired structure. `reject`: keep the original structure. `correct`: to be corrected by hand.
 `corrected`: taken from a hand-corrected label map. `open`: not decided."""
 CHOICES: tuple[str, ...] = get_args(Choice)
-REVIEW = "review"
-"""Folder of the run with the decisions and the files of the review page."""
-DATABASE = "decisions.sqlite"
 SCHEMA_VERSION = 2
 MAX_NOTE_LENGTH, MAX_REVIEWER_LENGTH = 2000, 80
 
@@ -248,7 +245,7 @@ def open_decisions(finished: FinishedRun) -> Decisions:
     Raises:
         RunError: as for `Decisions`.
     """
-    return Decisions(finished.run.folder(REVIEW) / DATABASE)
+    return Decisions(finished.run.decisions_path)
 
 
 def now() -> str:

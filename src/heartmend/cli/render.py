@@ -42,7 +42,7 @@ def render(
 
     The implicit function is evaluated on any grid. Of a run without `unify`, the shapes of stage 1 are used.
     """
-    from heartmend.pipelines.render import write_render
+    from heartmend.pipelines.render import RenderSettings, write_render
 
-    write_render(model, case, output, resolution, reference_image, probability)
+    write_render(model, case, output, RenderSettings(resolution, reference_image, probability))
     print_paths([output])

@@ -58,7 +58,6 @@ def screen(
 
     Exit codes: 0 all cases ranked; 3 some cases skipped; 1 nothing done.
     """
-    from heartmend.cli.pipeline_command import as_watcher
     from heartmend.pipelines.config import load_config
     from heartmend.pipelines.run import Request
     from heartmend.quality.ranking_table import ranking_tables, ranking_to_dict, write_ranking
@@ -66,14 +65,14 @@ def screen(
 
     with TerminalProgress() as progress:
         if (labels / "run" / "run.json").is_file():
-            ranking = screen_run(labels, quick, workers, as_watcher(progress))
+            ranking = screen_run(labels, quick, workers, progress)
         else:
             request = Request(
-                labels=labels, out=run_folder or Path(), anatomy=anatomy, unknown_labels=unknown_labels, device=device,
-                workers=workers, until="fit",
+                labels=labels, output=run_folder or Path(), anatomy=anatomy, unknown_labels=unknown_labels, device=device,
+                workers=workers, stop_after="fit",
             )  # fmt: skip
             screened = screen_labels if run_folder else screen_in_temporary_folder
-            ranking = screened(request, load_config(preset, config), quick, as_watcher(progress))
+            ranking = screened(request, load_config(preset, config), quick, progress)
     folder = output or (run_folder / "run" / "quality" if run_folder else None)
     paths = write_ranking(ranking, folder) if folder else []
     if as_json:

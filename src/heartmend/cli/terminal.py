@@ -27,6 +27,8 @@ EXIT_CODES = (
     ("130", "interrupted"),
 )
 _COLOURS = {"error": "red", "warning": "yellow", "skipped": "red", "note": "cyan", "info": "cyan", "debug": "cyan"}
+_LISTED = "heartmend.pipelines.driver"
+"""Logger of the warnings about skipped cases: without --verbose they are printed once, with the result."""
 log = logging.getLogger("heartmend")
 
 
@@ -56,6 +58,8 @@ class _TerminalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < _Verbosity.level:
+            return
+        if record.name == _LISTED and logging.INFO < record.levelno < logging.ERROR and _Verbosity.level > logging.INFO:
             return
         text = record.getMessage()
         if record.exc_info and _Verbosity.level < logging.WARNING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heartmend import __version__
-from heartmend.compute.workers import ELSEWHERE, Outcome, keep_memory, one_thread
+from heartmend.compute.workers import ELSEWHERE, Outcome, keep_freed_memory, one_thread
 from heartmend.errors import ConfigError, HeartmendError, RunError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _on(client: Client, work: Callable[[Any], Any], todo: list[Any]) -> Iterator
 def _there(work: Callable[[Any], Any], item: Any, folder: str) -> Any:
     """On a worker: as in a process here, in the same folder, one case at a time and in one thread."""
     with _AT_WORK, one_thread():
-        keep_memory()
+        keep_freed_memory()
         os.chdir(folder)
         return work(item)
 

@@ -31,7 +31,7 @@ ELSEWHERE: ContextVar[Runner | None] = ContextVar("ELSEWHERE", default=None)
 
 
 def each(
-    work: Callable[[T], R], items: Iterable[T], workers: int = 0, *, nearby: bool = False
+    work: Callable[[T], R], items: Iterable[T], workers: int = 0, *, local: bool = False
 ) -> Iterator[Outcome[T, R]]:
     """Apply `work` (of a module's top level) to every item; yields outcomes as they come.
 
@@ -41,10 +41,10 @@ def each(
     because what comes of an item is too much to travel.
     """
     todo = list(items)
-    if (runner := ELSEWHERE.get()) is not None and not nearby:
+    if (runner := ELSEWHERE.get()) is not None and not local:
         yield from runner(work, todo)
         return
-    count = min(workers or cores(), len(todo))
+    count = min(workers or available_cores(), len(todo))
     if count > 1:
         yield from _on_processes(work, todo, count)
         return
@@ -58,12 +58,12 @@ def each(
             yield item, result, None
 
 
-def cores() -> int:
+def available_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep freed blocks: a fit makes the same large arrays each step, and page faults would be half of it."""
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -150,7 +150,7 @@ def _begin_worker() -> None:
 
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    keep_memory()
+    keep_freed_memory()
 
 
 def _die_with_parent() -> None:

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.grid import Grid
+from heartmend.geometry.roi import Roi
 from heartmend.io.file_names import VOLUME_ENDINGS, CaseFiles, escape_unprintable, group_by_case, volume_ending
 from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, write_labels_like
 from heartmend.io.nifti import NiftiHeader
@@ -68,6 +72,18 @@ class Cohort:
     def read_image(self, case: Case, grid: Grid | None = None) -> Volume | None:
         """The case's CT, on `grid` when one is given; None when it has none."""
         return None if case.image_path is None else read_image(case.image_path, grid)
+
+    def read_roi_image(self, case: Case, roi: Roi) -> npt.NDArray[np.generic] | None:
+        """Read the CT of a case on the voxels of its region of interest.
+
+        Returns:
+            (x, y, z) in HU, on the voxels of `roi.source_box()`; None where the case has no CT.
+
+        Raises:
+            BadInputError: if it cannot be read.
+        """
+        image = self.read_image(case, roi.grid)
+        return None if image is None else image.values[roi.source_box()]
 
     def check_image(self, case: Case, grid: Grid) -> tuple[str, ...]:
         """What is odd about the image beside a label map on `grid`, by its header alone; nothing when it has none.

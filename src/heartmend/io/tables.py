@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,3 +44,43 @@ def write_parquet(path: str | os.PathLike[str], columns: Sequence[Column], rows:
     table = pa.Table.from_pylist([{c.name: row.get(c.name) for c in columns} for row in rows], schema=schema)
     with atomic_write(path) as temporary:
         pq.write_table(table, temporary)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows with named, typed columns; pandas-compatible.
+
+    Attributes:
+        columns: the columns.
+        rows: a mapping from column name to value for each row; a missing or None value is an empty cell.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self.rows)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as CSV."""
+        write_csv(path, self.columns, self.rows)
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as Parquet."""
+        write_parquet(path, self.columns, self.rows)
+
+    def to_pandas(self) -> Any:
+        """Convert the table into a pandas.DataFrame.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas: pip install pandas") from error
+        names = [column.name for column in self.columns]
+        return pd.DataFrame([{name: row.get(name) for name in names} for row in self.rows], columns=names)

@@ -1,61 +1,96 @@
-"""A heart as a volume on any grid, from a model file or from the folder of a run."""
+"""Render a heart as a volume on any grid, from a model file or from the folder of a run."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from heartmend.errors import ConfigError, RunError
+from heartmend.geometry.distance import DistanceMap
 from heartmend.io.nifti import write_volume
-from heartmend.io.volume import read_template
-from heartmend.models.heart_model import fields_on, labels_on
-from heartmend.models.label_decision import probability
+from heartmend.io.volume import read_volume_header
+from heartmend.models.heart_model import evaluate_distances, evaluate_labels
+from heartmend.models.label_decision import LOGISTIC_SCALE_MM, inside_probability
+from heartmend.models.lattice import evaluate_case
 from heartmend.models.model_file import load_heart_model
-from heartmend.run_folder.folder import Run
-from heartmend.stages.refine import write_render as write_stage1
+from heartmend.repair.fusion import fuse
+from heartmend.run_folder.folder import RunFolder, model_file
 from heartmend.types import Labels
 
 
-def unified_model(path: Path) -> Path:
-    """The file of a model: the path itself, or of a run's folder what its `unify` or `embed` left. RunError if none."""
-    if not path.is_dir():
-        return path
-    run = Run.at(path)
-    for verb in ("embed", "unify"):
-        if (found := run.root / verb / "model.zip").is_file():
-            return found
-    raise RunError(f"{run.out}: is not unified yet; run `heartmend unify` first")
+@dataclass(frozen=True)
+class RenderSettings:
+    """How a heart is rendered.
 
-
-def write_render(
-    model: Path, case_id: str, to: Path, resolution: int = 128, like: Path | None = None, structure: str = ""
-) -> None:
-    """Write what the function says of a case as NIfTI: a label map (uint8), or a structure's probability (float32).
-
-    On (n, n, n) cells of the case's box in axes right, anterior, superior, or with `like` on the grid of that volume.
-    Of a run that is fitted but not unified it is stage 1's shape that is asked, which knows no thin vessels. Raises
-    BadInputError, RunError or ConfigError for a model, case or structure that is not there.
+    Attributes:
+        resolution: cells along each side of the heart's box, in the axes right, anterior, superior.
+        reference_image: volume whose grid is used instead.
+        probability_of: name of a structure whose probability is written in place of a label map; empty: none.
     """
+
+    resolution: int = 128
+    reference_image: Path | None = None
+    probability_of: str = ""
+
+
+def write_render(model: Path, case_id: str, output: Path, settings: RenderSettings | None = None) -> None:
+    """Write a case of a model as NIfTI: a label map (uint8), or the probability of a structure (float32).
+
+    Args:
+        model: a model file, or the folder of a run. Of a run that is fitted but not unified the shape of `fit` is
+            evaluated, which has no thin vessels.
+        case_id: id of the case.
+        output: the file to write.
+        settings: how it is rendered.
+
+    Raises:
+        BadInputError, RunError, ConfigError: if the model, the case or the structure is not there.
+    """
+    settings = settings or RenderSettings()
     if model.is_dir() and not _is_unified(model):
-        if like is not None:
-            raise ConfigError(f"{model}: is not unified yet, and stage 1's shape has no --like; run `heartmend unify`")
-        write_stage1(Run.at(model), case_id, to, resolution, structure)
+        if settings.reference_image is not None:
+            raise ConfigError(
+                f"{model}: is not unified yet, and the shape of `fit` cannot be rendered with --reference-image; "
+                "run `heartmend unify`"
+            )
+        _write_fitted(RunFolder.at(model), case_id, output, settings)
         return
-    known = load_heart_model(unified_model(model))
-    heart = known.heart(case_id)
-    grid = heart.frame.grid_at(resolution) if like is None else read_template(like)[1]
-    if not structure:
-        labels: Labels = labels_on(known, heart, grid)
-        write_volume(labels, grid, to)
+    found = load_heart_model(model_file(model))
+    heart = found.heart(case_id)
+    reference = settings.reference_image
+    grid = heart.frame.grid_at(settings.resolution) if reference is None else read_volume_header(reference)[1]
+    if not settings.probability_of:
+        labels: Labels = evaluate_labels(found, heart, grid)
+        write_volume(labels, grid, output)
         return
-    name = known.anatomy.by_name(structure).name
-    if name not in known.shape.heads:
-        raise ConfigError(f"{name} is no part of the model; there are {', '.join(known.shape.heads)}")
-    write_volume(probability(fields_on(known, heart, grid)[name]).astype("float32"), grid, to)
+    name = found.anatomy.by_name(settings.probability_of).name
+    if name not in found.shape.heads:
+        raise ConfigError(f"{name} is not part of the model; it has {', '.join(found.shape.heads)}")
+    write_volume(inside_probability(evaluate_distances(found, heart, grid)[name]).astype("float32"), grid, output)
+
+
+def _write_fitted(run: RunFolder, case_id: str, output: Path, settings: RenderSettings) -> None:
+    """Write the shape of `fit` alone, (n, n, n) in the axes right, anterior, superior."""
+    shape, codes = run.fitted()
+    anatomy, roi = run.anatomy(), run.roi(case_id)
+    logits = evaluate_case(shape, codes, case_id, roi, settings.resolution)
+    grid = roi.grid_at(settings.resolution)
+    if not settings.probability_of:
+        maps = {name: DistanceMap.of_mm(values, keep_inside=True) for name, values in logits.items()}
+        write_volume(fuse(maps, anatomy, grid.spacing_mm), grid, output)
+        return
+    name = anatomy.by_name(settings.probability_of).name
+    if name not in logits:
+        raise ConfigError(f"{name} is not part of the fit; it has {', '.join(logits)}")
+    scale = LOGISTIC_SCALE_MM if shape.is_distance else 1.0
+    write_volume(1 / (1 + np.exp(-logits[name] / scale)), grid, output)
 
 
 def _is_unified(folder: Path) -> bool:
     try:
-        unified_model(folder)
+        RunFolder.at(folder).model_path()
     except RunError:
         return False
     return True

@@ -1,12 +1,11 @@
-"""The verbs in order. `run` does them all, and goes on where an earlier run of the same OUT was cut off."""
+"""The pipeline that repairs a data set: prepare, fit, refine, fuse, unify."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -14,58 +13,51 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.cluster import scheduled
 from heartmend.compute.process_group import ProcessGroup, process_group
-from heartmend.compute.workers import cores, keep_memory
-from heartmend.errors import ConfigError, HeartmendError, OutputError, RunError
-from heartmend.io.atomic import write_json
-from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
-from heartmend.io.dataset import Case, Cohort, discover_cohort
+from heartmend.compute.progress import NoProgress, Progress
+from heartmend.compute.resources import Compute
+from heartmend.compute.workers import keep_freed_memory
+from heartmend.errors import ConfigError, RunError
+from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.pipelines.config import Config
-from heartmend.run_folder.admission import cannot_write
-from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import classified_heads, heads_of, warnings_of
+from heartmend.pipelines.driver import Step, run_steps
+from heartmend.pipelines.result import Result
+from heartmend.run_folder.folder import RunFolder
+from heartmend.stages.contract import Context, Plan
 from heartmend.stages.fit import FitSettings, fit
-from heartmend.stages.fuse import fuse_cohort
+from heartmend.stages.fuse import fuse
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import refine
 from heartmend.stages.unify import unify
-from heartmend.stages.voxel_classifiers import classifiers_wanted, train_classifiers
-from heartmend.training.loop import Step
+from heartmend.training.schedule import Phase
 
 log = logging.getLogger(__name__)
 
-VERBS = ("prepare", "fit", "refine", "fuse", "unify")
-Verb = Literal["prepare", "fit", "refine", "fuse", "unify"]
-
-
-class Watcher:
-    """What looks on while a run goes: nothing here, a terminal in `cli`."""
-
-    def verb(self, name: str, total: int) -> None:
-        """A verb begins, with so many cases or steps."""
-
-    def advanced(self, done: int, note: str = "") -> None:
-        """The verb has done so many, and has this to say."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a run: the mended cases, those that were skipped with the reason, and what is odd about others."""
-
-    out: Path
-    mended: tuple[str, ...]
-    skipped: dict[str, str]
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-    is_main: bool = True
-    """False in a process that only helped another, which has the result."""
+STAGES = ("prepare", "fit", "refine", "fuse", "unify")
+StageName = Literal["prepare", "fit", "refine", "fuse", "unify"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a run is asked for; see `heartmend run --help`."""
+    """What a run is asked to do; see `heartmend run --help`.
+
+    Attributes:
+        labels: folder of label maps, or an nnU-Net v2 data set.
+        output: OUT, the folder of the result.
+        images: folder of CTs; None: labels alone.
+        anatomy: name of a built-in anatomy, or the path of an anatomy file.
+        structures: names of the structures to repair; empty: all of them.
+        unknown_labels: what to do with label values that the anatomy does not have: `error` or `keep`.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`; for the fits.
+        devices: number of GPUs of this machine that fit together.
+        workers: worker processes for work on single cases; 0: one per CPU core.
+        scheduler: of a Dask cluster that does this work instead: its address, its file, or `slurm`.
+        stop_after: the last stage.
+        resume: whether a run that is there is continued.
+    """
 
     labels: Path
-    out: Path
+    output: Path
     images: Path | None = None
     anatomy: str = "heart"
     structures: tuple[str, ...] = ()
@@ -74,193 +66,117 @@ class Request:
     devices: int = 1
     workers: int = 0
     scheduler: str = ""
-    until: Verb = "unify"
+    stop_after: StageName = "unify"
     resume: bool = True
 
 
-def run(request: Request, config: Config, watcher: Watcher | None = None) -> Result:
-    """Mend a folder of label maps into OUT/labels. Goes on with what is already done there.
+def run(request: Request, config: Config | None = None, progress: Progress | None = None) -> Result:
+    """Repair the label maps of a folder into OUT/labels. Continues with what is there already.
 
     One bad case never stops the others: it is listed in `Result.skipped` and in OUT/run/skipped.json, and an older
-    result of it is moved to OUT/run/withdrawn. Raises HeartmendError when nothing could be done at all, OutputError
-    among them when the disk is full.
+    result of it is moved to OUT/run/withdrawn.
+
+    Args:
+        request: what to do.
+        config: the settings; None: the defaults.
+        progress: receiver of progress reports.
+
+    Returns:
+        The result.
+
+    Raises:
+        HeartmendError: if nothing could be done at all; OutputError among them where the disk is full.
     """
-    keep_memory()
-    with process_group(resolve_device(request.device), request.devices) as team:
-        if team.is_main:
-            with scheduled(request.scheduler, request.workers):
-                return _run(request, config, team, watcher or Watcher())
-        team.follow()
-        return Result(request.out, (), {}, is_main=False)
+    keep_freed_memory()
+    with process_group(resolve_device(request.device), request.devices) as group:
+        if not group.is_main:
+            group.follow()
+            return Result(request.output, (), {}, is_main=False)
+        with scheduled(request.scheduler, request.workers):
+            return _run(request, config or Config(), group, progress or NoProgress())
 
 
-def _run(request: Request, config: Config, team: ProcessGroup, watcher: Watcher) -> Result:
+def _run(request: Request, config: Config, group: ProcessGroup, progress: Progress) -> Result:
     anatomy = load_anatomy(request.anatomy)
-    structures = tuple(anatomy.by_name(name).name for name in request.structures)
+    plan = make_plan(config, anatomy, request.structures)
     cohort = discover_cohort(request.labels, request.images, anatomy=anatomy, unknown_labels=request.unknown_labels)
-    with Run.open(request.out, request.labels, request.images) as folder:
-        if not request.resume and any(folder.root.joinpath(verb).exists() for verb in VERBS):
-            raise RunError(f"{request.out}: holds a run already; leave --no-resume away, or give another --out")
-        skipped = dict(cohort.skipped)
-        try:
-            _explain(folder, cohort, config, request, anatomy)
-            warnings = _prepare(folder, cohort, config, request, skipped, watcher)
-            if request.until != "prepare":
-                _mend(folder, cohort, config, request, structures, team, skipped, watcher)
-        except OutputError:
-            raise
-        except HeartmendError:
-            _write_skipped(folder, skipped)
-            raise
-        except OSError as error:
-            raise OutputError(cannot_write(folder.out, error)) from error
-        _write_skipped(folder, skipped)
-        mended = _left(cohort, skipped)
-        if request.until in ("fuse", "unify") and (away := folder.withdraw("fuse", mended)):
-            log.warning("%d results of cases that are not mended any more are in %s", len(away), away[0].parent)
-        return Result(folder.out, tuple(mended), skipped, warnings)
+    with RunFolder.open(request.output, request.labels, request.images) as folder:
+        if not request.resume and folder.is_started:
+            raise RunError(f"{request.output}: contains a run already; remove --no-resume, or give another --output")
+        folder.write_settings({**config.model_dump(mode="json"), "request": _request_table(request, plan)})
+        folder.write_versions()
+        folder.write_cohort(cohort)
+        folder.write_anatomy(anatomy)
+        context = Context[Any](folder, cohort, config, plan, Compute(request.workers, group), progress)
+        skipped = run_steps(_steps(config, request.stop_after, anatomy), context)
+        done = tuple(case.id for case in cohort if case.id not in skipped)
+        if request.stop_after in ("fuse", "unify") and (withdrawn := folder.withdraw(done)):
+            log.warning("%d results of cases that are not repaired any more: %s", len(withdrawn), withdrawn[0].parent)
+        return Result(folder.output, done, skipped, folder.warnings())
 
 
-def resolve_device(asked: str) -> str:
-    """`auto` is the GPU when there is one; ConfigError for a device that torch does not have."""
-    if asked == "auto":
+def make_plan(config: Config, anatomy: Anatomy, structures: tuple[str, ...] = ()) -> Plan:
+    """Resolve what crosses the stages, from the settings and the anatomy.
+
+    Args:
+        config: the settings.
+        anatomy: the anatomy.
+        structures: names of the structures to repair; empty: all of them.
+
+    Raises:
+        ConfigError: if a name is not that of a structure.
+    """
+    structures = tuple(anatomy.by_name(name).name for name in structures)
+    heads = anatomy.select(structures, without_kinds=("tube",) if config.fuse.repair_vessels else ())
+    classified = {n: id for n, id in heads.items() if anatomy.by_name(n).repair_method == "voxel_classifier"}
+    shaped = {name: id for name, id in heads.items() if name not in classified}
+
+    def coarse_phases(cases: int) -> tuple[Phase, ...]:
+        first = config.fit if config.fit.shape == "template" else FitSettings()
+        drawn = {"cases_per_step": config.unify.cases_per_step, "gradient_accumulation": 1}
+        return first.model_copy(update=drawn).phases_for(cases)
+
+    return Plan(structures, shaped, classified, config.fuse.image_edges, coarse_phases, seed=config.seed)
+
+
+def resolve_device(device: str) -> str:
+    """Resolve the name of a device; `auto` is the GPU where there is one.
+
+    Raises:
+        ConfigError: if torch does not have the device.
+    """
+    if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(asked)
+        found = torch.device(device)
     except RuntimeError as error:
-        raise ConfigError(f"--device {asked}: {str(error).splitlines()[0]}; give cpu, cuda or auto") from error
-    # Not by trying: whoever puts a number on a GPU keeps half a gigabyte of it.
+        raise ConfigError(f"--device {device}: {str(error).splitlines()[0]}; give cpu, cuda or auto") from error
+    # Not by a trial: a tensor on a GPU costs half a gigabyte of its memory.
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ConfigError(f"--device {asked}: torch sees {count} GPUs here; give cpu, auto or a GPU that there is")
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {asked}: give cpu, cuda or auto")
-    return asked
+    if found.type == "cuda" and (found.index or 0) >= count:
+        raise ConfigError(f"--device {device}: torch finds {count} GPUs here; give cpu, auto or a GPU that exists")
+    if found.type not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {device}: give cpu, cuda or auto")
+    return device
 
 
-def _explain(folder: Run, cohort: Cohort, config: Config, request: Request, anatomy: Anatomy) -> None:
-    """Leave in the run folder what was asked, with what, and how to look at the result."""
+def _steps(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[Step]:
+    steps = [
+        Step("prepare", prepare, config.prepare),
+        Step("fit", fit, config.fit, per_case=False),
+        Step("refine", refine, config.refine),
+        Step("fuse", fuse, config.fuse),
+        Step("unify", unify, config.unify, per_case=False),
+    ]
+    steps = steps[: STAGES.index(stop_after) + 1]
+    if stop_after == "unify" and all(structure.kind == "tube" for structure in anatomy.structures):
+        log.warning("unify: anatomy %s has thin vessels alone, which no template can contain", anatomy.name)
+        steps.pop()
+    return steps
+
+
+def _request_table(request: Request, plan: Plan) -> dict[str, Any]:
     images = None if request.images is None else request.images.resolve()
-    asked = {"structures": request.structures, "images": images, "device": request.device, "until": request.until}
-    folder.write_config({**config.model_dump(mode="json"), "request": asked})
-    folder.write_versions()
-    folder.write_cohort(cohort)
-    write_json(folder.root / "anatomy.json", anatomy)
-    write_slicer_colours(anatomy, folder.root / f"{anatomy.name}.ctbl")
-    write_itksnap_labels(anatomy, folder.root / f"{anatomy.name}.itksnap.txt")
-
-
-def _write_skipped(folder: Run, skipped: dict[str, str]) -> None:
-    """In the order of the ids, whichever was told first."""
-    in_order = dict(sorted(skipped.items()))
-    skipped.clear()
-    skipped.update(in_order)
-    write_json(folder.root / "skipped.json", skipped)
-
-
-def _left(cohort: Cohort, skipped: dict[str, str]) -> list[str]:
-    """The cases that were not skipped so far; RunError when there is none."""
-    left = [case.id for case in cohort if case.id not in skipped]
-    if not left:
-        why = next(iter(skipped.values()))
-        raise RunError(f"none of the {len(skipped)} label maps could be used; the first: {why}")
-    return left
-
-
-def _prepare(
-    folder: Run, cohort: Cohort, config: Config, request: Request, skipped: dict[str, str], watcher: Watcher
-) -> dict[str, list[str]]:
-    """Prepare all cases; returns what is odd about their files, and leaves it in OUT/run/warnings.json."""
-    watcher.verb("prepare", len(cohort))
-    outcomes = prepare(folder, cohort, config.prepare, request.workers)
-    _collected(((case.id, error) for case, _, error in outcomes), skipped, watcher)
-    warnings = warnings_of(folder, _left(cohort, skipped))
-    write_json(folder.root / "warnings.json", warnings)
-    return warnings
-
-
-def _mend(
-    folder: Run, cohort: Cohort, config: Config, request: Request, structures: tuple[str, ...],
-    team: ProcessGroup, skipped: dict[str, str], watcher: Watcher,
-) -> None:  # fmt: skip
-    ready = _left(cohort, skipped)
-    tubes = ("tube",) if config.fuse.repair_vessels else ()
-    heads = heads_of(cohort.anatomy, structures, without=tubes)
-    singular = classified_heads(cohort.anatomy, heads)
-    shared = {name: id for name, id in heads.items() if name not in singular}
-    model = around = None
-    torch.set_num_threads(cores())
-    if shared:
-        watcher.verb("fit", sum(phase.steps for phase in config.fit.phases_for(len(ready))))
-        model = fit(
-            folder, ready, shared, config.fit,
-            seed=config.seed, team=team, workers=request.workers, progress=_fit_progress(watcher),
-        )  # fmt: skip
-    seen = cohort if config.fuse.image_edges else None
-    if singular:
-        judges = classifiers_wanted(ready, singular, seen)
-        watcher.verb("voxel_classifier", config.fit.voxel_classifier.steps * len(judges))
-        around = train_classifiers(
-            folder, ready, singular, config.fit.voxel_classifier, images=seen,
-            seed=config.seed, progress=lambda step, loss: watcher.advanced(step, f"loss {loss:.3f}"),
-        )  # fmt: skip
-    if request.until == "fit":
-        return
-    watcher.verb("refine", len(ready))
-    outcomes = refine(folder, model, ready, heads, config.refine, request.workers, around=around, images=seen)
-    _collected(((id, error) for id, _, error in outcomes), skipped, watcher)
-    if request.until == "refine":
-        return
-    todo = [cohort[id] for id in _left(cohort, skipped)]
-    watcher.verb("fuse", len(todo))
-    fused = fuse_cohort(folder, cohort, todo, config.fuse, structures, request.workers)
-    _collected(((case.id, error) for case, _, error in fused), skipped, watcher)
-    if request.until == "fuse":
-        return
-    _unify(folder, cohort, [case for case in todo if case.id not in skipped], model, config, request, team, watcher)
-
-
-def _unify(
-    folder: Run, cohort: Cohort, cases: list[Case], model: Path | None, config: Config, request: Request, team: ProcessGroup,
-    watcher: Watcher,
-) -> None:  # fmt: skip
-    if not cases:
-        return
-    if all(structure.kind == "tube" for structure in cohort.anatomy.structures):
-        log.warning("unify: anatomy %s has thin vessels alone, and no template can hold them", cohort.anatomy.name)
-        return
-    unified = config.unify.for_cases(len(cases))
-    steps = sum(phase.steps for phase in (*unified.template_phases, *unified.phases))
-    watcher.verb("unify", steps)
-    torch.set_num_threads(cores())
-    first = config.fit if config.fit.shape == "template" else FitSettings()
-    drawn = {"cases_per_step": config.unify.cases_per_step, "gradient_accumulation": 1}
-    coarse = first.model_copy(update=drawn).phases_for(len(cases))
-    unify(
-        folder, cohort, cases, model, coarse, config.unify,
-        seed=config.seed, team=team, workers=request.workers, progress=_fit_progress(watcher),
-    )  # fmt: skip
-
-
-def _collected(outcomes: Iterable[tuple[str, Exception | None]], skipped: dict[str, str], watcher: Watcher) -> None:
-    for done, (id, error) in enumerate(outcomes, start=1):
-        # A full disk is no case's fault; to go on would leave out all the others too.
-        if isinstance(error, OutputError):
-            raise error
-        if error is not None:
-            skipped[id] = str(error)
-            if not isinstance(error, HeartmendError):
-                log.error("case %s: %s", id, error, exc_info=error)
-                skipped[id] = f"unexpected {type(error).__name__}: {error}; this is a fault of Heartmend: report it"
-            log.warning("case %s is left out: %s", id, skipped[id])
-        watcher.advanced(done)
-
-
-def _fit_progress(watcher: Watcher) -> Callable[[Step, float | None], None]:
-    def tell(step: Step, whole: float | None) -> None:
-        dice = float(step.dice.mean())
-        seen = f", whole volumes {whole:.3f}" if whole is not None else ""
-        note = f"loss {step.loss:.3f}, Dice {dice:.3f}{seen}, {step.peak_memory_bytes / 2**30:.1f} GiB"
-        watcher.advanced(step.number, note)
-
-    return tell
+    return {
+        "structures": plan.structures, "images": images, "device": request.device, "stop_after": request.stop_after,
+    }  # fmt: skip

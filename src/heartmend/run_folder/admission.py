@@ -1,4 +1,4 @@
-"""Whether a folder can be the OUT of a run: it must not touch the input, hold something else, or be another's."""
+"""Whether a folder can be the output of a run: it must not overlap the input, hold other files, or be another run."""
 
 from __future__ import annotations
 
@@ -9,63 +9,90 @@ from heartmend.errors import RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX, read_json
 
 FORMAT = "heartmend-run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
-def refuse_overlap(out: Path, given: Path) -> None:
-    """RunError when an input folder lies in OUT, or OUT in it."""
-    out, given = out.resolve(), given.resolve()
-    if out == given or out.is_relative_to(given):
-        raise RunError(f"{out}: lies in the input folder {given}, which is never written to; give another --out")
-    if given.is_relative_to(out):
-        raise RunError(f"{out}: holds the input folder {given}; give another --out")
+def refuse_overlap(output: Path, given: Path) -> None:
+    """Check that the output and an input folder do not contain one another.
+
+    Raises:
+        RunError: if they do.
+    """
+    output, given = output.resolve(), given.resolve()
+    if output == given or output.is_relative_to(given):
+        raise RunError(
+            f"{output}: is inside the input folder {given}, which is never written to; give another --output"
+        )
+    if given.is_relative_to(output):
+        raise RunError(f"{output}: contains the input folder {given}; give another --output")
 
 
-def refuse_out(folder: Path, source: Path, images_dir: str | Path | None) -> None:
-    """RunError when OUT cannot be the folder of a run on this input."""
+def refuse_output(folder: Path, source: Path, images_dir: str | Path | None) -> None:
+    """Check that a folder can be the output of a run on this input.
+
+    Raises:
+        RunError: if it overlaps an input, is a file, is reached through a link, or contains files of something else.
+    """
     for given in (source, *([] if images_dir is None else [Path(images_dir)])):
         refuse_overlap(folder, given)
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file; give another --out")
+        raise RunError(f"{folder}: is a file; give another --output")
     for own in (folder / "labels", folder / "run"):
         if own.is_symlink():
             raise RunError(f"{own}: is a link, which could lead anywhere; put a folder in its place")
-    if not (folder / "run" / "run.json").exists() and (strange := _strangers(folder)):
-        held = ", ".join(strange[:3])
-        raise RunError(f"{folder}: not empty and not a run of Heartmend (it holds {held}); give another --out")
+    if not (folder / "run" / "run.json").exists() and (foreign := _foreign_files(folder)):
+        found = ", ".join(foreign[:3])
+        raise RunError(f"{folder}: not empty and not a run of Heartmend (it contains {found}); give another --output")
 
 
 def cannot_write(folder: Path, error: OSError) -> str:
-    """The error of the system in words, with what to do."""
-    return f"{folder}: cannot be written to: {error.strerror}; free some space, or give another --out"
+    """Describe an error of the system, with what to do."""
+    return f"{folder}: cannot be written to: {error.strerror}; free some space, or give another --output"
 
 
-def _strangers(folder: Path) -> list[str]:
-    """What is in a folder that a run killed in its first moment cannot have left there."""
-    if not folder.exists():
-        return []
-    own = {"lock"}
-    begun = folder / "run"
-    inside = [p.name for p in begun.iterdir()] if begun.is_dir() and not begun.is_symlink() else []
-    strange = [n for n in inside if n not in own and not n.startswith(TEMPORARY_PREFIX)]
-    return sorted(strange + [p.name for p in folder.iterdir() if p != begun or not begun.is_dir()])
-
-
-def mark_of(source: Path) -> dict[str, Any]:
-    """What run.json says: whose run this is."""
+def run_marker(source: Path) -> dict[str, Any]:
+    """Make the content of run.json, which identifies the run."""
     return {"format": FORMAT, "format_version": FORMAT_VERSION, "labels_dir": str(source)}
 
 
 def refuse_foreign(marker: Path, source: Path) -> None:
-    """RunError when the run is that of another input, or of another version."""
+    """Check that run.json identifies a run of this version on this input.
+
+    Raises:
+        RunError: if it does not.
+    """
     try:
         table = read_json(marker)
         found = (table["format"], table["format_version"], Path(table["labels_dir"]))
     except (RunError, KeyError, TypeError) as error:
-        raise RunError(f"{marker}: cannot be read as the mark of a run; give another --out") from error
-    if found[:2] != (FORMAT, FORMAT_VERSION):
-        raise RunError(
-            f"{marker}: is of {found[0]} {found[1]}, this version reads {FORMAT} {FORMAT_VERSION}; give another --out"
-        )
+        raise RunError(f"{marker}: cannot be read as the marker of a run; give another --output") from error
+    refuse_other_format(marker, found[0], found[1])
     if found[2] != source:
-        raise RunError(f"{marker.parent.parent}: is the run of {found[2]}, not of {source}; give another --out")
+        raise RunError(f"{marker.parent.parent}: is the run of {found[2]}, not of {source}; give another --output")
+
+
+def refuse_other_format(marker: Path, name: Any, version: Any) -> None:
+    """Check the format of a run folder.
+
+    Raises:
+        RunError: if it was written by another version of Heartmend.
+    """
+    if (name, version) != (FORMAT, FORMAT_VERSION):
+        raise RunError(
+            f"{marker}: has format {name} {version}, this version reads {FORMAT} {FORMAT_VERSION}; "
+            "run the data set again with another --output"
+        )
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Files that a run that was killed in its first moment cannot have left."""
+    if not folder.exists():
+        return []
+    started = folder / "run"
+    inside = [p.name for p in started.iterdir()] if started.is_dir() and not started.is_symlink() else []
+    foreign = [n for n in inside if n not in ("lock", LOG_NAME) and not n.startswith(TEMPORARY_PREFIX)]
+    return sorted(foreign + [p.name for p in folder.iterdir() if p != started or not started.is_dir()])
+
+
+LOG_NAME = "heartmend.log"
+"""The log file, which may be opened before anything else is written."""

@@ -1,49 +1,74 @@
-"""The OUT folder of a run: results, one folder for each verb, and what is done already.
+"""The output folder of a run. No other module knows a path or a file format below OUT/run.
 
-OUT/labels/            the mended label maps, under the names of the input
-OUT/run/run.json       whose run this is
-OUT/run/config.json    the settings as resolved; versions.json, cohort.json likewise
-OUT/run/<verb>/        what a verb leaves; <verb>/done/<case>.json say what of it is finished
+OUT/labels/                repaired label maps, under the names of the input
+OUT/run/run.json           which input this run belongs to, and the version of the format
+OUT/run/settings.json      the settings as resolved; beside it versions, cohort, anatomy, skipped cases and warnings
+OUT/run/heartmend.log      the log of every command that worked on the run
+OUT/run/<stage>/           files of a stage; <stage>/done/<case>.json are the stamps of what it has finished
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from heartmend.errors import OutputError, RunError
-from heartmend.io.atomic import read_json, sweep_temporaries, write_json
-from heartmend.io.dataset import Cohort
-from heartmend.run_folder.admission import cannot_write, mark_of, refuse_foreign, refuse_out
+from heartmend.io.atomic import remove_temporaries, write_json
+from heartmend.run_folder._compat import Compat
+from heartmend.run_folder.admission import (
+    LOG_NAME,
+    cannot_write,
+    refuse_foreign,
+    refuse_other_format,
+    refuse_output,
+    run_marker,
+)
+from heartmend.run_folder.case_records import CaseRecords
 from heartmend.run_folder.lock import FolderLock
-from heartmend.run_folder.versions import versions
+from heartmend.run_folder.model_records import ModelRecords
+from heartmend.run_folder.paths import EMBED, FIT, FUSE, PREPARE, REFINE, UNIFY, read_table
+from heartmend.run_folder.review_records import ReviewRecords
+from heartmend.run_folder.run_records import RunRecords
+from heartmend.run_folder.stamps import StampedStages
 
 
-class Run:
-    """An OUT folder that this process holds locked. Use it in a `with` block, or `close` it.
+class RunFolder(StampedStages, RunRecords, CaseRecords, ModelRecords, ReviewRecords, Compat):
+    """The output folder of a run, which this process has locked when it was opened with `open`.
 
-    Attributes: `out`; `labels`, the folder of the results; `root`, the folder of all else.
+    Use it in a `with` block, or `close` it.
+
+    Attributes:
+        output: OUT, the folder itself.
+        labels: OUT/labels, the folder of the repaired label maps.
     """
 
-    def __init__(self, out: Path, lock: FolderLock | None = None) -> None:
-        self.out = out
-        self.labels = out / "labels"
-        self.root = out / "run"
+    def __init__(self, output: Path, lock: FolderLock | None = None) -> None:
+        super().__init__(output)
         self._lock = lock
 
     @classmethod
-    def open(cls, out: str | Path, labels_dir: str | Path, images_dir: str | Path | None = None) -> Self:
-        """Begin a run in OUT, or go on with the one that is there.
+    def open(cls, output: str | Path, labels_dir: str | Path, images_dir: str | Path | None = None) -> Self:
+        """Start a run in a folder, or continue the one that is there.
 
-        Raises RunError when OUT lies in an input folder or an input folder in OUT, when it holds something that is
-        no run or the run of another input, and when another process is working on it. What a killed process left
-        half-written is removed.
+        Files that a killed process left half-written are removed.
+
+        Args:
+            output: the folder, made where there is none.
+            labels_dir: input folder of label maps.
+            images_dir: input folder of CTs.
+
+        Returns:
+            The folder, locked by this process.
+
+        Raises:
+            RunError: if the folder overlaps an input folder, contains something that is no run or the run of another
+                input, or another process is working on it.
+            OutputError: if it cannot be written to.
         """
-        folder, source = Path(out).resolve(), Path(labels_dir).resolve()
-        refuse_out(folder, source, images_dir)
+        folder, source = Path(output).resolve(), Path(labels_dir).resolve()
+        refuse_output(folder, source, images_dir)
         marker = folder / "run" / "run.json"
         try:
             marker.parent.mkdir(parents=True, exist_ok=True)
@@ -52,10 +77,10 @@ class Run:
             raise OutputError(cannot_write(folder, error)) from error
         try:
             if not marker.exists():
-                write_json(marker, mark_of(source))
+                write_json(marker, run_marker(source))
             # Another process may have been first.
             refuse_foreign(marker, source)
-            sweep_temporaries(folder)
+            remove_temporaries(folder)
             run = cls(folder, lock)
             run.labels.mkdir(exist_ok=True)
         except OSError as error:
@@ -67,32 +92,40 @@ class Run:
         return run
 
     @staticmethod
-    def check(out: str | Path, labels_dir: str | Path, images_dir: str | Path | None = None) -> None:
-        """Raise what `open` would raise, without making or changing anything."""
-        folder, source = Path(out).resolve(), Path(labels_dir).resolve()
-        refuse_out(folder, source, images_dir)
+    def check(output: str | Path, labels_dir: str | Path, images_dir: str | Path | None = None) -> None:
+        """Check what `open` would check, without writing anything.
+
+        Raises:
+            RunError, OutputError: as `open`.
+        """
+        folder, source = Path(output).resolve(), Path(labels_dir).resolve()
+        refuse_output(folder, source, images_dir)
         marker = folder / "run" / "run.json"
         if marker.exists():
             refuse_foreign(marker, source)
         if (lock := marker.parent / "lock").is_file():
             FolderLock(lock).release()
-        there = next(parent for parent in (marker.parent, *marker.parents) if parent.exists())
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise OutputError(f"{folder}: cannot be written to: {there} is read-only; give another --out")
+        existing = next(parent for parent in (marker.parent, *marker.parents) if parent.exists())
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise OutputError(f"{folder}: cannot be written to: {existing} is read-only; give another --output")
 
     @classmethod
-    def at(cls, out: str | Path) -> Self:
-        """A run that is there, to read from, or to write to for the process that holds it locked.
+    def at(cls, output: str | Path) -> Self:
+        """Return the run in a folder, to read from, or to write to for the process that has locked it.
 
-        Raises RunError when there is none.
+        Raises:
+            RunError: if there is none, or it was written by another version of Heartmend.
         """
-        folder = Path(out).resolve()
-        if not (folder / "run" / "run.json").is_file():
-            raise RunError(f"{folder}: is no run of Heartmend; begin one with `heartmend run LABELS --out {out}`")
+        folder = Path(output).resolve()
+        marker = folder / "run" / "run.json"
+        if not marker.is_file():
+            raise RunError(f"{folder}: is no run of Heartmend; start one with `heartmend run LABELS --output {output}`")
+        table = read_table(marker)
+        refuse_other_format(marker, table.get("format"), table.get("format_version"))
         return cls(folder)
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
 
@@ -104,109 +137,21 @@ class Run:
     ) -> None:
         self.close()
 
-    def folder(self, verb: str) -> Path:
-        """The folder of a verb, made when it is not there."""
-        folder = _inside(self.root, verb)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    @property
+    def log_file(self) -> Path:
+        """The log of every command that worked on the run."""
+        return self._root / LOG_NAME
 
-    def case_path(self, verb: str, case_id: str, ending: str) -> Path:
-        """Where a verb keeps its file (`ending` such as ".npz") for a case. Never outside the verb's folder."""
-        return _inside(self.folder(verb), f"{case_id}{ending}")
-
-    def result_path(self, input_path: Path) -> Path:
-        """Where the mended label map of an input file goes: under the same name in OUT/labels."""
-        return _inside(self.labels, input_path.name)
-
-    def is_done(self, verb: str, case_id: str | None, fingerprint: str) -> bool:
-        """Whether the verb finished this case (None: the whole cohort) with just this fingerprint.
-
-        Not when one of the files that it left is gone, or in OUT/run has another size.
-        """
-        try:
-            stamp = read_json(self._stamp(verb, case_id))
-            files = stamp.get("files", {}).items()
-            return bool(stamp["fingerprint"] == fingerprint) and all(self._is_there(name, n) for name, n in files)
-        except (RunError, KeyError, TypeError, AttributeError):
-            return False
-
-    def mark_done(
-        self, verb: str, case_id: str | None, fingerprint: str, files: Iterable[Path] = (), **notes: Any
-    ) -> None:
-        """Stamp a case (None: the whole cohort) as finished, after all of its files are in place."""
-        sizes = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in files}
-        write_json(self._stamp(verb, case_id), {"fingerprint": fingerprint, "files": sizes, **notes})
-
-    def forget(self, verb: str, case_id: str | None = None) -> None:
-        """Take a stamp away, before the verb's files are changed."""
-        self._stamp(verb, case_id).unlink(missing_ok=True)
-
-    def withdraw(self, verb: str, kept: Iterable[str]) -> list[Path]:
-        """Take the results of all cases but those `kept` out of OUT/labels, into OUT/run/withdrawn; where they are now.
-
-        `verb` is the one that wrote them. A case that is skipped now, or gone, may have been mended by an earlier run;
-        its old result among the new ones would look like one of them.
-        """
-        kept, moved = set(kept), list[Path]()
-        for stamp in sorted((_inside(self.root, verb) / "done").glob("*.json")):
-            if stamp.stem in kept:
-                continue
-            for name in _files_of(stamp):
-                result = _inside(self.labels, Path(name).name)
-                if name == f"labels/{result.name}" and result.is_file():
-                    away = _inside(self.folder("withdrawn"), result.name)
-                    result.replace(away)
-                    moved.append(away)
-            stamp.unlink(missing_ok=True)
-        return moved
-
-    def write_config(self, config: Mapping[str, Any]) -> None:
-        """Keep the settings as resolved, defaults and all."""
-        write_json(self.root / "config.json", config)
-
-    def write_versions(self) -> None:
-        """Keep what the result may depend on besides input and settings."""
-        write_json(self.root / "versions.json", versions())
-
-    def write_cohort(self, cohort: Cohort) -> None:
-        """Keep which files were which case. Of the files' headers nothing is kept: they can hold patients' names."""
-        cases = [
-            {"id": c.id, "labels": c.labels_path.name, "image": None if c.image_path is None else c.image_path.name}
-            for c in cohort
-        ]
-        ids = None if cohort.file_ids is None else {str(k): v for k, v in cohort.file_ids.items()}
-        table = {
-            "anatomy": cohort.anatomy.name,
-            "unknown_labels": cohort.unknown_labels,
-            "file_ids": ids,
-            "cases": cases,
-        }
-        write_json(self.root / "cohort.json", table)
-
-    def _is_there(self, name: str, size: int) -> bool:
-        """Whether a file is as it was left; a result may have been changed by hand since, and then stays."""
-        path = self.out / name
-        return path.is_file() and (path.parent == self.labels or path.stat().st_size == size)
-
-    def _stamp(self, verb: str, case_id: str | None) -> Path:
-        # A case's stamp has a folder of its own, so that no case id can be taken for the cohort's.
-        if case_id is None:
-            return _inside(self.root, verb) / "done.json"
-        return _inside(_inside(self.root, verb) / "done", f"{case_id}.json")
+    @property
+    def is_started(self) -> bool:
+        """Whether any stage has left files."""
+        return any((self._root / stage).exists() for stage in (PREPARE, FIT, REFINE, FUSE, UNIFY, EMBED))
 
 
-def _files_of(stamp: Path) -> dict[str, int]:
-    """The files that a stamp speaks of, with their sizes; none when it cannot be read."""
-    try:
-        return dict(read_json(stamp)["files"])
-    except (RunError, KeyError, TypeError, ValueError):
-        return {}
+def model_file(path: Path) -> Path:
+    """Return the file of a model: the path itself, or the model of the run in this folder.
 
-
-def _inside(folder: Path, name: str) -> Path:
-    """`folder / name`, where the name is that of one file and leads nowhere else."""
-    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-        raise RunError(f"{name!r} cannot be the name of a file in {folder}")
-    if folder.is_symlink():
-        raise RunError(f"{folder}: is a link, which could lead anywhere; put a folder in its place")
-    return folder / name
+    Raises:
+        RunError: if the folder is no run, or has no model.
+    """
+    return RunFolder.at(path).model_path() if path.is_dir() else path

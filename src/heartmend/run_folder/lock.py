@@ -1,49 +1,63 @@
-"""A lock on a folder that a second process cannot take and that dies with its owner."""
+"""A lock on a folder that a second process cannot take and that ends with its owner."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-import weakref
 from pathlib import Path
 
 from heartmend.errors import RunError
 
+_LOCKED: dict[tuple[int, int], int] = {}
+"""Device and inode of the lock files that this process has locked, with its id."""
+
 
 class FolderLock:
-    """An exclusive flock on a file. The system lets go of it when the process ends, however that happens.
+    """An exclusive POSIX record lock on a file.
 
-    A forked child gives up its copy at once, so that an orphaned worker cannot keep a dead run locked.
+    The system releases it when the process ends, however that happens. Unlike a lock by `flock` it is never shared
+    with a forked child, so a worker that outlives its parent cannot keep a run locked. The system forgets such a lock
+    when the process closes the file anywhere, so a file that is locked here is not opened a second time.
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        """Take the lock.
+
+        Raises:
+            RunError: if another process has it, or this one.
+        """
+        self._descriptor: int | None = None
+        if path.is_file() and _LOCKED.get(_key(path)) == os.getpid():
+            raise _taken(path, str(os.getpid()))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = os.read(self._descriptor, 64).decode(errors="replace").strip() or "unknown"
-            self._close()
-            raise RunError(
-                f"{path.parent.parent}: another process (id {owner}) is working on it; wait for it or end it"
-            ) from error
-        except OSError:
-            self._close()
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(descriptor, 64).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise _taken(path, owner) from error
             raise
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-        this = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _close_of(this))
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor, self._key = descriptor, _key(path)
+        _LOCKED[self._key] = os.getpid()
 
     def release(self) -> None:
-        """Let go of the lock; again is no error."""
-        self._close()
-
-    def _close(self) -> None:
+        """Release the lock; to do so again is no error."""
         if self._descriptor is not None:
+            _LOCKED.pop(self._key, None)
             os.close(self._descriptor)
             self._descriptor = None
 
 
-def _close_of(reference: weakref.ref[FolderLock]) -> None:
-    if (lock := reference()) is not None:
-        lock._close()
+def _key(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _taken(path: Path, owner: str) -> RunError:
+    return RunError(
+        f"{path.parent.parent}: another process (id {owner}) is working on it; wait until it ends, or end it"
+    )

@@ -1,12 +1,12 @@
-"""embed: a heart that the model never saw. Its weights are frozen; only the case's code is fitted.
+"""embed: new cases in a trained model. Its weights stay frozen; only the latent code of each case is optimised.
 
-Twice: to the label map as it was prepared, by the template's own stiff code, which cannot follow noise and so mends it;
-and, once the map is mended, by the whole code, so that the heart is one more point in the model's space.
+Twice: `place` fits the stiff code of the template to the prepared label map, which cannot follow noise and so repairs it;
+`encode` fits the whole code to the repaired map, so that the heart becomes one more point of the model's latent space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -15,27 +15,31 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.compute.workers import Outcome, each
 from heartmend.errors import FitError
+from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
+from heartmend.io.digests import fingerprint
 from heartmend.models.code_book import CodeBook
-from heartmend.models.heart_model import HeartModel
+from heartmend.models.heart_model import Heart, HeartModel, evaluate_labels
 from heartmend.models.model_file import load_heart_model
-from heartmend.models.splines import refined
+from heartmend.models.splines import refine_controls
 from heartmend.models.template import TemplateShape
-from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PreparedCase, fused_labels
-from heartmend.training.alignment import affine_to
-from heartmend.training.details import with_details
-from heartmend.training.initialise import template_summary
+from heartmend.models.unified import stack_details
+from heartmend.run_folder.folder import RunFolder
+from heartmend.run_folder.paths import EMBED, FIT, FUSE
+from heartmend.run_folder.records import PreparedCase
+from heartmend.stages.contract import Context, Outcome
+from heartmend.training.alignment import fit_affine
+from heartmend.training.detail_nodes import add_detail_codes
+from heartmend.training.initialise import summarise_template
 from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.sampling import sample_case, sample_fused_case
 from heartmend.training.schedule import Phase
-from heartmend.types import Labels
+from heartmend.types import BACKGROUND, Labels
 
-VERB = "embed"
+PLACE, ENCODE = "place", "encode"
 Code = dict[str, np.ndarray]
 """The code of one case: arrays whose first axis has length one."""
 
@@ -45,81 +49,138 @@ PLACEMENT = (
     Phase(steps=80, code_lr=0.006, shape_lr=0, controls=10),
     Phase(steps=200, code_lr=0.005, shape_lr=0, controls=12, tolerance_mm=1.5, regularisation=3e-5),
 )
-"""Stage 1's phases for one case: coarse to fine, as stiff as there."""
-FOLLOW_PHASES = Phase(steps=100, code_lr=0.004, shape_lr=0, tolerance_mm=1.5)
-DETAIL_PHASES = Phase(steps=400, code_lr=0.06, shape_lr=0, loss="joint", tolerance_mm=1.0, regularisation=1e-4)
+"""The phases of `fit` for one case: coarse to fine, and as stiff."""
+FOLLOW_PHASE = Phase(steps=100, code_lr=0.004, shape_lr=0, tolerance_mm=1.5)
+DETAIL_PHASE = Phase(steps=400, code_lr=0.06, shape_lr=0, loss="joint", tolerance_mm=1.0, regularisation=1e-4)
 
 
 class EmbedSettings(BaseModel):
-    """How a new heart is met."""
+    """Settings of `embed`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    placing: tuple[Phase, ...] = PLACEMENT
-    following: Phase = FOLLOW_PHASES
-    detailing: Phase = DETAIL_PHASES
+    place_phases: tuple[Phase, ...] = PLACEMENT
+    """Phases in which the template is fitted to the prepared label map."""
+    template_phase: Phase = FOLLOW_PHASE
+    """Phase in which the template is fitted to the repaired label map."""
+    detail_phase: Phase = DETAIL_PHASE
+    """Phase in which the details are fitted."""
     points: Annotated[int, Field(ge=64)] = 3000
     """Points in each step."""
     resolution: Annotated[int, Field(ge=32, le=512)] = 256
     """As `unify.resolution`."""
     error_mm: Annotated[float, Field(ge=0)] = 0.25
     """As `unify.error_mm`."""
+    complete: bool = False
+    """Add structures that a label map lacks from the model, where the map has background."""
+
+
+def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
+    """Fit the template of the model to every prepared case; yields an outcome for each.
+
+    The codes of all cases are left in the run as its fitted shape.
+    """
+    run, placed = context.run, dict[str, Code]()
+    jobs = [_job(context, case) for case in cases]
+    for job, code, error in context.compute.each(_place, jobs):
+        if code is not None:
+            placed[job.case.id] = code
+        yield Outcome(job.case, error)
+    if placed:
+        run.forget(FIT)
+        template = _model(jobs[0].model).shape.template
+        files = run.write_fitted(template, _code_book(dict(sorted(placed.items()))))
+        run.finish(FIT, None, fingerprint(context.config, context.plan.seed, sorted(placed)), files)
+
+
+def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
+    """Fit the whole code of every repaired case; yields an outcome for each. Leaves the model of these cases in the run."""
+    run, encoded = context.run, dict[str, Code]()
+    jobs = [_job(context, case) for case in cases]
+    for job, code, error in context.compute.each(_encode, jobs):
+        if code is not None:
+            encoded[job.case.id] = code
+        yield Outcome(job.case, error)
+    if encoded:
+        model = _embedded_model(_model(jobs[0].model), encoded, context)
+        run.write_model(EMBED, model)
+        if context.config.complete:
+            for case in (case for case in cases if case.id in encoded):
+                _complete(context, case, model)
 
 
 def place_case(
     model: HeartModel, case: PreparedCase, settings: EmbedSettings, seed: int = 0
 ) -> dict[str, torch.Tensor]:
-    """The affine map and field (a code of one case) that lay the template onto a prepared label map.
+    """Fit the template of a model to a prepared label map.
 
-    Structures that the map lacks have no say, so a part of a heart is enough. FitError when it has none of them.
+    Structures that the map lacks do not take part, so a part of a heart is enough.
+
+    Args:
+        model: the model, which is not changed.
+        case: the prepared case.
+        settings: settings of the stage.
+        seed: of the points that are drawn.
+
+    Returns:
+        The affine map (1, 3, 4) and the field (1, 3, m, m, m) of the case.
+
+    Raises:
+        FitError: if the map has none of the structures of the template.
     """
     anatomy, template = model.anatomy, model.shape.template
-    present = [name for name in template.heads if (case.source == anatomy.by_name(name).id).any()]
+    present = [name for name in template.heads if (case.cleaned == anatomy.by_name(name).id).any()]
     if not present:
-        raise FitError(f"case {case.case_id}: shows none of {', '.join(template.heads)}; nothing says where it lies")
+        raise FitError(f"case {case.case_id}: has none of {', '.join(template.heads)}, so its position is not known")
     ids = [anatomy.by_name(name).id for name in present]
-    target = sample_case(case.case_id, case.source, case.roi, ids, resolution=case.labels.shape[0], seed=seed)
-    shape = _part_of(template, present)
-    first = settings.placing[0]
-    shape.controls = first.controls or shape.controls
+    samples = sample_case(case.case_id, case.cleaned, case.roi, ids, resolution=case.cube.shape[0], seed=seed)
+    shape = _select_heads(template, present)
+    shape.controls = settings.place_phases[0].controls or shape.controls
     codes = shape.new_codes(1)
-    goal = template_summary(shape, _mean_size_mm(model))
-    codes["affine"][0] = torch.from_numpy(affine_to(target, goal)).float()
+    codes["affine"][0] = torch.from_numpy(fit_affine(samples, summarise_template(shape, _mean_size_mm(model)))).float()
     book = CodeBook([case.case_id], codes)
-    phases = [replace(phase, side=template.side) for phase in settings.placing]
-    Fit(
-        shape, book, PointSampler([target], torch.device("cpu"), seed), phases, cases_per_step=1,
-        points=settings.points,
-    ).run(_Quiet())  # fmt: skip
+    phases = [replace(phase, side=template.side) for phase in settings.place_phases]
+    sampler = PointSampler([samples], torch.device("cpu"), seed)
+    Fit(shape, book, sampler, phases, cases_per_step=1, points=settings.points).run(_NoObserver())
     found = {name: code.detach() for name, code in book.values.items()}
-    return {**found, "field": refined(found["field"], template.controls)}
+    return {**found, "field": refine_controls(found["field"], template.controls)}
 
 
 def encode_case(
-    model: HeartModel, case: PreparedCase, mended: Labels, start: dict[str, torch.Tensor], settings: EmbedSettings,
+    model: HeartModel, case: tuple[str, Roi], labels: Labels, start: dict[str, torch.Tensor], settings: EmbedSettings,
     seed: int = 0,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
-    """The whole code of one case for its mended map (source voxels in the ROI), beginning where it was placed."""
-    anatomy, shape = model.anatomy, model.shape
+    """Fit the whole code of one case to its repaired map.
+
+    Args:
+        model: the model, which is not changed.
+        case: id and ROI of the case.
+        labels: (x, y, z) uint8, the repaired map on the voxels of the ROI.
+        start: the code of `place_case`.
+        settings: settings of the stage.
+        seed: of the points that are drawn.
+
+    Returns:
+        The code: affine, field, detail and slot.
+    """
+    (case_id, roi), anatomy, shape = case, model.anatomy, model.shape
     ids = [anatomy.by_name(name).id for name in shape.heads]
-    target = sample_fused_case(case.case_id, mended, case.roi, ids, settings.resolution, seed)
-    here = torch.device("cpu")
-    columns = [at for at, name in enumerate(shape.heads) if name in shape.template.heads and target.present[at]]
-    part = _part_of(shape.template, [shape.heads[at] for at in columns])
-    book = CodeBook([case.case_id], start)
+    samples = sample_fused_case(case_id, labels, roi, ids, settings.resolution, seed)
+    cpu = torch.device("cpu")
+    columns = [at for at, name in enumerate(shape.heads) if name in shape.template.heads and samples.present[at]]
+    part = _select_heads(shape.template, [shape.heads[at] for at in columns])
+    book = CodeBook([case_id], start)
     if columns:
-        following = replace(settings.following, side=part.side, controls=part.controls)
-        Fit(
-            part, book, PointSampler([target.of_heads(columns)], here, seed), [following], cases_per_step=1,
-            points=settings.points,
-        ).run(_Quiet())  # fmt: skip
-    book = with_details(shape, book, [target], settings.error_mm)
-    sampler = JointSampler([target], here, seed, positives=settings.points // 50)
-    Fit(shape, book, sampler, [settings.detailing], cases_per_step=1, points=settings.points).run(_Quiet())
+        phase = replace(settings.template_phase, side=part.side, controls=part.controls)
+        sampler = PointSampler([samples.select_heads(columns)], cpu, seed)
+        Fit(part, book, sampler, [phase], cases_per_step=1, points=settings.points).run(_NoObserver())
+    book = add_detail_codes(shape, book, [samples], settings.error_mm)
+    joint = JointSampler([samples], cpu, seed, positives=settings.points // 50)
+    Fit(shape, book, joint, [settings.detail_phase], cases_per_step=1, points=settings.points).run(_NoObserver())
     return {name: code.detach() for name, code in book.values.items()}
 
 
-def _part_of(template: TemplateShape, names: Sequence[str]) -> TemplateShape:
+def _select_heads(template: TemplateShape, names: Sequence[str]) -> TemplateShape:
     """The template with some of its structures."""
     part = TemplateShape(tuple(names), template.side, template.controls)
     columns = [template.heads.index(name) for name in names]
@@ -133,47 +194,34 @@ def _mean_size_mm(model: HeartModel) -> tuple[float, float, float]:
     return float(sizes[0]), float(sizes[1]), float(sizes[2])
 
 
-class _Quiet:
-    """Looks on and says nothing: a case takes seconds."""
+class _NoObserver:
+    """Observer of a fit that takes seconds."""
 
-    def stepped(self, step: Step) -> None: ...
+    def on_step(self, step: Step) -> None: ...
 
-    def reached(self, fit: Fit) -> None: ...
+    def on_checkpoint(self, fit: Fit) -> None: ...
 
-    def halved(self, points: int) -> None: ...
+    def on_memory_halved(self, points: int) -> None: ...
 
 
 @dataclass(frozen=True)
 class _Job:
-    run_out: Path
+    output: Path
     model: Path
     cohort: Cohort
     case: Case
     settings: EmbedSettings
     seed: int
-    start: Code | None = None
+
+
+def _job(context: Context[EmbedSettings], case: Case) -> _Job:
+    assert context.plan.model is not None
+    cohort = context.cohort.without_cases()
+    return _Job(context.run.output, context.plan.model, cohort, case, context.config, context.plan.seed)
 
 
 _MODELS: dict[Path, HeartModel] = {}
 """One model in each process, read once."""
-
-
-def place(
-    run: Run, model: Path, cohort: Cohort, cases: Sequence[Case], settings: EmbedSettings, seed: int = 0,
-    workers: int = 0,
-) -> Iterator[Outcome[str, Code]]:  # fmt: skip
-    """Lay the model's template onto every prepared case; yields each case id with its code, or its error."""
-    jobs = [_Job(run.out, model, cohort.without_cases(), case, settings, seed) for case in cases]
-    yield from ((job.case.id, code, error) for job, code, error in each(_place, jobs, workers))
-
-
-def encode(
-    run: Run, model: Path, cohort: Cohort, placed: Mapping[Case, Code], settings: EmbedSettings, seed: int = 0,
-    workers: int = 0,
-) -> Iterator[Outcome[str, Code]]:  # fmt: skip
-    """The whole code of every mended case; yields each case id with it, or with its error."""
-    jobs = [_Job(run.out, model, cohort.without_cases(), case, settings, seed, start) for case, start in placed.items()]
-    yield from ((job.case.id, code, error) for job, code, error in each(_encode, jobs, workers))
 
 
 def _model(path: Path) -> HeartModel:
@@ -183,17 +231,49 @@ def _model(path: Path) -> HeartModel:
 
 
 def _place(job: _Job) -> Code:
-    prepared = PreparedCase.load(Run.at(job.run_out), job.case.id)
+    prepared = RunFolder.at(job.output).prepared(job.case.id)
     return _arrays(place_case(_model(job.model), prepared, job.settings, job.seed))
 
 
 def _encode(job: _Job) -> Code:
-    run = Run.at(job.run_out)
-    case = PreparedCase.load(run, job.case.id)
-    mended = fused_labels(run, job.cohort, job.case, case.roi)
-    start = {name: torch.from_numpy(value) for name, value in (job.start or {}).items()}
-    return _arrays(encode_case(_model(job.model), case, mended, start, job.settings, job.seed))
+    run, id = RunFolder.at(job.output), job.case.id
+    start = {name: value.detach() for name, value in run.fitted()[1].of([id]).items()}
+    labels = run.fused_labels(job.cohort, job.case)
+    return _arrays(encode_case(_model(job.model), (id, run.roi(id)), labels, start, job.settings, job.seed))
 
 
 def _arrays(code: dict[str, torch.Tensor]) -> Code:
     return {name: value.numpy() for name, value in code.items()}
+
+
+def _code_book(codes: dict[str, Code]) -> CodeBook:
+    """The codes of several cases by case id."""
+    cases = [{name: torch.from_numpy(value) for name, value in code.items()} for code in codes.values()]
+    rows = {name: torch.cat([case[name] for case in cases]) for name in ("affine", "field")}
+    return CodeBook(list(codes), rows | stack_details(cases) if "detail" in cases[0] else rows)
+
+
+def _embedded_model(model: HeartModel, codes: dict[str, Code], context: Context[EmbedSettings]) -> HeartModel:
+    """The model with the new cases in place of those that it was fitted to."""
+    run, cohort, codes = context.run, context.cohort, dict(sorted(codes.items()))
+    frames, absent = {}, {}
+    for id in codes:
+        frames[id] = run.roi(id)
+        present = np.unique(run.fused_labels(cohort, cohort[id]))
+        absent[id] = tuple(name for name in model.shape.heads if model.anatomy.by_name(name).id not in present)
+    metadata = {"embedded_by": model.metadata}
+    return replace(model, codes=_code_book(codes), frames=frames, absent=absent, metadata=metadata)
+
+
+def _complete(context: Context[EmbedSettings], case: Case, model: HeartModel) -> None:
+    """Add the bulky structures that a repaired label map lacks from the model, where it has background."""
+    run, cohort = context.run, context.cohort
+    original, repaired = cohort.read_labels(case), run.repaired(cohort, case).labels
+    heart = model.heart(case.id)
+    lacking = [cohort.anatomy.by_name(n).id for n in heart.absent if n in model.shape.template.heads]
+    code = {**heart.code, **model.shape.empty_details()}
+    predicted = evaluate_labels(model, Heart(code, heart.frame), original.grid)
+    completed = np.where((repaired == BACKGROUND) & np.isin(predicted, lacking), predicted, repaired)
+    mark = run.stamped(FUSE, case.id)
+    files = run.write_fused(cohort, case, completed, run.changes(case.id), original.unknown)
+    run.finish(FUSE, case.id, mark, files)

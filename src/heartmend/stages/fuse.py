@@ -1,12 +1,13 @@
-"""fuse: stage 2, the refined shapes of a case into one label map that obeys anatomy, with the evidence of what changed.
+"""fuse: from the distance maps of a case to one label map that obeys the anatomy, with a log of every change.
 
-For each case: each structure's shape against what came in (do no harm), thin vessels mended as trees, all fused by
-evidence and priority, the rules of anatomy, and the result on the input's own grid. Voxels outside the ROI stay.
+For each case: each refined structure is accepted or rejected beside its original, thin vessels are repaired as trees,
+all structures are fused by evidence and priority, boundaries move to the edges of the CT, and the rules of anatomy are
+applied. The result is on the grid of the input; voxels outside the region of interest do not change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,178 +18,199 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Anatomy
-from heartmend.compute.workers import Outcome, each
 from heartmend.geometry.components import without_small_components
-from heartmend.geometry.distance import STEP_MM, signed_distance_mm
-from heartmend.io.atomic import write_text
+from heartmend.geometry.distance import DistanceMap
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import fingerprint
-from heartmend.repair.acceptance import Verdict, check
-from heartmend.repair.change_log import ChangeLog, change_log_to_json
-from heartmend.repair.fusion import Mode, fuse
+from heartmend.repair.acceptance import Verdict, check_acceptance
+from heartmend.repair.case_volume import CaseVolume
+from heartmend.repair.change_log import ChangeLog
+from heartmend.repair.changes import Change
+from heartmend.repair.fusion import Mode
+from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
 from heartmend.repair.rules.apply import apply_rules
-from heartmend.repair.rules.components import Box
 from heartmend.repair.vessels.case import repair_vessel
-from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PREPARED, REFINED, PreparedCase, calibres_of, load_fields
-from heartmend.types import BACKGROUND, Labels, Mask
-
-VERB = "fuse"
+from heartmend.run_folder.folder import RunFolder
+from heartmend.run_folder.paths import FUSE, PREPARE, REFINE
+from heartmend.run_folder.records import PreparedCase
+from heartmend.stages.contract import Context, Outcome
+from heartmend.types import BACKGROUND, Labels
 
 
 class FuseSettings(BaseModel):
-    """How ten shapes become one label map."""
+    """Settings of `fuse`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = "evidence"
+    """How a voxel that several structures claim is decided: by evidence and priority, or by priority alone."""
     margin_mm: Annotated[float, Field(ge=0)] = 1.0
-    """How much surer a structure must be to win a voxel against the priority."""
+    """How much deeper a voxel must be in a structure to win it against the priority."""
     repair_vessels: bool = True
-    """Mend thin vessels as trees; off: they stay as they came."""
+    """Repair thin vessels as trees; off: their labels stay unchanged."""
     image_edges: bool = True
-    """Let boundaries go to the edges of a case's image, where there is one; off: labels alone decide."""
+    """Move boundaries to the edges of the CT, where there is one; off: labels alone decide."""
 
     @property
-    def looks(self) -> bool:
-        """Whether images are read at all."""
+    def reads_images(self) -> bool:
+        """Whether CTs are read at all."""
         return self.repair_vessels or self.image_edges
 
 
+def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
+    """Fuse every refined case that is not fused yet, into OUT/labels; yields an outcome for each."""
+    run, cohort, settings, structures = context.run, context.cohort, context.config, context.plan.structures
+    calibres = dict(context.statistics(cases).calibres) if settings.repair_vessels else {}
+    calibre_table = {name: asdict(calibre) for name, calibre in calibres.items()}
+    jobs = []
+    for case in cases:
+        mark = fingerprint(
+            run.digest(REFINE, case.id), run.digest(PREPARE, case.id), case.labels_path, settings, structures,
+            cohort.anatomy, calibre_table, *([case.image_path] if case.image_path and settings.reads_images else []),
+        )  # fmt: skip
+        if run.is_done(FUSE, case.id, mark):
+            yield Outcome(case)
+        else:
+            jobs.append(_Job(run.output, cohort.without_cases(), case, settings, structures, calibres, mark))
+    for job, _, error in context.compute.each(_work, jobs):
+        yield Outcome(job.case, error)
+
+
 @dataclass(frozen=True, eq=False)
-class Mended:
-    """What came of a case: its label map on the input's grid, and what was done to it."""
+class RefinedCase:
+    """A case that is to be fused.
+
+    Attributes:
+        original: (x, y, z) uint8, the label map before any repair, on the whole grid.
+        prepared: the prepared case.
+        maps: distance maps of the refined structures on the voxels of the ROI, by name.
+        image: (x, y, z) CT in HU on the whole grid; None where there is none.
+    """
+
+    original: Labels
+    prepared: PreparedCase
+    maps: Mapping[str, DistanceMap]
+    image: npt.NDArray[np.generic] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FusedCase:
+    """A repaired case.
+
+    Attributes:
+        labels: (x, y, z) uint8, the repaired label map on the whole grid.
+        log: what was changed.
+    """
 
     labels: Labels
-    audit: ChangeLog
+    log: ChangeLog
 
 
 def fuse_case(
-    before: Labels,
-    case: PreparedCase,
-    fields: dict[str, np.ndarray],
+    case: RefinedCase,
     anatomy: Anatomy,
     settings: FuseSettings,
     structures: tuple[str, ...] = (),
-    calibres: dict[str, Calibre] | None = None,
-    image: npt.NDArray[np.generic] | None = None,
-) -> Mended:
-    """The mended label map of a case, on its own grid.
+    calibres: Mapping[str, Calibre] | None = None,
+) -> FusedCase:
+    """Fuse the structures of one case into a label map.
 
-    before: (x, y, z) as it came; fields: signed distances of the refined structures on the source voxels in the ROI,
-    in steps of `STEP_MM`. A structure that is not refined is fused as it came, freed of plain faults. With
-    `structures` only these change. calibres: how wide the trees of each thin vessel are in this cohort; image: the CT
-    on the same grid, along whose bright lumen the breaks of vessels are bridged, and to whose edges boundaries go.
+    Args:
+        case: the refined case. A structure without a distance map is fused as it was prepared.
+        anatomy: the anatomy.
+        settings: settings of the stage.
+        structures: names of the structures that may change; empty: all of them.
+        calibres: radius of the trees of each thin vessel in the cohort.
+
+    Returns:
+        The repaired label map on the grid of the input, and what was changed.
     """
-    box, grid = case.roi.source_box(), case.roi.grid
-    spacing = grid.spacing_mm
-    came, source = before[box], case.source
-    layers, verdicts = dict(fields), list[Verdict]()
+    roi, cleaned = case.prepared.roi, case.prepared.cleaned
+    box, spacing = roi.source_box(), roi.grid.spacing_mm
+    volume = CaseVolume(roi.grid, box, None if case.image is None else case.image[box])
+    maps, verdicts = _accepted_maps(case, anatomy)
+    changes = list(case.prepared.facts.changes)
     for structure in anatomy.structures:
-        label = source == structure.id
-        if structure.name in fields:
-            verdict = check(label, fields[structure.name] > 0, structure, spacing)
+        if structure.kind == "tube" and settings.repair_vessels and (not structures or structure.name in structures):
+            label = case.original[box] == structure.id
+            inside = {name: one.inside for name, one in maps.items() if anatomy.by_name(name).kind != "tube"}
+            vessel = repair_vessel(structure, label, inside, volume, (calibres or {}).get(structure.name, Calibre()))
+            verdict = check_acceptance(vessel.reference, vessel.mask, structure, spacing)
+            verdicts.append(verdict)
+            maps[structure.name] = DistanceMap.of_mask(vessel.mask if verdict.accepted else label, spacing)
+            changes += vessel.changes if verdict.accepted else []
+    # Where a thin vessel was too wide there is no crack between structures.
+    tubes = [s.id for s in anatomy.structures if s.kind == "tube"]
+    without_vessels = np.where(np.isin(cleaned, tubes), BACKGROUND, cleaned)
+    fused = fuse_maps(maps, anatomy, spacing, without_vessels, settings.mode, settings.margin_mm)
+    if volume.image is not None and settings.image_edges:
+        snapped = snap_case(fused, maps, cleaned, volume, anatomy, verdicts, structures or tuple(maps))
+        fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
+        changes += snapped.changes
+    labels, found = _apply_rules(fused, case, anatomy, maps, structures)
+    return FusedCase(labels, ChangeLog(case.prepared.case_id, (*changes, *found), tuple(verdicts)))
+
+
+def _accepted_maps(case: RefinedCase, anatomy: Anatomy) -> tuple[dict[str, DistanceMap], list[Verdict]]:
+    """The refined map of each structure where it is accepted, else that of its prepared label."""
+    cleaned, spacing = case.prepared.cleaned, case.prepared.roi.grid.spacing_mm
+    maps, verdicts = dict(case.maps), list[Verdict]()
+    for structure in anatomy.structures:
+        label, refined = cleaned == structure.id, case.maps.get(structure.name)
+        if refined is not None:
+            verdict = check_acceptance(label, refined.inside, structure, spacing)
             verdicts.append(verdict)
             if verdict.accepted:
                 continue
-        layers[structure.name] = _steps(without_small_components(label) if structure.name in fields else label, spacing)
-    changes = list(case.changes)
-    for structure in anatomy.structures:
-        if structure.kind == "tube" and settings.repair_vessels and (not structures or structure.name in structures):
-            label = came == structure.id
-            calibre = (calibres or {}).get(structure.name, Calibre())
-            inside = {name: layer > 0 for name, layer in layers.items() if anatomy.by_name(name).kind != "tube"}
-            tube = repair_vessel(structure, label, inside, grid, box, calibre, None if image is None else image[box])
-            verdict = check(tube.drawn_in, tube.mask, structure, spacing)
-            verdicts.append(verdict)
-            layers[structure.name] = _steps(tube.mask if verdict.accepted else label, spacing)
-            changes += tube.changes if verdict.accepted else []
-    # What a thin vessel was too wide is no crack between structures.
-    tubes = [s.id for s in anatomy.structures if s.kind == "tube"]
-    was = np.where(np.isin(source, tubes), BACKGROUND, source)
-    fused = fuse(layers, anatomy, spacing, was, settings.mode, settings.margin_mm, STEP_MM)
-    if image is not None and settings.image_edges:
-        seen = snap_case(fused, layers, source, image[box], anatomy, grid, box, verdicts, structures or tuple(layers))
-        fused, layers, verdicts = seen.labels, dict(seen.fields), list(seen.verdicts)
-        changes += seen.changes
-    # The rules are not shown what lies outside the ROI: it stays as it came, and no audit may say otherwise.
-    whole = np.zeros_like(before)
+            label = without_small_components(label)
+        maps[structure.name] = DistanceMap.of_mask(label, spacing)
+    return maps, verdicts
+
+
+def _apply_rules(
+    fused: Labels, case: RefinedCase, anatomy: Anatomy, maps: Mapping[str, DistanceMap], structures: tuple[str, ...]
+) -> tuple[Labels, list[Change]]:
+    """Apply the rules of anatomy to the fused map (x, y, z) of the ROI; returns the label map of the whole grid.
+
+    The rules do not receive what is outside the ROI: it does not change, and the log must not claim that it did.
+    """
+    grid, box = case.prepared.roi.grid, case.prepared.roi.source_box()
+    wanted = [anatomy.by_name(name).id for name in structures]
     if structures:
-        wanted = [anatomy.by_name(name).id for name in structures]
-        changed = np.isin(fused, wanted) | np.isin(came, wanted)
-        fused = np.where(changed, fused, came)
-    whole[box] = fused
-    ruled, found = apply_rules(whole, grid, anatomy, layers, STEP_MM, evidence_box=box)
+        original = case.original[box]
+        fused = np.where(np.isin(fused, wanted) | np.isin(original, wanted), fused, original)
+    full_volume = np.zeros_like(case.original)
+    full_volume[box] = fused
+    after_rules, changes = apply_rules(full_volume, grid, anatomy, maps, evidence_box=box)
     if structures:
-        ruled = np.where(np.isin(ruled, wanted) | np.isin(whole, wanted), ruled, whole)
-    ruled = _outside_kept(ruled, before, box)
-    return Mended(ruled, ChangeLog(case.case_id, (*changes, *found), tuple(verdicts)))
-
-
-def _steps(mask: Mask, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    return np.rint(signed_distance_mm(mask, spacing_mm) / STEP_MM).astype(np.int8)
-
-
-def _outside_kept(labels: Labels, before: Labels, box: Box) -> Labels:
-    """What lies outside the ROI is as it came."""
-    kept = before.copy(order="K")
-    kept[box] = labels[box]
-    return kept
+        changed = np.isin(after_rules, wanted) | np.isin(full_volume, wanted)
+        after_rules = np.where(changed, after_rules, full_volume)
+    labels = case.original.copy(order="K")
+    labels[box] = after_rules[box]
+    return labels, changes
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    run_out: Path
+    output: Path
     cohort: Cohort
     case: Case
     settings: FuseSettings
     structures: tuple[str, ...]
     calibres: dict[str, Calibre]
-    mark: str
-
-
-def fuse_cohort(
-    run: Run, cohort: Cohort, cases: Sequence[Case], settings: FuseSettings, structures: tuple[str, ...] = (),
-    workers: int = 0, calibres: dict[str, Calibre] | None = None,
-) -> Iterator[Outcome[Case, None]]:  # fmt: skip
-    """Fuse every refined case that is not fused yet, into OUT/labels; yields each case with its error, if any.
-
-    calibres: how wide the trees of thin vessels are, where that is known from other cases than these.
-    """
-    if calibres is None:
-        calibres = calibres_of(run, (case.id for case in cases)) if settings.repair_vessels else {}
-    jobs = []
-    for case in cases:
-        fields = run.case_path(REFINED, case.id, ".npz")
-        stamp = fingerprint(
-            *([fields] if fields.is_file() else []), case.labels_path, settings, structures, cohort.anatomy,
-            run.case_path(PREPARED, case.id, ".npz"), {name: asdict(calibre) for name, calibre in calibres.items()},
-            *([case.image_path] if case.image_path and settings.looks else []),
-        )  # fmt: skip
-        if run.is_done(VERB, case.id, stamp):
-            yield case, None, None
-        else:
-            jobs.append(_Job(run.out, cohort.without_cases(), case, settings, structures, calibres, stamp))
-    for job, _, error in each(_work, jobs, workers):
-        yield job.case, None, error
+    fingerprint: str
 
 
 def _work(job: _Job) -> None:
-    run, case = Run.at(job.run_out), job.case
-    if run.is_done(VERB, job.case.id, job.mark):  # by a worker of a cluster that was lost since
+    run, case = RunFolder.at(job.output), job.case
+    # A worker of a cluster that was lost since may have done it.
+    if run.is_done(FUSE, case.id, job.fingerprint):
         return
-    volume = job.cohort.read_labels(case)
-    refined = run.case_path(REFINED, case.id, ".npz")
-    fields = load_fields(refined) if refined.is_file() else {}
-    prepared = PreparedCase.load(run, case.id)
-    image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.looks else None
-    mended = fuse_case(
-        volume.labels, prepared, fields, job.cohort.anatomy, job.settings, job.structures, job.calibres,
-        None if image is None else image.values,
-    )  # fmt: skip
-    run.forget(VERB, case.id)
-    audit, result = run.case_path(VERB, case.id, ".json"), run.result_path(case.labels_path)
-    write_text(audit, change_log_to_json(mended.audit))
-    job.cohort.write_labels(case, mended.labels, result, volume.unknown)
-    run.mark_done(VERB, case.id, job.mark, [audit, result])
+    volume, prepared = job.cohort.read_labels(case), run.prepared(case.id)
+    image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.reads_images else None
+    refined = RefinedCase(volume.labels, prepared, run.distances(case.id), None if image is None else image.values)
+    fused = fuse_case(refined, job.cohort.anatomy, job.settings, job.structures, job.calibres)
+    run.forget(FUSE, case.id)
+    files = run.write_fused(job.cohort, case, fused.labels, fused.log, volume.unknown)
+    run.finish(FUSE, case.id, job.fingerprint, files)

@@ -1,0 +1,70 @@
+"""The result of a pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from heartmend.io.tables import NO_UNIT, Column, Table
+from heartmend.run_folder.folder import RunFolder
+
+COLUMNS = (
+    Column("case", str),
+    Column("structure", str),
+    Column("accepted", bool, title="whether the repaired structure was accepted; empty where it was not refined"),
+    Column("volume_ratio", float, NO_UNIT, "repaired volume over original volume"),
+    Column("surface_mm", float, "mm", "95th percentile of the distance between the original and the repaired surface"),
+    Column("changes", int, NO_UNIT, "entries of the change log"),
+    Column("changed_mm3", float, "mm3", "volume of these changes"),
+    Column("severity", str, title="the most severe of them: info, review or warning"),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a run.
+
+    Attributes:
+        output: OUT.
+        cases: ids of the cases that are done.
+        skipped: the cases that were skipped, with the reasons.
+        warnings: what is unusual about the files of cases.
+        is_main: False in a process that only helped another, which has the result.
+    """
+
+    output: Path
+    cases: tuple[str, ...]
+    skipped: dict[str, str]
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+    is_main: bool = True
+
+    def table(self) -> Table:
+        """Make a table of what was changed: a row for each structure of each repaired case.
+
+        Returns:
+            The table; without rows where the run stopped before `fuse`.
+        """
+        run = RunFolder.at(self.output)
+        repaired = set(run.fused_ids())
+        return Table(COLUMNS, [row for id in self.cases if id in repaired for row in _rows(run, id)])
+
+
+def _rows(run: RunFolder, case_id: str) -> list[dict[str, object]]:
+    log = run.changes(case_id)
+    verdicts = {verdict.structure: verdict for verdict in log.verdicts}
+    names = [*verdicts, *dict.fromkeys(c.structure for c in log.changes if c.structure and c.structure not in verdicts)]
+    order = {"info": 0, "review": 1, "warning": 2}
+    rows: list[dict[str, object]] = []
+    for name in names:
+        verdict, changes = verdicts.get(name), [c for c in log.changes if c.structure == name]
+        severities = [*(c.severity for c in changes), *(["warning"] if verdict and not verdict.accepted else ["info"])]
+        rows.append(
+            {
+                "case": case_id, "structure": name, "accepted": None if verdict is None else verdict.accepted,
+                "volume_ratio": None if verdict is None else verdict.volume_ratio,
+                "surface_mm": None if verdict is None else verdict.surface_mm,
+                "changes": len(changes), "changed_mm3": round(sum(c.volume_mm3 for c in changes), 2),
+                "severity": max(severities, key=lambda severity: order[severity]),
+            }
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,140 @@
+"""Records of the cases of a run: prepared, refined, and repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from heartmend.errors import RunError
+from heartmend.geometry.distance import DistanceMap
+from heartmend.geometry.roi import Roi
+from heartmend.io.atomic import read_json, read_npz, write_json, write_npz, write_text
+from heartmend.io.dataset import Case, Cohort
+from heartmend.io.label_maps import LabelVolume, read_labels
+from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json
+from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, RunPaths, inside
+from heartmend.run_folder.records import CaseFacts, CohortStatistics, PreparedCase
+from heartmend.types import Labels, Mask
+
+
+class CaseRecords(RunPaths):
+    """Records of the cases of a run."""
+
+    def write_prepared(self, case: PreparedCase) -> list[Path]:
+        """Write a prepared case; returns its files."""
+        arrays, facts = (self._case_path(PREPARE, case.case_id, ending) for ending in (".npz", ".json"))
+        write_npz(arrays, {"cube": case.cube, "cleaned": case.cleaned})
+        write_json(facts, case.facts.to_dict())
+        return [arrays, facts]
+
+    def prepared(self, case_id: str) -> PreparedCase:
+        """Read a prepared case.
+
+        Raises:
+            RunError: if it is missing or damaged.
+        """
+        path = self._case_path(PREPARE, case_id, ".npz")
+        arrays = read_npz(path)
+        try:
+            return PreparedCase(self.facts(case_id), arrays["cube"], arrays["cleaned"])
+        except KeyError as error:
+            raise RunError(f"{path}: has no array {error}; remove it and run `heartmend prepare`") from error
+
+    def facts(self, case_id: str) -> CaseFacts:
+        """Read what was measured of a prepared case, without its volumes.
+
+        Raises:
+            RunError: if it is missing or damaged.
+        """
+        return CaseFacts.from_dict(case_id, read_json(self._case_path(PREPARE, case_id, ".json")))
+
+    def roi(self, case_id: str) -> Roi:
+        """Read the region of interest of a prepared case."""
+        return self.facts(case_id).roi
+
+    def statistics(self, case_ids: Iterable[str]) -> CohortStatistics:
+        """Measure prepared cases as a cohort."""
+        return CohortStatistics.of(self.facts(id) for id in case_ids)
+
+    def prepared_ids(self) -> list[str]:
+        """List the ids of the prepared cases."""
+        return sorted(path.stem for path in self._folder(PREPARE).glob("*.npz"))
+
+    def write_refined(
+        self, case_id: str, maps: Mapping[str, DistanceMap], margins_mm: Mapping[str, float | None]
+    ) -> list[Path]:
+        """Write the distance maps of the refined structures of a case, and its label margins; returns the files."""
+        arrays, table = (self._case_path(REFINE, case_id, ending) for ending in (".npz", ".json"))
+        write_npz(arrays, {name: one.steps for name, one in maps.items()})
+        write_json(table, {"label_margin_mm": margins_mm})
+        return [arrays, table]
+
+    def distances(self, case_id: str) -> dict[str, DistanceMap]:
+        """Read the distance maps of the refined structures of a case on the voxels of its ROI; empty where there are none.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        path = self._case_path(REFINE, case_id, ".npz")
+        return {name: DistanceMap(steps) for name, steps in read_npz(path).items()} if path.is_file() else {}
+
+    def label_margins_mm(self, case_id: str) -> dict[str, float | None]:
+        """Read how deep in the shape a voxel had to be to be taken against its label, by structure."""
+        return dict(read_json(self._case_path(REFINE, case_id, ".json"))["label_margin_mm"])
+
+    def write_fused(
+        self, cohort: Cohort, case: Case, labels: Labels, log: ChangeLog, unknown: Mask | None = None
+    ) -> list[Path]:
+        """Write the repaired label map of a case and its change log; returns the files.
+
+        Args:
+            cohort: how the label maps of the data set are written.
+            case: the case.
+            labels: (x, y, z) in the ids of the anatomy.
+            log: what was changed.
+            unknown: (x, y, z) bool, voxels with ids that the anatomy does not have; they keep their values.
+        """
+        changes, result = self._case_path(FUSE, case.id, ".json"), self.result_path(case)
+        write_text(changes, change_log_to_json(log))
+        cohort.write_labels(case, labels, result, unknown)
+        return [changes, result]
+
+    def has_fused(self, case: Case) -> bool:
+        """Whether a case has a repaired label map and a change log."""
+        return self.result_path(case).is_file() and self._case_path(FUSE, case.id, ".json").is_file()
+
+    def changes(self, case_id: str) -> ChangeLog:
+        """Read what was changed in a case.
+
+        Raises:
+            RunError: if the case was not repaired, or its change log is damaged.
+        """
+        path = self._case_path(FUSE, case_id, ".json")
+        if not path.is_file():
+            raise RunError(f"{self.output}: case {case_id} was not repaired; run `heartmend fuse` first")
+        try:
+            return change_log_from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: cannot be read as a change log ({error}); repair the case again") from error
+
+    def fused_ids(self) -> list[str]:
+        """List the ids of the repaired cases."""
+        return sorted(path.stem for path in self._folder(FUSE).glob("*.json"))
+
+    def repaired(self, cohort: Cohort, case: Case) -> LabelVolume:
+        """Read the repaired label map of a case in the ids of the anatomy.
+
+        Raises:
+            BadInputError: if there is none.
+        """
+        return read_labels(self.result_path(case), cohort.anatomy, cohort.unknown_labels, cohort.file_ids)
+
+    def fused_labels(self, cohort: Cohort, case: Case) -> Labels:
+        """Read the repaired label map of a case on the voxels of its ROI; raises as `repaired`."""
+        return np.ascontiguousarray(self.repaired(cohort, case).labels[self.roi(case.id).source_box()])
+
+    def result_path(self, case: Case | Path) -> Path:
+        """Return the path of the repaired label map of a case: OUT/labels and the name of the input."""
+        return inside(self.labels, case.name if isinstance(case, Path) else case.labels_path.name)

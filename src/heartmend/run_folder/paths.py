@@ -1,0 +1,55 @@
+"""Paths below the output folder of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from heartmend.errors import RunError
+from heartmend.io.atomic import read_json
+
+PREPARE, FIT, REFINE, FUSE, UNIFY, EMBED, REVIEW = "prepare", "fit", "refine", "fuse", "unify", "embed", "review"
+CLASSIFIERS = "classifiers"
+
+
+class RunPaths:
+    """Paths of a run.
+
+    Attributes:
+        output: OUT, the folder itself.
+        labels: OUT/labels, the folder of the repaired label maps.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.labels = output / "labels"
+        self._root = output / "run"
+
+    def _folder(self, stage: str) -> Path:
+        folder = inside(self._root, stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _case_path(self, stage: str, case_id: str, ending: str) -> Path:
+        return inside(self._folder(stage), f"{case_id}{ending}")
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a JSON file that contains a table.
+
+    Raises:
+        RunError: if it is missing, damaged, or no table.
+    """
+    table = read_json(path)
+    if not isinstance(table, dict):
+        raise RunError(f"{path}: is no table; is the run complete?")
+    return table
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder / name`, where the name is that of one file and does not lead out of the folder."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise RunError(f"{name!r} cannot be the name of a file in {folder}")
+    if folder.is_symlink():
+        raise RunError(f"{folder}: is a link, which could lead anywhere; put a folder in its place")
+    return folder / name

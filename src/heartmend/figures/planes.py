@@ -241,7 +241,5 @@ def _legend(figure: Figure, volumes: Mapping[str, Volume], tint: Mapping[int, Co
         changes.append(Line2D([], [], color="gray", linewidth=1, linestyle=(0, (2.2, 1.6)), label="truth"))
     tall = figure.get_figheight()
     text = {"frameon": False, "fontsize": 8.5, "handlelength": 1.3, "columnspacing": 1.3, "labelcolor": INK}
-    figure.legend(
-        handles=handles, loc="center", bbox_to_anchor=(0.5, 0.52 / tall), ncol=max(len(handles), 1), **options
-    )
+    figure.legend(handles=handles, loc="center", bbox_to_anchor=(0.5, 0.52 / tall), ncol=max(len(handles), 1), **text)
     figure.legend(handles=changes, loc="center", bbox_to_anchor=(0.5, 0.22 / tall), ncol=len(changes), **text)

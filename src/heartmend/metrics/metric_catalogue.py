@@ -151,7 +151,7 @@ def _within(tolerance_mm: float) -> Callable[[Subject], float]:
 
 
 def _of_thin_vessels(measure: Callable[[Segment, Segment], float]) -> Callable[[Subject], float | None]:
-    """Nothing is known about a plain mask, so it may be a vessel."""
+    # Nothing is known about a plain mask, so it may be a vessel.
     return lambda s: measure(s.segment, s.against) if s.structure is None or s.structure.kind == "tube" else None
 
 

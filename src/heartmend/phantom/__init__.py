@@ -1,1 +1,1 @@
-"""Phantom hearts with known truth: label maps, contrast CTs, and label maps with known faults."""
+"""Phantom hearts with known truth: label maps, contrast CTs, and label maps with known corruptions."""

@@ -1,4 +1,4 @@
-"""The four chambers as signed distances: ellipsoids, inflow and outflow tubes, cut at the valve planes."""
+"""Chambers as signed distances: ellipsoids, inflow and outflow tubes, cut at the valve planes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ WIDEST_WALL_MM = 20.0
 def left_ventricle(
     plan: Plan, marks: Landmarks, canvas: Canvas, rng: np.random.Generator
 ) -> tuple[Float, Float, Float]:
-    """Distances to the epicardium (open beyond the base), the cavity with its outflow tract, and that tract alone."""
+    """Compute the signed distances of the left ventricle.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        marks: valve planes and other landmarks.
+        canvas: grid in the coordinates of the body.
+        rng: random generator.
+
+    Returns:
+        Signed distances in mm, float32, negative inside: epicardium (open beyond the base), cavity with its outflow
+        tract, and outflow tract alone.
+    """
     length, frame = plan.lv_length_mm, plan.frame
     base = marks.mitral.distance(canvas)
     radii = np.array([0.7 * length, plan.lv_radius_mm, plan.lv_radius_mm * plan.lv_squash])
@@ -35,7 +46,7 @@ def left_ventricle(
 
 
 def _wall_thickness(plan: Plan, canvas: Canvas) -> Float:
-    """Thickest at the septum, thinnest at the apex; mm, over the canvas."""
+    """Wall thickness in mm over the canvas: largest at the septum, smallest at the apex."""
     along, septal, up = np.tensordot(plan.frame.axes.astype(np.float32), canvas.points, axes=1)
     to_septum = np.float32(0.5) + np.float32(0.5) * septal / np.sqrt(septal**2 + up**2 + 4)
     wall = plan.lateral_mm + (plan.septum_mm - plan.lateral_mm) * to_septum
@@ -55,7 +66,20 @@ def _papillary_muscles(plan: Plan, canvas: Canvas) -> Float:
 
 
 def right_ventricle(plan: Plan, marks: Landmarks, canvas: Canvas, epicardium: Float, rng: np.random.Generator) -> Float:
-    """A crescent about the septum: an ellipsoid less the left ventricle, and the outflow tract to the lung."""
+    """Compute the signed distance of the right ventricle.
+
+    It is an ellipsoid without the left ventricle, united with the outflow tract to the pulmonary valve.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        marks: valve planes and other landmarks.
+        canvas: grid in the coordinates of the body.
+        epicardium: signed distance of the left ventricle's outer wall in mm.
+        rng: random generator.
+
+    Returns:
+        Signed distance in mm over the canvas, float32, negative inside.
+    """
     frame, r, p = plan.frame, plan.lv_radius_mm, plan.pa_radius_mm
     field = canvas.empty()
     radii = np.array([0.6 * plan.lv_length_mm, plan.rv_bulge_mm, 36]) * plan.rv_size
@@ -72,7 +96,16 @@ def right_ventricle(plan: Plan, marks: Landmarks, canvas: Canvas, epicardium: Fl
 
 
 def left_atrium(plan: Plan, marks: Landmarks, canvas: Canvas) -> Float:
-    """Signed distance of the left atrium, without its appendage and veins."""
+    """Compute the signed distance of the left atrium, without appendage and veins.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        marks: valve planes and other landmarks.
+        canvas: grid in the coordinates of the body.
+
+    Returns:
+        Signed distance in mm over the canvas, float32, negative inside.
+    """
     centre, radii = plan.la_centre, plan.la_radii_mm
     field = canvas.empty()
     add_ellipsoid(field, canvas, centre, plan.atrial_tilt.as_matrix(), radii)
@@ -83,7 +116,16 @@ def left_atrium(plan: Plan, marks: Landmarks, canvas: Canvas) -> Float:
 
 
 def right_atrium(plan: Plan, marks: Landmarks, canvas: Canvas) -> Float:
-    """The atrium with the stumps of both caval veins and its auricle."""
+    """Compute the signed distance of the right atrium, with its appendage and the ends of both caval veins.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        marks: valve planes and other landmarks.
+        canvas: grid in the coordinates of the body.
+
+    Returns:
+        Signed distance in mm over the canvas, float32, negative inside.
+    """
     centre, radii, w = plan.ra_centre, plan.ra_radii_mm, plan.wobble
     field = canvas.empty()
     add_ellipsoid(field, canvas, centre, plan.atrial_tilt.as_matrix(), radii)

@@ -1,7 +1,7 @@
-"""A coronary tree of its own for every heart: two trees, grown over the heart's outer surface from two ostia.
+"""Coronary trees: two for each heart, which grow over its outer surface from two ostia.
 
-Main vessels follow the grooves that the chambers themselves leave (between the ventricles, between atria and
-ventricles); side branches walk over the surface towards the apex. Radii taper from about 2 mm to 0.7 mm.
+Main vessels follow the grooves between the chambers (between the ventricles, between atria and ventricles); side
+branches run over the surface towards the apex. Radii taper from about 2 mm to 0.7 mm.
 """
 
 from __future__ import annotations
@@ -34,14 +34,27 @@ Path = NDArray[Any]
 
 @dataclass(frozen=True)
 class Vessel:
-    """A centreline (n, 3) in grid millimetres (voxel index times spacing) with its radii (n,) in mm."""
+    """Centreline of a vessel.
+
+    Attributes:
+        path: (n, 3) points in mm of the grid (voxel index times spacing).
+        radii_mm: (n,) radii in mm.
+    """
 
     path: Path
     radii_mm: NDArray[np.float64]
 
 
 def grow(heart: HeartMap, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The heart's label map with two coronary trees painted in (fewer only where the field of view cuts them off)."""
+    """Add two coronary trees to a label map.
+
+    Args:
+        heart: label map with its landmarks.
+        rng: random generator.
+
+    Returns:
+        Label map (x, y, z), uint8, with the label `Label.CORONARY`; fewer vessels where the field of view ends.
+    """
     surface = _Surface.of(heart)
     frame = heart.plan.frame
     right_dominant = rng.random() < 0.8
@@ -78,7 +91,7 @@ def grow(heart: HeartMap, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class _Surface:
-    """Smoothed distances about the chambers and about what a coronary goes round, on a coarser grid."""
+    """Smoothed distances to the chambers, and to the obstacles that a coronary avoids, on a coarser grid."""
 
     step_mm: Vector
     labels: NDArray[np.uint8]
@@ -101,7 +114,7 @@ class _Surface:
         return distance
 
     def settle(self, path: Path, height_mm: float | NDArray[np.float64], weight: NDArray[np.float64] | float) -> Path:
-        """Move points onto the shell `height_mm` above the chambers, and out of the great vessels."""
+        """Move points to the height above the chambers, and out of the great vessels."""
         lift = np.broadcast_to(np.asarray(weight), len(path))[:, None]
         for _ in range(2):
             value, slope = self._read(self.chambers, path), self._read_slopes(self.slopes, path)
@@ -137,7 +150,7 @@ def _slopes(field: NDArray[np.float32], step_mm: Vector) -> NDArray[np.float32]:
 
 
 def _grooves(heart: HeartMap, surface: _Surface) -> dict[str, list[Vector]]:
-    """Way points in the four grooves, each in the order in which its vessel runs."""
+    """Points in the four grooves, each in the direction of its vessel."""
     stride = np.round(surface.step_mm / heart.spacing_mm).astype(int)
     frame, shell = heart.plan.frame, (surface.chambers > 0) & (surface.chambers < 4.5)
     index = np.argwhere(shell)
@@ -169,13 +182,13 @@ def _grooves(heart: HeartMap, surface: _Surface) -> dict[str, list[Vector]]:
 
 
 def _beside_trunk(heart: HeartMap) -> Vector:
-    """Where the left main passes: to the left of the pulmonary trunk, behind it, above the ventricle."""
+    """Point of the left main artery: to the left of the pulmonary trunk, behind it, above the ventricle."""
     plan = heart.plan
     return _in_grid(heart, plan.pulmonary_valve + (plan.pa_radius_mm + 4) * np.array([0.78, 0.6, -0.15]))
 
 
 def _in_grid(heart: HeartMap, target: Vector) -> Vector:
-    """Grid millimetres of the voxel nearest to a place of the unwarped body."""
+    """Position in mm of the grid of the voxel nearest to a point of the body."""
     canvas = heart.canvas
     box = canvas.box(target - 2, target + 2)
     local = canvas.local(box, target)
@@ -184,7 +197,7 @@ def _in_grid(heart: HeartMap, target: Vector) -> Vector:
 
 
 def _ostium(heart: HeartMap, direction: Vector) -> Vector:
-    """Where a ray from the root's middle, 13 mm above the valve, leaves the aorta; in grid millimetres."""
+    """Point in mm of the grid where a ray from the centre of the root, 13 mm above the valve, leaves the aorta."""
     point = _in_grid(heart, heart.plan.aortic_valve + 13 * heart.marks.aortic.normal)
     limit = np.array(heart.labels.shape) - 1
     for _ in range(60):
@@ -196,14 +209,14 @@ def _ostium(heart: HeartMap, direction: Vector) -> Vector:
 
 
 def _root(heart: HeartMap, ostium: Vector, vessel: Vessel) -> Vessel:
-    """The first stretch of a tree, begun inside the aorta so that the two touch."""
+    """First section of a tree, which starts inside the aorta so that the two touch."""
     first = vessel.path[min(2, len(vessel.path) - 1)] if len(vessel.path) else ostium
     path = np.stack([ostium + 2 * (ostium - first) / max(float(np.linalg.norm(ostium - first)), 1.0), ostium, first])
     return Vessel(_resample(path, 0.5), np.full(len(_resample(path, 0.5)), 1.6))
 
 
 def _main(surface: _Surface, knots: list[Vector], rng: np.random.Generator, start_mm: float, end_mm: float) -> Vessel:
-    """A vessel through way points, drawn tight like an elastic band on the surface, then made tortuous."""
+    """Vessel through given points: shortened on the surface like an elastic band, then made tortuous."""
     path = _resample(_chain(knots))
     away = np.clip(np.arange(len(path)) / 8.0, 0, 1)
     height = np.linspace(start_mm, end_mm, len(path)) + 0.5
@@ -220,7 +233,7 @@ def _main(surface: _Surface, knots: list[Vector], rng: np.random.Generator, star
 
 
 def _branch(surface: _Surface, parent: Vessel, at: float, guide: Vector, rng: np.random.Generator) -> list[Vessel]:
-    """A side branch that leaves its parent and walks over the surface the way of `guide`, unless there is no room."""
+    """Side branch that runs over the surface in the direction of `guide`; empty if there is no room."""
     index = int(at * (len(parent.path) - 1))
     start_mm = min(0.8 * float(parent.radii_mm[index]), 1.4)
     heading = guide / np.linalg.norm(guide)
@@ -255,7 +268,7 @@ def _vessel(path: Path, rng: np.random.Generator, start_mm: float, end_mm: float
 
 
 def _chain(knots: list[Vector]) -> Path:
-    """The knots in order as one polyline, less those that are too near the last one or turn back sharply."""
+    """Polyline of the knots, without those that are too near to the previous one or turn back sharply."""
     kept = [knots[0]]
     for knot in knots[1:]:
         step = knot - kept[-1]
@@ -275,7 +288,7 @@ def _resample(path: Path, step_mm: float = 1.0) -> Path:
 def _paint(
     labels: NDArray[np.uint8], tree: Iterable[Vessel], spacing_mm: Vector, taken: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Paint one tree as one piece, keeping clear of `taken`; returns the tree's own surroundings."""
+    """Draw one tree as one component outside of `taken`; returns the voxels around the tree."""
     mask = np.zeros(labels.shape, bool)
     for vessel in tree:
         if len(vessel.path):
@@ -292,7 +305,7 @@ def _paint(
 
 
 def _stamp(mask: NDArray[np.bool_], vessel: Vessel, spacing_mm: Vector) -> None:
-    """Set the voxels within the radius of the centreline, and those on it however thin the vessel is."""
+    """Set the voxels within the radius of the centreline, and all voxels on it."""
     fine = np.linspace(0, len(vessel.path) - 1, 3 * len(vessel.path))
     rows = np.arange(len(vessel.path))
     points = np.stack([np.interp(fine, rows, vessel.path[:, axis]) for axis in range(3)], axis=1)

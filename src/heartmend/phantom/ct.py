@@ -1,8 +1,8 @@
-"""A contrast CT of a label map, in HU, by a scanner of our own.
+"""Simulated contrast CT of a label map, in HU.
 
-Tissue first: enhanced blood, weaker and unevenly mixed on the right; muscle; the thin walls that the label map leaves
-out; epicardial fat, lung, a chest wall and a vertebra; now and then calcified plaque in the coronaries. Then the
-scanner: a point spread in plane and through plane, streaks from the dense caval inflow, and noise with the power
+Tissue: enhanced blood, weaker and unevenly mixed on the right; muscle; the thin walls that the label map does not
+contain; epicardial fat, lung, chest wall; in some cases calcified plaque in the coronaries.
+Scanner: a point spread in plane and through plane, streaks from the dense caval inflow, and noise with the power
 spectrum of filtered back-projection (rising, then falling with frequency: a difference of two Gaussians).
 Strengths are drawn for every case: left blood 300-520 HU, right 90-420 HU, muscle 85-130 HU, blur sigma 0.4-0.8 mm,
 noise 12-45 HU.
@@ -25,9 +25,18 @@ FAT_HU, LUNG_HU, SOFT_HU = -95.0, -830.0, 45.0
 
 
 def scan(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator) -> NDArray[np.int16]:
-    """HU image (int16) of the shape of `labels`; the last axis is the patient's length."""
+    """Simulate the CT of a label map.
+
+    Args:
+        labels: label map (x, y, z), uint8; z is the patient's long axis.
+        spacing_mm: (3,) voxel size in mm.
+        rng: random generator.
+
+    Returns:
+        Image (x, y, z) in HU, int16.
+    """
     spacing = tuple(float(s) for s in spacing_mm)
-    hu = _surroundings(labels, spacing_mm, rng)
+    hu = _background_tissue(labels, spacing_mm, rng)
     wall = float(rng.uniform(85, 130))
     hu = np.where(_thin_walls(labels, spacing), np.float32(0.75 * wall), hu)
     hu = np.where(labels > 0, _tissue_table(wall, rng)[labels], hu)
@@ -41,8 +50,8 @@ def scan(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator
     return image
 
 
-def _surroundings(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Fat about the heart, lung beyond, then the chest wall; distances on every second voxel are enough here."""
+def _background_tissue(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Fat around the heart, then lung, then the chest wall; distances on every second voxel are accurate enough."""
     coarse = np.ascontiguousarray(labels[::2, ::2, ::2] == 0)
     far = edt.edt(coarse, anisotropy=tuple(2 * spacing_mm))
     far = far + 2.5 * smooth_noise(coarse.shape, 2 * spacing_mm, 18.0, rng)
@@ -56,7 +65,7 @@ def _surroundings(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.
 
 
 def _thin_walls(labels: NDArray[np.uint8], spacing: tuple[float, ...]) -> NDArray[np.bool_]:
-    """The muscle of atria and right ventricle, about 2 mm, which no label holds."""
+    """Muscle of atria and right ventricle, about 2 mm, which no label contains."""
     chambers = _THIN_WALLED[labels]
     box = bounds(chambers, labels.shape, 4)
     coat = np.zeros(labels.shape, bool)
@@ -75,7 +84,7 @@ def _tissue_table(wall: float, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _mix(hu: NDArray[np.float32], labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator) -> None:
-    """Uneven contrast: wide swirls in the right heart, and streaks across it where the inflow is dense."""
+    """Uneven contrast: smooth variation in the right heart, and streaks in some cases."""
     swirl = 1 + rng.uniform(0.03, 0.22) * smooth_noise(labels.shape, spacing_mm, 16.0, rng)
     right = np.isin(labels, RIGHT)
     hu[right] *= np.clip(swirl, 0.4, 1.6)[right]

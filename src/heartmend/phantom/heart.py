@@ -1,8 +1,8 @@
-"""A ten-structure heart (the coronaries aside) from signed distances: drawn landmarks in, label map out.
+"""Label map of a heart from signed distances, without the coronaries.
 
 Chambers are ellipsoids, valves are planes that two structures share, vessels are swept tubes; unlabelled walls (atria,
-right ventricle, great vessels) are gaps between distances. A smooth warp of space comes on top, so that no two hearts
-differ by a warp alone.
+right ventricle, great vessels) are gaps between distances. A smooth warp of space is added, so two hearts never differ
+by a warp only.
 """
 
 from __future__ import annotations
@@ -21,13 +21,21 @@ from heartmend.phantom.sdf import Canvas, Float, smooth_noise
 
 LOW_MM = np.array([-90.0, -84.0, -72.0])
 HIGH_MM = np.array([72.0, 66.0, 110.0])
-CRUMB_MM3 = 250.0
-SPLIT_BY_NATURE = (Label.AORTA, Label.PV)
+MIN_COMPONENT_MM3 = 250.0
+SEVERAL_COMPONENTS = (Label.AORTA, Label.PV)
 
 
 @dataclass(frozen=True)
 class HeartMap:
-    """A label map with what the coronary tree needs: its canvas, plan and landmarks."""
+    """Label map of a heart with the input of the coronary tree.
+
+    Attributes:
+        labels: label map (x, y, z), uint8.
+        canvas: its grid in the coordinates of the body.
+        plan: proportions of the heart.
+        marks: landmarks of the heart.
+        spacing_mm: (3,) voxel size in mm.
+    """
 
     labels: NDArray[np.uint8]
     canvas: Canvas
@@ -39,18 +47,28 @@ class HeartMap:
 def build(
     plan: Plan, spacing_mm: Vector, rng: np.random.Generator, shape: tuple[int, int, int] | None = None
 ) -> HeartMap:
-    """Evaluate a plan on a grid; without a shape the field of view is that of a cardiac scan, cut above as planned."""
+    """Evaluate a plan on a grid.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        spacing_mm: (3,) voxel size in mm.
+        rng: random generator.
+        shape: shape (x, y, z) of the grid; None for the field of view of a cardiac scan.
+
+    Returns:
+        The label map with its grid and landmarks.
+    """
     canvas, marks = _canvas(plan, spacing_mm, rng, shape), Landmarks.of(plan)
 
     ventricles = canvas.box([-60, -84, -72], [66, 35, 52])
     part = canvas.crop(ventricles)
     epicardium, lv, outflow = chambers.left_ventricle(plan, marks, part, rng)
     rv = chambers.right_ventricle(plan, marks, part, epicardium, rng)
-    epicardium, lv, outflow, rv = (_whole(canvas, ventricles, field) for field in (epicardium, lv, outflow, rv))
+    epicardium, lv, outflow, rv = (_on_canvas(canvas, ventricles, field) for field in (epicardium, lv, outflow, rv))
     behind = canvas.box([-75, -50, -40], [66, 66, 60])
     part = canvas.crop(behind)
     la, laa, veins = (
-        _whole(canvas, behind, field)
+        _on_canvas(canvas, behind, field)
         for field in (
             chambers.left_atrium(plan, marks, part),
             vessels.appendage(plan, part),
@@ -58,9 +76,9 @@ def build(
         )
     )
     right = canvas.box([-90, -84, -72], [30, 40, 80])
-    ra = _whole(canvas, right, chambers.right_atrium(plan, marks, canvas.crop(right)))
+    ra = _on_canvas(canvas, right, chambers.right_atrium(plan, marks, canvas.crop(right)))
     above = canvas.box([-66, -60, 12], [66, 66, 90])
-    pa = _whole(canvas, above, vessels.pulmonary_artery(plan, marks, canvas.crop(above)))
+    pa = _on_canvas(canvas, above, vessels.pulmonary_artery(plan, marks, canvas.crop(above)))
     aorta = vessels.aorta(plan, marks, canvas)
 
     labels = np.zeros(canvas.shape, np.uint8)
@@ -79,7 +97,7 @@ def build(
     claim(Label.RV, rv < 0, aorta > 1.8, la > 2)
     apart = rv > _groove_width(canvas, plan)
     claim(Label.RA, ra < 0, aorta > 1.8, la > 2, epicardium > 1.5, apart, pa > 1.5, veins > 1.5)
-    _drop_crumbs(labels, float(np.prod(spacing_mm)))
+    _remove_small_components(labels, float(np.prod(spacing_mm)))
     return HeartMap(labels, canvas, plan, marks, spacing_mm)
 
 
@@ -101,14 +119,14 @@ def _canvas(plan: Plan, spacing_mm: Vector, rng: np.random.Generator, shape: tup
     return Canvas(origin, spacing, points, reach)
 
 
-def _whole(canvas: Canvas, box: Box, field: Float) -> Float:
-    whole = canvas.empty()
-    whole[box] = field
-    return whole
+def _on_canvas(canvas: Canvas, box: Box, field: Float) -> Float:
+    full = canvas.empty()
+    full[box] = field
+    return full
 
 
 def _groove_width(canvas: Canvas, plan: Plan) -> Float:
-    """What keeps right atrium and ventricle apart: nothing within the valve, 3.5 mm of fat in the groove about it."""
+    """Distance between right atrium and ventricle in mm: 0 at the valve, 3.5 mm of fat in the groove around it."""
     width = np.full(canvas.shape, 3.5, np.float32)
     box = canvas.box(plan.tricuspid_valve - 28, plan.tricuspid_valve + 28)
     offset = canvas.local(box, plan.tricuspid_valve)
@@ -117,8 +135,8 @@ def _groove_width(canvas: Canvas, plan: Plan) -> Float:
     return width
 
 
-def _drop_crumbs(labels: NDArray[np.uint8], voxel_mm3: float) -> None:
-    """Keep one piece of each structure, and every piece of substance of what has several by nature; in place."""
+def _remove_small_components(labels: NDArray[np.uint8], voxel_mm3: float) -> None:
+    """Keep the largest component of each structure, and all large ones of `SEVERAL_COMPONENTS`; in place."""
     components, sizes = label_components(labels)
     owner = np.zeros(len(sizes), np.uint8)
     owner[components.ravel()] = labels.ravel()
@@ -127,6 +145,6 @@ def _drop_crumbs(labels: NDArray[np.uint8], voxel_mm3: float) -> None:
         mine = np.flatnonzero(owner == label)
         if label == Label.BACKGROUND or not len(mine):
             continue
-        substantial = sizes[mine] >= CRUMB_MM3 / voxel_mm3
-        keep[mine] = substantial if label in SPLIT_BY_NATURE else mine == mine[sizes[mine].argmax()]
+        substantial = sizes[mine] >= MIN_COMPONENT_MM3 / voxel_mm3
+        keep[mine] = substantial if label in SEVERAL_COMPONENTS else mine == mine[sizes[mine].argmax()]
     labels[~keep[components]] = 0

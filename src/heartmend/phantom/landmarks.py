@@ -1,4 +1,4 @@
-"""Places that several structures share: the four valve planes, the aortic root, the wall of the left atrium."""
+"""Landmarks that several structures share: valve planes, aortic root, wall of the left atrium."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from heartmend.phantom.sdf import Plane
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Valve planes (normals along the blood's way out, atria behind theirs), pulmonary bifurcation, aortic root."""
+    """Landmarks of a heart in body coordinates.
+
+    Attributes:
+        mitral: valve plane; its normal points into the atrium.
+        tricuspid: valve plane; its normal points into the atrium.
+        aortic: valve plane; its normal points along the outflow.
+        pulmonary: valve plane; its normal points along the outflow.
+        bifurcation: (3,) bifurcation of the pulmonary artery in mm.
+        sinuses: (3, 3) unit vectors outward from the right, left and non-coronary sinus of the aortic root.
+    """
 
     mitral: Plane
     tricuspid: Plane
@@ -24,6 +33,14 @@ class Landmarks:
 
     @classmethod
     def of(cls, plan: Plan) -> Landmarks:
+        """Compute the landmarks of a plan.
+
+        Args:
+            plan: proportions of the heart.
+
+        Returns:
+            Its landmarks.
+        """
         frame, wobble = plan.frame, plan.wobble
         root_axis = unit(np.array([-0.28, -0.08, 1.0]) + 0.06 * wobble[0])
         bifurcation = np.array([12.0, -4, 59]) + 2.5 * wobble[9]
@@ -38,13 +55,31 @@ class Landmarks:
 
 
 def atrial_wall(plan: Plan, direction: tuple[float, float, float], depth: float) -> Vector:
-    """A point at `depth` (1 = the wall) of the left atrium's ellipsoid along a direction of its own axes."""
+    """Compute a point in the ellipsoid of the left atrium.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        direction: direction in the ellipsoid's own axes.
+        depth: 0 is the centre, 1 the wall.
+
+    Returns:
+        (3,) body coordinates in mm.
+    """
     place: Vector = plan.la_centre + plan.atrial_tilt.inv().apply(unit(np.array(direction)) * plan.la_radii_mm * depth)
     return place
 
 
 def outside_ventricle(plan: Plan, point: Vector, clearance_mm: float) -> Vector:
-    """Push a point outward from the long axis until it clears the left ventricle's outer wall."""
+    """Move a point away from the long axis until it is outside of the left ventricle.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        point: (3,) body coordinates in mm.
+        clearance_mm: distance to keep from the outer wall in mm.
+
+    Returns:
+        (3,) body coordinates in mm.
+    """
     along, septal, up = (float(part) for part in plan.frame.axes @ point)
     length = plan.lv_length_mm
     inside = 1 - min(abs((along - 0.3 * length) / (0.7 * length)), 1.0) ** 2
@@ -54,7 +89,14 @@ def outside_ventricle(plan: Plan, point: Vector, clearance_mm: float) -> Vector:
 
 
 def unit(vector: Vector) -> Vector:
-    """The vector at length one."""
+    """Normalise a vector.
+
+    Args:
+        vector: (3,) vector.
+
+    Returns:
+        (3,) vector of length 1.
+    """
     return np.asarray(vector / np.linalg.norm(vector))
 
 

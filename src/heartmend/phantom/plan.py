@@ -1,6 +1,6 @@
-"""What makes one heart unlike another: the drawn proportions, and where its landmarks lie in the body.
+"""Proportions of a phantom heart and the positions of its landmarks, drawn at random.
 
-Millimetres in the body's axes: x to the left, y to the back, z up; the origin is the middle of the mitral valve.
+Body coordinates are in mm: x to the left, y posterior, z superior; the origin is the centre of the mitral valve.
 Proportions are textbook adult values with wide spreads; nothing was measured on any data set.
 """
 
@@ -35,24 +35,40 @@ class Label(IntEnum):
 
 @dataclass(frozen=True)
 class Frame:
-    """The heart's own axes: to the apex, from the left to the right ventricle across the septum, and up."""
+    """Axes of the heart, as unit vectors in body coordinates.
+
+    Attributes:
+        apex: from the base to the apex.
+        septal: from the left to the right ventricle, across the septum.
+        up: perpendicular to both.
+    """
 
     apex: Vector
     septal: Vector
     up: Vector
 
     def at(self, apex_mm: float, septal_mm: float, up_mm: float) -> Vector:
-        """Body coordinates of a place given along the heart's axes."""
+        """Convert coordinates along the heart's axes to body coordinates.
+
+        Args:
+            apex_mm: towards the apex.
+            septal_mm: towards the right ventricle.
+            up_mm: upwards.
+
+        Returns:
+            (3,) body coordinates in mm.
+        """
         return apex_mm * self.apex + septal_mm * self.septal + up_mm * self.up
 
     @property
     def axes(self) -> NDArray[np.float64]:
+        """The axes as rows (3, 3): apex, septal, up."""
         return np.stack([self.apex, self.septal, self.up])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One heart's proportions and landmarks, all that `heart.build` needs beside a rng for the fine detail."""
+    """Proportions and landmarks of one heart: lengths and radii in mm, points (3,) in body coordinates in mm."""
 
     scale: float
     frame: Frame
@@ -91,7 +107,14 @@ class Plan:
 
 
 def draw_plan(rng: np.random.Generator) -> Plan:
-    """Draw one heart. Chambers vary apart from each other (dilated atria, thick walls), not as one size."""
+    """Draw the plan of a heart. Chambers vary independently of each other, for example dilated atria or thick walls.
+
+    Args:
+        rng: random generator.
+
+    Returns:
+        The plan.
+    """
 
     def near(mean: float, spread: float, limit: float = 2.2) -> float:
         return mean + spread * float(np.clip(rng.standard_normal(), -limit, limit))

@@ -1,4 +1,4 @@
-"""Aorta, pulmonary artery, pulmonary veins and the left appendage as swept tubes of varying radius."""
+"""Aorta, pulmonary artery, pulmonary veins and left atrial appendage as swept tubes of varying radius."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from heartmend.phantom.sdf import Canvas, Float, add_ellipsoid, add_tube, smooth
 
 
 def aorta(plan: Plan, marks: Landmarks, canvas: Canvas) -> Float:
-    """Root with three sinuses, ascending part, arch and descending part."""
+    """Compute the signed distance of the aorta: root with three sinuses, ascending part, arch and descending part.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        marks: valve planes and other landmarks.
+        canvas: grid in the coordinates of the body.
+
+    Returns:
+        Signed distance in mm over the canvas, float32, negative inside.
+    """
     r, root, w = plan.aorta_radius_mm, plan.aortic_valve, plan.wobble
     lean, top, axis = plan.arch_lean_mm, plan.arch_height_mm, marks.aortic.normal
     ascending = np.array([-17 + lean, -15, 0.62 * top]) + 2 * w[3]
@@ -33,7 +42,16 @@ def aorta(plan: Plan, marks: Landmarks, canvas: Canvas) -> Float:
 
 
 def pulmonary_artery(plan: Plan, marks: Landmarks, canvas: Canvas) -> Float:
-    """Trunk from its valve to the bifurcation, and the right and the left branch."""
+    """Compute the signed distance of the pulmonary artery: trunk, right and left branch.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        marks: valve planes and other landmarks.
+        canvas: grid in the coordinates of the body.
+
+    Returns:
+        Signed distance in mm over the canvas, float32, negative inside.
+    """
     p, w, fork, valve = plan.pa_radius_mm, plan.wobble, marks.bifurcation, plan.pulmonary_valve
     trunk = [valve - 4 * marks.pulmonary.normal, (valve + fork) / 2 + [1, -3, 3], fork]
     right = [fork, [-10, 7, 61] + w[10], [-30, 13, 57] + 2 * w[11], [-52, 15, 51] + 3 * w[12]]
@@ -46,7 +64,15 @@ def pulmonary_artery(plan: Plan, marks: Landmarks, canvas: Canvas) -> Float:
 
 
 def appendage(plan: Plan, canvas: Canvas) -> Float:
-    """A bent finger from the atrium's front left, over the ventricle's edge, with lobes."""
+    """Compute the signed distance of the left atrial appendage: a bent tube with lobes.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        canvas: grid in the coordinates of the body.
+
+    Returns:
+        Signed distance in mm over the canvas, float32, negative inside.
+    """
     w, r = plan.wobble, plan.laa_radius_mm
     steps = np.array([[0.75, -0.35, 0.45], [0.62, -0.75, 0.1], [0.15, -0.95, -0.25], [-0.25, -0.85, -0.45]])
     steps[1:] += plan.laa_bend * np.array([[0.25, 0.2, 0.3], [0.5, 0.3, 0.35], [0.7, 0.2, 0.3]]) + 0.16 * w[:3]
@@ -64,7 +90,17 @@ def appendage(plan: Plan, canvas: Canvas) -> Float:
 
 
 def pulmonary_veins(plan: Plan, canvas: Canvas) -> Float:
-    """Four veins; where a side's two share an antrum they join outside the atrium into one piece."""
+    """Compute the signed distance of the four pulmonary veins.
+
+    The two veins of a side with a common antrum join outside the atrium into one component.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        canvas: grid in the coordinates of the body.
+
+    Returns:
+        Signed distance in mm over the canvas, float32, negative inside.
+    """
     w, r, length = plan.wobble, plan.pv_radius_mm, plan.pv_length_mm
     sides = (
         (((0.8, 0.28, 0.5), (0.75, 0.38, 0.55)), ((0.84, 0.45, -0.28), (0.9, 0.25, -0.15))),

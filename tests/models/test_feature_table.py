@@ -1,11 +1,11 @@
-"""Tables read at points, against SciPy's interpolation."""
+"""Interpolation of tables, compared with SciPy."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from heartmend.models.feature_table import cell_centres, read_table, resized_table
+from heartmend.models.feature_table import cell_centres, read_table, resample_table
 
 
 def random_table(side: int, features: int = 2, seed: int = 0) -> torch.Tensor:
@@ -17,21 +17,21 @@ def random_points(count: int, reach: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("side", [2, 5, 16])
-def test_reads_as_scipy_does(side: int) -> None:
-    """Also beyond the outermost cell centres, where the border holds."""
+def test_interpolation_equals_that_of_scipy(side: int) -> None:
+    """Also beyond the outermost cell centres, where the value at the border is used."""
     table, points = random_table(side), random_points(200, 1.3)
     found = read_table(table, points, side)
     at = ((points.numpy() + 1) / 2 * side - 0.5).T
     for feature in range(2):
         cube = table[:, feature].reshape(side, side, side).numpy()
         expected = map_coordinates(cube, at, order=1, mode="nearest")
-        # The border is read a thousandth of a cell inside it.
+        # The border is read a thousandth of a cell inside the cube.
         assert np.allclose(found[:, feature], expected, atol=0.01)
         inside = ((at > 0) & (at < side - 1.01)).all(axis=0)
         assert np.allclose(found[inside, feature], expected[inside], atol=1e-12)
 
 
-def test_first_axis_is_x() -> None:
+def test_the_first_axis_is_x() -> None:
     table = torch.zeros(4**3, 1)
     table[3 * 16 + 0 * 4 + 1] = 1
     point = torch.tensor([[0.75, -0.75, -0.25]])
@@ -39,7 +39,7 @@ def test_first_axis_is_x() -> None:
     assert read_table(table, point.flip(-1), 4).item() == 0
 
 
-def test_stacked_tables_are_apart() -> None:
+def test_stacked_tables_are_independent() -> None:
     tables = torch.cat([random_table(5, seed=seed) for seed in range(3)])
     points = random_points(30, 1.1)
     which = torch.arange(30) % 3
@@ -49,21 +49,21 @@ def test_stacked_tables_are_apart() -> None:
         assert torch.equal(found[which == row], alone)
 
 
-def test_gradients_in_table_and_points() -> None:
+def test_gradients_of_table_and_points() -> None:
     table, points = random_table(4).requires_grad_(), random_points(12, 0.7).requires_grad_()
     assert torch.autograd.gradcheck(lambda t, p: read_table(t, p, 4), (table, points), eps=1e-7, atol=1e-5)
 
 
-def test_a_resized_table_is_the_same_function() -> None:
-    """Linear between the outermost centres of the coarser table, so exact for a linear one."""
+def test_a_resampled_table_is_the_same_function() -> None:
+    """Interpolation between the outermost centres of the coarser table is exact for a linear function."""
     rise = torch.tensor([1.0, -2.0, 3.0])
     x, y, z = torch.meshgrid(*[cell_centres(6)] * 3, indexing="ij")
     table = (torch.stack([x, y, z], dim=-1) @ rise).reshape(-1, 1)
-    fine = resized_table(table, 6, 9)
+    fine = resample_table(table, 6, 9)
     assert fine.shape == (9**3, 1)
     points = random_points(50, 0.66).float()
     torch.testing.assert_close(read_table(fine, points, 9)[:, 0], points @ rise, atol=1e-5, rtol=0)
-    assert resized_table(table, 6, 6) is table
+    assert resample_table(table, 6, 6) is table
 
 
 def test_cell_centres_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""The space of hearts: what is known by hand of forms that were put together on purpose."""
+"""Statistics of populations of synthetic hearts with known forms."""
 
 from dataclasses import replace
 
@@ -8,27 +8,27 @@ import torch
 
 from heartmend.errors import ConfigError
 from heartmend.models.code_book import CodeBook
-from heartmend.models.heart_model import HeartModel, labels_on
-from heartmend.models.population import between, heart_of_form, plausibility, principal_modes
+from heartmend.models.heart_model import HeartModel, evaluate_labels
+from heartmend.models.population import heart_from_form, interpolate_hearts, outlier_scores, principal_modes
 from support.models import RADIUS_MM, SIZE_MM, frame, two_balls
 
 
-def along_one_way(steps: list[float], odd: float = 0.0) -> HeartModel:
-    """Hearts that differ along one field by these steps; the last one besides by a field of its own."""
+def along_one_field(steps: list[float], extra: float = 0.0) -> HeartModel:
+    """Make hearts that differ by multiples of one field; the last one by a second field too."""
     ids = tuple(f"{n}" for n in range(len(steps)))
     model = two_balls(ids, spread=0.0)
     generator = torch.Generator().manual_seed(1)
-    way, other = (torch.randn(model.codes.values["field"].shape[1:], generator=generator) for _ in range(2))
+    first, second = (torch.randn(model.codes.values["field"].shape[1:], generator=generator) for _ in range(2))
     codes = {name: code.detach().clone() for name, code in model.codes.values.items()}
     for row, step in enumerate(steps):
-        codes["field"][row] += step * way
-    codes["field"][-1] += odd * other
+        codes["field"][row] += step * first
+    codes["field"][-1] += extra * second
     return replace(model, codes=CodeBook(ids, codes))
 
 
-def test_one_way_of_differing_is_one_mode() -> None:
+def test_hearts_that_differ_by_one_field_have_one_mode() -> None:
     steps = [-0.02, -0.01, 0.0, 0.01, 0.02]
-    modes = principal_modes(along_one_way(steps), 3)
+    modes = principal_modes(along_one_field(steps), 3)
     assert modes.directions.shape[0] <= 3
     assert modes.deviations_mm[0] > 100 * modes.deviations_mm[1:].max(initial=0)
     # In mm: the field's root mean square times half the box.
@@ -37,56 +37,56 @@ def test_one_way_of_differing_is_one_mode() -> None:
     assert order == pytest.approx(np.array(steps) / np.std(steps, ddof=1), rel=1e-3, abs=1e-6)
 
 
-def test_a_step_along_a_mode_is_a_heart() -> None:
-    model = along_one_way([-0.02, -0.01, 0.0, 0.01, 0.02])
+def test_a_point_along_a_mode_is_a_heart() -> None:
+    model = along_one_field([-0.02, -0.01, 0.0, 0.01, 0.02])
     modes = principal_modes(model, 1)
     step = modes.scores[4, 0] * modes.deviations_mm[0] * modes.directions[0]
-    heart = heart_of_form(model, modes.mean + step)
+    heart = heart_from_form(model, modes.mean + step)
     grid = heart.frame.grid_at(48)
-    assert (labels_on(model, heart, grid) != labels_on(model, model.heart("4"), grid)).mean() < 1e-3
+    assert (evaluate_labels(model, heart, grid) != evaluate_labels(model, model.heart("4"), grid)).mean() < 1e-3
     assert "Coronary" in heart.absent
 
 
-def test_the_mean_of_two_sizes_lies_between() -> None:
-    """Balls of one radius in the frame, but the frames are of two sizes: the mean heart has the mean radius."""
+def test_the_mean_of_two_sizes_has_the_mean_size() -> None:
+    """Balls of one radius in unit frames of two sizes: the mean heart has the mean radius."""
     model = two_balls(("a", "b", "c", "d"), spread=0.0)
     large = frame(np.diag([2.5, 2.5, 2.5, 1.0]))
     model = replace(model, frames={"a": frame(), "b": frame(), "c": large, "d": large})
-    heart = heart_of_form(model, principal_modes(model, 1).mean)
+    heart = heart_from_form(model, principal_modes(model, 1).mean)
     grid = heart.frame.grid_at(80)
-    volume = (labels_on(model, heart, grid) == 3).sum() * grid.voxel_mm3
+    volume = (evaluate_labels(model, heart, grid) == 3).sum() * grid.voxel_mm3
     radius = (volume / (4 / 3 * np.pi)) ** (1 / 3)
     assert radius == pytest.approx(RADIUS_MM * (1 + 2.5 / 2) / 2, rel=0.03)
 
 
-def test_the_way_between_two_begins_and_ends_at_them() -> None:
+def test_an_interpolation_starts_and_ends_at_the_two_hearts() -> None:
     model = two_balls(spread=0.06)
     grid = model.frames["a"].grid
     for share, id in ((0.0, "a"), (1.0, "c")):
-        heart = between(model, "a", "c", share)
+        heart = interpolate_hearts(model, "a", "c", share)
         assert (
-            labels_on(model, heart, heart.frame.grid_at(32)) == labels_on(model, model.heart(id), grid)
+            evaluate_labels(model, heart, heart.frame.grid_at(32)) == evaluate_labels(model, model.heart(id), grid)
         ).mean() > 0.999
-    middle = between(model, "a", "c", 0.5)
+    middle = interpolate_hearts(model, "a", "c", 0.5)
     expected = 0.5 * (model.codes.of(["a"])["field"] + model.codes.of(["c"])["field"])
     torch.testing.assert_close(middle.code["field"], expected)
 
 
-def test_an_odd_heart_stands_out() -> None:
+def test_an_unusual_heart_has_a_large_score() -> None:
     steps = list(np.random.default_rng(0).normal(0, 0.02, 9))
     noise = two_balls(tuple(str(n) for n in range(9)), spread=0.002)
-    model = along_one_way(steps, odd=0.02)
+    model = along_one_field(steps, extra=0.02)
     codes = {name: code.detach().clone() for name, code in model.codes.values.items()}
     codes["field"] += noise.codes.values["field"].detach()
-    found = plausibility(replace(model, codes=CodeBook(model.codes.ids, codes)))
+    found = outlier_scores(replace(model, codes=CodeBook(model.codes.ids, codes)))
     assert [p.case_id for p in found] == list(model.codes.ids)
-    assert found[-1].unusual > 5
-    assert max(p.unusual for p in found[:-1]) < 5
+    assert found[-1].outlier_z > 5
+    assert max(p.outlier_z for p in found[:-1]) < 5
     assert all(0 <= p.reconstruction_residual_mm <= p.distance_mm for p in found)
 
 
-def test_too_few_hearts_are_told() -> None:
-    with pytest.raises(ConfigError, match="three hearts or more; the model holds 2"):
+def test_too_few_hearts_raise_an_error() -> None:
+    with pytest.raises(ConfigError, match="at least three hearts; the model contains 2"):
         principal_modes(two_balls(("a", "b")))
-    with pytest.raises(ConfigError, match="four hearts or more; the model holds 3"):
-        plausibility(two_balls(("a", "b", "c")))
+    with pytest.raises(ConfigError, match="at least four hearts; the model contains 3"):
+        outlier_scores(two_balls(("a", "b", "c")))

@@ -1,4 +1,4 @@
-"""A template that is bent: where a point is carried, by hand."""
+"""Deformable template: mapping of points, and refinement."""
 
 import torch
 
@@ -6,19 +6,19 @@ from heartmend.models.feature_table import cell_centres
 from heartmend.models.template import TemplateShape
 
 
-def test_an_untouched_code_carries_a_point_nowhere() -> None:
+def test_a_new_code_is_the_identity() -> None:
     shape = TemplateShape(["LV"], side=8, controls=6)
     points = torch.rand(2, 20, 3) * 2 - 1
-    torch.testing.assert_close(shape.carried(points, shape.new_codes(2)), points)
+    torch.testing.assert_close(shape.to_template_frame(points, shape.new_codes(2)), points)
 
 
-def test_affine_then_shift() -> None:
+def test_the_field_is_added_to_the_affine_map() -> None:
     shape = TemplateShape(["LV"], side=8, controls=6)
     codes = shape.new_codes(1)
     codes["affine"][0] = torch.tensor([[0.0, 2.0, 0.0, 0.1], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.2]])
     codes["field"][0, 2] = 0.05
-    carried = shape.carried(torch.tensor([[[0.3, 0.4, 0.5]]]), codes)
-    torch.testing.assert_close(carried, torch.tensor([[[0.9, 0.3, -0.25]]]))
+    mapped = shape.to_template_frame(torch.tensor([[[0.3, 0.4, 0.5]]]), codes)
+    torch.testing.assert_close(mapped, torch.tensor([[[0.9, 0.3, -0.25]]]))
 
 
 def test_a_finer_template_is_the_same_shape() -> None:

@@ -1,4 +1,4 @@
-"""A small model of hearts whose answers are known by hand: two balls, bent a little from case to case."""
+"""A small model of hearts with known results: two balls, deformed a little from case to case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from heartmend.geometry.roi import Roi
 from heartmend.models.code_book import CodeBook
 from heartmend.models.feature_table import cell_centres
 from heartmend.models.heart_model import HeartModel
-from heartmend.models.unified import UnifiedShape, stacked
+from heartmend.models.unified import UnifiedShape, stack_details
 
 SIZE_MM = 64.0
 RADIUS_MM = 14.0
@@ -20,7 +20,7 @@ SIDE = 32
 
 
 def frame(affine: np.ndarray | None = None, side: int = SIDE) -> Roi:
-    """A box of `side` voxels and `SIZE_MM` a side about the origin."""
+    """Make a box of `side` voxels and `SIZE_MM` along each side, centred at the origin."""
     step = SIZE_MM / side
     given = np.diag([step, step, step, 1.0]) if affine is None else affine
     if affine is None:
@@ -29,7 +29,7 @@ def frame(affine: np.ndarray | None = None, side: int = SIDE) -> Roi:
 
 
 def two_balls(ids: tuple[str, ...] = ("a", "b", "c", "d"), spread: float = 0.03, seed: int = 0) -> HeartModel:
-    """LV and RV as balls, no coronaries anywhere; each case bent by its own smooth field."""
+    """Make a model of LV and RV as balls, without coronaries; each case is deformed by its own smooth field."""
     shape = UnifiedShape(
         ("LV", "RV", "Coronary"), {"heads": ("LV", "RV"), "side": SIDE, "controls": 5}, side=6, channels=2, width=4
     )
@@ -44,9 +44,9 @@ def two_balls(ids: tuple[str, ...] = ("a", "b", "c", "d"), spread: float = 0.03,
         shape.net[-1].bias.copy_(torch.tensor([0.0, 0.0, -8.0]))
     codes = shape.new_codes(len(ids))
     codes["field"] += spread * torch.randn(codes["field"].shape, generator=torch.Generator().manual_seed(seed))
-    # Few nodes are open, and those hold steps that survive rounding.
+    # Few nodes are open, and their features are multiples of the quantisation step.
     opened = torch.arange(shape.side**3) % 7 == 0
-    codes |= stacked([shape.details(opened, seed) for seed in range(len(ids))])
+    codes |= stack_details([shape.new_details(opened, seed) for seed in range(len(ids))])
     codes["detail"] = torch.round(codes["detail"] * 800) / 8
     return HeartModel(
         shape, CodeBook(list(ids), codes), load_anatomy("heart"), {"LV": 0.5, "RV": 0.5}, {id: frame() for id in ids}

@@ -1,7 +1,7 @@
-"""Steps of every kind of fit, as `python -m support.pretended_device`, on a device that only pretends to be there.
+"""Steps of every kind of fit on a simulated device, as `python -m support.pretended_device`.
 
-A FakeTensor knows its shape and device and has no values: two devices in one operation, and whatever needs a value on
-the host, are errors there, as they are errors or waits on a GPU.
+A FakeTensor has a shape and a device but no values. Two devices in one operation, and every value that is needed on
+the host, raise an error there; on a GPU they are errors or waits.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from heartmend.training.loop import Fit
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.point_set import PointSet
 from heartmend.training.schedule import TEMPLATE_PHASES, Phase
-from support.hearts import HEADS, small_hearts, target_of
+from support.hearts import HEADS, samples_of, small_hearts
 
 CPU = torch.device("cpu")
 PLAIN = Phase(steps=3, code_lr=0.01, shape_lr=0.01, loss="dice_focal", regularisation=1e-4)
@@ -33,8 +33,8 @@ JOINT = Phase(steps=3, code_lr=0.01, shape_lr=0.01, loss="joint")
 T = TypeVar("T")
 
 
-class Pretended:
-    """The device, and what is put onto it."""
+class SimulatedDevice:
+    """The device, and conversions to it."""
 
     def __init__(self) -> None:
         _setup_privateuseone_for_python_backend("gpu")
@@ -44,11 +44,11 @@ class Pretended:
         with self.mode:
             return torch.empty(value.shape, dtype=value.dtype, device=self.device)
 
-    def holder(self, holder: T) -> T:
-        """A dataclass, with its tensors there."""
-        fields = {field.name: getattr(holder, field.name) for field in dataclasses.fields(holder)}  # type: ignore[arg-type]
-        there = {name: self.tensor(value) for name, value in fields.items() if isinstance(value, Tensor)}
-        return dataclasses.replace(holder, **there)  # type: ignore[type-var]
+    def dataclass(self, instance: T) -> T:
+        """Return a dataclass with its tensors on the device."""
+        fields = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}  # type: ignore[arg-type]
+        moved = {name: self.tensor(value) for name, value in fields.items() if isinstance(value, Tensor)}
+        return dataclasses.replace(instance, **moved)  # type: ignore[type-var]
 
     def module(self, module: nn.Module) -> Any:
         for part in module.modules():
@@ -62,7 +62,7 @@ class Pretended:
 
 
 class Generator:
-    """A pretended device has none of its own."""
+    """The simulated device has no generator of its own."""
 
     def __init__(self, device: object = "cpu") -> None: ...
 
@@ -70,20 +70,20 @@ class Generator:
         return self
 
 
-def without_generators() -> None:
-    """Nor does it know autocast."""
+def disable_generators() -> None:
+    """Replace random generators and autocast, which the simulated device does not have."""
     for name in ("rand", "randn", "randperm"):
         draw = getattr(torch, name)
         setattr(torch, name, lambda *sizes, generator=None, draw=draw, **rest: draw(*sizes, **rest))
     torch.Generator, torch.autocast = Generator, lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment,misc]
 
 
-def step(there: Pretended, shape: Shape, points: PointSampler, phases: Sequence[Phase], **settings: Any) -> None:
-    """Two steps of each phase."""
+def step(device: SimulatedDevice, shape: Shape, points: PointSampler, phases: Sequence[Phase], **settings: Any) -> None:
+    """Run two steps of each phase."""
     ids = [heart.case_id for heart in small_hearts()]
-    codes = there.module(CodeBook(ids, shape.new_codes(len(ids), 0)))
-    shape = there.module(shape)
-    with there.mode:
+    codes = device.module(CodeBook(ids, shape.new_codes(len(ids), 0)))
+    shape = device.module(shape)
+    with device.mode:
         fit = Fit(shape, codes, points, phases, cases_per_step=2, points=200, **settings)
         for number, phase in enumerate(phases):
             if number:
@@ -94,19 +94,20 @@ def step(there: Pretended, shape: Shape, points: PointSampler, phases: Sequence[
 
 
 def main() -> None:
-    there, heads = Pretended(), tuple(HEADS)
-    listing = PointSet.of([target_of(h.case_id, h.labels, list(HEADS.values())) for h in small_hearts()], CPU)
-    joint = JointSampler(listing, CPU, positives=20)
-    without_generators()
-    points = PointSampler(there.holder(listing), there.device)
-    joint.listing, joint.device = points.listing, there.device
-    joint._alphas, joint._teaching = there.tensor(joint._alphas), there.tensor(joint._teaching)
-    joint._strata = [there.holder(stratum) for stratum in joint._strata]
+    device, heads = SimulatedDevice(), tuple(HEADS)
+    point_set = PointSet.from_cases([samples_of(h.case_id, h.cube, list(HEADS.values())) for h in small_hearts()], CPU)
+    joint = JointSampler(point_set, CPU, positives=20)
+    disable_generators()
+    points = PointSampler(device.dataclass(point_set), device.device)
+    joint.point_set, joint.device = points.point_set, device.device
+    joint._alphas = device.tensor(joint._alphas)
+    joint._teacher_weights = device.tensor(joint._teacher_weights)
+    joint._strata = [device.dataclass(stratum) for stratum in joint._strata]
     template = TemplateShape(heads[:1], 12, 5)
-    step(there, TemplateShape(heads, 48, 6), points, TEMPLATE_PHASES)
-    step(there, UnifiedShape(heads, template.settings(), side=8), joint, [JOINT])
-    step(there, DecoderShape(heads, 8), points, [PLAIN], gradient_accumulation=2, autocast=torch.bfloat16)
-    step(there, NearShape(heads), points, [PLAIN], gradient_accumulation=2)
+    step(device, TemplateShape(heads, 48, 6), points, TEMPLATE_PHASES)
+    step(device, UnifiedShape(heads, template.settings(), side=8), joint, [JOINT])
+    step(device, DecoderShape(heads, 8), points, [PLAIN], gradient_accumulation=2, autocast=torch.bfloat16)
+    step(device, NearShape(heads), points, [PLAIN], gradient_accumulation=2)
 
 
 if __name__ == "__main__":

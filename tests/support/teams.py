@@ -1,4 +1,4 @@
-"""Work for several processes that fit together, in a module that they can import."""
+"""Fits for several processes, in a module that they can import."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
 from heartmend.models.unified import UnifiedShape
 from heartmend.training.checkpoint import save_fit
-from heartmend.training.details import with_details
+from heartmend.training.detail_nodes import add_detail_codes
 from heartmend.training.initialise import initialise_template
 from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.schedule import Phase
-from support.hearts import HEADS, small_hearts, target_of
+from support.hearts import HEADS, samples_of, small_hearts
 
 CASES = 5
 TEMPLATE = Phase(steps=12, code_lr=0.01, shape_lr=0.1, side=12, controls=5, tolerance_mm=3.0)
@@ -31,73 +31,73 @@ DECODER = Phase(steps=6, code_lr=0.01, shape_lr=1e-3, loss="dice_focal", regular
 DETAILS = Phase(steps=8, code_lr=0.06, shape_lr=0.003, loss="joint", tolerance_mm=1.0, regularisation=1e-1)
 
 
-class Teller:
-    """Tells every step that it is told of."""
+class StepForwarder:
+    """Observer that passes every step on."""
 
-    def __init__(self, tell: Callable[..., None] | None) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[..., None] | None) -> None:
+        self._report = report
 
-    def stepped(self, step: Step) -> None:
-        if self._tell is not None:
-            self._tell(step.number, step.loss, step.dice.tolist())
+    def on_step(self, step: Step) -> None:
+        if self._report is not None:
+            self._report(step.number, step.loss, step.dice.tolist())
 
-    def reached(self, fit: Fit) -> None: ...
+    def on_checkpoint(self, fit: Fit) -> None: ...
 
-    def halved(self, points: int) -> None: ...
+    def on_memory_halved(self, points: int) -> None: ...
 
 
-def fit_small(ranks: Ranks, folder: Path, tell: Callable[..., None] | None) -> dict[str, np.ndarray]:
-    """Every kind of fit in a few steps, one case at a time among them; all weights and codes, on the leader."""
+def fit_small(ranks: Ranks, folder: Path, report: Callable[..., None] | None) -> dict[str, np.ndarray]:
+    """Run every kind of fit for a few steps; returns all weights and codes on the main process."""
     torch.set_num_threads(1)
     cases = small_hearts(CASES)
-    own = ranks.own([target_of(case.case_id, case.labels, list(HEADS.values())) for case in cases])
-    ids = [target.case_id for target in own]
-    outlines = ranks.all_gather([target.outline for target in own])
-    assert [outline.case_id for outline in outlines] == [case.case_id for case in cases]
+    own = ranks.own([samples_of(case.case_id, case.cube, list(HEADS.values())) for case in cases])
+    ids = [samples.case_id for samples in own]
+    summaries = ranks.all_gather([samples.summary for samples in own])
+    assert [summary.case_id for summary in summaries] == [case.case_id for case in cases]
     found: dict[str, np.ndarray] = {}
 
-    def done(name: str, fit: Fit) -> None:
-        fit.run(Teller(tell))
+    def run(name: str, fit: Fit) -> None:
+        fit.run(StepForwarder(report))
         save_fit(folder / f"{name}.safetensors", fit)
-        codes = fit.whole_codes()
+        codes = fit.gather_codes()
         if codes is not None:
             assert codes.ids == tuple(case.case_id for case in cases)
             found.update({f"{name} {key}": value.numpy() for key, value in fit.shape.state_dict().items()})
             found.update({f"{name} {key}": value.detach().numpy() for key, value in codes.values.items()})
 
-    shape, codes = initialise_template(HEADS, outlines, lambda _: (cases[0].source, cases[0].roi), 12, 5)
+    shape, codes = initialise_template(HEADS, summaries, lambda _: (cases[0].cleaned, cases[0].roi), 12, 5)
     template = Fit(
         shape, CodeBook(ids, codes.of(ids)), PointSampler(own, ranks.device, 1, ranks), [TEMPLATE, FINER],
         cases_per_step=3, points=300,
     )  # fmt: skip
-    done("template", template)
+    run("template", template)
     torch.manual_seed(0)
     decoder = DecoderShape(tuple(HEADS), 8)
-    whole = CodeBook([case.case_id for case in cases], decoder.new_codes(CASES))
+    all_codes = CodeBook([case.case_id for case in cases], decoder.new_codes(CASES))
     sampler = PointSampler(own, ranks.device, 1, ranks)
-    # In each step all processes but one have no case.
-    book = CodeBook(ids, whole.of(ids))
-    done("decoder", Fit(decoder, book, sampler, [DECODER], cases_per_step=1, points=300, gradient_accumulation=2))
+    # In each step only one process has a case.
+    book = CodeBook(ids, all_codes.of(ids))
+    run("decoder", Fit(decoder, book, sampler, [DECODER], cases_per_step=1, points=300, gradient_accumulation=2))
     torch.manual_seed(0)
     unified = UnifiedShape(tuple(HEADS), shape.settings(), side=8, channels=4, width=16)
     unified.template.load_state_dict(shape.state_dict())
-    book = with_details(unified, template.codes, own, 0.1, ranks)
+    book = add_detail_codes(unified, template.codes, own, 0.1, ranks)
     joint = JointSampler(own, ranks.device, 3, ranks, positives=60)
-    done("unified", Fit(unified, book, joint, [DETAILS], cases_per_step=2, points=300))
+    run("unified", Fit(unified, book, joint, [DETAILS], cases_per_step=2, points=300))
     return found
 
 
-def die_at(number: int, work: Callable[..., Any], ranks: Ranks, job: Any, tell: Callable[..., None] | None) -> Any:
-    """The same work, but the last process is killed in the middle of a step."""
+def die_at(number: int, work: Callable[..., Any], ranks: Ranks, job: Any, report: Callable[..., None] | None) -> Any:
+    """Do the same work, but kill the last process in the middle of a step."""
     step = Fit._step
 
-    def deadly(self: Fit, phase: Phase, at: int, tells: bool) -> Any:
+    def killing_step(self: Fit, phase: Phase, at: int, reports: bool) -> Any:
         if at == number and ranks.rank == ranks.count - 1 > 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return step(self, phase, at, tells)
+        return step(self, phase, at, reports)
 
-    Fit._step = deadly  # type: ignore[method-assign]
+    Fit._step = killing_step  # type: ignore[method-assign]
     try:
-        return work(ranks, job, tell)
+        return work(ranks, job, report)
     finally:
         Fit._step = step  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Where a fit begins: the middle heart is its own template, and the others lie on it."""
+"""Initialisation of a template: the medoid is the template, and the others are aligned to it."""
 
 import numpy as np
 import torch
@@ -6,14 +6,14 @@ import torch
 from heartmend.geometry.distance import unit_frame_distance_mm
 from heartmend.models.feature_table import cell_centres
 from heartmend.training.initialise import initialise_template
-from support.hearts import HEADS, on_a_roi, small_heart, target_of
+from support.hearts import HEADS, on_roi, samples_of, small_heart
 
 
-def test_a_moved_heart_begins_on_the_middle_one() -> None:
-    middle = small_heart(1)
-    hearts = [np.roll(middle, shift, axis=0) for shift in (3, 0, -3)]
-    targets = [target_of(str(n), heart, list(HEADS.values())) for n, heart in enumerate(hearts)]
-    shape, codes = initialise_template(HEADS, targets, lambda id: on_a_roi(hearts[int(id)]), side=32, controls=6)
+def test_shifted_hearts_are_aligned_to_the_medoid() -> None:
+    heart = small_heart(1)
+    hearts = [np.roll(heart, shift, axis=0) for shift in (3, 0, -3)]
+    cases = [samples_of(str(n), heart, list(HEADS.values())) for n, heart in enumerate(hearts)]
+    shape, codes = initialise_template(HEADS, cases, lambda id: on_roi(hearts[int(id)]), side=32, controls=6)
     assert shape.heads == ("LV", "RV")
     assert codes.ids == ("0", "1", "2")
     axis = cell_centres(32)
@@ -23,5 +23,5 @@ def test_a_moved_heart_begins_on_the_middle_one() -> None:
         for head, value in enumerate(HEADS.values()):
             assert ((logits[head].numpy() > 0) == (heart == value)).mean() > 0.99
             if id == "1":
-                near = unit_frame_distance_mm(*on_a_roi(heart), 32, value)
+                near = unit_frame_distance_mm(*on_roi(heart), 32, value)
                 assert abs(logits[head].numpy() - near).max() < 0.1

@@ -1,4 +1,4 @@
-"""The fitting loop: it reaches a Dice, tells the truth about it, and goes on after a stop as if there had been none."""
+"""Training loop: reports, reproducibility, resumption, memory limits and files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.schedule import Phase
-from support.hearts import HEADS, small_hearts, target_of
+from support.hearts import HEADS, samples_of, small_hearts
 
 CPU = torch.device("cpu")
 PHASES = (
@@ -24,47 +24,47 @@ PHASES = (
 )
 
 
-class Looker:
-    """Looks on; keeps what it was told, and does what it is asked to at every moment good for a checkpoint."""
+class Recorder:
+    """Observer that records its calls, and calls a function when a checkpoint can be written."""
 
-    def __init__(self, at_rest: object = None) -> None:
+    def __init__(self, action: object = None) -> None:
         self.steps: list[Step] = []
-        self.halvings: list[int] = []
-        self.rests: list[tuple[int, int]] = []
-        self._at_rest = at_rest
+        self.points: list[int] = []
+        self.positions: list[tuple[int, int]] = []
+        self._action = action
 
-    def stepped(self, step: Step) -> None:
+    def on_step(self, step: Step) -> None:
         self.steps.append(step)
 
-    def reached(self, fit: Fit) -> None:
-        self.rests.append((fit.position.phase, fit.position.step))
-        if callable(self._at_rest):
-            self._at_rest(fit)
+    def on_checkpoint(self, fit: Fit) -> None:
+        self.positions.append((fit.position.phase, fit.position.step))
+        if callable(self._action):
+            self._action(fit)
 
-    def halved(self, points: int) -> None:
-        self.halvings.append(points)
+    def on_memory_halved(self, points: int) -> None:
+        self.points.append(points)
 
 
 def new_fit(kind: str = "template", **settings: object) -> Fit:
     cases = small_hearts()
-    targets = [target_of(case.case_id, case.labels, list(HEADS.values())) for case in cases]
+    samples = [samples_of(case.case_id, case.cube, list(HEADS.values())) for case in cases]
     torch.manual_seed(0)
     if kind == "template":
-        shape, codes = initialise_template(HEADS, targets, lambda _: (cases[0].source, cases[0].roi), 12, 5)
+        shape, codes = initialise_template(HEADS, samples, lambda _: (cases[0].cleaned, cases[0].roi), 12, 5)
         phases = PHASES
     else:
         shape = DecoderShape(tuple(HEADS), 8)
-        codes = CodeBook([t.case_id for t in targets], shape.new_codes(3, 0))
+        codes = CodeBook([t.case_id for t in samples], shape.new_codes(3, 0))
         phases = tuple(replace(p, loss="dice_focal", shape_lr=1e-3, steps=3) for p in PHASES)
-    return Fit(shape, codes, PointSampler(targets, CPU, 1), phases, **({"points": 400, "cases_per_step": 2} | settings))
+    return Fit(shape, codes, PointSampler(samples, CPU, 1), phases, **({"points": 400, "cases_per_step": 2} | settings))
 
 
-def state(fit: Fit) -> dict[str, torch.Tensor]:
+def all_values(fit: Fit) -> dict[str, torch.Tensor]:
     return {**fit.shape.state_dict(), **{f"code {name}": code for name, code in fit.codes.values.items()}}
 
 
-def same(one: Fit, other: Fit) -> bool:
-    a, b = state(one), state(other)
+def equal(one: Fit, other: Fit) -> bool:
+    a, b = all_values(one), all_values(other)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -72,151 +72,151 @@ class KilledError(Exception):
     pass
 
 
-def test_it_goes_through_every_step_and_tells() -> None:
-    fit, looker = new_fit(), Looker()
-    assert fit.total == 50
-    fit.run(looker)
+def test_all_steps_are_run_and_reported() -> None:
+    fit, recorder = new_fit(), Recorder()
+    assert fit.total_steps == 50
+    fit.run(recorder)
     assert fit.done
-    assert [step.number for step in looker.steps] == [10, 20, 30, 40, 50]
-    assert [step.phase for step in looker.steps] == [0, 0, 1, 1, 1]
-    assert looker.rests == [(0, 10), (1, 0), (1, 10), (1, 20), (2, 0)]
-    assert looker.steps[-1].loss < looker.steps[0].loss
-    assert looker.steps[-1].dice.shape == (2,)
+    assert [step.number for step in recorder.steps] == [10, 20, 30, 40, 50]
+    assert [step.phase for step in recorder.steps] == [0, 0, 1, 1, 1]
+    assert recorder.positions == [(0, 10), (1, 0), (1, 10), (1, 20), (2, 0)]
+    assert recorder.steps[-1].loss < recorder.steps[0].loss
+    assert recorder.steps[-1].dice.shape == (2,)
     assert fit.shape.settings()["side"] == 16
 
 
 @pytest.mark.parametrize("kind", ["template", "decoder"])
-def test_two_fits_are_one(kind: str) -> None:
+def test_two_fits_of_one_seed_are_identical(kind: str) -> None:
     first, second = new_fit(kind), new_fit(kind)
-    first.run(Looker())
+    first.run(Recorder())
     torch.rand(5)
-    second.run(Looker())
-    assert same(first, second)
+    second.run(Recorder())
+    assert equal(first, second)
     other = new_fit(kind)
     other.sampler.seed = 2
-    other.run(Looker())
-    assert not same(first, other)
+    other.run(Recorder())
+    assert not equal(first, other)
 
 
 @pytest.mark.parametrize(
-    ("kind", "rest"), [("template", 0), ("template", 1), ("template", 2), ("decoder", 0), ("decoder", 1)]
+    ("kind", "stop_at"), [("template", 0), ("template", 1), ("template", 2), ("decoder", 0), ("decoder", 1)]
 )
-def test_a_stopped_fit_goes_on_as_if_nothing_had_been(
-    tmp_path: Path, kind: str, rest: int, monkeypatch: pytest.MonkeyPatch
+def test_a_resumed_fit_equals_an_uninterrupted_one(
+    tmp_path: Path, kind: str, stop_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the middle of a phase and at the boundary between two, to the last bit."""
+    """Bit by bit, within a phase and at the boundary between two."""
     if kind == "decoder":
-        monkeypatch.setattr(loop, "CHECK_EVERY", 2)
+        monkeypatch.setattr(loop, "REPORT_EVERY", 2)
     path = tmp_path / "last.safetensors"
-    undisturbed = new_fit(kind)
-    undisturbed.run(Looker())
+    uninterrupted = new_fit(kind)
+    uninterrupted.run(Recorder())
 
     def stop(fit: Fit) -> None:
-        if len(looker.rests) == rest + 1:
+        if len(recorder.positions) == stop_at + 1:
             save_fit(path, fit)
             raise KilledError
 
-    looker = Looker(stop)
+    recorder = Recorder(stop)
     killed = new_fit(kind)
     with pytest.raises(KilledError):
-        killed.run(looker)
-    assert (looker.rests[-1][1] == 0) is (rest == 1)
+        killed.run(recorder)
+    assert (recorder.positions[-1][1] == 0) is (stop_at == 1)
     again = new_fit(kind)
     load_fit(path, again)
-    assert (again.position.phase, again.position.step) == looker.rests[-1]
-    rests = Looker()
-    again.run(rests)
-    assert same(again, undisturbed)
-    assert not set(rests.rests) & set(looker.rests)
+    assert (again.position.phase, again.position.step) == recorder.positions[-1]
+    rest = Recorder()
+    again.run(rest)
+    assert equal(again, uninterrupted)
+    assert not set(rest.positions) & set(recorder.positions)
 
 
-def test_a_finished_fit_stays_finished(tmp_path: Path) -> None:
+def test_a_finished_fit_runs_no_further_step(tmp_path: Path) -> None:
     fit = new_fit()
-    fit.run(Looker())
+    fit.run(Recorder())
     save_fit(tmp_path / "last.safetensors", fit)
-    again, looker = new_fit(), Looker()
+    again, recorder = new_fit(), Recorder()
     load_fit(tmp_path / "last.safetensors", again)
-    again.run(looker)
-    assert looker.steps == []
-    assert same(fit, again)
+    again.run(recorder)
+    assert recorder.steps == []
+    assert equal(fit, again)
 
 
-def test_a_loss_that_is_no_number_stops_before_the_next_checkpoint() -> None:
+def test_a_nan_loss_raises_an_error_before_the_next_checkpoint() -> None:
     def poison(fit: Fit) -> None:
         if fit.position.step == 10 and fit.position.phase == 1:
             with torch.no_grad():
                 fit.shape.table[:] = float("nan")
 
-    looker = Looker(poison)
-    with pytest.raises(FitError, match=r"the loss is nan at step 40 of 50; the checkpoint before it is kept"):
-        new_fit().run(looker)
-    assert looker.rests[-1] == (1, 10)
+    recorder = Recorder(poison)
+    with pytest.raises(FitError, match=r"the loss is nan at step 40 of 50; the last checkpoint is kept"):
+        new_fit().run(recorder)
+    assert recorder.positions[-1] == (1, 10)
 
 
 def out_of_memory_above(fit: Fit, points: int, monkeypatch: pytest.MonkeyPatch) -> None:
     step = fit._step
 
-    def tight(phase: Phase, number: int, tells: bool) -> object:
+    def limited_step(phase: Phase, number: int, reports: bool) -> object:
         if fit.position.points > points:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return step(phase, number, tells)
+        return step(phase, number, reports)
 
-    monkeypatch.setattr(fit, "_step", tight)
+    monkeypatch.setattr(fit, "_step", limited_step)
 
 
-def test_out_of_memory_halves_the_points_and_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fit, looker = new_fit(points=800), Looker()
+def test_out_of_memory_halves_the_points_and_continues(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fit, recorder = new_fit(points=800), Recorder()
     out_of_memory_above(fit, 250, monkeypatch)
-    fit.run(looker)
-    assert looker.halvings == [400, 200]
+    fit.run(recorder)
+    assert recorder.points == [400, 200]
     assert fit.done
     fewer = new_fit(points=200)
-    fewer.run(Looker())
-    assert same(fit, fewer)
+    fewer.run(Recorder())
+    assert equal(fit, fewer)
     save_fit(tmp_path / "a.safetensors", fit)
     again = new_fit(points=800)
     load_fit(tmp_path / "a.safetensors", again)
     assert again.position.points == 200
 
 
-def test_a_step_that_memory_cuts_off_at_its_end_moves_no_code_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, looker = new_fit(points=400), Looker()
-    assert fit.weights is not None
-    step, failed = fit.weights.step, []
+def test_a_step_that_is_repeated_for_lack_of_memory_updates_each_code_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, recorder = new_fit(points=400), Recorder()
+    assert fit.shape_optimiser is not None
+    step, failed = fit.shape_optimiser.step, []
 
-    def tight() -> object:
+    def failing_step() -> object:
         if not failed:
             failed.append(True)
             raise torch.OutOfMemoryError("CUDA out of memory")
         return step()
 
-    monkeypatch.setattr(fit.weights, "step", tight)
-    fit._step_that_fits(PHASES[0], 0, True, looker)
-    assert looker.halvings == [200]
-    assert fit.moves.draws.sum() == 2
+    monkeypatch.setattr(fit.shape_optimiser, "step", failing_step)
+    fit._step_within_memory(PHASES[0], 0, True, recorder)
+    assert recorder.points == [200]
+    assert fit.code_optimiser.draws.sum() == 2
 
 
 def test_out_of_memory_at_the_smallest_step_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, looker = new_fit(points=400), Looker()
+    fit, recorder = new_fit(points=400), Recorder()
     out_of_memory_above(fit, 10, monkeypatch)
     with pytest.raises(FitError, match="out of memory with 100 points"):
-        fit.run(looker)
-    assert looker.halvings == [200, 100]
-    assert loop.FEWEST_POINTS > 50
+        fit.run(recorder)
+    assert recorder.points == [200, 100]
+    assert loop.MIN_POINTS > 50
 
 
-def test_accumulated_parts_are_other_points() -> None:
-    """Two parts of a step are two draws; one part a step is another fit."""
+def test_accumulated_gradients_are_of_different_points() -> None:
+    """A step with two parts makes two draws."""
     fit = new_fit(gradient_accumulation=2)
     drawn = []
     draw = fit.sampler.draw
     fit.sampler.draw = lambda step, *rest: drawn.append(step) or draw(step, *rest)  # type: ignore[method-assign]
-    fit.run(Looker())
+    fit.run(Recorder())
     assert drawn == list(range(100))
 
 
 @pytest.mark.parametrize("kind", ["template", "decoder"])
-def test_a_model_is_read_back_as_it_was(tmp_path: Path, kind: str) -> None:
+def test_a_written_model_is_read_back(tmp_path: Path, kind: str) -> None:
     fit = new_fit(kind)
     save_model(tmp_path / "m.safetensors", fit.shape, fit.codes)
     shape, codes = load_model(tmp_path / "m.safetensors")
@@ -226,12 +226,12 @@ def test_a_model_is_read_back_as_it_was(tmp_path: Path, kind: str) -> None:
         assert torch.equal(shape(points, codes.of([id])), fit.shape(points, fit.codes.of([id])))
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_file_raises_an_error(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     fit = new_fit()
     save_model(path, fit.shape, fit.codes)
-    whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"\xff" * 100, whole[:8] + b"!" * 50 + whole[58:]):
+    intact = path.read_bytes()
+    for damaged in (intact[: len(intact) // 2], b"", b"\xff" * 100, intact[:8] + b"!" * 50 + intact[58:]):
         path.write_bytes(damaged)
         with pytest.raises(RunError, match=r"m\.safetensors: cannot be read as a checkpoint"):
             load_model(path)
@@ -241,30 +241,30 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "none.safetensors")
 
 
-class Trap:
+class Exploit:
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return Path.touch, (Path("trapped"),)
+        return Path.touch, (Path("executed"),)
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"shape": Trap()}, tmp_path / "m.safetensors")
+    torch.save({"shape": Exploit()}, tmp_path / "m.safetensors")
     with pytest.raises(RunError, match="cannot be read"):
         load_model(tmp_path / "m.safetensors")
-    assert not (tmp_path / "trapped").exists()
+    assert not (tmp_path / "executed").exists()
 
 
-def test_a_checkpoint_is_no_model_and_a_model_no_checkpoint(tmp_path: Path) -> None:
+def test_checkpoints_and_models_are_not_confused(tmp_path: Path) -> None:
     fit = new_fit()
     save_fit(tmp_path / "fit.safetensors", fit)
     save_model(tmp_path / "model.safetensors", fit.shape, fit.codes)
-    with pytest.raises(RunError, match="is no model"):
+    with pytest.raises(RunError, match="is not a model"):
         load_model(tmp_path / "fit.safetensors")
-    with pytest.raises(RunError, match="is no checkpoint"):
+    with pytest.raises(RunError, match="is not the checkpoint"):
         load_fit(tmp_path / "model.safetensors", fit)
 
 
-def test_a_checkpoint_of_other_cases_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_cases_raises_an_error(tmp_path: Path) -> None:
     fit = new_fit()
     save_fit(tmp_path / "fit.safetensors", fit)
     fit.codes.ids = ("x", "y", "z")
@@ -272,9 +272,9 @@ def test_a_checkpoint_of_other_cases_is_refused(tmp_path: Path) -> None:
         load_fit(tmp_path / "fit.safetensors", fit)
 
 
-def test_a_checkpoint_of_another_layout_is_told(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_layout_raises_an_error(tmp_path: Path) -> None:
     fit = new_fit()
     save_fit(tmp_path / "fit.safetensors", fit)
     fit.codes.replace({name: torch.cat([code, code], dim=-1) for name, code in fit.codes.values.items()})
-    with pytest.raises(RunError, match=r"fit\.safetensors: another version of Heartmend left it .* remove it"):
+    with pytest.raises(RunError, match=r"fit\.safetensors: was written by another version of Heartmend .* delete it"):
         load_fit(tmp_path / "fit.safetensors", fit)

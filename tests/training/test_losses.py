@@ -1,4 +1,4 @@
-"""Losses by hand."""
+"""Loss functions, compared with values computed by hand."""
 
 import math
 
@@ -16,7 +16,7 @@ def batch(distances: list[list[float]]) -> Batch:
     return Batch(torch.tensor([0]), torch.zeros(1, len(distances), 3), table, torch.ones(1, len(distances)))
 
 
-def test_surface_distance_counts_the_more_the_nearer() -> None:
+def test_surface_distance_weights_points_by_their_distance() -> None:
     """Errors 1 and 3 mm at 0 and 4 mm, tolerance 2: weights 1.02 and e^-2 + 0.02."""
     loss = loss_by_name("surface_distance", 2.0)
     near, far = 1.02, math.exp(-2) + 0.02
@@ -26,15 +26,15 @@ def test_surface_distance_counts_the_more_the_nearer() -> None:
     assert tighter < found
 
 
-def test_dice_by_hand() -> None:
-    """Chances 1, 1, 0 against true, false, true: 1 - (2 + 1) / (2 + 2 + 1); the other head is right: 0."""
+def test_dice_equals_the_value_computed_by_hand() -> None:
+    """Probabilities 1, 1, 0 and labels 1, 0, 1: 1 - (2 + 1) / (2 + 2 + 1); the other head is correct: 0."""
     logits = torch.tensor([[[99.0, 99.0], [99.0, -99.0], [-99.0, -99.0]]])
     found = loss_by_name("dice")(logits, batch([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]))
     assert found.item() == pytest.approx((1 - 3 / 5 + 0) / 2)
 
 
-def test_focal_and_cross_entropy_by_hand() -> None:
-    """A logit of 0 has the entropy ln 2 and is half sure: (1 - 1/2)^4 of it is left."""
+def test_focal_and_cross_entropy_equal_the_values_computed_by_hand() -> None:
+    """A logit of 0 has the cross entropy ln 2 and the focal weight (1 - 1/2)^4."""
     logits, truth = torch.zeros(1, 2, 1), batch([[1.0], [-1.0]])
     assert loss_by_name("bce")(logits, truth).item() == pytest.approx(math.log(2))
     assert loss_by_name("focal")(logits, truth).item() == pytest.approx(math.log(2) / 16)
@@ -42,13 +42,13 @@ def test_focal_and_cross_entropy_by_hand() -> None:
     assert loss_by_name("dice_focal")(logits, truth).item() == pytest.approx(both)
 
 
-# The joint loss needs batches of its own kind: tests/learning/test_joint.py.
+# The joint loss needs its own batches: tests/training/test_joint_training.py.
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "joint"])
-def test_least_at_the_truth_and_with_a_gradient_everywhere(name: str) -> None:
+def test_a_loss_is_zero_at_the_reference_and_has_gradients_elsewhere(name: str) -> None:
     truth = batch([[3.0], [-2.0], [0.5], [-0.5]])
     scale = 1.0 if name == "surface_distance" else 40.0
-    right = loss_by_name(name)((truth.distances_mm * scale), truth)
-    assert right.item() == pytest.approx(0, abs=1e-6)
+    correct = loss_by_name(name)((truth.distances_mm * scale), truth)
+    assert correct.item() == pytest.approx(0, abs=1e-6)
     logits = torch.zeros(1, 4, 1, requires_grad=True)
     wrong = loss_by_name(name)(logits, truth)
     wrong.backward()
@@ -56,6 +56,6 @@ def test_least_at_the_truth_and_with_a_gradient_everywhere(name: str) -> None:
     assert (logits.grad.sign() == -truth.distances_mm.sign()).all()
 
 
-def test_an_unknown_loss_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="no loss is called 'hinge'; there are dice_focal, dice"):
+def test_an_unknown_loss_raises_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="unknown loss 'hinge'; choose one of dice_focal, dice"):
         loss_by_name("hinge")

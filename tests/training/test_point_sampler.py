@@ -1,4 +1,4 @@
-"""The sampler, on a shape that lies off the centre: where the points are, and what they say of the whole volume."""
+"""Random sampling of points: positions, reference distances and weights, on shapes off the centre."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from heartmend.geometry.distance import STEP_MM, signed_distance_mm
-from heartmend.training.case_samples import BAND_MM
 from heartmend.training.losses import whole_volume_dice
 from heartmend.training.point_sampler import Batch, PointSampler
+from heartmend.training.sampling import BAND_MM
 from heartmend.types import UNKNOWN
-from support.hearts import ellipsoid, target_of
+from support.hearts import ellipsoid, samples_of
 
 CPU = torch.device("cpu")
 SIDE, SIZE_MM = 40, (60.0, 60.0, 60.0)
@@ -27,10 +27,10 @@ def labels_of(row: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def sampler() -> PointSampler:
-    return PointSampler([target_of(str(r), labels_of(r), [3, 5], SIZE_MM, far_share=0.9) for r in (0, 1)], CPU, seed=1)
+    return PointSampler([samples_of(str(r), labels_of(r), [3, 5], SIZE_MM, far_share=0.9) for r in (0, 1)], CPU, seed=1)
 
 
-def test_points_are_x_y_z_of_the_case_they_are_drawn_in(sampler: PointSampler) -> None:
+def test_points_are_coordinates_of_their_case(sampler: PointSampler) -> None:
     batch = sampler.draw(0, 2, 800, 0.5)
     assert batch.cases.tolist() == [0, 1]
     assert batch.points.shape == (2, 800, 3)
@@ -46,8 +46,8 @@ def test_points_are_x_y_z_of_the_case_they_are_drawn_in(sampler: PointSampler) -
         assert np.allclose(map_coordinates(truth, at, order=0, mode="nearest"), distances[:, 0], atol=STEP_MM)
 
 
-def test_the_band_is_at_the_boundary_on_both_sides() -> None:
-    sampler = PointSampler([target_of("a", labels_of(0), [3], SIZE_MM)], CPU)
+def test_the_band_is_on_both_sides_of_the_boundary() -> None:
+    sampler = PointSampler([samples_of("a", labels_of(0), [3], SIZE_MM)], CPU)
     batch = sampler.draw(3, 1, 4000, 0.7)
     distances = batch.distances_mm[0, :, 0]
     band, rest = distances[:2800], distances[2800:]
@@ -57,7 +57,7 @@ def test_the_band_is_at_the_boundary_on_both_sides() -> None:
     assert band.std() > 1
 
 
-def test_a_draw_depends_on_seed_and_step_alone(sampler: PointSampler) -> None:
+def test_a_draw_depends_on_seed_and_step_only(sampler: PointSampler) -> None:
     first = sampler.draw(7, 2, 100, 0.5)
     torch.manual_seed(1234)
     sampler.draw(8, 1, 64, 0.3)
@@ -65,19 +65,19 @@ def test_a_draw_depends_on_seed_and_step_alone(sampler: PointSampler) -> None:
     assert torch.equal(first.points, again.points)
     assert torch.equal(first.distances_mm, again.distances_mm)
     assert not torch.equal(first.points, sampler.draw(8, 2, 100, 0.5).points)
-    targets = [target_of(str(r), labels_of(r), [3, 5], SIZE_MM, far_share=0.9) for r in (0, 1)]
-    assert torch.equal(first.points, PointSampler(targets, CPU, seed=1).draw(7, 2, 100, 0.5).points)
-    assert not torch.equal(first.points, PointSampler(targets, CPU, seed=2).draw(7, 2, 100, 0.5).points)
+    cases = [samples_of(str(r), labels_of(r), [3, 5], SIZE_MM, far_share=0.9) for r in (0, 1)]
+    assert torch.equal(first.points, PointSampler(cases, CPU, seed=1).draw(7, 2, 100, 0.5).points)
+    assert not torch.equal(first.points, PointSampler(cases, CPU, seed=2).draw(7, 2, 100, 0.5).points)
 
 
-def test_every_case_is_drawn_in_its_turn(sampler: PointSampler) -> None:
-    met = torch.cat([sampler.draw(step, 1, 64, 0.5).cases for step in range(20)])
-    assert set(met.tolist()) == {0, 1}
+def test_all_cases_are_drawn(sampler: PointSampler) -> None:
+    drawn = torch.cat([sampler.draw(step, 1, 64, 0.5).cases for step in range(20)])
+    assert set(drawn.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize("band_share", [0.8, 0.5, 0.1])
-def test_the_whole_volume_is_estimated_without_bias(sampler: PointSampler, band_share: float) -> None:
-    """A guess that is the truth moved by two voxels: its exact Dice, however biased the points are."""
+def test_the_dice_of_the_whole_volume_is_estimated_without_bias(sampler: PointSampler, band_share: float) -> None:
+    """The prediction is the reference shifted by two voxels; its Dice is known."""
     exact = []
     for id in (3, 5):
         both = total = 0
@@ -108,7 +108,7 @@ def test_the_whole_volume_is_estimated_without_bias(sampler: PointSampler, band_
     assert whole_volume_dice(torch.cat(guesses, dim=1), together).tolist() == pytest.approx(exact, abs=0.01)
 
 
-def test_weights_make_a_mean_of_points_a_mean_of_the_volume(sampler: PointSampler) -> None:
+def test_a_weighted_mean_is_a_mean_over_the_volume(sampler: PointSampler) -> None:
     shares = [(labels_of(r) == 3).sum() / (labels_of(r) != UNKNOWN).sum() for r in (0, 1)]
     batches = [sampler.draw(step, 2, 3000, 0.8) for step in range(20)]
     inside = torch.stack([((b.distances_mm[..., 0] > 0) * b.weights).mean(dim=1) for b in batches]).mean(dim=0)
@@ -116,8 +116,8 @@ def test_weights_make_a_mean_of_points_a_mean_of_the_volume(sampler: PointSample
     assert batches[0].weights.mean(dim=1).tolist() == pytest.approx([1, 1])
 
 
-def test_dice_by_hand() -> None:
-    """Of weights 1, 1, 2, 4: true 1 and 2, guessed 1 and 3; and a head that is empty on both sides."""
+def test_the_weighted_dice_equals_the_value_computed_by_hand() -> None:
+    """Weights 1, 1, 2, 4: inside are points 1 and 2, predicted 1 and 3; the other head is empty in both."""
     batch = Batch(
         cases=torch.tensor([0]), points=torch.zeros(1, 4, 3), weights=torch.tensor([[1.0, 1.0, 2.0, 4.0]]),
         distances_mm=torch.tensor([[[1.0, -1.0], [1.0, -1.0], [-1.0, -1.0], [-1.0, -1.0]]]),
@@ -126,27 +126,27 @@ def test_dice_by_hand() -> None:
     assert whole_volume_dice(logits, batch).tolist() == pytest.approx([2 * 1 / (2 + 3), 1])
 
 
-def test_a_case_that_is_all_band_and_one_without_any() -> None:
+def test_a_case_without_a_band_and_a_case_with_nothing_else() -> None:
     empty = np.zeros((SIDE,) * 3, dtype=np.uint8)
-    target = target_of("a", empty, [3], SIZE_MM)
-    assert target.band == 0
-    batch = PointSampler([target], CPU).draw(0, 1, 200, 0.8)
+    case = samples_of("a", empty, [3], SIZE_MM)
+    assert case.band == 0
+    batch = PointSampler([case], CPU).draw(0, 1, 200, 0.8)
     assert (batch.distances_mm == -127 * STEP_MM).all()
     assert (batch.weights[:, :160] == 0).all()
     tiny = np.zeros((4, 4, 4), dtype=np.uint8)
     tiny[:2] = 3
-    target = target_of("b", tiny, [3], (8.0, 8.0, 8.0))
-    batch = PointSampler([target], CPU).draw(0, 1, 200, 0.5)
+    case = samples_of("b", tiny, [3], (8.0, 8.0, 8.0))
+    batch = PointSampler([case], CPU).draw(0, 1, 200, 0.5)
     assert batch.weights.isfinite().all()
 
 
-def test_some_heads_of_some_heads_are_shown_and_nothing_is_held_twice(sampler: PointSampler) -> None:
-    whole = sampler.listing
-    second = whole.of_heads([1, 0]).of_heads([0])
+def test_heads_are_selected_repeatedly_without_copying_points(sampler: PointSampler) -> None:
+    points = sampler.point_set
+    second = points.select_heads([1, 0]).select_heads([0])
     assert second.heads == 1
-    listed = torch.arange(0, len(whole.voxels), 7)
-    assert torch.equal(second.distances_mm(listed), whole.distances_mm(listed)[:, 1:])
-    assert torch.equal(second.in_steps(3, 9), whole.in_steps(3, 9)[:, 1:])
-    torch.testing.assert_close(second.volumes(), whole.volumes()[:, 1:])
-    assert torch.equal(second.present, whole.present[:, 1:])
-    assert second.distances is whole.distances
+    index = torch.arange(0, len(points.voxels), 7)
+    assert torch.equal(second.distances_mm(index), points.distances_mm(index)[:, 1:])
+    assert torch.equal(second.encoded_distances(3, 9), points.encoded_distances(3, 9)[:, 1:])
+    torch.testing.assert_close(second.volumes(), points.volumes()[:, 1:])
+    assert torch.equal(second.present, points.present[:, 1:])
+    assert second.distances is points.distances

@@ -23,7 +23,7 @@ from heartmend.io.label_maps import write_labels_like
 from heartmend.io.nifti import write_volume
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, Result, run
-from support.broken import cut_off
+from support.broken import truncated
 from support.cohorts import write_cohort
 from support.volumes import save_itk, save_nifti
 
@@ -115,7 +115,7 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(
         assert not list((again / "out").rglob(f"{TEMPORARY_PREFIX}*"))
         skipped = again / "out" / "run" / "skipped.json"
         assert not skipped.exists() or json.loads(skipped.read_text()) == {}
-    says = "No space left on device; free some space and give the same command again"
+    says = "No space left on device; free some space and repeat the command"
     assert len(told) > 4 and all(says in message for message in told)
     assert mend(again, "out").skipped == {}
     assert results(again / "out") == results(whole / "out")
@@ -184,7 +184,7 @@ def test_a_case_that_went_bad_is_refused_and_its_old_result_set_aside(whole: Pat
     shutil.copytree(whole / "out", again / "out")
     marker = again / "out" / "run" / "run.json"
     marker.write_text(marker.read_text().replace(str(whole), str(again)))
-    cut_off(again / "labels" / "2.nii.gz")
+    truncated(again / "labels" / "2.nii.gz")
     result = mend(again, "out")
     assert result.mended == ("1",) and list(result.skipped) == ["2"]
     assert [p.name for p in (again / "out" / "labels").iterdir()] == ["1.nii.gz"]
@@ -194,11 +194,11 @@ def test_a_case_that_went_bad_is_refused_and_its_old_result_set_aside(whole: Pat
 
 def test_when_every_case_is_refused_the_reasons_are_kept(again: Path) -> None:
     for n in (1, 2):
-        cut_off(again / "labels" / f"{n}.nii.gz")
+        truncated(again / "labels" / f"{n}.nii.gz")
     with pytest.raises(RunError, match="none of the 2 label maps could be used"):
         mend(again, "out")
     skipped = json.loads((again / "out" / "run" / "skipped.json").read_text())
-    assert list(skipped) == ["1", "2"] and "cut off" in skipped["2"]
+    assert list(skipped) == ["1", "2"] and "truncated" in skipped["2"]
 
 
 def test_no_text_of_a_header_gets_into_the_run_folder(

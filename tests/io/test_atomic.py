@@ -1,3 +1,5 @@
+"""Atomic writing."""
+
 import json
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from safetensors.numpy import load_file
 from heartmend.io.atomic import (
     TEMPORARY_PREFIX,
     atomic_write,
-    sweep_temporaries,
+    remove_temporaries,
     write_json,
     write_npz,
     write_safetensors,
@@ -16,7 +18,7 @@ from heartmend.io.atomic import (
 )
 
 
-def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.txt"
     write_text(path, "old")
     with atomic_write(path) as temporary:
@@ -47,26 +49,26 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         ("a. long name.json", ".json"),
     ],
 )
-def test_the_temporary_name_keeps_the_ending_and_is_hidden(tmp_path: Path, name: str, ending: str) -> None:
+def test_a_temporary_name_has_the_ending_of_the_file_and_is_hidden(tmp_path: Path, name: str, ending: str) -> None:
     with atomic_write(tmp_path / name) as temporary:
         temporary.touch()
         assert temporary.name.endswith(ending)
         assert temporary.name.startswith(TEMPORARY_PREFIX)
 
 
-def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
+def test_a_file_name_of_maximal_length_can_be_written(tmp_path: Path) -> None:
     write_text(tmp_path / ("x" * 248 + ".nii.gz"), "")
 
 
-def test_sweep_takes_only_what_a_killed_writer_left(tmp_path: Path) -> None:
+def test_only_temporary_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     left = tmp_path / "a" / f"{TEMPORARY_PREFIX}0123.nii.gz"
     write_text(left, "half")
-    write_text(tmp_path / "a" / "whole.json", "{}")
-    assert sweep_temporaries(tmp_path) == 1
-    assert [p.name for p in (tmp_path / "a").iterdir()] == ["whole.json"]
+    write_text(tmp_path / "a" / "complete.json", "{}")
+    assert remove_temporaries(tmp_path) == 1
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["complete.json"]
 
 
-def test_json_takes_numpy_and_paths_but_no_nan(tmp_path: Path) -> None:
+def test_json_accepts_numpy_and_paths_but_not_nan(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     write_json(path, {"a": np.float32(0.5), "b": np.arange(2), "c": Path("x/y"), "d": {3, 1}, "e": "Müller"})
     assert json.loads(path.read_text()) == {"a": 0.5, "b": [0, 1], "c": "x/y", "d": [1, 3], "e": "Müller"}
@@ -74,7 +76,7 @@ def test_json_takes_numpy_and_paths_but_no_nan(tmp_path: Path) -> None:
         write_json(path, float("nan"))
 
 
-def test_arrays_come_back_and_nothing_is_pickled(tmp_path: Path) -> None:
+def test_arrays_are_read_unchanged_and_nothing_is_pickled(tmp_path: Path) -> None:
     array = np.arange(6, dtype=np.int16).reshape(2, 3).T
     write_npz(tmp_path / "a.npz", {"x": array})
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:

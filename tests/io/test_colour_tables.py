@@ -1,3 +1,5 @@
+"""Colour tables for 3D Slicer and ITK-SNAP."""
+
 import re
 from pathlib import Path
 
@@ -23,7 +25,7 @@ TWO = parse_anatomy(
 )
 
 
-def test_slicer_reads_blank_parted_columns_in_the_order_of_the_ids() -> None:
+def test_the_slicer_table_has_columns_in_the_order_of_the_ids() -> None:
     assert slicer_colour_table(TWO).splitlines() == [
         "# Color table file two",
         "# 3 values",
@@ -33,13 +35,13 @@ def test_slicer_reads_blank_parted_columns_in_the_order_of_the_ids() -> None:
     ]
 
 
-def test_itksnap_reads_eight_columns() -> None:
+def test_the_itksnap_table_has_eight_columns() -> None:
     rows = [line for line in itksnap_labels(TWO).splitlines() if not line.startswith("#")]
     assert rows[0].split()[:7] == ["0", "0", "0", "0", "0", "0", "0"]
     assert re.fullmatch(r'\s*12\s+1\s+22\s+255\s+1\s+1\s+1\s+"Great A"', rows[2])
 
 
-def test_they_are_written_whole(tmp_path: Path) -> None:
+def test_colour_tables_are_written(tmp_path: Path) -> None:
     heart = load_anatomy("heart")
     write_slicer_colours(heart, tmp_path / "heart.ctbl")
     write_itksnap_labels(heart, tmp_path / "heart.label")

@@ -1,3 +1,5 @@
+"""Data sets: case ids, pairs of files, nnU-Net."""
+
 import json
 from pathlib import Path
 
@@ -47,17 +49,17 @@ def pairs(cohort: Cohort) -> dict[str, tuple[str, str | None]]:
         ("0000.nii.gz", "0000"),
     ],
 )
-def test_the_id_of_a_case(name: str, id: str) -> None:
+def test_the_case_id_of_a_file_name(name: str, id: str) -> None:
     assert case_id(Path("folder") / name) == id
 
 
 @pytest.mark.parametrize("name", ["..nii.gz", "...nii.gz", " .nii.gz", ".hidden.nii.gz", "a\\b.nii.gz", "a\nb.nii.gz"])
-def test_a_name_that_gives_no_safe_id_is_refused(name: str) -> None:
+def test_a_name_without_a_safe_id_is_an_error(name: str) -> None:
     with pytest.raises(BadInputError, match="no case id"):
         case_id(Path(name))
 
 
-def test_images_are_paired_and_all_is_sorted_by_id(tmp_path: Path) -> None:
+def test_images_are_paired_with_label_maps_and_cases_sorted_by_id(tmp_path: Path) -> None:
     labels = touch(tmp_path / "l", "9.label.nii.gz", "10.nii.gz", "a b.mha", ".DS_Store", "._10.nii.gz", "notes.txt")
     images = touch(tmp_path / "i", "10.img.nii.gz", "9.nii.img.nii.gz", "77.nii.gz", "88_0000.nii.gz")
     cohort = discover_cohort(labels, images, anatomy=HEART)
@@ -73,7 +75,7 @@ def test_images_are_paired_and_all_is_sorted_by_id(tmp_path: Path) -> None:
         cohort["8"]
 
 
-def test_images_and_labels_in_one_folder(tmp_path: Path) -> None:
+def test_images_and_label_maps_can_be_in_one_folder(tmp_path: Path) -> None:
     folder = touch(
         tmp_path, "1.img.nii.gz", "1.label.nii.gz", "2.nii.gz", "2_label.nii.gz", "3_0000.nii.gz", "3.nii.gz"
     )
@@ -87,14 +89,14 @@ def test_images_and_labels_in_one_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("1.nii.gz", "1.nii"), ("1.label.nii.gz", "1_label.nii.gz"), ("1.nii", "1.mha")])
-def test_two_files_of_one_case_are_both_named(tmp_path: Path, names: tuple[str, str]) -> None:
+def test_the_error_names_two_files_of_one_case(tmp_path: Path, names: tuple[str, str]) -> None:
     touch(tmp_path, *names)
     with pytest.raises(BadInputError, match="case '1' has more than one label") as error:
         discover_cohort(tmp_path, anatomy=HEART)
     assert all(name in str(error.value) for name in names)
 
 
-def test_what_cannot_be_a_cohort_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_cases_is_an_error(tmp_path: Path) -> None:
     labels = touch(tmp_path / "l", "1.nii.gz")
     with pytest.raises(BadInputError, match="nowhere: not a folder"):
         discover_cohort(tmp_path / "nowhere", anatomy=HEART)
@@ -117,7 +119,7 @@ def nnunet(root: Path, labels: object, ending: str = ".nii.gz") -> Path:
     return root
 
 
-def test_an_nnunet_data_set_is_read_and_written_in_its_own_numbers(tmp_path: Path) -> None:
+def test_an_nnunet_data_set_is_read_and_written_with_its_own_ids(tmp_path: Path) -> None:
     root = nnunet(tmp_path / "Dataset001", {"background": 0, "left atrium": 1, "CORONARY": 2, "lv": 3})
     cohort = discover_cohort(root, anatomy=HEART)
     assert pairs(cohort) == {
@@ -132,7 +134,7 @@ def test_an_nnunet_data_set_is_read_and_written_in_its_own_numbers(tmp_path: Pat
     assert (np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj) == some_labels() % 4).all()
 
 
-def test_its_names_that_the_anatomy_lacks_are_other_ids(tmp_path: Path) -> None:
+def test_nnunet_names_that_the_anatomy_lacks_are_unknown_ids(tmp_path: Path) -> None:
     root = nnunet(tmp_path, {"background": 0, "LA": 1, "spine": 2, "LV": 3})
     cohort = discover_cohort(root, anatomy=HEART)
     with pytest.raises(BadInputError, match="does not have: 2"):
@@ -145,26 +147,26 @@ def test_its_names_that_the_anatomy_lacks_are_other_ids(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         ({"background": 0, "spine": 1}, r"none of its labels \(background, spine\)"),
         ({"background": 0, "LA": [1, 2]}, "region of ids"),
-        ({"LA": 1, "LV": 1}, "taken"),
-        ({"LA": 1, "left atrium": 2}, "taken"),
-        ({"LA": 0}, "taken"),
-        ({"LA": "1"}, "'1' for an id"),
-        ({"LA": -1}, "-1 for an id"),
+        ({"LA": 1, "LV": 1}, "of another label"),
+        ({"LA": 1, "left atrium": 2}, "of another label"),
+        ({"LA": 0}, "of another label"),
+        ({"LA": "1"}, "'1' as its id"),
+        ({"LA": -1}, "-1 as its id"),
         (["LA"], "no table"),
     ],
 )
-def test_a_table_that_cannot_be_meant_is_told(tmp_path: Path, labels: object, told: str) -> None:
+def test_an_invalid_table_of_labels_is_an_error(tmp_path: Path, labels: object, message: str) -> None:
     root = nnunet(tmp_path, labels)
-    with pytest.raises(BadInputError, match=told) as error:
+    with pytest.raises(BadInputError, match=message) as error:
         discover_cohort(root, anatomy=HEART)
     assert "dataset.json" in str(error.value)
 
 
-def test_a_table_that_is_no_json_is_told(tmp_path: Path) -> None:
+def test_a_table_that_is_not_json_is_an_error(tmp_path: Path) -> None:
     root = nnunet(tmp_path, {"LA": 1})
     (root / "dataset.json").write_text("{")
     with pytest.raises(BadInputError, match="cannot be read as JSON"):

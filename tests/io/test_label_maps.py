@@ -1,4 +1,4 @@
-"""Label maps: what is read and what is refused, and that a written file differs from its input in voxels only."""
+"""Label maps: reading, errors, and that a written file differs from its reference only in the voxels."""
 
 import gzip
 from pathlib import Path
@@ -23,7 +23,7 @@ NIFTI = [".nii", ".nii.gz"]
 ITK = [".nrrd", ".mha"]
 
 
-def unpacked(path: Path) -> bytes:
+def decompressed(path: Path) -> bytes:
     data = path.read_bytes()
     return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
 
@@ -42,51 +42,51 @@ def test_nifti_keeps_every_byte_but_the_voxels(tmp_path: Path, ending: str, dtyp
 
     same = tmp_path / "out" / f"in{ending}"
     write_labels_like(volume.labels, path, same)
-    assert unpacked(same) == unpacked(path)
+    assert decompressed(same) == decompressed(path)
 
-    mended = np.where(labels == 3, 9, labels).astype(np.uint8)
-    write_labels_like(mended, path, same)
-    image, was = nib.load(same), nib.load(path)
-    assert image.header == was.header
-    assert image.header.extensions == was.header.extensions
-    assert (np.asarray(image.dataobj) == mended).all()
+    repaired = np.where(labels == 3, 9, labels).astype(np.uint8)
+    write_labels_like(repaired, path, same)
+    image, original = nib.load(same), nib.load(path)
+    assert image.header == original.header
+    assert image.header.extensions == original.header.extensions
+    assert (np.asarray(image.dataobj) == repaired).all()
 
 
 @settings(max_examples=25, deadline=None)
 @given(grids())
-def test_nifti_on_any_grid(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> None:
+def test_nifti_is_written_unchanged_on_any_grid(tmp_path_factory: pytest.TempPathFactory, grid: Grid) -> None:
     folder = tmp_path_factory.mktemp("grid")
     labels = some_labels(grid.shape)
     path = save_nifti(folder / "in.nii.gz", labels, affine=grid.affine)
     volume = read_labels(path, HEART)
     assert volume.grid.is_close(grid)
     write_labels_like(volume.labels, path, folder / "out.nii.gz")
-    assert unpacked(folder / "out.nii.gz") == unpacked(path)
+    assert decompressed(folder / "out.nii.gz") == decompressed(path)
 
 
 @pytest.mark.parametrize("ending", ITK)
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
-def test_itk_formats_keep_their_header(tmp_path: Path, ending: str, packed: bool, dtype: type) -> None:
+def test_itk_formats_keep_their_header(tmp_path: Path, ending: str, compressed: bool, dtype: type) -> None:
     labels = some_labels()
-    path = save_itk(tmp_path / f"in{ending}", labels.astype(dtype), packed=packed)
+    path = save_itk(tmp_path / f"in{ending}", labels.astype(dtype), packed=compressed)
     volume = read_labels(path, HEART)
     assert (volume.labels == labels).all()
-    # By hand: LPS direction times spacing, its first two rows negated.
+    # LPS direction times spacing, with its first two rows negated.
     assert volume.grid.affine.tolist() == [[0, 0.75, 0, -10], [-0.5, 0, 0, 20], [0, 0, 2, 30.5], [0, 0, 0, 1]]
 
     out = tmp_path / "out" / f"in{ending}"
     write_labels_like(volume.labels, path, out)
     assert out.read_bytes() == path.read_bytes()
-    mended = np.where(labels == 3, 9, labels).astype(np.uint8)
-    write_labels_like(mended, path, out)
+    repaired = np.where(labels == 3, 9, labels).astype(np.uint8)
+    write_labels_like(repaired, path, out)
     image = sitk.ReadImage(str(out))
-    assert np.array_equal(sitk.GetArrayFromImage(image).T, mended)
+    assert np.array_equal(sitk.GetArrayFromImage(image).T, repaired)
     assert image.GetMetaData("Segment0_Name") == "Left atrium"
 
 
 @pytest.mark.parametrize("ending", [*NIFTI, *ITK])
-def test_a_trailing_axis_of_one_is_dropped_and_put_back(tmp_path: Path, ending: str) -> None:
+def test_a_trailing_axis_of_length_one_is_dropped_and_restored(tmp_path: Path, ending: str) -> None:
     labels = some_labels()
     save = save_nifti if ending in NIFTI else save_itk
     path = save(tmp_path / f"in{ending}", labels[..., None]) if ending in NIFTI else _itk_4d(tmp_path, ending, labels)
@@ -94,7 +94,7 @@ def test_a_trailing_axis_of_one_is_dropped_and_put_back(tmp_path: Path, ending: 
     assert (volume.labels == labels).all()
     out = tmp_path / f"out{ending}"
     write_labels_like(volume.labels, path, out)
-    assert unpacked(out) == unpacked(path)
+    assert decompressed(out) == decompressed(path)
 
 
 def _itk_4d(folder: Path, ending: str, labels: np.ndarray) -> Path:
@@ -105,13 +105,13 @@ def _itk_4d(folder: Path, ending: str, labels: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("shape", [(7, 6), (7, 6, 5, 2), (7, 6, 5, 1, 2)])
 @pytest.mark.parametrize("ending", NIFTI)
-def test_other_numbers_of_axes_are_refused(tmp_path: Path, shape: tuple[int, ...], ending: str) -> None:
+def test_other_numbers_of_axes_are_an_error(tmp_path: Path, shape: tuple[int, ...], ending: str) -> None:
     path = save_nifti(tmp_path / f"in{ending}", np.zeros(shape))
     with pytest.raises(BadInputError, match=r"in\.nii.*axes"):
         read_labels(path, HEART)
 
 
-def test_a_slope_is_undone_when_written(tmp_path: Path) -> None:
+def test_a_slope_is_inverted_when_written(tmp_path: Path) -> None:
     labels = some_labels()
     path = save_nifti(tmp_path / "in.nii", labels.astype(int) * 10 - 30, np.int16)
     raw = bytearray(path.read_bytes())
@@ -123,7 +123,7 @@ def test_a_slope_is_undone_when_written(tmp_path: Path) -> None:
     assert (tmp_path / "out.nii").read_bytes() == bytes(raw)
 
 
-def test_a_slope_that_cannot_hold_an_id_is_told(tmp_path: Path) -> None:
+def test_a_slope_that_cannot_store_an_id_is_an_error(tmp_path: Path) -> None:
     labels = some_labels() // 3 * 3
     path = save_nifti(tmp_path / "in.nii", labels // 3)
     raw = bytearray(path.read_bytes())
@@ -134,7 +134,7 @@ def test_a_slope_that_cannot_hold_an_id_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "dtype", "told"),
+    ("value", "dtype", "message"),
     [
         (2.5, np.float32, "not whole, such as 2.5"),
         (np.nan, np.float32, "NaN or infinity in 1 voxels"),
@@ -148,16 +148,16 @@ def test_a_slope_that_cannot_hold_an_id_is_told(tmp_path: Path) -> None:
         (256 + 3, np.int16, r"259 \(1 voxels\)"),
     ],
 )
-def test_a_map_with_a_value_that_is_no_id_is_refused(tmp_path: Path, value: float, dtype: type, told: str) -> None:
+def test_a_value_that_is_no_id_is_an_error(tmp_path: Path, value: float, dtype: type, message: str) -> None:
     values = some_labels().astype(np.float64)
     values[1, 2, 3] = value
     path = save_nifti(tmp_path / "patient 7.nii.gz", values, dtype)
-    with pytest.raises(BadInputError, match=told) as error:
+    with pytest.raises(BadInputError, match=message) as error:
         read_labels(path, HEART)
     assert "patient 7.nii.gz" in str(error.value)
 
 
-def test_other_ids_can_be_kept_untouched(tmp_path: Path) -> None:
+def test_unknown_ids_can_stay_unchanged(tmp_path: Path) -> None:
     values = some_labels().astype(np.int16)
     values[0, 0, 0], values[1, 1, 1], values[2, 2, 2] = 77, 300, 255
     path = save_nifti(tmp_path / "in.nii.gz", values, np.int16)
@@ -169,14 +169,14 @@ def test_other_ids_can_be_kept_untouched(tmp_path: Path) -> None:
     assert (np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj) == np.where(volume.unknown, values, 9)).all()
 
 
-def test_a_data_set_that_numbers_in_its_own_way(tmp_path: Path) -> None:
+def test_a_data_set_can_have_its_own_ids(tmp_path: Path) -> None:
     values = np.array([0, 1, 2, 40] * 2, dtype=np.uint8).reshape(2, 2, 2)
     path = save_nifti(tmp_path / "in.nii.gz", values)
     file_ids = {1: 9, 2: 3, 40: 2}
     volume = read_labels(path, HEART, file_ids=file_ids)
     assert volume.labels.ravel().tolist() == [0, 9, 3, 2] * 2
     write_labels_like(volume.labels, path, tmp_path / "out.nii.gz", file_ids)
-    assert unpacked(tmp_path / "out.nii.gz") == unpacked(path)
+    assert decompressed(tmp_path / "out.nii.gz") == decompressed(path)
     with pytest.raises(BadInputError, match=r"no number for the ids \[4\]"):
         write_labels_like(np.full_like(volume.labels, 4), path, tmp_path / "out.nii.gz", file_ids)
     values[0, 0, 0] = 3
@@ -185,7 +185,7 @@ def test_a_data_set_that_numbers_in_its_own_way(tmp_path: Path) -> None:
         read_labels(path, HEART, file_ids=file_ids)
 
 
-def test_equal_labels_give_equal_bytes_whatever_the_time_and_name(tmp_path: Path) -> None:
+def test_equal_labels_give_equal_bytes_at_any_time_under_any_name(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "in.nii.gz", some_labels())
     for name in ("a.nii.gz", "b.nii.gz"):
         write_labels_like(some_labels(), path, tmp_path / name)
@@ -195,7 +195,7 @@ def test_equal_labels_give_equal_bytes_whatever_the_time_and_name(tmp_path: Path
     assert data[4:8] == bytes(4)  # no time
 
 
-def test_the_input_is_never_written_to(tmp_path: Path) -> None:
+def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "in.nii.gz", some_labels())
     (tmp_path / "link.nii.gz").symlink_to(path)
     for out in (path, tmp_path / "link.nii.gz"):
@@ -203,7 +203,7 @@ def test_the_input_is_never_written_to(tmp_path: Path) -> None:
             write_labels_like(some_labels(), path, out)
 
 
-def test_labels_that_do_not_fit_the_template_are_refused(tmp_path: Path) -> None:
+def test_labels_that_do_not_fit_the_reference_are_an_error(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "in.nii.gz", some_labels())
     with pytest.raises(BadInputError, match="do not fit"):
         write_labels_like(some_labels((7, 6, 4)), path, tmp_path / "out.nii.gz")
@@ -214,11 +214,11 @@ def test_labels_that_do_not_fit_the_template_are_refused(tmp_path: Path) -> None
 
 
 class TestBrokenFiles:
-    """Each is told by our own error, with the file's name."""
+    """Each is a BadInputError with the name of the file."""
 
     @pytest.mark.parametrize("ending", NIFTI)
     @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99])
-    def test_cut_off(self, tmp_path: Path, ending: str, share: float) -> None:
+    def test_a_truncated_file(self, tmp_path: Path, ending: str, share: float) -> None:
         path = save_nifti(tmp_path / f"in{ending}", some_labels((30, 30, 30)))
         data = path.read_bytes()
         path.write_bytes(data[: int(len(data) * share)])
@@ -227,13 +227,13 @@ class TestBrokenFiles:
 
     @pytest.mark.parametrize("ending", [*NIFTI, *ITK])
     @pytest.mark.parametrize("content", [b"", b"\0" * 2000, b"hello " * 100, b"\x1f\x8b" + b"\0" * 500])
-    def test_something_else(self, tmp_path: Path, ending: str, content: bytes) -> None:
+    def test_a_file_of_another_format(self, tmp_path: Path, ending: str, content: bytes) -> None:
         path = tmp_path / f"in{ending}"
         path.write_bytes(content)
         with pytest.raises(BadInputError, match=r"in\."):
             read_labels(path, HEART)
 
-    def test_a_bit_turned_in_the_middle(self, tmp_path: Path) -> None:
+    def test_a_flipped_bit(self, tmp_path: Path) -> None:
         path = save_nifti(tmp_path / "in.nii.gz", some_labels((30, 30, 30)))
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 0x10
@@ -241,7 +241,7 @@ class TestBrokenFiles:
         with pytest.raises(BadInputError, match=r"in\.nii\.gz"):
             read_labels(path, HEART)
 
-    def test_a_checksum_that_does_not_agree(self, tmp_path: Path) -> None:
+    def test_a_wrong_checksum(self, tmp_path: Path) -> None:
         path = save_nifti(tmp_path / "in.nii.gz", some_labels((30, 30, 30)))
         data = bytearray(path.read_bytes())
         data[-7] ^= 1
@@ -250,23 +250,23 @@ class TestBrokenFiles:
             read_labels(path, HEART)
 
     @pytest.mark.parametrize("ending", [*NIFTI, *ITK])
-    def test_a_folder_and_a_dead_link(self, tmp_path: Path, ending: str) -> None:
+    def test_a_folder_and_a_broken_link(self, tmp_path: Path, ending: str) -> None:
         (tmp_path / f"a{ending}").mkdir()
         (tmp_path / f"b{ending}").symlink_to(tmp_path / "nowhere")
         for name in "ab":
             with pytest.raises(BadInputError, match=name):
                 read_labels(tmp_path / f"{name}{ending}", HEART)
 
-    def test_a_header_that_claims_more_than_there_can_be(self, tmp_path: Path) -> None:
+    def test_a_header_with_a_shape_too_large_for_the_file(self, tmp_path: Path) -> None:
         path = save_nifti(tmp_path / "in.nii.gz", some_labels())
-        raw = bytearray(unpacked(path))
+        raw = bytearray(decompressed(path))
         raw[42:48] = np.array([1200] * 3, "<i2").tobytes()
         path.write_bytes(gzip.compress(raw))
         with pytest.raises(BadInputError, match="too short for its shape"):
             read_labels(path, HEART)
 
     def test_a_pair_of_files_and_an_unknown_ending(self, tmp_path: Path) -> None:
-        raw = bytearray(unpacked(save_nifti(tmp_path / "in.nii", some_labels())))
+        raw = bytearray(decompressed(save_nifti(tmp_path / "in.nii", some_labels())))
         raw[344:348] = b"ni1\0"
         (tmp_path / "in.nii").write_bytes(raw)
         with pytest.raises(BadInputError, match=r"join \.hdr and \.img"):
@@ -276,21 +276,21 @@ class TestBrokenFiles:
 
     @settings(max_examples=150, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=6))
-    def test_any_header(self, tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]) -> None:
+    def test_any_damaged_header(self, tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]) -> None:
         path = save_nifti(tmp_path_factory.mktemp("fuzz") / "in.nii", some_labels())
         raw = bytearray(path.read_bytes())
         for position, value in changes:
             raw[position] = value
         path.write_bytes(raw)
-        told = "in.nii"
+        message = "in.nii"
         try:
             read_labels(path, HEART, unknown_labels="keep")
         except BadInputError as error:
-            told = str(error)
-        assert "in.nii" in told
+            message = str(error)
+        assert "in.nii" in message
 
 
-def test_an_image_on_another_grid_is_brought_onto_that_of_its_labels(
+def test_an_image_on_another_grid_is_resampled_to_that_of_its_labels(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fine = Grid((10, 10, 10), np.diag([1.0, 1, 1, 1]))
@@ -303,7 +303,7 @@ def test_an_image_on_another_grid_is_brought_onto_that_of_its_labels(
     assert image.values[:9, 0, 0].tolist() == [0, 50, 100, 150, 200, 250, 300, 350, 400]
     assert image.values[9, 0, 0] == -1024
     assert "resampled" in caplog.text
-    with pytest.raises(BadInputError, match=r"ct\.nii\.gz: image and label map lie apart"):
+    with pytest.raises(BadInputError, match=r"ct\.nii\.gz: image and label map do not overlap"):
         read_image(path, Grid((10, 10, 10), [[1, 0, 0, 500], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
     own = read_image(path, read_image(path).grid)
     assert own.values.dtype == np.int16

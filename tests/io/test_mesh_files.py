@@ -1,4 +1,4 @@
-"""Mesh files: the bytes of each format, taken apart by hand."""
+"""Mesh files, byte by byte."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ TETRAHEDRON = Mesh(
 )
 
 
-def test_ply(tmp_path: Path) -> None:
+def test_a_ply_file_has_points_colours_and_faces(tmp_path: Path) -> None:
     write_ply(tmp_path / "x.ply", TETRAHEDRON, "LV", (1, 2, 3))
     head, body = (tmp_path / "x.ply").read_bytes().split(b"end_header\n")
     assert b"comment SPACE=RAS" in head and b"element vertex 4" in head and b"element face 4" in head
@@ -31,7 +31,7 @@ def test_ply(tmp_path: Path) -> None:
     assert faces["corners"].tolist() == TETRAHEDRON.triangles.tolist() and (faces["count"] == 3).all()
 
 
-def test_stl(tmp_path: Path) -> None:
+def test_an_stl_file_has_normals_and_corners(tmp_path: Path) -> None:
     write_stl(tmp_path / "x.stl", TETRAHEDRON)
     data = (tmp_path / "x.stl").read_bytes()
     assert len(data) == 84 + 50 * 4
@@ -43,7 +43,7 @@ def test_stl(tmp_path: Path) -> None:
     assert last[1:].tolist() == TETRAHEDRON.vertices_mm[[1, 2, 3]].tolist()
 
 
-def test_vtp(tmp_path: Path) -> None:
+def test_a_vtp_file_has_points_triangles_and_labels(tmp_path: Path) -> None:
     write_vtp(tmp_path / "x.vtp", TETRAHEDRON, 8)
     text = (tmp_path / "x.vtp").read_text()
 
@@ -54,6 +54,7 @@ def test_vtp(tmp_path: Path) -> None:
         assert struct.unpack("<Q", data[:8]) == (len(data) - 8,)
         return np.frombuffer(data[8:], dtype=dtype).tolist()
 
+    assert text.count("<Piece ") == text.count("</Piece>") == 1
     assert 'NumberOfPoints="4"' in text and 'NumberOfPolys="4"' in text
     assert values("Points", "<f4") == TETRAHEDRON.vertices_mm.ravel().tolist()
     assert values("connectivity", "<i8") == TETRAHEDRON.triangles.ravel().tolist()
@@ -61,7 +62,7 @@ def test_vtp(tmp_path: Path) -> None:
     assert values("label", "u1") == [8] * 4
 
 
-def test_glb(tmp_path: Path) -> None:
+def test_a_glb_file_has_a_node_per_structure(tmp_path: Path) -> None:
     write_glb(tmp_path / "x.glb", {"LV": TETRAHEDRON, "LA": TETRAHEDRON}, load_anatomy("heart"))
     data = (tmp_path / "x.glb").read_bytes()
     magic, version, length = struct.unpack("<4sII", data[:12])
@@ -78,7 +79,7 @@ def test_glb(tmp_path: Path) -> None:
     view = table["bufferViews"][accessor["bufferView"]]
     points = np.frombuffer(body, dtype="<f4", count=12, offset=view["byteOffset"])
     assert points.tolist() == TETRAHEDRON.vertices_mm.ravel().tolist()
-    # +Y is up, +Z the front, -X the right: a point 1 mm towards the head is a thousandth of a metre up.
+    # +Y is up, +Z the front, -X the right: 1 mm superior is 0.001 m up.
     matrix = np.array(table["nodes"][2]["matrix"]).reshape(4, 4).T
     assert (matrix @ [0, 0, 1, 1]).tolist() == [0, 0.001, 0, 1]
     assert (matrix @ [0, 1, 0, 1]).tolist() == [0, 0, 0.001, 1]
@@ -86,7 +87,7 @@ def test_glb(tmp_path: Path) -> None:
     assert np.linalg.det(matrix[:3, :3]) > 0
 
 
-def test_a_file_for_each_structure_and_unknown_formats_are_told(tmp_path: Path) -> None:
+def test_one_file_per_structure_and_an_error_for_unknown_formats(tmp_path: Path) -> None:
     anatomy = load_anatomy("heart")
     written = write_meshes(tmp_path, "001", {"LV": TETRAHEDRON}, anatomy, "stl")
     assert [path.name for path in written] == ["001_LV.stl"]

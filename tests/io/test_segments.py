@@ -1,4 +1,4 @@
-"""3D Slicer's segmentation files: written so that it opens them, and read as it saves them."""
+"""Segmentation files of 3D Slicer."""
 
 from pathlib import Path
 
@@ -20,14 +20,14 @@ GRID = Grid((7, 6, 5), np.array([[0.0, -0.5, 0, 10], [-0.5, 0, 0, 20], [0, 0, 2,
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(grids())
-def test_it_is_read_as_it_was_written(tmp_path: Path, grid: Grid) -> None:
+def test_a_written_segmentation_is_read_unchanged(tmp_path: Path, grid: Grid) -> None:
     labels = some_labels(grid.shape)
     write_segments(labels, grid, HEART, tmp_path / "1.seg.nrrd")
     assert (read_segments(tmp_path / "1.seg.nrrd", grid, HEART) == labels).all()
 
 
 def test_the_header_names_and_colours_every_segment(tmp_path: Path) -> None:
-    """The fields that 3D Slicer's documentation of the format asks for."""
+    """The fields that 3D Slicer's documentation of the format requires."""
     write_segments(some_labels(), GRID, HEART, tmp_path / "1.seg.nrrd")
     head = (tmp_path / "1.seg.nrrd").read_bytes().split(b"\n\n")[0].decode()
     lines = head.splitlines()
@@ -44,7 +44,7 @@ def test_the_header_names_and_colours_every_segment(tmp_path: Path) -> None:
 
 
 def as_slicer_saves(path: Path, layers: list[np.ndarray], start: tuple[int, int, int], segments: list[dict]) -> None:
-    """A file cut to a part of GRID, with other numbers, in one or several layers (x, y, z)."""
+    """A file cropped to a part of GRID, with other numbers, in one or several layers (x, y, z)."""
     spacing = np.array(GRID.spacing_mm)
     direction = np.diag([-1.0, -1, 1]) @ GRID.affine[:3, :3] / spacing
     stack = layers[0].T if len(layers) == 1 else np.stack([layer.T for layer in layers], axis=-1)
@@ -58,7 +58,7 @@ def as_slicer_saves(path: Path, layers: list[np.ndarray], start: tuple[int, int,
     sitk.WriteImage(image, str(path), useCompression=True)
 
 
-def test_a_file_that_was_cut_and_numbered_anew_goes_where_it_belongs(tmp_path: Path) -> None:
+def test_a_cropped_and_renumbered_file_is_positioned_by_its_geometry(tmp_path: Path) -> None:
     part = np.zeros((3, 2, 2), dtype=np.uint8)
     part[0, 0, 0], part[2, 1, 1] = 7, 4
     segments = [{"Name": "LA", "LabelValue": 7, "Layer": 0}, {"Name": "coronaries", "LabelValue": 4, "Layer": 0}]
@@ -68,7 +68,7 @@ def test_a_file_that_was_cut_and_numbered_anew_goes_where_it_belongs(tmp_path: P
     assert (found[2, 1, 3], found[4, 2, 4]) == (2, 9)
 
 
-def test_where_segments_overlap_the_priority_decides(tmp_path: Path) -> None:
+def test_the_priority_decides_where_segments_overlap(tmp_path: Path) -> None:
     """A coronary comes before the myocardium."""
     wall, vessel = np.ones((2, 2, 1), np.uint8), np.zeros((2, 2, 1), np.uint8)
     vessel[0, 0, 0] = 1
@@ -78,15 +78,15 @@ def test_where_segments_overlap_the_priority_decides(tmp_path: Path) -> None:
     assert found[:2, :2, 0].tolist() == [[9, 1], [1, 1]] and np.count_nonzero(found) == 4
 
 
-def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
+def test_a_wrong_grid_name_or_file_is_an_error(tmp_path: Path) -> None:
     write_segments(some_labels(), GRID, HEART, tmp_path / "1.seg.nrrd")
-    moved = GRID.affine.copy()
-    moved[:3, 3] += 0.25
-    with pytest.raises(BadInputError, match="does not lie on the voxels"):
-        read_segments(tmp_path / "1.seg.nrrd", Grid(GRID.shape, moved), HEART)
+    shifted = GRID.affine.copy()
+    shifted[:3, 3] += 0.25
+    with pytest.raises(BadInputError, match="is not on the voxels"):
+        read_segments(tmp_path / "1.seg.nrrd", Grid(GRID.shape, shifted), HEART)
     segments = [{"Name": "Segment_1", "LabelValue": 1, "Layer": 0}]
     as_slicer_saves(tmp_path / "2.seg.nrrd", [np.ones((2, 2, 2), np.uint8)], (0, 0, 0), segments)
-    with pytest.raises(BadInputError, match=r"2\.seg\.nrrd: has a segment 'Segment_1'.*it has Myocardium, LA"):
+    with pytest.raises(BadInputError, match=r"2\.seg\.nrrd: contains a segment 'Segment_1'.*it has Myocardium, LA"):
         read_segments(tmp_path / "2.seg.nrrd", GRID, HEART)
     (tmp_path / "3.seg.nrrd").write_bytes(b"NRRD0004\n")
     with pytest.raises(BadInputError, match=r"3\.seg\.nrrd"):

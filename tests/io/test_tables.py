@@ -1,4 +1,4 @@
-"""Tables that say their units."""
+"""Tables with units."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ COLUMNS = (Column("case", str), Column("n", int, "1", "cases"), Column("length_m
 ROWS = [{"case": "a, b", "n": 3, "length_mm": 0.1, "ok": True}, {"case": "c", "ok": False, "length_mm": None}]
 
 
-def test_csv(tmp_path: Path) -> None:
+def test_csv_has_names_and_empty_cells(tmp_path: Path) -> None:
     write_csv(tmp_path / "new" / "t.csv", COLUMNS, ROWS)
     text = (tmp_path / "new" / "t.csv").read_text(encoding="utf-8")
     assert text == 'case,n,length_mm,ok\n"a, b",3,0.1,True\nc,,,False\n'
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["t.csv"]
 
 
-def test_parquet_keeps_types_nothing_and_units(tmp_path: Path) -> None:
+def test_parquet_keeps_types_nulls_and_units(tmp_path: Path) -> None:
     write_parquet(tmp_path / "t.parquet", COLUMNS, ROWS)
     table = pq.read_table(tmp_path / "t.parquet")
     assert table.to_pylist() == [ROWS[0], {"case": "c", "n": None, "length_mm": None, "ok": False}]

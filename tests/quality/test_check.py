@@ -41,7 +41,7 @@ def test_every_bad_file_is_refused_with_its_reason_and_the_others_are_not(labels
     report = check_data_set(labels, None, HEART, workers=1)
     assert report.count("error") == len(BAD) and report.count("warning") == 4
     for name, bad in BAD.items():
-        assert all(part in said(report, name) for part in bad.says)
+        assert all(part in said(report, name) for part in bad.message)
     assert {path: path.lstat().st_mtime_ns for path in labels.iterdir()} == before
 
 
@@ -67,14 +67,14 @@ def test_images_are_looked_at_too(labels: Path, tmp_path: Path) -> None:
     save_nifti(images / "3.nii.gz", ct, np.int16, away)
     save_nifti(images / "9.nii.gz", ct, np.int16, image.affine)
     report = check_data_set(labels, images, HEART, workers=1)
-    assert "image: not on its label map's grid; resampled onto it" in said(report, "2")
-    assert "lie apart in space" in said(report, "3")
+    assert "image: not on the grid of its label map; resampled to it" in said(report, "2")
+    assert "do not overlap in space" in said(report, "3")
     assert report.count("error") == 1
     told = "; ".join(finding.text for finding in report.findings)
     assert "9.nii.gz: an image without a label map" in told and "1 label maps without an image" in told
     whole = (images / "1.nii.gz").read_bytes()
     (images / "1.nii.gz").write_bytes(whole[: len(whole) - 9])
-    assert "cut off" in said(check_data_set(labels, images, HEART, workers=1), "1")
+    assert "truncated" in said(check_data_set(labels, images, HEART, workers=1), "1")
 
 
 def test_the_command_tells_writes_and_ends_with_its_status(labels: Path, tmp_path: Path) -> None:
@@ -82,15 +82,15 @@ def test_the_command_tells_writes_and_ends_with_its_status(labels: Path, tmp_pat
     told = heartmend(labels, "--to", to, "--out", tmp_path / "out")
     assert told.exit_code == 0, told.stdout
     assert not (tmp_path / "out").exists()
-    BAD["gzip cut off"].make(labels / "[red]x[bold].nii.gz")
+    BAD["truncated gzip"].make(labels / "[red]x[bold].nii.gz")
     told = heartmend(labels, "--to", to)
     assert told.exit_code == 3
-    assert "5 cases: 0 sound, 4 warning, 1 error" in told.stdout and "cut off" in told.stdout
+    assert "5 cases: 0 sound, 4 warning, 1 error" in told.stdout and "truncated" in told.stdout
     table = json.loads(to.read_text())
     assert table["counts"] == {"sound": 0, "warning": 4, "error": 1}
     case = {case["id"]: case for case in table["cases"]}
     assert case["[red]x[bold]"]["status"] == "error"
-    assert "cut off" in case["[red]x[bold]"]["findings"][0]["text"] and "[red]x[bold]" in told.stdout
+    assert "truncated" in case["[red]x[bold]"]["findings"][0]["text"] and "[red]x[bold]" in told.stdout
     assert case["2"]["shape"] == [34, 36, 30] and case["2"]["voxels"]["RA"] == 0 and case["2"]["axes"] == "LPS"
     assert "Jane" not in to.read_text() + told.stdout
 

@@ -1,1 +1,1 @@
-"""Files to arrays and back: volumes, label maps, data sets, tables, meshes, colour tables."""
+"""Reading and writing of files: label maps, images, meshes, tables, data sets."""

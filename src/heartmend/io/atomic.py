@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their final name, synced, then renamed."""
+"""Atomic writing: a file is complete or absent. It is written under a temporary name, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -20,28 +20,36 @@ from safetensors.numpy import save as encode_tensors
 from heartmend.errors import OutputError, RunError
 
 TEMPORARY_PREFIX = ".heartmend-tmp-"
-PACKED_LEVEL = 2
-"""Of deflate: half the time of NumPy's level 6, for files that are a twelfth larger."""
-# What NumPy and zipfile raise besides for members that claim too much, or are packed in a way that nobody knows.
+COMPRESSION_LEVEL = 2
+"""Level of deflate: half the time of NumPy's level 6, for files that are a twelfth larger."""
+# Also raised by NumPy and zipfile, for members with a wrong size or an unknown compression.
 _UNREADABLE = (KeyError, MemoryError, NotImplementedError, OverflowError, RuntimeError, TypeError)
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; when the block ends well it becomes `path`, else it goes.
+    """Provide a temporary path that replaces `path` when the block ends without an error.
 
-    The temporary name keeps the ending of the final one, because some writers choose the format by it. The
-    folder is made when it is not there. After a kill at any moment `path` is the old file or the new one, whole.
-    Raises OutputError when the system will not write it, such as on a full disk.
+    After a kill at any moment `path` is the complete old file or the complete new one. The folder is created if
+    needed. The temporary name has the ending of the final one, because some writers choose the format by it.
+
+    Args:
+        path: the file to write.
+
+    Yields:
+        The temporary path, in the same folder. It is removed when the block ends with an error.
+
+    Raises:
+        OutputError: if the system cannot write it, for example on a full disk.
     """
     final = Path(path)
     try:
-        yield from _written(final)
+        yield from _write_then_rename(final)
     except OSError as error:
-        raise OutputError(_unwritten(final, error)) from error
+        raise OutputError(_write_error(final, error)) from error
 
 
-def _written(final: Path) -> Iterator[Path]:
+def _write_then_rename(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     ending = "".join(final.suffixes[-2:])
     if len(ending) > 16:
@@ -58,57 +66,106 @@ def _written(final: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | os.PathLike[str], *chunks: bytes | memoryview) -> None:
-    """Write the chunks, one after the other, as one file, atomically."""
+    """Write bytes atomically.
+
+    Args:
+        path: the file.
+        chunks: parts of its content, in order.
+
+    Raises:
+        OutputError: if the system cannot write it.
+    """
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         for chunk in chunks:
             file.write(chunk)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text atomically, with the line ends as they are in `text`.
+    """Write text atomically, as UTF-8, with unchanged line ends.
 
-    Bytes of a file's name that are no UTF-8 become a backslash escape, which JSON reads as what they were.
+    Args:
+        path: the file.
+        text: its content; surrogates (from file names that are not UTF-8) become escape sequences, which JSON restores.
+
+    Raises:
+        OutputError: if the system cannot write it.
     """
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented JSON atomically; paths and NumPy scalars and arrays are allowed, NaN is not."""
+    """Write a value atomically as indented JSON.
+
+    Args:
+        path: the file.
+        value: any value of JSON; also paths, sets, NumPy scalars and arrays, and pydantic models.
+
+    Raises:
+        OutputError: if the system cannot write it.
+        ValueError: if the value contains NaN or infinity.
+    """
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=jsonable) + "\n")
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], *, compressed: bool = True) -> None:
-    """Write named arrays as one .npz atomically; `read_npz` reads it. TypeError for arrays that would be pickled."""
+    """Write named arrays atomically as one .npz file.
+
+    Args:
+        path: the file.
+        arrays: the arrays by name.
+        compressed: whether to compress them (deflate).
+
+    Raises:
+        OutputError: if the system cannot write it.
+        TypeError: for arrays of objects, which NumPy would pickle.
+    """
     objects = [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]
     if objects:
-        raise TypeError(f"{path}: arrays of objects would be pickled, which nothing here ever reads: {objects}")
-    # In memory first: on a full disk zipfile would hide the error behind one of its own.
-    packed, method = io.BytesIO(), zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
-    with zipfile.ZipFile(packed, "w", method, compresslevel=PACKED_LEVEL) as archive:
+        raise TypeError(f"{path}: arrays of objects would be pickled, and pickles are never read: {objects}")
+    # In memory first: on a full disk zipfile replaces the error by one of its own.
+    buffer, method = io.BytesIO(), zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w", method, compresslevel=COMPRESSION_LEVEL) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-    write_bytes(path, packed.getbuffer())
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a file that `write_npz` wrote, all in memory. Never unpickles.
+    """Read the arrays of an .npz file. Nothing is unpickled.
 
-    Raises RunError when the file is missing or damaged, or holds pickled objects.
+    Args:
+        path: a file written by `write_npz`.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        RunError: if the file is missing or damaged, or contains pickled objects.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            held = {name: arrays[name] for name in arrays.files}
-        # A member that is no array comes as its bytes.
-        if strange := [name for name, array in held.items() if not isinstance(array, np.ndarray)]:
-            raise ValueError(f"holds {strange[0]}, which is no array")
-        return held
+            content = {name: arrays[name] for name in arrays.files}
+        # NumPy returns a member that is no array as bytes.
+        if others := [name for name, array in content.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"its member {others[0]} is not an array")
+        return content
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, *_UNREADABLE) as error:
         raise RunError(f"{path}: {_damaged(error)}") from error
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value of a JSON file of a run. Raises RunError when it is missing or damaged."""
+    """Read a JSON file of a run folder.
+
+    Args:
+        path: a file written by `write_json`.
+
+    Returns:
+        Its value.
+
+    Raises:
+        RunError: if the file is missing or damaged.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -118,27 +175,43 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def write_safetensors(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named arrays and a table of strings as one .safetensors file, atomically."""
+    """Write named arrays atomically as one .safetensors file.
+
+    Args:
+        path: the file.
+        tensors: the arrays by name.
+        metadata: texts that are stored in its header.
+
+    Raises:
+        OutputError: if the system cannot write it.
+    """
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     write_bytes(path, encode_tensors(contiguous, metadata=dict(metadata or {})))
 
 
 def _damaged(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "is missing; give the command again that makes it"
-    return f"is damaged ({type(error).__name__}: {error}); remove it and give the command again that makes it"
+        return "is missing; repeat the command that writes it"
+    return f"is damaged ({type(error).__name__}: {error}); remove it and repeat the command that writes it"
 
 
-def _unwritten(path: Path, error: OSError) -> str:
+def _write_error(path: Path, error: OSError) -> str:
     advice = {
         errno.ENOSPC: "free some space", errno.EDQUOT: "free some of your quota", errno.EFBIG: "allow larger files",
-        errno.EROFS: "give an --out that can be written to", errno.EACCES: "give an --out that can be written to",
-    }.get(error.errno or 0, "see that the disk is there and can be written to")  # fmt: skip
-    return f"{path}: cannot be written: {error.strerror or error}; {advice} and give the same command again"
+        errno.EROFS: "give an --output that is writable", errno.EACCES: "give an --output that is writable",
+    }.get(error.errno or 0, "check that the disk is available and writable")  # fmt: skip
+    return f"{path}: cannot be written: {error.strerror or error}; {advice} and repeat the command"
 
 
-def sweep_temporaries(folder: Path) -> int:
-    """Remove what killed writers left under `folder`; only for one who holds the folder's lock."""
+def remove_temporaries(folder: Path) -> int:
+    """Remove the temporary files of killed processes. Only the process with the folder's lock may do so.
+
+    Args:
+        folder: the folder, with all its subfolders.
+
+    Returns:
+        The number of removed files.
+    """
     leftovers = [p for p in folder.rglob(f"{TEMPORARY_PREFIX}*") if p.is_file() and not p.is_symlink()]
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)
@@ -146,7 +219,21 @@ def sweep_temporaries(folder: Path) -> int:
 
 
 def jsonable(value: Any) -> Any:
-    """`json.dumps(default=...)`: NumPy scalars and arrays, paths, sets in order, pydantic models."""
+    """Convert a value for `json.dumps(default=jsonable)`.
+
+    Args:
+        value: a path, a set, a NumPy scalar or array, or a pydantic model.
+
+    Returns:
+        A value of JSON; sets are sorted.
+
+    Raises:
+        TypeError: for any other value.
+
+    Example:
+        >>> json.dumps({"ids": {3, 1}, "mm": np.float32(0.5)}, default=jsonable)
+        '{"ids": [1, 3], "mm": 0.5}'
+    """
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, os.PathLike):

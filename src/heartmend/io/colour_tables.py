@@ -1,4 +1,4 @@
-"""The anatomy's names and colours in the formats of the viewers in which people look at label maps."""
+"""Colour tables of an anatomy for 3D Slicer and ITK-SNAP."""
 
 from __future__ import annotations
 
@@ -26,9 +26,24 @@ _ITKSNAP_HEAD = """\
 
 
 def slicer_colour_table(anatomy: Anatomy) -> str:
-    """The text of a 3D Slicer colour table (.ctbl): id, name, red, green, blue, alpha."""
+    """Format the 3D Slicer colour table of an anatomy.
+
+    Args:
+        anatomy: the structures.
+
+    Returns:
+        The text of a .ctbl file: id, name, red, green, blue, alpha.
+
+    Example:
+        >>> from heartmend.anatomy.load import load_anatomy
+        >>> print(slicer_colour_table(load_anatomy("adrenal")), end="")
+        # Color table file adrenal
+        # 2 values
+        0 Background 0 0 0 0
+        1 Adrenal 230 159 0 255
+    """
     lines = [f"# Color table file {anatomy.name}", f"# {len(anatomy.structures) + 1} values", "0 Background 0 0 0 0"]
-    # The format parts its columns by blanks, so a name cannot hold one.
+    # Columns are separated by blanks, so a name cannot contain one.
     lines += [
         f"{s.id} {s.name.replace(' ', '_')} {' '.join(map(str, s.colour))} 255"
         for s in sorted(anatomy.structures, key=lambda s: s.id)
@@ -37,19 +52,36 @@ def slicer_colour_table(anatomy: Anatomy) -> str:
 
 
 def itksnap_labels(anatomy: Anatomy) -> str:
-    """The text of an ITK-SNAP label description file."""
+    """Format the ITK-SNAP label descriptions of an anatomy.
+
+    Args:
+        anatomy: the structures.
+
+    Returns:
+        The text of a label description file.
+    """
     lines = [_itksnap_line(0, (0, 0, 0), 0, "Clear Label")]
     lines += [_itksnap_line(s.id, s.colour, 1, s.name) for s in sorted(anatomy.structures, key=lambda s: s.id)]
     return _ITKSNAP_HEAD + "\n".join(lines) + "\n"
 
 
 def write_slicer_colours(anatomy: Anatomy, path: str | os.PathLike[str]) -> None:
-    """Write the 3D Slicer colour table of an anatomy to `path` (.ctbl)."""
+    """Write the 3D Slicer colour table of an anatomy.
+
+    Args:
+        anatomy: the structures.
+        path: the file (.ctbl).
+    """
     write_text(path, slicer_colour_table(anatomy))
 
 
 def write_itksnap_labels(anatomy: Anatomy, path: str | os.PathLike[str]) -> None:
-    """Write the ITK-SNAP label description of an anatomy to `path` (.txt or .label)."""
+    """Write the ITK-SNAP label descriptions of an anatomy.
+
+    Args:
+        anatomy: the structures.
+        path: the file (.txt or .label).
+    """
     write_text(path, itksnap_labels(anatomy))
 
 

@@ -17,29 +17,52 @@ _HEAD_AND_TAIL_BYTES = 1 << 16
 
 
 def fingerprint(*parts: Any) -> str:
-    """A short text that changes when any of the parts does: tables, numbers, texts, models, `Path`s of files.
+    """Compute the digest of several values.
 
-    Of a path the content counts, not the name nor the time.
+    Args:
+        parts: values of JSON, pydantic models, or a `Path`, of which the content counts and not the name or the time.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Example:
+        >>> fingerprint({"a": 1}, "b") == fingerprint({"a": 1}, "b"), fingerprint(1) == fingerprint(2)
+        (True, False)
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        told = file_fingerprint(part) if isinstance(part, Path) else part
-        digest.update(json.dumps(told, sort_keys=True, default=jsonable).encode() + b"\0")
+        value = file_fingerprint(part) if isinstance(part, Path) else part
+        digest.update(json.dumps(value, sort_keys=True, default=jsonable).encode() + b"\0")
     return digest.hexdigest()
 
 
 def array_digest(array: np.ndarray) -> str:
-    """A short text that changes with an array's values or shape."""
+    """Compute the digest of an array's values, shape and dtype.
+
+    Args:
+        array: any array.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     digest = hashlib.blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
 def file_fingerprint(path: Path) -> str:
-    """A short text that changes with the content of a file.
+    """Compute the digest of a file's content.
 
-    Of a gzipped file its size, head and tail are enough, because the tail holds a checksum of all of it; so a CT
-    of a hundred megabytes costs nothing. BadInputError when it cannot be read.
+    Of a gzipped file only the size, the first and the last 64 KiB are read: its end contains a checksum of all data.
+
+    Args:
+        path: the file.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        BadInputError: if it cannot be read.
     """
     digest = hashlib.blake2b(digest_size=16)
     with readable_file(path), open(path, "rb") as file:

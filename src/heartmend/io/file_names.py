@@ -61,11 +61,11 @@ def case_id(path: Path) -> str:
         number `_0000` of nnU-Net.
 
     Raises:
-        BadInputError: if the name gives no id that is safe as a file name: the id of a case never leads out of a folder.
+        BadInputError: if the name gives no id that is safe as a file name. An id never leads out of a folder.
 
     Example:
-        >>> [case_id(Path(name)) for name in ("1.nii.gz", "1.label.nii.gz", "1.nii.img.nii.gz", "heart_001_0000.nii.gz")]
-        ['1', '1', '1', 'heart_001']
+        >>> [case_id(Path(name)) for name in ("1.nii.gz", "1.label.nii.gz", "heart_001_0000.nii.gz")]
+        ['1', '1', 'heart_001']
     """
     stem, _ = _parsed(path)
     return stem

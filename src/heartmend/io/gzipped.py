@@ -1,4 +1,4 @@
-"""gzip at the speed of the disk: igzip writes a label map ten times faster than zlib, and as small."""
+"""gzip files, through igzip where it is installed: ten times as fast as zlib, and as small."""
 
 from __future__ import annotations
 
@@ -15,20 +15,27 @@ try:
     from isal.igzip_lib import IsalError
 
     codec, WRITE_LEVEL = igzip, 2
-    own_error: type[Exception] = IsalError  # type: ignore[assignment]  # typed as if it were an instance
+    codec_error: type[Exception] = IsalError  # type: ignore[assignment]  # typed as if it were an instance
 except ImportError:  # no wheel for this platform
     codec, WRITE_LEVEL = gzip, 1
-    own_error = zlib.error
+    codec_error = zlib.error
 
 GZIP_MAGIC = b"\x1f\x8b"
-# What a stream that is cut short, or is none, raises from either library.
-ERRORS: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error, own_error)
-# deflate cannot do better: a file that claims to hold more lies, or was cut short.
+# Raised by the two libraries for a stream that is truncated or is not gzip.
+GZIP_ERRORS: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error, codec_error)
+# The limit of deflate: a file that claims more data is wrong or truncated.
 MAX_COMPRESSION_RATIO = 1040
 
 
 def open_stream(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked where its first two bytes say that it is gzipped."""
+    """Open a file for reading, decompressed if it is gzipped.
+
+    Args:
+        path: the file; its first two bytes decide, not its name.
+
+    Returns:
+        The stream.
+    """
     with open(path, "rb") as file:
         is_gzipped = file.read(2) == GZIP_MAGIC
     if is_gzipped:
@@ -37,7 +44,12 @@ def open_stream(path: Path) -> IO[bytes]:
 
 
 def write_stream(file: IO[bytes], *chunks: bytes | memoryview) -> None:
-    """Write the chunks as one gzip stream without time or name, so that equal data gives equal bytes."""
+    """Write data as one gzip stream without time and name: equal data gives equal bytes.
+
+    Args:
+        file: the stream to write to.
+        chunks: parts of the data, in order.
+    """
     with codec.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=WRITE_LEVEL, mtime=0) as stream:
         for chunk in chunks:
             stream.write(chunk)

@@ -1,4 +1,4 @@
-"""NRRD and MetaImage through SimpleITK, with ITK's LPS space turned into the RAS affine that the rest speaks."""
+"""NRRD and MetaImage files, through SimpleITK. ITK's LPS space is converted to an affine in RAS."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from heartmend.io.itk_header import check_voxel_data, read_head
 from heartmend.io.reading import EXPORT_AGAIN, check_memory, check_shape, readable_file
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+"""(3, 3): converts directions and positions."""
 _DTYPES: dict[int, np.dtype[np.generic]] = {
     sitk.sitkUInt8: np.dtype("u1"), sitk.sitkInt8: np.dtype("i1"), sitk.sitkUInt16: np.dtype("u2"),
     sitk.sitkInt16: np.dtype("i2"), sitk.sitkUInt32: np.dtype("u4"), sitk.sitkInt32: np.dtype("i4"),
@@ -25,7 +26,14 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
 
 @dataclass(frozen=True)
 class ItkHeader:
-    """What an ITK file says besides its voxels; written again from `path`, which keeps every field."""
+    """Header of an NRRD or MetaImage file.
+
+    Attributes:
+        path: the file; its further fields are copied from there when it is written again.
+        shape: numbers of voxels along the axes.
+        dtype: type of the stored values.
+        affine: (4, 4) voxel indices to mm, RAS+.
+    """
 
     path: Path
     shape: tuple[int, ...]
@@ -34,27 +42,53 @@ class ItkHeader:
 
 
 def read_itk_header(path: Path) -> ItkHeader:
-    """The header alone; BadInputError when SimpleITK cannot read it."""
+    """Read the header of a file, not its voxels.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The header.
+
+    Raises:
+        BadInputError: if the file is damaged or of another format.
+    """
     with readable_file(path):
-        return _header(path, _about(path))
+        return _header(path, _reader(path))
 
 
 def read_itk(path: Path) -> tuple[ItkHeader, npt.NDArray[np.generic]]:
-    """The header, and the values in the order x, y, z, ...; BadInputError when the file is none, or damaged.
+    """Read the header and the values of a file.
 
-    What SimpleITK says of a broken file is not passed on: it quotes the header, which may name a patient.
+    Args:
+        path: the file.
+
+    Returns:
+        The header, and the values (x, y, z, ...) as stored.
+
+    Raises:
+        BadInputError: if the file is damaged or of another format. The message of SimpleITK is not included: it quotes
+            the header, which can name a patient.
     """
     with readable_file(path):
-        header = _header(path, _about(path))
+        header = _header(path, _reader(path))
         values = sitk.GetArrayFromImage(_image(path)).T
     return header, values
 
 
 def write_itk(path: Path, header: ItkHeader, stored: npt.NDArray[np.generic]) -> None:
-    """Write values (in the header's shape) in the space and with the fields, dtype and packing of the header's file.
+    """Write values atomically with the header of another file.
 
-    It appears under its name when it is whole, which is read again to be known: not every error of a full disk
-    comes through SimpleITK.
+    The written file is read again and compared: SimpleITK does not report every error of a full disk.
+
+    Args:
+        path: the file to write.
+        header: the header whose space, fields, dtype and compression the file gets.
+        stored: values in the header's shape.
+
+    Raises:
+        BadInputError: if the header's file cannot be read.
+        OutputError: if the system cannot write the file.
     """
     with readable_file(header.path):
         like = _image(header.path)
@@ -62,25 +96,25 @@ def write_itk(path: Path, header: ItkHeader, stored: npt.NDArray[np.generic]) ->
     image = sitk.GetImageFromArray(values, isVector=False)
     image.CopyInformation(like)
     for key in like.GetMetaDataKeys():
-        # What ITK notes about its own reading was never in the file.
+        # These notes of ITK about its reading are not fields of the file.
         if not key.startswith("ITK_"):
             image.SetMetaData(key, like.GetMetaData(key))
     with atomic_write(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=_is_packed(header.path))
-            whole = bool((sitk.GetArrayFromImage(sitk.ReadImage(str(temporary))) == values).all())
+            sitk.WriteImage(image, str(temporary), useCompression=_is_compressed(header.path))
+            is_complete = bool((sitk.GetArrayFromImage(sitk.ReadImage(str(temporary))) == values).all())
         except RuntimeError:
-            whole = False
-        if not whole:
-            raise OutputError(f"{path}: cannot be written; see that the disk has room and give the same command again")
+            is_complete = False
+        if not is_complete:
+            raise OutputError(f"{path}: cannot be written; check that the disk has free space and repeat the command")
 
 
-def _about(path: Path) -> sitk.ImageFileReader:
-    """The file's header as SimpleITK reads it, when the file is sound as far as that can be told without the voxels."""
+def _reader(path: Path) -> sitk.ImageFileReader:
+    """SimpleITK's reader of a file whose header and size have been checked."""
     head = read_head(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    # Without this another reader, such as that of a picture, may take the file by what it holds.
+    # Otherwise SimpleITK may choose another reader by the content, such as one for pictures.
     reader.SetImageIO("NrrdImageIO" if path.name.lower().endswith(".nrrd") else "MetaImageIO")
     try:
         reader.ReadImageInformation()
@@ -88,37 +122,37 @@ def _about(path: Path) -> sitk.ImageFileReader:
         raise BadInputError(f"{path}: its header cannot be read by SimpleITK; {EXPORT_AGAIN}") from error
     components = reader.GetNumberOfComponents()
     if components != 1:
-        raise BadInputError(
-            f"{path}: holds {components} values per voxel; one is needed: join the layers to one label map"
-        )
+        raise BadInputError(f"{path}: has {components} values per voxel, not one; join the layers to one label map")
     size, dtype = reader.GetSize(), _DTYPES.get(reader.GetPixelIDValue())
     if dtype is None:
-        raise BadInputError(f"{path}: holds values of a type that is no number; export it with whole numbers")
+        raise BadInputError(f"{path}: has values of a type that is not a number; export it with whole numbers")
     expected = check_shape(path, size) * dtype.itemsize
     check_memory(path, expected)
     check_voxel_data(path, head, expected)
     return reader
 
 
-def _header(path: Path, about: sitk.ImageFileReader) -> ItkHeader:
-    dimension = about.GetDimension()
+def _header(path: Path, reader: sitk.ImageFileReader) -> ItkHeader:
+    dimension = reader.GetDimension()
     affine = np.eye(4)
     if dimension >= 3:
-        direction = np.array(about.GetDirection()).reshape(dimension, dimension)[:3, :3]
-        affine[:3, :3] = LPS_TO_RAS @ direction * about.GetSpacing()[:3]
-        affine[:3, 3] = LPS_TO_RAS @ about.GetOrigin()[:3]
-    return ItkHeader(path=path, shape=about.GetSize(), dtype=_DTYPES[about.GetPixelIDValue()], affine=affine)
+        direction = np.array(reader.GetDirection()).reshape(dimension, dimension)[:3, :3]
+        affine[:3, :3] = LPS_TO_RAS @ direction * reader.GetSpacing()[:3]
+        affine[:3, 3] = LPS_TO_RAS @ reader.GetOrigin()[:3]
+    return ItkHeader(path=path, shape=reader.GetSize(), dtype=_DTYPES[reader.GetPixelIDValue()], affine=affine)
 
 
 def _image(path: Path) -> sitk.Image:
     try:
-        return _about(path).Execute()
+        return _reader(path).Execute()
     except RuntimeError as error:
-        raise BadInputError(f"{path}: SimpleITK cannot read it, its axes or its voxels are broken; {EXPORT_AGAIN}") from error
+        raise BadInputError(
+            f"{path}: SimpleITK cannot read it: its axes or its voxels are damaged; {EXPORT_AGAIN}"
+        ) from error
 
 
-def _is_packed(path: Path) -> bool:
-    """Whether the voxels of an NRRD or MetaImage file are compressed, by its text head."""
+def _is_compressed(path: Path) -> bool:
+    """Whether the voxels of a file are compressed, by its header."""
     with open(path, "rb") as file:
         head = file.read(1 << 16).lower().replace(b" ", b"")
-    return any(said in head for said in (b"encoding:gz", b"encoding:bz", b"compresseddata=true"))
+    return any(field in head for field in (b"encoding:gz", b"encoding:bz", b"compresseddata=true"))

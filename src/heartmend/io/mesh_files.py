@@ -1,7 +1,7 @@
-"""Mesh files: STL, VTK's XML polydata (VTP), PLY and binary glTF (GLB), each written whole or not at all.
+"""Mesh files: STL, XML polydata of VTK (VTP), PLY and binary glTF (GLB), written atomically.
 
-One axis convention: points are in mm, RAS+, and every format that can store it says so (`SPACE=RAS`, as 3D Slicer
-reads it). glTF alone has axes of its own: metres, +Y up and +Z to the front, to which its root node turns.
+One axis convention: points are in mm, RAS+, and every format that can store the convention does (`SPACE=RAS`, which 3D
+Slicer reads). Only glTF has its own axes: metres, +Y up and +Z to the front; its root node converts to them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from heartmend.io.atomic import write_bytes, write_text
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
 _MM_TO_GLTF = [-0.001, 0, 0, 0, 0, 0, 0.001, 0, 0, 0.001, 0, 0, 0, 0, 0, 1]
-"""glTF is in metres, +Y up, +Z to the front, -X to the right; column by column: right is -X, anterior is +Z, superior
-is +Y."""
+"""Matrix in column order: right becomes -X, anterior +Z, superior +Y, mm become metres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,12 @@ class Surface(Mesh):
 
 
 def write_stl(path: Path, mesh: Mesh) -> None:
-    """Binary STL in mm. Its header says the axes, RAS, as 3D Slicer reads it."""
+    """Write a mesh as binary STL in mm, RAS.
+
+    Args:
+        path: the file (.stl).
+        mesh: the mesh.
+    """
     corners = mesh.vertices_mm[mesh.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
@@ -86,7 +90,13 @@ def write_stl(path: Path, mesh: Mesh) -> None:
 
 
 def write_vtp(path: Path, mesh: Mesh, id: int) -> None:
-    """VTK XML polydata in mm, RAS; every triangle has the structure's id as cell data `label`."""
+    """Write a mesh as XML polydata of VTK in mm, RAS.
+
+    Args:
+        path: the file (.vtp).
+        mesh: the mesh.
+        id: the structure's id, stored for every triangle as cell data `label`.
+    """
     count = len(mesh.triangles)
     ends = np.arange(3, 3 * count + 1, 3)
     space = " ".join(str(ord(letter)) for letter in "RAS")
@@ -116,7 +126,14 @@ def _vtk_array(name: str, kind: str, values: np.ndarray, components: int = 1) ->
 
 
 def write_ply(path: Path, mesh: Mesh, name: str, colour: tuple[int, int, int]) -> None:
-    """Write a binary PLY file in mm, RAS, with a colour at every vertex."""
+    """Write a mesh as binary PLY in mm, RAS.
+
+    Args:
+        path: the file (.ply).
+        mesh: the mesh.
+        name: name of the structure, stored as a comment.
+        colour: red, green, blue, 0 to 255, stored at every vertex.
+    """
     points = np.zeros(len(mesh.vertices_mm), dtype=[("at", "<f4", 3), ("colour", "u1", 3)])
     points["at"], points["colour"] = mesh.vertices_mm, colour
     triangles = np.zeros(len(mesh.triangles), dtype=[("count", "u1"), ("corners", "<i4", 3)])
@@ -133,16 +150,23 @@ def write_ply(path: Path, mesh: Mesh, name: str, colour: tuple[int, int, int]) -
 
 
 def write_glb(path: Path, meshes: Mapping[str, Mesh], anatomy: Anatomy) -> None:
-    """Binary glTF 2.0: a node for each structure in its colour. Points are in mm, RAS; the root node turns them into
-    glTF's metres with y up."""
+    """Write the meshes of a case as binary glTF 2.0, one node per structure.
+
+    Points are in mm, RAS; the root node converts them to glTF's metres with +Y up.
+
+    Args:
+        path: the file (.glb).
+        meshes: the meshes by name of the structure.
+        anatomy: the colours.
+    """
     chunks: list[bytes] = []
     views: list[dict[str, Any]] = []
     accessors: list[dict[str, Any]] = []
 
-    def kept(values: np.ndarray, target: int, kind: str, **more: Any) -> int:
+    def add_accessor(values: np.ndarray, target: int, kind: str, **more: Any) -> int:
         data = np.ascontiguousarray(values).tobytes()
-        begin = sum(map(len, chunks))
-        views.append({"buffer": 0, "byteOffset": begin, "byteLength": len(data), "target": target})
+        start = sum(map(len, chunks))
+        views.append({"buffer": 0, "byteOffset": start, "byteLength": len(data), "target": target})
         chunks.append(data + b"\0" * (-len(data) % 4))
         component = _FLOAT if values.dtype.kind == "f" else _UNSIGNED_INT
         count = values.size if kind == "SCALAR" else len(values)
@@ -156,10 +180,10 @@ def write_glb(path: Path, meshes: Mapping[str, Mesh], anatomy: Anatomy) -> None:
         points = mesh.vertices_mm.astype("<f4")
         corners = {"min": points.min(axis=0).tolist(), "max": points.max(axis=0).tolist()}
         attributes = {
-            "POSITION": kept(points, _VERTICES, "VEC3", **corners),
-            "NORMAL": kept(_normals(mesh).astype("<f4"), _VERTICES, "VEC3"),
+            "POSITION": add_accessor(points, _VERTICES, "VEC3", **corners),
+            "NORMAL": add_accessor(_normals(mesh).astype("<f4"), _VERTICES, "VEC3"),
         }
-        indices = kept(mesh.triangles.astype("<u4"), _INDICES, "SCALAR")
+        indices = add_accessor(mesh.triangles.astype("<u4"), _INDICES, "SCALAR")
         linear = [(c / 255) ** 2.2 for c in anatomy.by_name(name).colour]
         surface = {"baseColorFactor": [*linear, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.6}
         materials.append({"name": name, "pbrMetallicRoughness": surface})
@@ -182,7 +206,7 @@ def write_glb(path: Path, meshes: Mapping[str, Mesh], anatomy: Anatomy) -> None:
 
 
 def _normals(mesh: Mesh) -> np.ndarray:
-    """(n, 3): at each point the mean direction of its triangles, by their area."""
+    """(n, 3): area-weighted mean of the normals of each vertex's triangles."""
     a, b, c = (mesh.vertices_mm[mesh.triangles[:, i]].astype(np.float64) for i in range(3))
     areas = np.cross(b - a, c - a)
     total = np.zeros((len(mesh.vertices_mm), 3))
@@ -194,12 +218,26 @@ def _normals(mesh: Mesh) -> np.ndarray:
 
 
 def write_meshes(folder: Path, case_id: str, meshes: Mapping[str, Mesh], anatomy: Anatomy, kind: str) -> list[Path]:
-    """Write a heart's surfaces as `stl` or `vtp` (a file for each structure) or `glb` (one file); returns the files."""
+    """Write the meshes of a case.
+
+    Args:
+        folder: folder of the files.
+        case_id: first part of the file names.
+        meshes: the meshes by name of the structure.
+        anatomy: ids and colours.
+        kind: "stl" or "vtp" for one file per structure, "glb" for one file.
+
+    Returns:
+        The written files.
+
+    Raises:
+        ConfigError: for any other format.
+    """
     if kind == "glb":
         write_glb(folder / f"{case_id}.glb", meshes, anatomy)
         return [folder / f"{case_id}.glb"]
     if kind not in ("stl", "vtp"):
-        raise ConfigError(f"no mesh format is called {kind!r}; there are stl, vtp, glb")
+        raise ConfigError(f"unknown mesh format {kind!r}; give stl, vtp or glb")
     paths = []
     for name, mesh in meshes.items():
         paths.append(folder / f"{case_id}_{name.replace(' ', '_')}.{kind}")

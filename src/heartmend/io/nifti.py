@@ -1,7 +1,7 @@
-"""NIfTI-1 and NIfTI-2 single files: read with every byte of the header kept, written with the same bytes again.
+"""NIfTI-1 and NIfTI-2 single files.
 
-nibabel reads the header's meaning. The bytes are kept beside it, extensions too, because a header that is rebuilt
-loses what it was not asked for: codes, units, intents, slopes.
+nibabel parses the header. Its bytes, with all extensions, are stored as well and written again unchanged: a header that
+is rebuilt loses codes, units, intents and slopes.
 """
 
 from __future__ import annotations
@@ -38,60 +38,97 @@ MAX_HEADER_BYTES = 2**26
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The head of a NIfTI file: its bytes up to the voxels, and what they mean."""
+    """Header of a NIfTI file.
+
+    Attributes:
+        raw: its bytes up to the voxels.
+        shape: numbers of voxels along the axes.
+        dtype: type of the stored values, in the file's byte order.
+        affine: (4, 4) voxel indices to mm, RAS+.
+        slope: a value is slope * stored + intercept.
+        intercept: see `slope`.
+        warnings: contradictions in the header that do not prevent its use.
+    """
 
     raw: bytes
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
-    """On disk, in the file's byte order."""
     affine: npt.NDArray[np.float64]
     slope: float
     intercept: float
     warnings: tuple[str, ...] = ()
-    """What is odd about the header, but can be lived with."""
 
     @property
     def is_scaled(self) -> bool:
-        """Whether a value is something else than what is stored."""
+        """Whether values differ from the stored ones."""
         return (self.slope, self.intercept) != (1.0, 0.0)
 
 
 def read_header(path: Path) -> NiftiHeader:
-    """The header of a NIfTI file; BadInputError when it is none."""
-    with readable_file(path), _unpacking(path), gzipped.open_stream(path) as stream:
+    """Read the header of a NIfTI file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The header.
+
+    Raises:
+        BadInputError: if the file is damaged or of another format.
+    """
+    with readable_file(path), _decompression_errors(path), gzipped.open_stream(path) as stream:
         return _read_header(stream, path)
 
 
 def read_nifti(path: Path) -> tuple[NiftiHeader, npt.NDArray[np.generic]]:
-    """The header, and the stored values in the file's shape and dtype, not yet scaled by slope and intercept.
+    """Read the header and the stored values of a NIfTI file.
 
-    No more memory is taken than the file can fill. BadInputError for a file that is cut off, damaged, or holds more
-    than its header says.
+    Memory is allocated only as far as the file can fill it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The header, and the values in the file's shape and dtype, without slope and intercept.
+
+    Raises:
+        BadInputError: if the file is truncated, damaged, or longer than its header describes.
     """
-    with readable_file(path), _unpacking(path), gzipped.open_stream(path) as stream:
+    with readable_file(path), _decompression_errors(path), gzipped.open_stream(path) as stream:
         header = _read_header(stream, path)
         expected = math.prod(header.shape) * header.dtype.itemsize
         if expected > path.stat().st_size * gzipped.MAX_COMPRESSION_RATIO:
-            raise BadInputError(f"{path}: too short for its shape {header.shape}; it is cut off or broken: {EXPORT_AGAIN}")
+            raise BadInputError(
+                f"{path}: too short for its shape {header.shape}; it is truncated or damaged: {EXPORT_AGAIN}"
+            )
         check_memory(path, expected)
         data = bytearray(expected)
         filled = _fill(stream, memoryview(data))
         if filled < expected:
             raise BadInputError(
-                f"{path}: holds {filled} of the {expected} bytes that its shape {header.shape} needs; it is cut off: "
+                f"{path}: has {filled} of the {expected} bytes of its shape {header.shape}; it is truncated: "
                 f"{EXPORT_AGAIN}"
             )
-        # Read to the end: only there does gzip tell whether what came was sound.
+        # Read to the end, because the checksum of gzip is there.
         if len(stream.read(MAX_PADDING_BYTES + 1)) > MAX_PADDING_BYTES:
             raise BadInputError(
-                f"{path}: holds more than the {expected} bytes of its shape {header.shape} and type {header.dtype}; "
+                f"{path}: has more than the {expected} bytes of its shape {header.shape} and type {header.dtype}; "
                 f"its header is wrong: {EXPORT_AGAIN}"
             )
     return header, np.frombuffer(data, dtype=header.dtype).reshape(header.shape, order="F")
 
 
 def write_nifti(path: Path, header: NiftiHeader, stored: npt.NDArray[np.generic]) -> None:
-    """Write stored values (in the header's shape and dtype) under the very bytes of a header, atomically."""
+    """Write values atomically with the unchanged bytes of a header.
+
+    Args:
+        path: the file to write; compressed if it ends with .gz.
+        header: the header.
+        stored: values in the header's shape, before slope and intercept.
+
+    Raises:
+        OutputError: if the system cannot write it.
+    """
     flat = np.asarray(stored, dtype=header.dtype).ravel(order="F")
     body = flat.view(np.uint8).data
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
@@ -113,11 +150,11 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
     kind = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
     size = next((n for n in kind if start in (n.to_bytes(4, "little"), n.to_bytes(4, "big"))), None)
     if size is None:
-        seen = describe_format(start + stream.read(252))
-        raise BadInputError(f"{path}: not NIfTI, it {seen}; export it as NIfTI, or give it the ending of what it is")
+        found = describe_format(start + stream.read(252))
+        raise BadInputError(f"{path}: not NIfTI: it {found}; export it as NIfTI, or correct its ending")
     raw = start + stream.read(size - 4)
     if len(raw) < size:
-        raise BadInputError(f"{path}: holds {len(raw)} of the {size} bytes of a header; it is cut off: {EXPORT_AGAIN}")
+        raise BadInputError(f"{path}: has {len(raw)} of the {size} bytes of a header; it is truncated: {EXPORT_AGAIN}")
     try:
         parsed = kind[size].from_fileobj(io.BytesIO(raw), check=False)
         magic = bytes(parsed["magic"].tobytes())
@@ -125,45 +162,56 @@ def _read_header(stream: IO[bytes], path: Path) -> NiftiHeader:
         dtype = parsed.get_data_dtype()
         shape = tuple(int(n) for n in parsed.get_data_shape())
         with np.errstate(all="ignore"):
-            place = affine_from_header(parsed)
+            position = affine_from_header(parsed)
         slope, intercept = parsed.get_slope_inter()
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error
     except (HeaderDataError, ValueError, KeyError, OverflowError, TypeError, FloatingPointError) as error:
-        raise BadInputError(f"{path}: broken NIfTI header: {error}; {EXPORT_AGAIN}") from error
+        raise BadInputError(f"{path}: invalid NIfTI header: {error}; {EXPORT_AGAIN}") from error
     if not magic.startswith((b"n+1", b"n+2")):
-        said = "one of a .hdr and .img pair" if magic.startswith((b"ni1", b"ni2")) else "without NIfTI's mark"
-        raise BadInputError(f"{path}: not a single-file NIfTI, but {said}; join .hdr and .img into one .nii.gz")
+        found = "one of a .hdr and .img pair" if magic.startswith((b"ni1", b"ni2")) else "a file without NIfTI's magic"
+        raise BadInputError(f"{path}: not a single-file NIfTI, but {found}; join .hdr and .img into one .nii.gz")
     if not size <= offset <= MAX_HEADER_BYTES:
-        raise BadInputError(f"{path}: broken NIfTI header: its voxels begin at byte {offset}; {EXPORT_AGAIN}")
+        raise BadInputError(f"{path}: invalid NIfTI header: its voxels start at byte {offset}; {EXPORT_AGAIN}")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise BadInputError(f"{path}: holds values of type {dtype}; export it with whole or real numbers")
+        raise BadInputError(f"{path}: has values of type {dtype}; export it with whole or real numbers")
     check_shape(path, shape)
     raw += stream.read(offset - size)
     return NiftiHeader(
         raw=raw,
         shape=shape,
         dtype=dtype,
-        affine=place.affine,
+        affine=position.affine,
         slope=1.0 if slope is None else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
-        warnings=place.warnings,
+        warnings=position.warnings,
     )
 
 
 @contextmanager
-def _unpacking(path: Path) -> Iterator[None]:
-    """What gzip raises for a stream that is cut off or no gzip, as our own error with the file's name."""
+def _decompression_errors(path: Path) -> Iterator[None]:
+    """Convert the errors of gzip for a truncated or damaged stream to BadInputError."""
     try:
         yield
-    except gzipped.ERRORS as error:
+    except gzipped.GZIP_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise BadInputError(f"{path}: cannot be unpacked, it is cut off or broken ({error}): {EXPORT_AGAIN}") from error
+        raise BadInputError(
+            f"{path}: cannot be decompressed ({error}); it is truncated or damaged: {EXPORT_AGAIN}"
+        ) from error
 
 
 def write_volume(values: npt.NDArray[np.generic], grid: Grid, path: Path) -> None:
-    """Write values (x, y, z) on a grid as a NIfTI of our own making, whole or not at all."""
+    """Write a volume atomically as a new NIfTI file.
+
+    Args:
+        values: (x, y, z), in a dtype of NIfTI.
+        grid: where the voxels are.
+        path: the file (.nii or .nii.gz).
+
+    Raises:
+        OutputError: if the system cannot write it.
+    """
     image = nib.Nifti1Image(values, grid.affine)
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)

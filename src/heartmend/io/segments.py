@@ -1,7 +1,7 @@
-"""3D Slicer's segmentation files (.seg.nrrd): written with names and colours, and read as Slicer saves them.
+"""Segmentation files of 3D Slicer (.seg.nrrd), with the names and colours of the structures.
 
-Slicer may cut the volume to what is drawn, number the segments anew, and put overlapping ones into layers; the names
-stay. So a file is read by its names and placed by its geometry.
+3D Slicer can crop the volume, renumber the segments, and store overlapping ones in layers, but does not change the
+names. So a file is read by its names and positioned by its geometry.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ _FIELD = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer)$")
 
 
 def write_segments(labels: Labels, grid: Grid, anatomy: Anatomy, path: Path) -> None:
-    """Write labels (x, y, z) so that 3D Slicer opens each structure as a segment with its name and colour."""
+    """Write a label map atomically as a segmentation with one segment per structure.
+
+    Args:
+        labels: (x, y, z) uint8, ids of the anatomy.
+        grid: where the voxels are.
+        anatomy: the names and colours.
+        path: the file (.seg.nrrd).
+
+    Raises:
+        OutputError: if the system cannot write it.
+    """
     image = sitk.GetImageFromArray(np.ascontiguousarray(labels.T))
     spacing = np.array(grid.spacing_mm)
     image.SetSpacing(spacing.tolist())
@@ -48,11 +58,19 @@ def write_segments(labels: Labels, grid: Grid, anatomy: Anatomy, path: Path) -> 
 
 
 def read_segments(path: Path, grid: Grid, anatomy: Anatomy) -> Labels:
-    """The label map on `grid` of a segmentation that 3D Slicer saved; where segments overlap the anatomy's priority
-    decides.
+    """Read a segmentation as a label map.
 
-    Raises BadInputError for a segment whose name is no structure, and for a geometry that is not that of `grid`, cut or
-    moved by whole voxels.
+    Args:
+        path: a file saved by 3D Slicer (.seg.nrrd).
+        grid: the grid of the label map.
+        anatomy: the structures; where segments overlap, its priority decides.
+
+    Returns:
+        (x, y, z) uint8 on the grid, ids of the anatomy.
+
+    Raises:
+        BadInputError: if the file cannot be read, a segment has a name that is no structure, or its voxels are not
+            those of the grid.
     """
     try:
         image = sitk.ReadImage(str(path))
@@ -70,13 +88,20 @@ def read_segments(path: Path, grid: Grid, anatomy: Anatomy) -> Labels:
 
 
 def is_segmentation(path: Path) -> bool:
-    """Whether an NRRD file names its segments."""
+    """Test whether an NRRD file is a segmentation of 3D Slicer.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether its header contains names of segments.
+    """
     with open(path, "rb") as file:
         return b"Segment0_Name:=" in file.read(1 << 16).split(b"\n\n")[0]
 
 
 def _segments(path: Path, image: sitk.Image, anatomy: Anatomy) -> dict[str, list[tuple[int, int]]]:
-    """Structure -> the (label value, layer) of its segments."""
+    """Label values and layers of the segments of each structure."""
     fields: dict[int, dict[str, str]] = {}
     for key in image.GetMetaDataKeys():
         if match := _FIELD.match(key):
@@ -87,35 +112,35 @@ def _segments(path: Path, image: sitk.Image, anatomy: Anatomy) -> dict[str, list
         try:
             structure = anatomy.by_name(name)
         except ConfigError as error:
-            raise BadInputError(f"{path}: has a segment {name!r}; {error}") from error
+            raise BadInputError(f"{path}: contains a segment {name!r}; {error}") from error
         found.setdefault(structure.name, []).append((int(segment["LabelValue"]), int(segment.get("Layer", 0))))
     return found
 
 
 def _offset(path: Path, image: sitk.Image, grid: Grid) -> tuple[int, ...]:
-    """The voxel of `grid` at which the image begins."""
+    """The voxel of `grid` at which the image starts."""
     affine = np.eye(4)
     affine[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     affine[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
     corner = grid.world_to_index(affine[:3, 3])
     start = np.rint(corner).astype(int)
-    turned = np.linalg.solve(grid.affine[:3, :3], affine[:3, :3])
+    axes = np.linalg.solve(grid.affine[:3, :3], affine[:3, :3])
     size = np.array(image.GetSize()[:3])
-    # How far, in voxels, the far corner lies from where whole voxels of the grid would put it.
-    off = np.abs((turned - np.eye(3)) @ size + corner - start).max()
+    # Distance of the far corner, in voxels, from the grid's own voxels.
+    off = np.abs((axes - np.eye(3)) @ size + corner - start).max()
     if off > 0.1:
         raise BadInputError(
-            f"{path}: does not lie on the voxels of the case's label map (off by {off:.2f} voxels, at most 0.1); in "
-            "3D Slicer set the segmentation's source geometry to the label map or the CT, then save it again"
+            f"{path}: is not on the voxels of the case's label map (off by {off:.2f} voxels, the limit is 0.1); in 3D "
+            "Slicer set the segmentation's source geometry to the label map or the CT, then save it again"
         )
     return tuple(int(n) for n in start)
 
 
 def _put(labels: Labels, mask: np.ndarray, start: tuple[int, ...], id: int) -> None:
-    """Write a mask that begins at `start` into the labels; what lies outside of them is left away."""
-    into, of = [], []
-    for first, size, whole in zip(start, mask.shape, labels.shape, strict=True):
-        low, high = max(first, 0), min(first + size, whole)
-        into.append(slice(low, max(high, low)))
-        of.append(slice(low - first, max(high, low) - first))
-    labels[tuple(into)][mask[tuple(of)]] = id
+    """Write a mask that starts at voxel `start` into the labels, cropped to them."""
+    target, source = [], []
+    for first, size, available in zip(start, mask.shape, labels.shape, strict=True):
+        low, high = max(first, 0), min(first + size, available)
+        target.append(slice(low, max(high, low)))
+        source.append(slice(low - first, max(high, low) - first))
+    labels[tuple(target)][mask[tuple(source)]] = id

@@ -1,4 +1,4 @@
-"""Tables whose columns say their units, as CSV and as Parquet."""
+"""Tables with units, as CSV and as Parquet."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ import pyarrow.parquet as pq
 from heartmend.io.atomic import atomic_write, write_text
 
 NO_UNIT = "1"
-"""The unit of ratios and counts (UCUM)."""
+"""Unit of ratios and counts (UCUM)."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, the type of its values (int, float, str or bool), of numbers the unit, and the meaning."""
+    """A column of a table.
+
+    Attributes:
+        name: its name.
+        type: type of its values: int, float, str or bool.
+        unit: unit of its numbers; `NO_UNIT` for ratios and counts.
+        title: its meaning, in words.
+    """
 
     name: str
     type: type
@@ -29,7 +36,16 @@ class Column:
 
 
 def write_csv(path: str | os.PathLike[str], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows atomically; what a row does not have stays empty. The first line holds the names."""
+    """Write a table atomically as CSV, with the names of the columns in the first line.
+
+    Args:
+        path: the file.
+        columns: the columns.
+        rows: a mapping from column name to value for each row; a missing or None value is an empty cell.
+
+    Raises:
+        OutputError: if the system cannot write it.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, [column.name for column in columns], restval="", lineterminator="\n")
     writer.writeheader()
@@ -38,7 +54,16 @@ def write_csv(path: str | os.PathLike[str], columns: Sequence[Column], rows: Seq
 
 
 def write_parquet(path: str | os.PathLike[str], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows atomically; what a row does not have is null. Units and titles are metadata of the columns."""
+    """Write a table atomically as Parquet, with units and titles as metadata of the columns.
+
+    Args:
+        path: the file.
+        columns: the columns.
+        rows: a mapping from column name to value for each row; a missing or None value is null.
+
+    Raises:
+        OutputError: if the system cannot write it.
+    """
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
     schema = pa.schema([pa.field(c.name, types[c.type], metadata={"unit": c.unit, "title": c.title}) for c in columns])
     table = pa.Table.from_pylist([{c.name: row.get(c.name) for c in columns} for row in rows], schema=schema)

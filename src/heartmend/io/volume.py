@@ -1,4 +1,4 @@
-"""One volume file of any format: its grid and values, and the same file again with other values."""
+"""Volume files of any format: reading, and writing with the header of another file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ from heartmend.io.nifti import NiftiHeader, read_header, read_nifti, write_nifti
 log = logging.getLogger(__name__)
 
 Header = NiftiHeader | ItkHeader
-# What a CT reads where there is nothing; also what is put where a resampled image does not reach.
 AIR_HU = -1024.0
+"""CT value of air, also used where a resampled image has no data."""
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Values (x, y, z) in the file's own voxel order, on their grid."""
+    """A volume on its grid.
+
+    Attributes:
+        values: (x, y, z) in the file's own voxel order.
+        grid: where the voxels are.
+        path: the file.
+    """
 
     values: npt.NDArray[np.generic]
     grid: Grid
@@ -33,9 +39,16 @@ class Volume:
 
 
 def read_volume(path: Path) -> tuple[Volume, Header]:
-    """The values that a file stands for (slope and intercept applied) and its header.
+    """Read a volume and its header.
 
-    A trailing axis of length one is dropped; any other number of axes than three is a BadInputError.
+    Args:
+        path: a NIfTI, NRRD or MetaImage file.
+
+    Returns:
+        The volume, with slope and intercept applied and without trailing axes of length one; and the header.
+
+    Raises:
+        BadInputError: if the file cannot be read, or has not three axes.
     """
     header, values = read_stored(path)
     if isinstance(header, NiftiHeader) and header.is_scaled:
@@ -44,21 +57,50 @@ def read_volume(path: Path) -> tuple[Volume, Header]:
 
 
 def read_stored(path: Path) -> tuple[Header, npt.NDArray[np.generic]]:
-    """The header of a file and its values (x, y, z) as stored: slope and intercept not applied."""
+    """Read the header of a volume and its stored values.
+
+    Args:
+        path: a NIfTI, NRRD or MetaImage file.
+
+    Returns:
+        The header, and the values (x, y, z) without slope and intercept.
+
+    Raises:
+        BadInputError: if the file cannot be read, or has not three axes.
+    """
     header, values = read_nifti(path) if _is_nifti(path) else read_itk(path)
     return header, values.reshape(_grid(path, header).shape, order="F")
 
 
 def read_volume_header(path: Path) -> tuple[Header, Grid]:
-    """The header of a file and its grid; the voxels are not read."""
+    """Read the header of a volume, not its voxels.
+
+    Args:
+        path: a NIfTI, NRRD or MetaImage file.
+
+    Returns:
+        The header and the grid.
+
+    Raises:
+        BadInputError: if the file cannot be read, or has not three axes.
+    """
     header: Header = read_header(path) if _is_nifti(path) else read_itk_header(path)
     return header, _grid(path, header)
 
 
 def read_image(path: str | Path, grid: Grid | None = None) -> Volume:
-    """A CT in HU. With `grid`, that of its label map: resampled onto it, with a warning, when it lies on another.
+    """Read a CT.
 
-    Raises BadInputError when the file cannot be read, and when image and grid do not overlap.
+    Args:
+        path: a NIfTI, NRRD or MetaImage file.
+        grid: the grid of its label map; an image on another grid is resampled to it, linearly, with a logged warning.
+            None for the image's own grid.
+
+    Returns:
+        The volume in HU.
+
+    Raises:
+        BadInputError: if the file cannot be read, or does not overlap with the grid.
     """
     volume, _ = read_volume(Path(path))
     if grid is None or (covered := image_coverage(volume.grid, grid, volume.path)) is None:
@@ -74,31 +116,61 @@ def read_image(path: str | Path, grid: Grid | None = None) -> Volume:
 
 
 def image_coverage(image: Grid, labels: Grid, path: Path) -> float | None:
-    """Share of a label map's voxels that its image covers; None where both lie on one grid, so nothing is resampled.
+    """Compute the share of a label map's voxels that its image covers.
 
-    Raises BadInputError when they do not overlap.
+    Args:
+        image: grid of the image.
+        labels: grid of the label map.
+        path: file of the image, for the message.
+
+    Returns:
+        The share, 0 to 1; None where both grids agree, so that nothing is resampled.
+
+    Raises:
+        BadInputError: if the two do not overlap.
     """
     if image.is_close(labels):
         return None
     covered = labels.overlap_share(image)
     if covered == 0:
         raise BadInputError(
-            f"{path}: image and label map lie apart in space; check that they belong together and that both headers "
-            "are right"
+            f"{path}: image and label map do not overlap in space; check that they belong together and that both "
+            "headers are right"
         )
     return covered
 
 
 def resampling_warning(covered: float) -> str:
-    """What is to be told of an image on another grid than its label map."""
-    return f"not on its label map's grid; resampled onto it ({covered:.0%} covered)"
+    """Format the warning for an image on another grid than its label map.
+
+    Args:
+        covered: share of the label map's voxels that the image covers.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> resampling_warning(0.75)
+        'not on the grid of its label map; resampled to it (75% covered)'
+    """
+    return f"not on the grid of its label map; resampled to it ({covered:.0%} covered)"
 
 
 def write_stored(path: Path, header: Header, stored: npt.NDArray[np.generic]) -> None:
-    """Write stored values under a header, in the header's own format, atomically."""
+    """Write stored values atomically with the header of another file.
+
+    Args:
+        path: the file, with the ending of the header's format.
+        header: the header.
+        stored: values in the header's shape, before slope and intercept.
+
+    Raises:
+        BadInputError: if the ending is that of another format.
+        OutputError: if the system cannot write it.
+    """
     is_nifti = isinstance(header, NiftiHeader)
     if _is_nifti(path) != is_nifti:
-        raise BadInputError(f"{path}: written from a file of another format; give it that file's ending")
+        raise BadInputError(f"{path}: the header is that of another format; give the file the ending of that format")
     if isinstance(header, NiftiHeader):
         write_nifti(path, header, stored)
     else:
@@ -108,7 +180,7 @@ def write_stored(path: Path, header: Header, stored: npt.NDArray[np.generic]) ->
 def _is_nifti(path: Path) -> bool:
     ending = volume_ending(path)
     if ending is None:
-        raise BadInputError(f"{path}: not a volume that can be read; known endings: {', '.join(VOLUME_ENDINGS)}")
+        raise BadInputError(f"{path}: not a supported volume; known endings: {', '.join(VOLUME_ENDINGS)}")
     return ending in (".nii", ".nii.gz")
 
 
@@ -118,7 +190,7 @@ def _grid(path: Path, header: Header) -> Grid:
         shape = shape[:-1]
     if len(shape) != 3:
         advice = {
-            2: "give the whole volume, not a slice",
+            2: "give the full volume, not a slice",
             4: "of a one-hot stack give one map of ids (argmax over the channels), of a time series one frame",
         }.get(len(shape), "give a volume of three axes")
         raise BadInputError(f"{path}: has {len(shape)} axes (shape {header.shape}), a label map has 3; {advice}")

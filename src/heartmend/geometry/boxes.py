@@ -25,6 +25,7 @@ def bounding_box(volume: npt.NDArray[np.generic], margin: int | Iterable[int] = 
         The box, or None where every voxel is 0.
 
     Example:
+        >>> import numpy as np
         >>> mask = np.zeros((6, 6, 6), dtype=bool)
         >>> mask[2:4, 1:5, 3] = True
         >>> bounding_box(mask)
@@ -126,6 +127,7 @@ def boxes_by_id(labels: npt.NDArray[np.integer], max_id: int = 0) -> dict[int, B
         The box of every id that occurs, in ascending order of the ids.
 
     Example:
+        >>> import numpy as np
         >>> labels = np.zeros((4, 4, 4), dtype=np.uint8)
         >>> labels[1:3, 0, 0], labels[3, 3, 3] = 2, 5
         >>> boxes_by_id(labels)[5]
@@ -199,6 +201,7 @@ def bounding_box_mm(mask: npt.NDArray[np.bool_], margin_mm: float, spacing_mm: I
         ValueError: if the mask is empty.
 
     Example:
+        >>> import numpy as np
         >>> mask = np.zeros((9, 9, 9), dtype=bool)
         >>> mask[4, 4, 4] = True
         >>> bounding_box_mm(mask, 2.0, (1.0, 1.5, 3.0))

@@ -38,6 +38,7 @@ def label_components(
         entry 0 stands for the background and is 0.
 
     Example:
+        >>> import numpy as np
         >>> mask = np.zeros((5, 3, 3), dtype=bool)
         >>> mask[0], mask[3:, 0, 0] = True, True
         >>> labels, sizes = label_components(mask)
@@ -61,6 +62,7 @@ def count_components(mask: Mask, connectivity: Connectivity = 26) -> int:
         The number of components.
 
     Example:
+        >>> import numpy as np
         >>> mask = np.zeros((3, 3, 3), dtype=bool)
         >>> mask[0, 0, 0] = mask[1, 1, 1] = True
         >>> count_components(mask), count_components(mask, connectivity=6)
@@ -81,6 +83,7 @@ def largest_component(mask: Mask, connectivity: Connectivity = 26) -> Mask:
         The component (x, y, z) bool; of two equal ones the first in index order. Empty for an empty mask.
 
     Example:
+        >>> import numpy as np
         >>> mask = np.zeros((5, 3, 3), dtype=bool)
         >>> mask[0], mask[3:, 0, 0] = True, True
         >>> int(largest_component(mask).sum())
@@ -104,6 +107,7 @@ def without_small_components(mask: Mask, share: float = SMALL_COMPONENT_SHARE) -
         The mask (x, y, z) bool without them; the same array where there is at most one component.
 
     Example:
+        >>> import numpy as np
         >>> mask = np.zeros((5, 3, 3), dtype=bool)
         >>> mask[0], mask[3:, 0, 0] = True, True
         >>> int(without_small_components(mask, share=0.5).sum())
@@ -173,6 +177,7 @@ def find_components(mask: Mask, box: Box | None = None, connectivity: Connectivi
         The components, with boxes in the indices of the volume; equal ones in index order.
 
     Example:
+        >>> import numpy as np
         >>> mask = np.zeros((5, 3, 3), dtype=bool)
         >>> mask[0, 0, 0], mask[3:, 0, 0] = True, True
         >>> [component.voxels for component in find_components(mask)]
@@ -221,6 +226,7 @@ def main_components_box(
         The box, or None where none of the ids occurs.
 
     Example:
+        >>> import numpy as np
         >>> labels = np.zeros((60, 8, 8), dtype=np.uint8)
         >>> labels[2:8, 2:6, 2:6], labels[50, 0, 0] = 1, 1
         >>> main_components_box(labels, [1], (1.0, 1.0, 1.0))

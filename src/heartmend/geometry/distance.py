@@ -29,6 +29,7 @@ class DistanceMap:
         step_mm: length of a step, in mm.
 
     Example:
+        >>> import numpy as np
         >>> DistanceMap.of_mm(np.array([[[-0.5, 0.01, 100.0]]])).steps.tolist()
         [[[-8, 0, 127]]]
     """
@@ -98,6 +99,7 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
         (x, y, z) float32 in mm, positive inside.
 
     Example:
+        >>> import numpy as np
         >>> mask = np.zeros((6, 1, 1), dtype=bool)
         >>> mask[:3] = True
         >>> signed_distance_mm(mask, (2.0, 2.0, 2.0)).ravel().tolist()

@@ -35,6 +35,7 @@ class Grid:
             spacing that no scan has.
 
     Example:
+        >>> import numpy as np
         >>> grid = Grid((10, 20, 30), np.diag([0.5, 0.5, 2.0, 1.0]))
         >>> grid.spacing_mm, grid.axcodes, grid.index_to_world((2, 0, 1)).tolist()
         ((0.5, 0.5, 2.0), ('R', 'A', 'S'), [1.0, 0.0, 2.0])
@@ -107,6 +108,7 @@ class Grid:
             (..., 3) float64, fractional voxel indices.
 
         Example:
+            >>> import numpy as np
             >>> Grid((9, 9, 9), np.diag([2.0, 2.0, 2.0, 1.0])).world_to_index((3.0, 0.0, 8.0)).tolist()
             [1.5, 0.0, 4.0]
         """
@@ -125,6 +127,7 @@ class Grid:
             BadInputError: if the box is empty.
 
         Example:
+            >>> import numpy as np
             >>> grid = Grid((9, 9, 9), np.diag([2.0, 2.0, 2.0, 1.0]))
             >>> part = grid.crop((slice(1, 4), slice(0, 9), slice(0, 9)))
             >>> part.shape, part.index_to_world((0, 0, 0)).tolist()
@@ -161,6 +164,7 @@ class Grid:
             The share, 0 to 1.
 
         Example:
+            >>> import numpy as np
             >>> shifted = Grid((4, 1, 1), [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
             >>> Grid((4, 1, 1), np.eye(4)).overlap_share(shifted)
             0.75

@@ -44,6 +44,7 @@ def linear_weights(
         the volume.
 
     Example:
+        >>> import numpy as np
         >>> weights, inside = linear_weights(np.array([0.5, 7.0]), 0, 3, 1.0)
         >>> weights.toarray().tolist(), inside.tolist()
         ([[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]], [True, False])
@@ -74,6 +75,7 @@ def apply_along_axes(volume: npt.NDArray[np.float32], weights: list[sparse.csr_a
         (m0, m1, m2) float32.
 
     Example:
+        >>> import numpy as np
         >>> mean = sparse.csr_array(np.array([[0.5, 0.5]], dtype=np.float32))
         >>> apply_along_axes(np.arange(8, dtype=np.float32).reshape(2, 2, 2), [mean, mean, mean]).tolist()
         [[[3.5]]]

@@ -65,6 +65,7 @@ class Roi:
         BadInputError: if the box is empty.
 
     Example:
+        >>> import numpy as np
         >>> roi = Roi(Grid((10, 10, 10), np.diag([-1.0, 1.0, 1.0, 1.0])), start=(2, 2, 2), stop=(6, 6, 6))
         >>> roi.index_to_unit((1.5, 1.5, 1.5)).tolist(), roi.signs
         ([1.0, -1.0, -1.0], (-1, 1, 1))
@@ -103,6 +104,7 @@ class Roi:
             BadInputError: if the label map contains none of the structures, or is not on the grid.
 
         Example:
+            >>> import numpy as np
             >>> labels = np.zeros((20, 20, 20), dtype=np.uint8)
             >>> labels[8:12, 8:12, 8:12] = 3
             >>> roi = Roi.around(labels, Grid((20, 20, 20), np.eye(4)), structures=[3], margin_voxels=2)
@@ -148,6 +150,7 @@ class Roi:
             Number of cells along each unit axis.
 
         Example:
+            >>> import numpy as np
             >>> roi = Roi(Grid((100, 100, 100), np.eye(4)), start=(0, 0, 0), stop=(80, 40, 40))
             >>> roi.native_resolution(128), roi.native_resolution(20)
             ((80, 40, 40), (20, 10, 10))
@@ -216,6 +219,7 @@ class Roi:
             BadInputError: if the labels are not on the source grid.
 
         Example:
+            >>> import numpy as np
             >>> roi = Roi(Grid((4, 4, 4), np.eye(4)), start=(0, 0, 0), stop=(4, 4, 4))
             >>> labels = np.zeros((4, 4, 4), dtype=np.uint8)
             >>> labels[1] = 3

@@ -231,6 +231,7 @@ def jsonable(value: Any) -> Any:
         TypeError: for any other value.
 
     Example:
+        >>> import numpy as np
         >>> json.dumps({"ids": {3, 1}, "mm": np.float32(0.5)}, default=jsonable)
         '{"ids": [1, 3], "mm": 0.5}'
     """

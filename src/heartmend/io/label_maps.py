@@ -164,6 +164,7 @@ def count_ids(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
         (256,) or (65536,) int64, the number of voxels of each id.
 
     Example:
+        >>> import numpy as np
         >>> count_ids(np.array([0, 3, 3], dtype=np.uint8))[:4].tolist()
         [1, 0, 0, 2]
     """

@@ -11,7 +11,7 @@ import typer
 from heartmend.cli.options import Preset, Stage, Unknown, split_names
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.run_log import RunLog
-from heartmend.cli.terminal import SOME_SKIPPED, is_quiet, plural, print_message, print_skipped, print_summary
+from heartmend.cli.terminal import SOME_SKIPPED, is_quiet, list_cases, plural, print_message, print_skipped, print_summary
 
 if TYPE_CHECKING:
     from heartmend.pipelines.result import Result
@@ -84,9 +84,12 @@ def print_result(result: Result, done: str = "repaired") -> None:
     """
     if not result.is_main:
         return
+    cases: dict[str, list[str]] = {}
     for case, warnings in result.warnings.items() if not is_quiet() else ():
         for warning in warnings:
-            print_message("warning", f"case {case}: {warning}")
+            cases.setdefault(warning, []).append(case)
+    for warning, ids in cases.items():
+        print_message("warning", f"{list_cases(ids)}: {warning}")
     print_skipped(result.skipped)
     print_summary(summary_line(result, done))
 

@@ -1,4 +1,4 @@
-"""Tube and label become one mask: each counts by how sure it is."""
+"""Blending of a vessel's tube model and its label to one mask, weighted by their variances."""
 
 from __future__ import annotations
 
@@ -13,74 +13,117 @@ from heartmend.repair.vessels.tree import CentreTree, Spacing, voxel_points
 from heartmend.repair.vessels.tube import tube_sdf
 from heartmend.types import FloatArray, Mask
 
-_QUANTISED = 12**-0.5  # standard deviation, in voxels, of a sound label's surface: it is known to half a voxel
-_TUBE_MISFIT = 0.35  # ... and of a vessel's surface about the tube: lumens are not round
+_LABEL_SPREAD_VOXELS = 12**-0.5
+"""Standard deviation of the surface of a correct label: its position is uncertain by half a voxel."""
+_TUBE_SPREAD_VOXELS = 0.35
+"""Standard deviation of a vessel's surface about its tube, because lumens are not round."""
 _REACH_MM = 3.0
-_WANDERS_MM, _WANDERS_VOXELS = 0.45, 0.45  # a bridge's middle is off as vessels bend, and as its ends are known
-_THINNEST = 0.4  # of its width, however unsure
+"""Surface voxels farther from the tube belong to removed components."""
+_BRIDGE_SPREAD_MM, _BRIDGE_SPREAD_VOXELS = 0.45, 0.45
+"""Standard deviation of the centre of a straight bridge: vessels bend, and the ends are known to a share of a voxel."""
+_MIN_BRIDGE_WIDTH = 0.4
+"""Smallest radius of a bridge as a share of the vessel's radius."""
 
 
 def tube_residual_mm(tree: CentreTree, label: Mask, spacing_mm: Spacing) -> float:
-    """Robust standard deviation of the label's surface about the tube."""
+    """Compute the robust standard deviation of a label's surface about its tube.
+
+    Args:
+        tree: centreline and radius.
+        label: (x, y, z) bool.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        The standard deviation in mm; 0 if no surface is near the tube.
+    """
     faces = []
     for axis in range(3):
         at = np.argwhere(np.diff(label.astype(np.int8), axis=axis) != 0).astype(float)
         at[:, axis] += 0.5
         faces.append(at * spacing_mm)
     distance = tube_sdf(tree, np.concatenate(faces))
-    distance = distance[np.abs(distance) < _REACH_MM]  # pieces that were dropped lie farther
+    distance = distance[np.abs(distance) < _REACH_MM]
     return float(1.4826 * np.median(np.abs(distance - np.median(distance)))) if len(distance) else 0.0
 
 
-def tube_weight(tube_residual_mm: float, voxel_mm: float) -> float:
-    """How much the tube counts, 0 to 1: the label's variance beyond its voxels over that and the tube's own.
+def tube_weight(residual_mm: float, voxel_mm: float) -> float:
+    """Compute the weight of the tube: the label's noise variance over the sum of that and the tube's variance.
 
-    A sound label gives nearly 0 and stays as it came, a ragged one gives way.
+    Args:
+        residual_mm: standard deviation of the label's surface about the tube.
+        voxel_mm: side of a voxel.
+
+    Returns:
+        0 to 1: nearly 0 for a smooth label, which then hardly changes, and high for a rough one.
+
+    Example:
+        >>> tube_weight(0.2, voxel_mm=1.0), round(tube_weight(1.0, voxel_mm=1.0), 2)
+        (0.0, 0.88)
     """
-    noise = max(tube_residual_mm**2 - (_QUANTISED * voxel_mm) ** 2, 0.0)
-    return float(noise / (noise + (_TUBE_MISFIT * voxel_mm) ** 2))
+    noise = max(residual_mm**2 - (_LABEL_SPREAD_VOXELS * voxel_mm) ** 2, 0.0)
+    return float(noise / (noise + (_TUBE_SPREAD_VOXELS * voxel_mm) ** 2))
 
 
-def as_sure(tree: CentreTree, bridges: Sequence[Bridge], voxel_mm: float) -> CentreTree:
-    """The tree with its bridges as wide as it is more likely than not that the vessel is there.
+def narrow_bridges(tree: CentreTree, bridges: Sequence[Bridge], voxel_mm: float) -> CentreTree:
+    """Narrow the bridges of a tree to the points that are more likely inside the vessel than outside.
 
-    The middle of a bridge is off by a normal deviation in two directions, the more so the more its ends turn. So a
-    point at the rim of the tube lies outside the vessel more often than inside, and what a voxel adds it would cost.
+    The centre of a bridge deviates normally in two directions, the more so the higher its cost. A point at the rim of
+    the tube is therefore outside the vessel more often than inside.
+
+    Args:
+        tree: the forest with bridges.
+        bridges: the bridges that `tree.bridge` refers to.
+        voxel_mm: side of a voxel.
+
+    Returns:
+        The forest with smaller radii at its bridges.
     """
     if not bridges:
         return tree
-    deviation = np.hypot(_WANDERS_MM, _WANDERS_VOXELS * voxel_mm) * np.array([bridge.turns for bridge in bridges])
-    # A normal deviation in two directions puts half of the middles farther away than this.
+    spread_mm = np.hypot(_BRIDGE_SPREAD_MM, _BRIDGE_SPREAD_VOXELS * voxel_mm)
+    deviation = spread_mm * np.array([bridge.cost_ratio for bridge in bridges])
+    # Half of the centres deviate by more than this, for a normal distribution in two directions.
     half_mm2 = (2 * np.log(2) * deviation**2)[tree.bridge]
-    narrow = np.sqrt(np.maximum(tree.radius_mm**2 - half_mm2, (_THINNEST * tree.radius_mm) ** 2))
+    narrow = np.sqrt(np.maximum(tree.radius_mm**2 - half_mm2, (_MIN_BRIDGE_WIDTH * tree.radius_mm) ** 2))
     return tree.with_radius(np.where(tree.bridge >= 0, narrow, tree.radius_mm))
 
 
-def painted(tree: CentreTree, label: Mask, spacing_mm: Spacing, excess_mm: float, weight: float) -> Mask:
-    """The mask of a mended tree: the label drawn in by `excess_mm` and blended with the tube; bridges are all tube.
+def blend_tube_and_label(tree: CentreTree, label: Mask, spacing_mm: Spacing, excess_mm: float, weight: float) -> Mask:
+    """Compute the mask of a repaired tree.
 
-    However thin, a vessel does not end before its end: the centreline's voxels always belong to it, or where the
-    centreline leaves the label, the label's nearest to them.
+    The label is narrowed by `excess_mm` and its signed distance is averaged with that of the tube. Bridges are tube
+    only. The voxels of the centreline always belong to the vessel, so that a thin vessel is not interrupted; where the
+    centreline leaves the label, the nearest voxels of the label do.
+
+    Args:
+        tree: centreline and radius.
+        label: (x, y, z) bool.
+        spacing_mm: voxel spacing.
+        excess_mm: radius that is removed from the label; negative to widen it.
+        weight: weight of the tube, 0 to 1.
+
+    Returns:
+        (x, y, z) bool.
     """
-    line = _line_voxels(tree, label, spacing_mm)
+    mask = _centreline_voxels(tree, label, spacing_mm)
     reach = float(tree.radius_mm.max()) + max(-excess_mm, 0.0)
-    near = label | (edt.edt(~line, anisotropy=spacing_mm) < reach)
+    near = label | (edt.edt(~mask, anisotropy=spacing_mm) < reach)
     points = voxel_points(near, spacing_mm)
     half = 0.5 * min(spacing_mm)
     inside = edt.edt(label, anisotropy=spacing_mm)[near]
     outside = edt.edt(~label, anisotropy=spacing_mm)[near]
-    shell: FloatArray = np.where(label[near], half - inside, outside - half) + excess_mm
-    distance = (1 - weight) * shell + weight * tube_sdf(tree, points)
+    label_mm: FloatArray = np.where(label[near], half - inside, outside - half) + excess_mm
+    distance = (1 - weight) * label_mm + weight * tube_sdf(tree, points)
     if (tree.bridge >= 0).any():
         span = tree.bridge >= 0
-        span[tree.edges[span[tree.edges].any(axis=1)].ravel()] = True  # and the points where it lands
-        distance = np.minimum(distance, tube_sdf(tree.kept(span), points))
-    line[near] |= distance < 0
-    return line
+        span[tree.edges[span[tree.edges].any(axis=1)].ravel()] = True  # with the points that a bridge connects
+        distance = np.minimum(distance, tube_sdf(tree.subset(span), points))
+    mask[near] |= distance < 0
+    return mask
 
 
-def _line_voxels(tree: CentreTree, label: Mask, spacing_mm: Spacing) -> Mask:
-    """The centreline's voxels; of what is no bridge, only voxels of the label."""
+def _centreline_voxels(tree: CentreTree, label: Mask, spacing_mm: Spacing) -> Mask:
+    """Voxels of the centreline; outside bridges the nearest voxels of the label."""
     steps = max(int(np.ceil(tree.edge_mm.max(initial=0.0) / (0.5 * min(spacing_mm)))), 1)
     a, b = tree.points_mm[tree.edges.T]
     spans = (tree.bridge[tree.edges] >= 0).any(axis=1)

@@ -12,7 +12,8 @@ from heartmend.anatomy.schema import Structure
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import Change, Corner, Severity, box_in_mm
-from heartmend.repair.vessels.tree_repair import TreeRepair, TreeSettings, repair_tree
+from heartmend.repair.vessels.settings import TreeSettings
+from heartmend.repair.vessels.tree_repair import TreeRepair, repair_tree
 from heartmend.types import Mask
 
 MIN_EXCESS_MM = 0.1
@@ -78,7 +79,7 @@ def _tree_changes(name: str, result: TreeRepair, volume: CaseVolume) -> list[Cha
     severity: Severity
     for action, severity, parts in (
         ("bridged", "review", [(b.box, 0.0, f"gap of {b.length_mm:.0f} mm") for b in result.bridges]),
-        ("removed", "info", [(r.box, r.mm3, "too short or too far from the heart") for r in result.dropped]),
+        ("removed", "info", [(r.box, r.mm3, "too short or too far from the heart") for r in result.removed]),
         ("pruned", "info", [(r.box, r.mm3, "spur") for r in result.spurs]),
     ):
         for corners, mm3, note in parts:

@@ -1,4 +1,4 @@
-"""From a label to its centreline: thinning, loops opened, spurs pruned."""
+"""Centreline of a vessel label: thinning, opening of loops, pruning of spurs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from heartmend.geometry.skeletons import extract_skeleton
 from heartmend.repair.vessels.tree import NO_BRIDGE, CentreTree, Spacing
 from heartmend.types import FloatArray, Mask
 
-_NEIGHBOUR_VOXELS = 1.8  # between the cube's diagonal, 1.73, and two voxels
+_NEIGHBOUR_VOXELS = 1.8
+"""Largest distance of neighbouring voxels: between the diagonal of a cube, 1.73, and two voxels."""
 
 
-def trace(mask: Mask, spacing_mm: Spacing) -> CentreTree:
-    """The skeleton of a mask (thinning after Lee et al. 1994) as a forest; radius: distance to the background.
+def trace_centreline(mask: Mask, spacing_mm: Spacing) -> CentreTree:
+    """Extract the skeleton of a vessel label as a forest.
 
-    Every 26-connected piece gives at least one point. Loops are opened where the vessel is thinnest: there two
+    The label is thinned (Lee et al., CVGIP 1994). Loops are opened where the vessel is thinnest, because there two
     branches merely touch.
+
+    Args:
+        mask: (x, y, z) bool.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        The forest, with at least one point for every 26-connected component; its radii are distances to the background.
     """
     if not mask.any():
         return CentreTree(np.zeros((0, 3)), np.zeros((0, 2), np.intp), np.zeros(0), np.zeros(0, np.intp))
@@ -34,25 +42,33 @@ def trace(mask: Mask, spacing_mm: Spacing) -> CentreTree:
     return CentreTree(points, edges, depth, np.full(len(points), NO_BRIDGE, np.intp))
 
 
-def pruned(tree: CentreTree, spur_mm: float, radii: float = 2.0) -> tuple[CentreTree, list[FloatArray]]:
-    """Take away twigs shorter than `spur_mm` or than `radii` times the radius of the vessel that they hang from.
+def prune_spurs(tree: CentreTree, spur_mm: float, radii: float = 2.0) -> tuple[CentreTree, list[FloatArray]]:
+    """Remove spurs, which are short twigs.
 
-    At a branching only the shortest goes at a time, so that where a vessel ends in two twigs the longer one lives on as
-    its end. Returns the tree and the points of each spur in mm, tip first.
+    At a branching only the shortest twig is removed at a time. So where a vessel ends in two twigs, the longer one
+    remains as its end.
+
+    Args:
+        tree: the forest.
+        spur_mm: shorter twigs are spurs.
+        radii: so are twigs shorter than this multiple of the radius at their branching.
+
+    Returns:
+        The pruned forest, and the points (k, 3) of each spur in mm, tip first.
     """
     spurs: list[FloatArray] = []
     while True:
         shortest: dict[int, tuple[float, list[int]]] = {}
         for twig in tree.twigs():
-            base = int(twig[-1])
+            branching = int(twig[-1])
             length = float(np.linalg.norm(np.diff(tree.points_mm[twig], axis=0), axis=1).sum())
-            limit = max(spur_mm, radii * float(tree.radius_mm[base]))
-            if tree.degree[base] >= 3 and length < min(limit, shortest.get(base, (np.inf, []))[0]):
-                shortest[base] = length, twig[:-1].tolist()
+            limit = max(spur_mm, radii * float(tree.radius_mm[branching]))
+            if tree.degree[branching] >= 3 and length < min(limit, shortest.get(branching, (np.inf, []))[0]):
+                shortest[branching] = length, twig[:-1].tolist()
         if not shortest:
             return tree, spurs
-        keep = np.ones(len(tree), bool)
+        remaining = np.ones(len(tree), bool)
         for _, twig_points in shortest.values():
-            keep[twig_points] = False
+            remaining[twig_points] = False
             spurs.append(tree.points_mm[twig_points])
-        tree = tree.kept(keep)
+        tree = tree.subset(remaining)

@@ -1,4 +1,4 @@
-"""A vessel's centreline as a forest: points in mm, edges between neighbours, no loops."""
+"""Centreline of a vessel tree as a forest: points in mm, edges between neighbouring points, no loops."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from heartmend.types import FloatArray, Mask
 Spacing = tuple[float, float, float]
 IntArray = npt.NDArray[np.intp]
 NO_BRIDGE = -1
+"""Value of `CentreTree.bridge` for points of the label itself."""
 
 
 @dataclass(frozen=True)
 class CentreTree:
-    """A forest of centrelines. Positions are voxel index times spacing, so voxel (0, 0, 0) lies at the origin.
+    """Forest of centrelines. Positions are voxel index times spacing, so that voxel (0, 0, 0) is at the origin.
 
-    points_mm: (n, 3). edges: (m, 2) rows of point numbers, without loops. radius_mm: (n,).
-    bridge: (n,) number of the bridge that a point belongs to, -1 for points that the label itself gave.
+    Attributes:
+        points_mm: (n, 3) positions.
+        edges: (m, 2) indices of the points that each edge connects, without loops.
+        radius_mm: (n,) radius of the vessel at each point.
+        bridge: (n,) index of the bridge that a point belongs to; `NO_BRIDGE` for points of the label.
     """
 
     points_mm: FloatArray
@@ -51,41 +55,66 @@ class CentreTree:
 
     @cached_property
     def degree(self) -> IntArray:
-        """(n,) number of edges at each point: 1 at a tip, 3 where a branch leaves."""
+        """(n,) number of edges at each point: 1 at a tip, 3 at a branching."""
         return np.bincount(self.edges.ravel(), minlength=len(self))
 
     @cached_property
     def component(self) -> IntArray:
-        """(n,) number of the connected piece of each point."""
+        """(n,) index of the connected component of each point."""
         return connected_components(self.matrix, directed=False)[1].astype(np.intp)
 
     @cached_property
     def share_mm(self) -> FloatArray:
-        """(n,) half the length of the edges at each point: sums to the length of the forest."""
+        """(n,) half the length of the edges at each point; their sum is the length of the forest."""
         return np.bincount(self.edges.ravel(), np.repeat(self.edge_mm / 2, 2), minlength=len(self)).astype(float)
 
     @cached_property
     def component_mm(self) -> FloatArray:
-        """(pieces,) length of each piece."""
+        """(components,) length of each component."""
         return np.bincount(self.component, self.share_mm).astype(float)
 
     @property
     def ends(self) -> IntArray:
-        """The points where the vessel ends, lone points included."""
+        """Indices of the points where a vessel ends, single points included."""
         return np.flatnonzero(self.degree <= 1).astype(np.intp)
 
     def along_mm(self, limit_mm: float, sources: IntArray | None = None) -> FloatArray:
-        """Distances along the centreline, (n, n) or (k, n) from k sources; infinite beyond the limit or elsewhere."""
+        """Compute distances along the centreline.
+
+        Args:
+            limit_mm: largest distance.
+            sources: (k,) indices of the points to measure from; None for all.
+
+        Returns:
+            (k, n) distances; infinite beyond the limit and in other components.
+        """
         return np.asarray(dijkstra(self.matrix, directed=False, indices=sources, limit=limit_mm))
 
-    def kept(self, keep: Mask) -> CentreTree:
-        """The forest of the points in `keep` alone."""
-        number = np.cumsum(keep) - 1
-        edges = self.edges[keep[self.edges].all(axis=1)]
-        return CentreTree(self.points_mm[keep], number[edges].astype(np.intp), self.radius_mm[keep], self.bridge[keep])
+    def subset(self, points: Mask) -> CentreTree:
+        """Select points with the edges between them.
+
+        Args:
+            points: (n,) bool, the points to select.
+
+        Returns:
+            The forest of these points.
+        """
+        number = np.cumsum(points) - 1
+        edges = self.edges[points[self.edges].all(axis=1)]
+        return CentreTree(
+            self.points_mm[points], number[edges].astype(np.intp), self.radius_mm[points], self.bridge[points]
+        )
 
     def joined(self, other: CentreTree, links: list[tuple[int, int]]) -> CentreTree:
-        """This forest and another one, with links (point here, point there) added as edges."""
+        """Join this forest with another one.
+
+        Args:
+            other: the other forest.
+            links: edges to add, as pairs of a point of this forest and a point of the other.
+
+        Returns:
+            The joined forest: the points of this one first.
+        """
         extra = np.array([(a, b + len(self)) for a, b in links], np.intp).reshape(-1, 2)
         return CentreTree(
             np.concatenate([self.points_mm, other.points_mm]),
@@ -94,27 +123,27 @@ class CentreTree:
             np.concatenate([self.bridge, other.bridge]),
         )
 
-    def moved(self, points_mm: FloatArray) -> CentreTree:
-        """The same forest with its points elsewhere."""
+    def with_points(self, points_mm: FloatArray) -> CentreTree:
+        """Copy the forest with other positions (n, 3)."""
         return replace(self, points_mm=points_mm)
 
     def with_radius(self, radius_mm: FloatArray) -> CentreTree:
-        """The same forest with other radii."""
+        """Copy the forest with other radii (n,)."""
         return replace(self, radius_mm=radius_mm)
 
     def twigs(self) -> Iterator[IntArray]:
-        """Every path from a tip to the branching that it hangs from, that point included, tip first."""
+        """Yield the indices of the points of every path from a tip to the next branching, both included, tip first."""
         start, neighbour = self.matrix.indptr, self.matrix.indices
         for tip in np.flatnonzero(self.degree == 1):
             path, before = [int(tip)], -1
             while len(path) == 1 or self.degree[path[-1]] == 2:
-                here = path[-1]
-                path.append(next(int(j) for j in neighbour[start[here] : start[here + 1]] if j != before))
-                before = here
+                current = path[-1]
+                path.append(next(int(j) for j in neighbour[start[current] : start[current + 1]] if j != before))
+                before = current
             yield np.array(path, np.intp)
 
     def to_networkx(self) -> nx.Graph:
-        """Nodes with `mm` (x, y, z), `radius_mm` and `bridge` (-1 or its number); edges with `length_mm`."""
+        """Convert the forest to a graph: nodes with `mm`, `radius_mm` and `bridge`, edges with `length_mm`."""
         graph = nx.Graph()
         for i, (point, radius, bridge) in enumerate(zip(self.points_mm, self.radius_mm, self.bridge, strict=True)):
             graph.add_node(i, mm=tuple(point.tolist()), radius_mm=float(radius), bridge=int(bridge))
@@ -124,7 +153,14 @@ class CentreTree:
 
     @classmethod
     def from_networkx(cls, graph: nx.Graph) -> CentreTree:
-        """The way back from `to_networkx`; a graph of one's own needs `mm` and `radius_mm`."""
+        """Create a forest from a graph.
+
+        Args:
+            graph: graph without loops; its nodes have `mm` (x, y, z) and `radius_mm`, and may have `bridge`.
+
+        Returns:
+            The forest, its points in the order of the nodes.
+        """
         number = {node: i for i, node in enumerate(graph)}
         nodes = [data for _, data in graph.nodes(data=True)]
         return cls(
@@ -136,12 +172,33 @@ class CentreTree:
 
 
 def chain(points_mm: FloatArray, radius_mm: FloatArray, bridge: int = NO_BRIDGE) -> CentreTree:
-    """One unbranched vessel through the points in their order."""
+    """Create an unbranched vessel.
+
+    Args:
+        points_mm: (n, 3) positions in their order along the vessel.
+        radius_mm: (n,) radius at each point.
+        bridge: index of the bridge that the points belong to.
+
+    Returns:
+        The centreline.
+
+    Example:
+        >>> chain(np.array([[0.0, 0, 0], [3, 0, 0], [3, 4, 0]]), np.ones(3)).component_mm.tolist()
+        [7.0]
+    """
     n = len(points_mm)
     edges = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1).astype(np.intp).reshape(-1, 2)
     return CentreTree(points_mm, edges, radius_mm, np.full(n, bridge, np.intp))
 
 
 def voxel_points(mask: Mask, spacing_mm: Spacing) -> FloatArray:
-    """Centres of a mask's voxels, (k, 3) mm."""
+    """Compute the centres of a mask's voxels.
+
+    Args:
+        mask: (x, y, z) bool.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        (k, 3) positions in mm, voxel index times spacing.
+    """
     return np.argwhere(mask) * np.asarray(spacing_mm, float)

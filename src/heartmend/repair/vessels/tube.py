@@ -1,4 +1,4 @@
-"""The tube around a centreline: where its middle is, how wide it is, and its signed distance."""
+"""Tube model of a vessel: position of its centreline, radius, and signed distance."""
 
 from __future__ import annotations
 
@@ -13,35 +13,47 @@ from heartmend.types import FloatArray
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """Gaussian weights along the centreline, (n, n); it never reaches over to another branch through the air."""
+class CentrelineKernel:
+    """Gaussian weights along the centreline, which do not reach other branches across a gap.
+
+    Attributes:
+        weights: (n, n) weights.
+    """
 
     weights: FloatArray
 
     @classmethod
-    def along(cls, tree: CentreTree, sigma_mm: float) -> Kernel:
-        """The kernel of a forest."""
+    def along(cls, tree: CentreTree, sigma_mm: float) -> CentrelineKernel:
+        """Compute the kernel of a forest with the standard deviation `sigma_mm`."""
         return cls(np.exp(-0.5 * np.square(tree.along_mm(3 * sigma_mm) / sigma_mm)))
 
     def sum(self, values: FloatArray) -> FloatArray:
-        """Weighted sums about each point of values (n,) or (n, k)."""
+        """Compute weighted sums about each point of values (n,) or (n, k)."""
         return self.weights @ values
 
     def mean(self, values: FloatArray, share: FloatArray) -> FloatArray:
-        """Weighted means about each point of values (n,) or (n, k), each value counting by its share (n,)."""
+        """Compute weighted means about each point of values (n,) or (n, k), each value also weighted by `share` (n,)."""
         total = np.maximum(self.weights @ share, 1e-9)
         return ((self.weights @ (values.T * share).T).T / total).T
 
 
-def centred(tree: CentreTree, voxels_mm: FloatArray, sigma_mm: float) -> CentreTree:
-    """Smooth the centreline and draw it to the middle of the label's voxels (k, 3), averaged along `sigma_mm`.
+def centre_on_label(tree: CentreTree, voxels_mm: FloatArray, sigma_mm: float) -> CentreTree:
+    """Smooth the centreline and move it to the centre of the label.
 
-    The thinning's path jumps by voxels; the mean of the voxels about it is good to a fraction of one.
+    The skeleton moves in steps of voxels; the mean of the voxels around it is accurate to a fraction of a voxel.
+
+    Args:
+        tree: the forest.
+        voxels_mm: (k, 3) positions of the label's voxels.
+        sigma_mm: standard deviation of the averaging along the vessel.
+
+    Returns:
+        The centred forest; its ends do not move.
     """
-    kernel = Kernel.along(tree, sigma_mm)
+    kernel = CentrelineKernel.along(tree, sigma_mm)
     share = np.maximum(tree.share_mm, 1e-3)
     once = kernel.mean(tree.points_mm, share)
-    smooth = 2 * once - kernel.mean(once, share)  # adding back what a second pass takes keeps bends in place
+    smooth = 2 * once - kernel.mean(once, share)  # adds back what a second pass removes, so that bends stay in place
     ends = tree.ends
     smooth[ends] = tree.points_mm[ends]
 
@@ -51,14 +63,20 @@ def centred(tree: CentreTree, voxels_mm: FloatArray, sigma_mm: float) -> CentreT
     total = np.zeros((len(tree), 3))
     np.add.at(total, owner, offset)
     shift = kernel.sum(total) / np.maximum(kernel.sum(count), 1.0)[:, None]
-    shift[ends] = 0.0  # the voxels about a tip lie all to one side of it
-    return tree.moved(smooth + shift)
+    shift[ends] = 0.0  # the voxels about a tip are all on one side of it
+    return tree.with_points(smooth + shift)
 
 
-def reaching(tree: CentreTree, voxels_mm: FloatArray, direction_mm: float) -> CentreTree:
-    """Draw every tip out to where the label ends: the thinning stops about one radius short, often in a corner.
+def extend_tips(tree: CentreTree, voxels_mm: FloatArray, direction_mm: float) -> CentreTree:
+    """Extend every tip to the end of the label, because thinning stops about one radius before it.
 
-    The new tip lies on the line through the vessel's last `direction_mm`.
+    Args:
+        tree: the forest.
+        voxels_mm: (k, 3) positions of the label's voxels.
+        direction_mm: length of vessel to which a line is fitted; the new tip is on this line.
+
+    Returns:
+        The extended forest.
     """
     owner = _owners(tree.points_mm, voxels_mm)
     points = tree.points_mm.copy()
@@ -69,48 +87,91 @@ def reaching(tree: CentreTree, voxels_mm: FloatArray, direction_mm: float) -> Ce
             continue
         inner = near[back_mm[near] > 0.2 * direction_mm]
         last = near[back_mm[near] <= 0.4 * direction_mm]
-        foot, way = line(points[inner], back_mm[inner])
-        ahead_mm = (voxels_mm[np.isin(owner, last)] - foot) @ way
+        origin, direction = fit_line(points[inner], back_mm[inner])
+        ahead_mm = (voxels_mm[np.isin(owner, last)] - origin) @ direction
         if len(ahead_mm):
-            points[tip] = foot + way * float(np.percentile(ahead_mm, 90))
-    return tree.moved(points)
+            points[tip] = origin + direction * float(np.percentile(ahead_mm, 90))
+    return tree.with_points(points)
 
 
-def line(points_mm: FloatArray, back_mm: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Least squares line of position over distance from the tip: its place at distance 0, and the unit way outward."""
+def fit_line(points_mm: FloatArray, back_mm: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Fit a line to the last points of a vessel by least squares.
+
+    Args:
+        points_mm: (n, 3) positions.
+        back_mm: (n,) distance of each point from the tip, along the vessel.
+
+    Returns:
+        The line's position (3,) at distance 0, and its outward unit direction (3,).
+
+    Example:
+        >>> _, direction = fit_line(np.array([[0.0, 0, -1], [0, 0, -3]]), np.array([1.0, 3.0]))
+        >>> direction.tolist()
+        [-0.0, -0.0, 1.0]
+    """
     mean_mm = back_mm.mean()
     centred_mm = back_mm - mean_mm
     slope = centred_mm @ points_mm / max(float(centred_mm @ centred_mm), 1e-9)
-    foot = points_mm.mean(axis=0) - slope * mean_mm
-    return foot, -slope / max(float(np.linalg.norm(slope)), 1e-9)
+    origin = points_mm.mean(axis=0) - slope * mean_mm
+    return origin, -slope / max(float(np.linalg.norm(slope)), 1e-9)
 
 
 def equal_area_radius(tree: CentreTree, voxels_mm: FloatArray, voxel_mm3: float, sigma_mm: float) -> FloatArray:
-    """Radius of the circle with the label's cross-section, (n,): local volume over local length.
+    """Compute the radius of the circle with the area of the label's cross-section: local volume over local length.
 
-    Boundary noise moves voxels in and out and leaves their number nearly alone, so this is far less biased than the
-    largest inscribed ball, which sees the deepest dent only.
+    Boundary noise adds and removes voxels and hardly changes their number, so the bias is far smaller than that of the
+    largest inscribed ball, which depends on the deepest dent.
+
+    Args:
+        tree: the forest.
+        voxels_mm: (k, 3) positions of the label's voxels.
+        voxel_mm3: volume of a voxel.
+        sigma_mm: standard deviation of the averaging along the vessel.
+
+    Returns:
+        (n,) radius at each point in mm.
     """
-    kernel = Kernel.along(tree, sigma_mm)
+    kernel = CentrelineKernel.along(tree, sigma_mm)
     volume = kernel.sum(np.bincount(_owners(tree.points_mm, voxels_mm), minlength=len(tree)).astype(float)) * voxel_mm3
     length = kernel.sum(tree.share_mm)
-    ball = np.cbrt(0.75 / np.pi * volume)  # what a piece without length can be at most
+    ball = np.cbrt(0.75 / np.pi * volume)  # the upper limit for a component without length
     return np.minimum(np.sqrt(volume / np.maximum(length, 1e-3) / np.pi), ball)
 
 
 def smoothed_radius(tree: CentreTree, sigma_mm: float) -> FloatArray:
-    """Radii averaged (geometrically) along the vessel, (n,); those of bridges follow from both their ends."""
+    """Smooth the radii along the vessel by a geometric mean; those of bridges follow from their two ends.
+
+    Args:
+        tree: the forest.
+        sigma_mm: standard deviation of the averaging along the vessel.
+
+    Returns:
+        (n,) radius at each point in mm.
+    """
     share = tree.share_mm * (tree.bridge < 0)
-    kernel = Kernel.along(tree, sigma_mm)
+    kernel = CentrelineKernel.along(tree, sigma_mm)
     smooth = np.exp(kernel.mean(np.log(np.maximum(tree.radius_mm, 1e-3)), share))
     return np.where(kernel.sum(share) > 0.1, smooth, tree.radius_mm)
 
 
 def tube_sdf(tree: CentreTree | nx.Graph, points_mm: FloatArray) -> FloatArray:
-    """Signed distance in mm (negative inside) of points (k, 3) to the union of the tapered capsules on the edges.
+    """Compute the signed distance to a vessel tree: the union of tapered capsules on its edges.
 
-    A graph needs `mm` and `radius_mm` at its nodes. Each point is measured against the edges at its eight nearest
-    centreline points: exact near the tube where edges are short, and an upper bound elsewhere.
+    Each point is measured against the edges at its eight nearest centreline points. That is exact near the tube if
+    edges are short, and an upper bound elsewhere.
+
+    Args:
+        tree: the forest, or a graph whose nodes have `mm` and `radius_mm`.
+        points_mm: (k, 3) positions.
+
+    Returns:
+        (k,) distance in mm, negative inside; infinite for an empty forest.
+
+    Example:
+        >>> from heartmend.repair.vessels.tree import chain
+        >>> tube = chain(np.array([[0.0, 0, 0], [10, 0, 0]]), np.full(2, 2.0))
+        >>> tube_sdf(tube, np.array([[5.0, 0, 0], [5, 0, 5]])).tolist()
+        [-2.0, 3.0]
     """
     tree = tree if isinstance(tree, CentreTree) else CentreTree.from_networkx(tree)
     if len(tree) == 0:
@@ -130,7 +191,7 @@ def tube_sdf(tree: CentreTree | nx.Graph, points_mm: FloatArray) -> FloatArray:
 
 
 def _edges_at(tree: CentreTree, nodes: IntArray) -> list[IntArray]:
-    """The edges at the nodes (k, neighbours), as arrays (k,) of edge numbers with -1 for none."""
+    """Edges at the nodes (k, neighbours), as arrays (k,) of edge indices with -1 for none."""
     order = np.argsort(tree.edges.ravel(), kind="stable") // 2
     start = np.concatenate([[0], np.cumsum(tree.degree)])
     columns = []
@@ -142,5 +203,5 @@ def _edges_at(tree: CentreTree, nodes: IntArray) -> list[IntArray]:
 
 
 def _owners(points_mm: FloatArray, voxels_mm: FloatArray) -> IntArray:
-    """For each voxel the nearest centreline point."""
+    """Index of the nearest centreline point of each voxel."""
     return np.asarray(cKDTree(points_mm).query(voxels_mm)[1], np.intp)

@@ -1,0 +1,75 @@
+"""Settings of the repair of vessel trees; the defaults describe coronary arteries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from heartmend.anatomy.calibre import Calibre
+
+
+@dataclass(frozen=True)
+class BridgeSettings:
+    """Which gaps of a vessel tree are bridged.
+
+    The cost of a link in mm is its length times a factor: 1 + `turn_weight` (a² + b²), where a and b are the angles in
+    radians between the link and the vessels at its ends, plus the penalties that apply.
+
+    Attributes:
+        max_cost_mm: largest cost of a link, which is the length of the longest straight one.
+        turn_weight: weight of the squared angles.
+        branch_penalty: added to the factor of a link from a tip to the side of a vessel.
+        max_cost_ratio: largest cost of a link as a multiple of the length of the shorter component, beside the
+            vessel's width.
+        inside_penalty: added to the factor, times the share of the link that runs deep inside the heart.
+        direction_mm: length of vessel from which the direction of its tip is estimated.
+        root_mm: a vessel whose surface comes as near to the aorta has its root there.
+        stump_mm: components with a root that are shorter may be joined to another component with a root.
+        ostium_penalty: added to the factor of a link to the aorta.
+        root_max_cost_mm: largest cost of a link to the aorta.
+        unrooted_mm: longer components without a root are linked in a second round, at higher cost.
+        unrooted_max_cost_mm: largest cost of a link in the second round.
+        unrooted_root_max_cost_mm: largest cost of a link to the aorta in the second round.
+    """
+
+    max_cost_mm: float = 15.0
+    turn_weight: float = 0.75
+    branch_penalty: float = 0.5
+    max_cost_ratio: float = 1.5
+    inside_penalty: float = 2.0
+    direction_mm: float = 5.0
+    root_mm: float = 2.0
+    stump_mm: float = 15.0
+    ostium_penalty: float = 0.5
+    root_max_cost_mm: float = 10.0
+    unrooted_mm: float = 15.0
+    unrooted_max_cost_mm: float = 30.0
+    unrooted_root_max_cost_mm: float = 20.0
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """Properties of a vessel tree and of its repair.
+
+    Attributes:
+        speck_mm3: smaller components have no direction and are removed first (1 mm of a vessel with 1 mm radius).
+        spur_mm: shorter twigs of the skeleton are artefacts of thinning.
+        centre_mm: standard deviation of the averaging of the centreline along the vessel.
+        radius_mm: standard deviation of the averaging of the radius along the vessel.
+        min_radius_mm: smallest radius of a labelled vessel.
+        component_mm: shorter components without a root are removed.
+        far_mm: components at a larger distance from the heart are removed.
+        tube_weight: weight of the tube beside the label, 0 to 1; None to estimate it from the label.
+        calibre: radii of the population's trees; None to leave the width of the tree as it is.
+        bridges: which gaps are bridged.
+    """
+
+    speck_mm3: float = 3.0
+    spur_mm: float = 3.0
+    centre_mm: float = 1.5
+    radius_mm: float = 3.0
+    min_radius_mm: float = 0.5
+    component_mm: float = 8.0
+    far_mm: float = 10.0
+    tube_weight: float | None = None
+    calibre: Calibre | None = field(default_factory=Calibre)
+    bridges: BridgeSettings = field(default_factory=BridgeSettings)

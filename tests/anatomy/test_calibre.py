@@ -1,0 +1,27 @@
+"""Calibre of a cohort's vessels, and the excess radius of a label."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heartmend.anatomy.calibre import Calibre
+
+
+def test_the_calibre_is_robust_against_a_third_of_labels_that_are_too_wide() -> None:
+    correct = [1.2, 1.25, 1.3, 1.22, 1.28, 1.33, 1.27, 1.31]
+    calibre = Calibre.of_cohort([*correct, 1.95, 2.0, 1.9, 2.02], voxel_mm=0.9)
+    assert calibre.mean_mm == pytest.approx(np.mean(correct), abs=0.03)
+    assert calibre.excess_mm(1.95, 0.9) == pytest.approx(0.67, abs=0.08)
+    assert all(abs(calibre.excess_mm(r, 0.9)) < 0.02 for r in correct)
+
+
+def test_few_cases_give_the_published_calibre() -> None:
+    assert Calibre.of_cohort([2.0, 2.1, 0.0], voxel_mm=0.9) == Calibre()
+
+
+@given(st.floats(0.3, 4.0), st.floats(0.3, 1.5))
+def test_the_excess_is_a_share_of_the_deviation(radius_mm: float, voxel_mm: float) -> None:
+    calibre = Calibre()
+    share = calibre.excess_mm(radius_mm, voxel_mm) / (radius_mm - calibre.mean_mm or 1.0)
+    assert 0 <= share <= 1

@@ -40,9 +40,9 @@ def scheduler() -> Iterator[str]:
 def test_every_case_is_done_once_though_a_worker_is_killed(scheduler: str, tmp_path: Path) -> None:
     """Case 5 kills its worker when it is first begun, and with it what that worker had not handed over yet: the case is
     begun again, and those that were done are found to be done, as the verbs find their own."""
-    cases = [work.Noted(tmp_path, number, kills=number == 5) for number in range(12)]
+    cases = [work.RecordedCase(tmp_path, number, kills=number == 5) for number in range(12)]
     with scheduled(scheduler):
-        outcomes = list(each(work.note, cases))
+        outcomes = list(each(work.record, cases))
     assert sorted(case.number for case, _, _ in outcomes) == list(range(12))
     assert all(error is None and result == case.number**2 for case, result, error in outcomes)
     done = [path.read_text().split() for path in sorted(tmp_path.glob("*.txt"))]
@@ -71,7 +71,7 @@ def test_a_case_that_kills_every_worker_costs_itself_alone() -> None:
 def test_what_is_too_much_to_travel_stays_here(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_on", lambda *_: pytest.fail("it travelled"))
     with scheduled(scheduler):
-        assert [result for _, result, _ in each(work.square, [2], 1, nearby=True)] == [4]
+        assert [result for _, result, _ in each(work.square, [2], 1, local=True)] == [4]
 
 
 def test_no_more_cases_than_asked_for_are_with_the_scheduler(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from support import work
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_begin_worker", work.begin_without_torch)
+    monkeypatch.setattr(workers, "_begin_worker", work.start_without_torch)
     monkeypatch.setattr(workers, "PRELOADED", [])
 
 
@@ -57,10 +57,10 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from pathlib import Path\n"
-        "from heartmend.stages import workers\n"
+        "from heartmend.compute import workers\n"
         "from support import work\n"
         "if __name__ == '__main__':\n"
-        "    workers._begin_worker, workers.PRELOADED = work.begin_without_torch, []\n"
+        "    workers._begin_worker, workers.PRELOADED = work.start_without_torch, []\n"
         f"    list(workers.each(work.note_pid_and_wait, [Path({str(tmp_path)!r})] * 2, 2))\n"
     )
     script = tmp_path / "parent.py"

@@ -33,18 +33,18 @@ def chromium() -> str:
     pytest.importorskip("playwright", reason="playwright drives the browser: pip install playwright")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     return found
 
 
 @contextmanager
 def launched() -> Iterator[Any]:
     """Start a browser with an empty profile."""
-    where = chromium()
+    path = chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         try:
             yield browser
         finally:

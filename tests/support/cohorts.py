@@ -1,4 +1,4 @@
-"""A cohort of three small hearts on disk, each on another grid, and settings that mend it in seconds."""
+"""Cohort of small hearts on disk, with different grids, and settings that repair it in seconds."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ side = 8
 channels = 4
 width = 16
 template_phases = [{steps = 10, code_lr = 0.004, shape_lr = 0.05, side = 24, controls = 6}]
-phases = [{steps = 20, code_lr = 0.06, shape_lr = 0.003, loss = "joint", tolerance_mm = 1.0, penalty = 1e-4}]
+phases = [{steps = 20, code_lr = 0.06, shape_lr = 0.003, loss = "joint", tolerance_mm = 1.0, regularisation = 1e-4}]
 """
 SHAPE = (34, 36, 30)
 TURNED = np.array([[0, -2.0, 0.2, 40], [-2.0, 0, 0, 60], [0, 0.2, 2.0, -30], [0, 0, 0, 1]])
 
 
 def small_map(seed: int, *, absent: tuple[int, ...] = ()) -> np.ndarray:
-    """LA, LV, RA and RV of ellipsoids with salt in them, and a far island."""
+    """Make LA, LV, RA and RV as ellipsoids, with speckle noise in the LV and a far false-positive component."""
     rng = np.random.default_rng(seed)
     labels = np.zeros(SHAPE, dtype=np.uint8)
     for id, centre, radii in (
@@ -53,7 +53,7 @@ def small_map(seed: int, *, absent: tuple[int, ...] = ()) -> np.ndarray:
 
 
 def write_cohort(folder: Path, count: int = 3) -> Path:
-    """labels/1.nii.gz ...: the first with another affine and type than the others, the second without an RA."""
+    """Write labels/1.nii.gz and so on: the first has another affine and dtype, the second no RA."""
     for n in range(1, count + 1):
         affine = TURNED if n == 1 else np.diag([-2.0, -2.0, 2.0, 1.0])
         values = small_map(n, absent=(4,) if n == 2 else ())

@@ -1,4 +1,4 @@
-"""Grids as scanners and converters make them: flipped, permuted, oblique, anisotropic, anywhere in space."""
+"""Random grids with all properties of real files: flipped, permuted, oblique, anisotropic, at any origin."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Thin bent sheets, no two alike: what has no template."""
+"""Thin curved sheets without a common shape, for structures without a template."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from heartmend.types import Mask
 
 
 def sheet(seed: int, side: int = 28) -> Mask:
-    """A sheet about five voxels thick that is bent and turned by its seed, cut off round."""
+    """Make a round sheet, about five voxels thick, with a random curvature and rotation."""
     rng = np.random.default_rng(seed)
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     x, y, z = np.moveaxis((np.moveaxis(np.indices((side,) * 3), 0, -1) - (side - 1) / 2) @ turn, -1, 0)
@@ -17,5 +17,5 @@ def sheet(seed: int, side: int = 28) -> Mask:
 
 
 def sheets(count: int, side: int = 28) -> list[Mask]:
-    """Several of them."""
+    """Make several sheets."""
     return [sheet(seed, side) for seed in range(count)]

@@ -1,4 +1,4 @@
-"""Small volume files with headers that are not the default."""
+"""Small volume files with headers that differ from the defaults."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-# A turn of 0.3 about (1, 2, 3); voxels of 0.5 x 0.55 x 3 mm.
+# Rotation by 0.3 about (1, 2, 3); voxels of 0.5 x 0.55 x 3 mm.
 OBLIQUE = np.array(
     [
         [-0.47926337, 0.12680953, 0.50259884, 12.5],
@@ -24,11 +24,11 @@ def some_labels(shape: tuple[int, ...] = (7, 6, 5), seed: int = 0) -> np.ndarray
 def save_nifti(
     path: Path, values: np.ndarray, dtype: object = np.uint8, affine: np.ndarray = OBLIQUE, kind: type = nib.Nifti1Image
 ) -> Path:
-    """A NIfTI file with an sform unlike its qform, codes, units, times, texts and an extension."""
+    """Write a NIfTI file with different sform and qform, codes, units, times, texts and an extension."""
     image = kind(np.asarray(values).astype(dtype), affine, dtype=dtype)
     header = image.header
     header.set_data_dtype(dtype)
-    # As after a registration: the same voxels in another place.
+    # As after a registration: the same voxels at another position.
     header.set_qform(affine, code=3)
     header["qoffset_x"] += 4
     header.set_sform(affine, code=4)
@@ -44,7 +44,7 @@ def save_nifti(
 
 
 def save_itk(path: Path, values: np.ndarray, *, packed: bool = True) -> Path:
-    """An NRRD or MetaImage file with a direction, an origin and a field of its own; values (x, y, z)."""
+    """Write an NRRD or MetaImage file with a direction, an origin and a custom field; values (x, y, z)."""
     image = sitk.GetImageFromArray(values.T)
     image.SetSpacing((0.5, 0.75, 2.0))
     image.SetOrigin((10.0, -20.0, 30.5))

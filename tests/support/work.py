@@ -1,4 +1,4 @@
-"""Work for other processes: functions of a module that they can import."""
+"""Tasks for worker processes, in a module that they can import."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from heartmend.compute import workers
 from heartmend.errors import BadInputError
 
 
-def begin_without_torch() -> None:
-    """What a worker begins with, but for torch, which takes seconds to read."""
+def start_without_torch() -> None:
+    """Start a worker without torch, whose import takes seconds."""
     threading.Thread(target=workers._die_with_parent, daemon=True).start()
 
 
 def square(number: int) -> int:
-    """Its square; but 13 kills the process that works on it, and a negative number is bad input."""
+    """Compute the square; 13 kills its process, and a negative number is bad input."""
     if number == 13:
         os.kill(os.getpid(), signal.SIGKILL)
     if number < 0:
@@ -28,25 +28,25 @@ def square(number: int) -> int:
 
 
 def note_pid_and_wait(folder: Path) -> None:
-    """Leaves its process id as a file's name, then works for a minute."""
+    """Write a file that is named by the process id, then wait for a minute."""
     (folder / str(os.getpid())).touch()
     time.sleep(60)
 
 
 @dataclass(frozen=True)
-class Noted:
-    """A case that leaves a line in FOLDER/NUMBER.txt each time that it is done; the first time it may kill."""
+class RecordedCase:
+    """Case that writes a line to FOLDER/NUMBER.txt whenever it is processed; the first time it may kill its process."""
 
     folder: Path
     number: int
     kills: bool = False
 
 
-def note(case: Noted) -> int:
-    """Its square; see `Noted`."""
-    begun = case.folder / f"{case.number}.begun"
-    if case.kills and not begun.exists():
-        begun.touch()
+def record(case: RecordedCase) -> int:
+    """Compute the square of a case's number and write its line."""
+    started = case.folder / f"{case.number}.started"
+    if case.kills and not started.exists():
+        started.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.02)
     if (case.folder / f"{case.number}.txt").exists():

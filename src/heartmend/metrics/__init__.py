@@ -1,6 +1,6 @@
 """Metrics of label maps: overlap, surface distances, topology, centrelines, roughness and contact.
 
-From two masks and a voxel spacing, or for the cases of folders. The names of `__all__` are imported when they are first used.
+From two masks and a voxel spacing, or for the cases of folders. The public names are imported when they are first used.
 """
 
 from typing import TYPE_CHECKING

@@ -113,7 +113,7 @@ def corrupt(
 def _draw(
     recipe: CorruptionRecipe, rng: np.random.Generator, spacing_mm: Vector
 ) -> Iterator[tuple[str, Callable[[Labels], Labels]]]:
-    """Name and function of each corruption of a case. The order of the draws must not change: a seed stands for one case."""
+    """Name and function of each corruption of a case. The order of the draws must not change, or seeds change cases."""
     severity = float(rng.uniform(*recipe.severity))
 
     def happens(chance: float) -> bool:

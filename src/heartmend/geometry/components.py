@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 
@@ -45,6 +44,8 @@ def label_components(
         >>> sizes.tolist(), int(labels[4, 0, 0])
         ([0, 9, 2], 2)
     """
+    import cc3d  # here, so that the GPU benchmark can import the training modules without it
+
     components = cc3d.connected_components(mask, connectivity=connectivity)
     sizes = np.bincount(components.ravel(order="K"), minlength=1)
     sizes[0] = 0
@@ -68,6 +69,8 @@ def count_components(mask: Mask, connectivity: Connectivity = 26) -> int:
         >>> count_components(mask), count_components(mask, connectivity=6)
         (1, 2)
     """
+    import cc3d
+
     _, count = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
     return int(count)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import edt
 import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.components import without_small_components
-from heartmend.geometry.roi import Resolution, Roi
 from heartmend.types import DistanceField, Labels, Mask
+
+if TYPE_CHECKING:
+    from heartmend.geometry.roi import Resolution, Roi
 
 CLIP_MM = 8.0
 """Distances are clipped here: a larger one makes no difference, and one byte stores them."""
@@ -112,6 +114,8 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
         return out
     part = np.ascontiguousarray(mask[box])
     half = min(spacing_mm) / 2
+    import edt  # here, so that the GPU benchmark can import the training modules without it
+
     # edt takes False as the target.
     inward = np.maximum(edt.edt(part, anisotropy=spacing_mm) - half, 0)
     outward = np.maximum(edt.edt(~part, anisotropy=spacing_mm) - half, 0)

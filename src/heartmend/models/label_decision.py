@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.anatomy.schema import Anatomy
 from heartmend.types import UNKNOWN, Labels
+
+if TYPE_CHECKING:  # it needs pydantic, which the GPU benchmark does without
+    from heartmend.anatomy.schema import Anatomy
 
 DistanceFields = Mapping[str, npt.NDArray[np.float32]]
 """Signed distances in mm by structure, positive inside."""

@@ -1,8 +1,10 @@
-"""All settings of a run: one table for each verb, read from TOML, every mistake told at once."""
+"""Settings of a run: presets, and TOML files with one table for each stage."""
 
 from __future__ import annotations
 
+import logging
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +21,16 @@ from heartmend.training.schedule import Phase
 
 
 class Config(BaseModel):
-    """What a run does. Each table has the name of its verb; an unknown key is an error."""
+    """Settings of a run; an unknown key is an error.
+
+    Attributes:
+        seed: seed of all random choices.
+        prepare: settings of the stage `prepare`.
+        fit: settings of the stage `fit`.
+        refine: settings of the stage `refine`.
+        fuse: settings of the stage `fuse`.
+        unify: settings of the stage `unify`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,16 +43,16 @@ class Config(BaseModel):
 
 
 def _fast() -> Config:
-    """Coarser and sooner: for a first look, and for the demo."""
+    """Coarser and faster settings, for a first look and for the demo."""
     full = FitSettings().phases
     short = [replace(phase, steps=steps) for phase, steps in zip(full[:4], (60, 50, 60, 100), strict=True)]
-    whole = UnifySettings()
+    unify = UnifySettings()
     return Config(
         prepare=PrepareSettings(resolution=96),
         fit=FitSettings(phases=tuple(short), points=1500),
         unify=UnifySettings(
-            template_phases=tuple(replace(phase, steps=60) for phase in whole.template_phases),
-            phases=tuple(replace(phase, steps=250) for phase in whole.phases),
+            template_phases=tuple(replace(phase, steps=60) for phase in unify.template_phases),
+            phases=tuple(replace(phase, steps=250) for phase in unify.phases),
             resolution=128,
             side=40,
         ),
@@ -49,7 +60,7 @@ def _fast() -> Config:
 
 
 def _reference() -> Config:
-    """The reference project's settings: a vector of 256, one case a step and four accumulated, 0.7 Dice + 0.3 focal."""
+    """Settings of the reference project: a vector of 256, four steps of one case accumulated, 0.7 Dice + 0.3 focal."""
     phase = Phase(
         steps=1, code_lr=2e-3, shape_lr=5e-4, loss="dice_focal", regularisation=1e-4, band_shares=(0.5, 0.3, 0.1),
         warm_up=0.03,
@@ -66,11 +77,36 @@ def _reference() -> Config:
 
 PRESETS = {"mend": Config, "fast": _fast, "reference": _reference}
 
+_PHASE_KEYS = {"code_rate": "code_lr", "shape_rate": "shape_lr", "penalty": "regularisation"}
+DEPRECATED_KEYS: dict[str, dict[str, str | None]] = {
+    "prepare": {"mend_faults": "repair_faults", "images": None, "window_hu": None},
+    "fit": {"accumulate": "gradient_accumulation", "surroundings": "voxel_classifier"},
+    "fit.phases": _PHASE_KEYS,
+    "fuse": {"mend_tubes": "repair_vessels", "appearance": "image_edges"},
+    "unify.phases": _PHASE_KEYS,
+    "unify.template_phases": _PHASE_KEYS,
+}
+"""Keys of the version before, by table: their new names, or None where they have no effect any more."""
+log = logging.getLogger(__name__)
+
 
 def load_config(preset: str = "mend", path: Path | None = None) -> Config:
-    """The settings of a preset, with what a TOML file says otherwise. ConfigError lists every mistake of the file."""
+    """Load the settings of a preset, changed by those of a TOML file.
+
+    Keys of the version before are read with a warning.
+
+    Args:
+        preset: a key of `PRESETS`.
+        path: a TOML file with some of the settings; None for the preset itself.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigError: if there is no such preset, or the file cannot be read or has wrong keys or values; it lists all.
+    """
     if preset not in PRESETS:
-        raise ConfigError(f"no preset is called {preset!r}; there are {', '.join(PRESETS)}")
+        raise ConfigError(f"unknown preset {preset!r}; choose one of {', '.join(PRESETS)}")
     config = PRESETS[preset]()
     if path is None:
         return config
@@ -79,10 +115,31 @@ def load_config(preset: str = "mend", path: Path | None = None) -> Config:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
     try:
-        return Config.model_validate(_merged(config.model_dump(), table))
+        return Config.model_validate(_merged(config.model_dump(), _with_new_keys(table, path)))
     except ValidationError as error:
-        mistakes = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: {mistakes}") from error
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path}: {problems}") from error
+
+
+def _with_new_keys(value: Any, path: Path, table: str = "") -> Any:
+    """Replace deprecated keys of a table, its tables and its lists of tables, with a warning for each."""
+    if isinstance(value, list):
+        return [_with_new_keys(item, path, table) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    names, renamed = DEPRECATED_KEYS.get(table, {}), dict[str, Any]()
+    for key, content in value.items():
+        new = names.get(key, key)
+        label = f"{table}.{key}".lstrip(".")
+        if new is None:
+            log.warning("%s: %s is ignored: it has no effect any more; remove it", path, label)
+            continue
+        if new != key:
+            if new in value:
+                raise ConfigError(f"{path}: {label} is the old name of {table}.{new}; give only the new one")
+            log.warning("%s: %s is deprecated and will be removed; use %s.%s", path, label, table, new)
+        renamed[new] = _with_new_keys(content, path, f"{table}.{new}".lstrip("."))
+    return renamed
 
 
 def _merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import STEP_MM, unit_frame_distance_mm
-from heartmend.geometry.roi import Resolution, Roi
 from heartmend.types import Labels, Mask, Triple
+
+if TYPE_CHECKING:  # it needs nibabel, which the GPU benchmark does without
+    from heartmend.geometry.roi import Resolution, Roi
 
 BAND_MM = 4.0
 """Half width of the band about the boundaries, in mm."""

@@ -27,11 +27,11 @@ from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import VERBS, Request, run
 
 # Functions none of which calls another one of them, by file and name.
-VOLUMES = {("data/labels.py", "read_labels"), ("data/labels.py", "write_labels_like"), ("data/volume.py", "read_image"),
-           ("data/volume.py", "read_volume_header")}  # fmt: skip
-CODEC = {("data/gzipped.py", "open_stream"), ("data/gzipped.py", "write_stream")}
-FILES = {("files.py", name) for name in ("write_npz", "read_npz", "write_text", "read_json", "write_safetensors")} | {
-    ("data/run.py", "file_fingerprint"), ("data/run.py", "is_done"), ("learning/checkpoint.py", "_read"),
+VOLUMES = {("io/label_maps.py", "read_labels"), ("io/label_maps.py", "write_labels_like"), ("io/volume.py", "read_image"),
+           ("io/volume.py", "read_volume_header")}  # fmt: skip
+CODEC = {("io/gzipped.py", "open_stream"), ("io/gzipped.py", "write_stream")}
+FILES = {("io/atomic.py", name) for name in ("write_npz", "read_npz", "write_text", "read_json", "write_safetensors")} | {
+    ("io/digests.py", "file_fingerprint"), ("run_folder/stamps.py", "is_done"), ("training/checkpoint.py", "_read"),
 }  # fmt: skip
 
 

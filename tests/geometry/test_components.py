@@ -136,3 +136,13 @@ def test_boxes_of_components_are_in_the_indices_of_the_volume() -> None:
     (component,) = find_components(volume[box], box)
     assert component.box == (slice(4, 6), slice(7, 8), slice(8, 9)) and component.voxels == 2
     assert component.at_border(volume.shape) and not component.at_border((10, 10, 10))
+
+
+def test_small_components_are_removed_and_parts_of_an_interrupted_vessel_are_kept() -> None:
+    mask = np.zeros((40, 12, 12), dtype=bool)
+    mask[2:12, 3:8, 3:8] = True
+    mask[15:25, 3:8, 3:6] = True
+    mask[30, 3, 3] = True
+    kept = without_small_components(mask)
+    assert kept[:27].sum() == mask[:27].sum()
+    assert not kept[30].any()

@@ -27,10 +27,11 @@ from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import VERBS, Request, run
 
 # Functions none of which calls another one of them, by file and name.
-VOLUMES = {("io/label_maps.py", "read_labels"), ("io/label_maps.py", "write_labels_like"), ("io/volume.py", "read_image"),
-           ("io/volume.py", "read_volume_header")}  # fmt: skip
+VOLUMES = {("io/label_maps.py", "read_labels"), ("io/label_maps.py", "write_labels_like"),
+           ("io/volume.py", "read_image"), ("io/volume.py", "read_volume_header")}  # fmt: skip
 CODEC = {("io/gzipped.py", "open_stream"), ("io/gzipped.py", "write_stream")}
-FILES = {("io/atomic.py", name) for name in ("write_npz", "read_npz", "write_text", "read_json", "write_safetensors")} | {
+FILES = {
+    *(("io/atomic.py", name) for name in ("write_npz", "read_npz", "write_text", "read_json", "write_safetensors")),
     ("io/digests.py", "file_fingerprint"), ("run_folder/stamps.py", "is_done"), ("training/checkpoint.py", "_read"),
 }  # fmt: skip
 

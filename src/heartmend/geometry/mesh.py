@@ -109,7 +109,7 @@ def mesh_of_distance(distance_mm: npt.NDArray[np.float32], grid: Grid) -> Mesh:
     """
     if not (distance_mm > 0).any():
         return Mesh.empty()
-    # As deep outside beyond the border as inside before it: the surface lies on the face of the grid.
+    # Mirror the distance beyond the border with a negative sign: the surface is on the face of the grid.
     padded = -np.abs(np.pad(distance_mm, 1, mode="edge"))
     padded[1:-1, 1:-1, 1:-1] = distance_mm
     # A value of exactly zero would make triangles without area.

@@ -45,7 +45,8 @@ def test_an_error_of_the_system_names_the_file(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("continues", "line"), [(True, "Interrupted. The same command continues where it stopped.\n"), (False, "Interrupted.\n")]
+    ("continues", "line"),
+    [(True, "Interrupted. The same command continues where it stopped.\n"), (False, "Interrupted.\n")],
 )
 def test_ctrl_c_prints_one_line(continues: bool, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as exit, report_errors(continues):

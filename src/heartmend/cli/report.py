@@ -48,13 +48,13 @@ def report(
     """
     from heartmend.compute.cluster import scheduled
     from heartmend.report.build import write_report
+    from heartmend.report.changes import CaseSelection
     from heartmend.run_folder.finished import FinishedRun
 
     finished = FinishedRun.open(run_folder, labels, images)
     with scheduled(scheduler, workers), TerminalProgress() as progress:
-        tasks = {task: progress.callback(task) for task in ("changes", "numbers", "pictures")}
         paths = write_report(
-            finished, output or run_folder / "report", reference=reference, cases=case or (), worst=worst,
-            most_changed=most_changed, workers=workers, told=lambda task, done, total: tasks[task](done, total),
+            finished, output or run_folder / "report", reference=reference,
+            selection=CaseSelection(case or (), worst, most_changed), workers=workers, progress=progress,
         )  # fmt: skip
     print_paths(paths)

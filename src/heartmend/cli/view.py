@@ -48,9 +48,7 @@ def view(
     names = [name for text in structures or () for name in split_names(text)]
     finished = FinishedRun.open(run_folder, labels, images)
     with TerminalProgress() as progress:
-        paths = write_view(
-            finished, case, output or run_folder / "report", voxels, places, names, progress.callback("pictures")
-        )
+        paths = write_view(finished, case, output or run_folder / "report", voxels, places, names, progress)
     print_paths(paths)
 
 

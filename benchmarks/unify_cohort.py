@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.compute.workers import cores, keep_memory
+from heartmend.compute.workers import available_cores, keep_freed_memory
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.metrics.evaluation import evaluate_folders
@@ -82,8 +82,8 @@ def main() -> None:
     ask.add_argument("--held-out", default="16-20", help="first and last of the cases to embed, by place; 0 for none")
     asked = ask.parse_args()
     console = Console(width=120)
-    keep_memory()
-    torch.set_num_threads(cores())
+    keep_freed_memory()
+    torch.set_num_threads(available_cores())
     out = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-"))
     noisy = asked.cohort / "labels_noisy"
     whole = asked.run or out / "run"
@@ -112,7 +112,7 @@ def main() -> None:
     heart = model.heart(model.codes.ids[0])
     meshes = extract_surfaces(model, heart)
     console.print(f"model {file.stat().st_size:,} bytes; the fused maps at 128 cubed, gzipped: {packed:,} bytes")
-    console.print(f"unify: {wall:.0f} s on the clock, {cpu:.0f} s of CPU on {cores()} cores (0: it was done before)")
+    console.print(f"unify: {wall:.0f} s on the clock, {cpu:.0f} s of CPU on {available_cores()} cores (0: it was done before)")
     console.print(f"a case at 128 cubed: median {np.median(seconds):.2f} s, slowest {max(seconds):.2f} s")
     tight = sum(mesh.is_watertight for mesh in meshes.values())
     console.print(f"surfaces of case {model.codes.ids[0]}: {tight} of {len(meshes)} watertight")
@@ -136,7 +136,8 @@ def embedded(cohort: Path, out: Path, places: str, config) -> dict[str, tuple[fl
     run(Request(out / "seen", out / "seen_run"), config)
     embed(unified_model(out / "seen_run"), out / "new", out / "new_run")
     found = evaluate_folders(out / "new", out / "new_run" / "labels", ANATOMY, out / "new_true").summary
-    return {s.structure: (s.spreads["dice"]["a"].mean, s.spreads["dice"]["b"].mean, s.dice_error_reduction) for s in found}
+    dice = {s.structure: {which: spread.mean for which, spread in s.spreads["dice"].items()} for s in found}
+    return {s.structure: (*(dice[s.structure][w] for w in ("a", "b")), s.dice_error_reduction) for s in found}
 
 
 if __name__ == "__main__":

@@ -39,10 +39,9 @@ def test_without_a_reference_b_is_compared_with_a() -> None:
     assert "dice" not in alone and both["dice"] == both["nsd_0.5mm"] == 1 and both["hd95_mm"] == 0
     assert alone["volume_ml"] == pytest.approx(4 * 6 * 5 / 1000)
     assert (
-        alone["components"] == alone["euler"] == 1
-        and alone["anatomy_component_error"] == alone["anatomy_euler_error"] == 0
+        alone["components"] == alone["euler"] == 1 and alone["components_unexpected"] == alone["euler_unexpected"] == 0
     )
-    assert row_of(rows, "Aorta", "a").values["anatomy_component_error"] == 1, "the anatomy expects two"
+    assert row_of(rows, "Aorta", "a").values["components_unexpected"] == 1, "the anatomy expects two"
 
 
 def test_contact_with_the_hosts_of_the_anatomy() -> None:
@@ -104,7 +103,7 @@ def test_two_masks_by_hand() -> None:
         "component_count_error": 0.0, "euler_error": 0.0,
     }  # fmt: skip
     assert {key: second.values[key] for key in expected} == pytest.approx(expected)
-    assert not any("anatomy" in key or key in ("contact_mm2", "gap_mm") for key in {*first.values, *second.values})
+    assert not any("unexpected" in key or key in ("contact_mm2", "gap_mm") for key in {*first.values, *second.values})
 
 
 def test_masks_with_a_reference_and_empty_masks() -> None:
@@ -124,7 +123,7 @@ def test_masks_are_the_label_map_of_one_structure() -> None:
     of_masks = evaluate_case(heart() == 9, other == 9, SPACING)[1].values
     assert of_masks == {key: of_labels[key] for key in of_masks}
     assert of_labels.keys() - of_masks.keys() == {
-        "anatomy_component_error", "anatomy_euler_error", "contact_mm2", "gap_mm",
+        "components_unexpected", "euler_unexpected", "contact_mm2", "gap_mm",
     }  # fmt: skip
 
 

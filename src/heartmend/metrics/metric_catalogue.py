@@ -159,7 +159,7 @@ def _volume_ratio(s: Subject) -> float | None:
     return s.segment.voxels / s.against.voxels if s.against.voxels else None
 
 
-def _anatomy_error(count: Callable[[Segment], int]) -> Callable[[Subject], float | None]:
+def _off_expected(count: Callable[[Segment], int]) -> Callable[[Subject], float | None]:
     """Difference between a count and the number of components that the anatomy expects."""
     return lambda s: None if s.structure is None else float(abs(count(s.segment) - s.structure.components))
 
@@ -194,15 +194,15 @@ _ALONE = (
     Metric("volume_ml", "volume", "ml", "none", 1, False, lambda s: s.segment.volume_mm3 / 1000),
     Metric("components", "components", "", "none", 1, False, lambda s: float(s.segment.betti.components)),
     Metric(
-        "anatomy_component_error", "component count error against the anatomy", "", "lower", 1, False,
-        _anatomy_error(lambda segment: segment.betti.components),
+        "components_unexpected", "components off the expected number", "", "lower", 1, False,
+        _off_expected(lambda segment: segment.betti.components),
     ),
     Metric("holes", "holes", "", "lower", 1, False, lambda s: float(s.segment.betti.cavities)),
     Metric("tunnels", "tunnels", "", "lower", 1, False, lambda s: float(s.segment.betti.tunnels)),
     Metric("euler", "Euler number", "", "none", 1, False, lambda s: float(s.segment.betti.euler)),
     Metric(
-        "anatomy_euler_error", "Euler number error against the anatomy", "", "lower", 1, False,
-        _anatomy_error(lambda segment: segment.betti.euler),
+        "euler_unexpected", "Euler number off the expected one", "", "lower", 1, False,
+        _off_expected(lambda segment: segment.betti.euler),
     ),
     Metric("roughness_mm", "roughness", "mm", "lower", 2, False, lambda s: segment_roughness_mm(s.segment)),
     Metric("contact_mm2", "contact", "mm²", "none", 0, False, lambda s: s.contact[0]),

@@ -17,8 +17,8 @@ Cell = Callable[[StructureSummary], Text]
 
 AGAINST_REFERENCE = ("dice", "nsd_1mm", "hd95_mm")
 AGAINST_A = ("dice", "volume_ratio", "nsd_1mm", "hd95_mm", "assd_mm")
-ALONE = ("volume_ml", "components", "holes", "anatomy_euler_error", "roughness_mm")
-_SHORT = {"anatomy_euler_error": "Euler\nerror", "roughness_mm": "roughness,\nmm"}
+ALONE = ("volume_ml", "components", "holes", "euler_unexpected", "roughness_mm")
+_SHORT = {"euler_unexpected": "Euler\nerror", "roughness_mm": "roughness,\nmm"}
 
 
 def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric], anatomy: Anatomy) -> RenderableType:

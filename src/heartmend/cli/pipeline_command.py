@@ -25,10 +25,9 @@ def run_stages(
     device: str, devices: int, workers: int, scheduler: str, preset: Preset, config: Path | None, stop_after: Stage,
     resume: bool, then: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
-    """Run the stages up to `stop_after`, with the options of the command line, and print the result.
+    """Run the stages up to `stop_after`, with the options of `heartmend.cli.options`, and print the result.
 
     Args:
-        labels, output, ...: as in `heartmend.cli.options`.
         then: called after the run, before the exit code.
 
     Raises:

@@ -23,7 +23,7 @@ from heartmend.io.label_maps import write_labels_like
 from heartmend.io.nifti import write_volume
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, Result, run
-from support.broken import truncated
+from support.bad_files import truncated
 from support.cohorts import write_cohort
 from support.volumes import save_itk, save_nifti
 

@@ -13,7 +13,7 @@ from heartmend.compute import cluster
 from heartmend.compute.cluster import scheduled
 from heartmend.compute.workers import each
 from heartmend.errors import BadInputError, ConfigError, HeartmendError, RunError
-from support import work
+from support import worker_tasks
 
 TESTS = Path(__file__).parents[1]
 
@@ -40,9 +40,9 @@ def scheduler() -> Iterator[str]:
 def test_every_case_is_done_once_though_a_worker_is_killed(scheduler: str, tmp_path: Path) -> None:
     """Case 5 kills its worker when it is first begun, and with it what that worker had not handed over yet: the case is
     begun again, and those that were done are found to be done, as the verbs find their own."""
-    cases = [work.RecordedCase(tmp_path, number, kills=number == 5) for number in range(12)]
+    cases = [worker_tasks.RecordedCase(tmp_path, number, kills=number == 5) for number in range(12)]
     with scheduled(scheduler):
-        outcomes = list(each(work.record, cases))
+        outcomes = list(each(worker_tasks.record, cases))
     assert sorted(case.number for case, _, _ in outcomes) == list(range(12))
     assert all(error is None and result == case.number**2 for case, result, error in outcomes)
     done = [path.read_text().split() for path in sorted(tmp_path.glob("*.txt"))]
@@ -54,7 +54,7 @@ def test_every_case_is_done_once_though_a_worker_is_killed(scheduler: str, tmp_p
 
 def test_an_error_is_yielded_with_its_case(scheduler: str) -> None:
     with scheduled(scheduler):
-        found = {item: (result, error) for item, result, error in each(work.square, [2, -1, 3])}
+        found = {item: (result, error) for item, result, error in each(worker_tasks.square, [2, -1, 3])}
     assert found[2] == (4, None) and found[3] == (9, None)
     assert isinstance(found[-1][1], BadInputError)
 
@@ -71,22 +71,22 @@ def test_a_case_that_kills_every_worker_costs_itself_alone() -> None:
 def test_what_is_too_much_to_travel_stays_here(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_on", lambda *_: pytest.fail("it travelled"))
     with scheduled(scheduler):
-        assert [result for _, result, _ in each(work.square, [2], 1, local=True)] == [4]
+        assert [result for _, result, _ in each(worker_tasks.square, [2], 1, local=True)] == [4]
 
 
 def test_no_more_cases_than_asked_for_are_with_the_scheduler(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "IN_FLIGHT", 2)
     with scheduled(scheduler):
-        outcomes = each(work.square, range(20, 40))
+        outcomes = each(worker_tasks.square, range(20, 40))
         first = next(outcomes)
         outcomes.close()  # type: ignore[attr-defined]
         assert first[1] == first[0] ** 2
-        assert sorted(result for _, result, _ in each(work.square, range(7))) == [n * n for n in range(7)]
+        assert sorted(result for _, result, _ in each(worker_tasks.square, range(7))) == [n * n for n in range(7)]
 
 
 def test_without_a_scheduler_nothing_changes() -> None:
     with scheduled(""):
-        assert [result for _, result, _ in each(work.square, [3], 1)] == [9]
+        assert [result for _, result, _ in each(worker_tasks.square, [3], 1)] == [9]
 
 
 def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

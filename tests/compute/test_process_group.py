@@ -1,4 +1,4 @@
-"""Two processes fit as one does; one that dies ends the fit with a word, and what was reached is kept."""
+"""Tests of the process group: two processes fit as one does; one that dies ends the fit, which can be continued."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,13 +12,14 @@ from heartmend.compute import process_group as team
 from heartmend.compute.process_group import ProcessGroup, process_group
 from heartmend.compute.ranks import Ranks
 from heartmend.errors import ConfigError, FitError
-from heartmend.run_folder.folder import Run
+from heartmend.run_folder.folder import RunFolder
+from heartmend.stages.contract import Plan
 from heartmend.stages.fit import FitSettings, fit
-from heartmend.training.checkpoint import load_model, read_metadata
-from heartmend.training.loop import Step
+from heartmend.training.checkpoint import read_metadata
 from heartmend.training.schedule import Phase
-from support import teams
+from support import process_group_tasks
 from support.hearts import HEADS, small_hearts
+from support.stages import named_cases, run_stage, store
 
 TOLERANCE = 2e-3
 """Of weights in mm and codes in units of the frame, between one process and two: the sums have another order."""
@@ -39,13 +40,13 @@ def test_two_processes_fit_as_one_does(tmp_path: Path, monkeypatch: pytest.Monke
     for count in (1, 2):
         (tmp_path / str(count)).mkdir()
         say = lambda *what, count=count: told[count].append(what)  # noqa: E731
-        found[count] = ProcessGroup("cpu", count).call(teams.fit_small, tmp_path / str(count), say)
+        found[count] = ProcessGroup("cpu", count).call(process_group_tasks.fit_small, tmp_path / str(count), say)
     one, two = found[1], found[2]
     assert one.keys() == two.keys() and len(one) > 20
     for name, value in one.items():
         apart = np.abs(value - two[name])
         # Where a detail's gradient is rounding alone, Adam makes a step of it all the same.
-        most = teams.DETAILS.code_lr if name == "unified detail" else TOLERANCE
+        most = process_group_tasks.DETAILS.code_lr if name == "unified detail" else TOLERANCE
         assert bool(apart.max() < most and apart.mean() < TOLERANCE / 10), (name, apart.max(), apart.mean())
     assert len(told[1]) == len(told[2]) == 5
     for (step, loss, dice), (other_step, other_loss, other_dice) in zip(*told.values(), strict=True):
@@ -56,14 +57,14 @@ def test_two_processes_fit_as_one_does(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("template", "unified"):
         heads = [read_metadata(tmp_path / str(count) / f"{name}.safetensors") for count in (1, 2)]
         assert heads[0] == heads[1]
-        assert heads[0]["ids"] == [case.case_id for case in small_hearts(teams.CASES)]
+        assert heads[0]["ids"] == [case.case_id for case in small_hearts(process_group_tasks.CASES)]
 
 
 class Deadly(ProcessGroup):
     """A team of which the last process is killed at a step."""
 
     def call(self, work: team.Work, job: Any, tell: Callable[..., None] | None = None) -> Any:
-        return super().call(partial(teams.die_at, 25, work), job, tell)
+        return super().call(partial(process_group_tasks.die_at, 25, work), job, tell)
 
 
 def test_a_process_that_dies_ends_the_fit_and_the_checkpoint_goes_on(
@@ -71,27 +72,25 @@ def test_a_process_that_dies_ends_the_fit_and_the_checkpoint_goes_on(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "labels").mkdir()
-    models, steps = {}, list[Step]()
+    models, steps, plan = {}, list[int](), Plan(shaped=HEADS)
 
-    def tell(step: Step, _: float | None) -> None:
-        steps.append(step)
+    def report(task: str, done: int, total: int, note: str) -> None:
+        if done:
+            steps.append(done)
 
     for out in ("whole", "cut"):
-        with Run.open(tmp_path / out, tmp_path / "labels") as run:
-            for case in small_hearts(3):
-                case.save(run)
+        with RunFolder.open(tmp_path / out, tmp_path / "labels") as run:
+            store(run, *small_hearts(3))
             if out == "cut":
                 with pytest.raises(FitError, match=r"process \d .* of 2 of the fit; .* give the same command again"):
-                    fit(run, IDS, HEADS, SETTINGS, team=Deadly("cpu", 2), workers=1)
-                assert not (run.folder("fit") / "model.safetensors").exists()
-                # Of step 20, the end of the first phase; the one that died had begun with step 26.
-                assert read_metadata(run.folder("fit") / "last.safetensors")["position"] == {
-                    "phase": 1,
-                    "step": 0,
-                    "points": 200,
-                }
-            models[out] = load_model(fit(run, IDS, HEADS, SETTINGS, workers=1, progress=tell))
-    assert [step.number for step in steps] == [10, 20, 30, 40, 30, 40]
+                    run_stage(fit, run, SETTINGS, named_cases(IDS), plan, group=Deadly("cpu", 2))
+                assert not run.has_fitted()
+                # Of step 20, the end of the first phase; the one that died had started step 26.
+                checkpoint = run.training_files("fit").checkpoint
+                assert read_metadata(checkpoint)["position"] == {"phase": 1, "step": 0, "points": 200}
+            run_stage(fit, run, SETTINGS, named_cases(IDS), plan, report)
+            models[out] = run.fitted()
+    assert steps == [10, 20, 30, 40, 30, 40]
     (shape, codes), (other, other_codes) = models.values()
     for name, value in shape.state_dict().items():
         assert (value - other.state_dict()[name]).abs().max() < TOLERANCE

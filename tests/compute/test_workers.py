@@ -12,23 +12,23 @@ import torch
 from heartmend.compute import workers
 from heartmend.compute.workers import each
 from heartmend.errors import BadInputError, HeartmendError
-from support import work
+from support import worker_tasks
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_begin_worker", work.start_without_torch)
+    monkeypatch.setattr(workers, "_begin_worker", worker_tasks.start_without_torch)
     monkeypatch.setattr(workers, "PRELOADED", [])
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_an_error_is_yielded_with_its_item(count: int) -> None:
-    found = {item: (result, type(error)) for item, result, error in each(work.square, [2, -1, 3], count)}
+    found = {item: (result, type(error)) for item, result, error in each(worker_tasks.square, [2, -1, 3], count)}
     assert found == {2: (4, type(None)), -1: (None, BadInputError), 3: (9, type(None))}
 
 
 def test_an_item_that_kills_its_process_costs_that_item_alone() -> None:
-    found = {item: (result, error) for item, result, error in each(work.square, [1, 2, 13, 3, 4, 5], 2)}
+    found = {item: (result, error) for item, result, error in each(worker_tasks.square, [1, 2, 13, 3, 4, 5], 2)}
     result, error = found.pop(13)
     assert result is None
     assert isinstance(error, HeartmendError) and "killed, twice" in str(error) and "fewer --workers" in str(error)
@@ -36,7 +36,7 @@ def test_an_item_that_kills_its_process_costs_that_item_alone() -> None:
 
 
 def test_to_stop_early_drops_what_waits() -> None:
-    outcomes = each(work.square, list(range(20, 1000)), 2)
+    outcomes = each(worker_tasks.square, list(range(20, 1000)), 2)
     next(outcomes)
     began = time.monotonic()
     outcomes.close()  # type: ignore[attr-defined]
@@ -58,10 +58,10 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from pathlib import Path\n"
         "from heartmend.compute import workers\n"
-        "from support import work\n"
+        "from support import worker_tasks\n"
         "if __name__ == '__main__':\n"
-        "    workers._begin_worker, workers.PRELOADED = work.start_without_torch, []\n"
-        f"    list(workers.each(work.note_pid_and_wait, [Path({str(tmp_path)!r})] * 2, 2))\n"
+        "    workers._begin_worker, workers.PRELOADED = worker_tasks.start_without_torch, []\n"
+        f"    list(workers.each(worker_tasks.note_pid_and_wait, [Path({str(tmp_path)!r})] * 2, 2))\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(code)

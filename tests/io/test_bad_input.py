@@ -15,7 +15,7 @@ from heartmend.errors import BadInputError
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.io.volume import read_image
-from support.broken import BAD, SPACING, Bad, header_changed
+from support.bad_files import BAD, SPACING, Bad, header_changed
 from support.volumes import save_itk, save_nifti, some_labels
 
 HEART = load_anatomy("heart")

@@ -1,4 +1,4 @@
-"""A data set looked at before anything runs: what is refused, what is odd, and what the command says of it."""
+"""Tests of the check of a data set, and of its command."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.cli.main import app
 from heartmend.quality.check import DataSetReport, check_data_set
 from heartmend.quality.disk_space import case_bytes
-from support.broken import BAD
+from support.bad_files import BAD
 from support.cohorts import write_cohort
 from support.volumes import save_nifti
 
@@ -22,7 +22,7 @@ HEART = load_anatomy("heart")
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    """Four maps: sound but for a place that sform and qform disagree about, as `save_nifti` makes them."""
+    """Write four valid label maps whose sform and qform differ, which is a warning."""
     return write_cohort(tmp_path, count=4)
 
 
@@ -30,34 +30,34 @@ def heartmend(*words: object) -> Result:
     return CliRunner().invoke(app, ["check", *map(str, words), "--workers", "1"], env={"COLUMNS": "200"})
 
 
-def said(report: DataSetReport, id: str) -> str:
+def texts_of(report: DataSetReport, id: str) -> str:
     return "; ".join(f.text for case in report.cases if case.id == id for f in case.findings)
 
 
-def test_every_bad_file_is_refused_with_its_reason_and_the_others_are_not(labels: Path) -> None:
+def test_every_bad_file_is_an_error_with_its_reason(labels: Path) -> None:
     for name, bad in BAD.items():
         bad.make(labels / f"{name}.nii.gz")
     before = {path: path.lstat().st_mtime_ns for path in labels.iterdir()}
     report = check_data_set(labels, None, HEART, workers=1)
     assert report.count("error") == len(BAD) and report.count("warning") == 4
     for name, bad in BAD.items():
-        assert all(part in said(report, name) for part in bad.message)
+        assert all(part in texts_of(report, name) for part in bad.message)
     assert {path: path.lstat().st_mtime_ns for path in labels.iterdir()} == before
 
 
-def test_what_shows_only_beside_the_others(labels: Path) -> None:
+def test_copies_unusual_sizes_and_missing_structures_are_warnings(labels: Path) -> None:
     shutil.copy(labels / "3.nii.gz", labels / "copy.nii.gz")
     image = nib.load(labels / "4.nii.gz")
     tenfold = np.diag([-20.0, -20.0, 20.0, 1.0])
     save_nifti(labels / "4.nii.gz", np.asarray(image.dataobj), affine=tenfold)
     report = check_data_set(labels, None, HEART, workers=1)
-    assert "the same file as 3" in said(report, "copy") and "the same file as copy" in said(report, "3")
-    assert "look at its spacing" in said(report, "4") and "look at its spacing" not in said(report, "1")
+    assert "the same file as 3" in texts_of(report, "copy") and "the same file as copy" in texts_of(report, "3")
+    assert "check its spacing" in texts_of(report, "4") and "check its spacing" not in texts_of(report, "1")
     # The second map of the cohort has no RA.
-    assert "RA absent, which most cases have" in said(report, "2") and "absent" not in said(report, "1")
+    assert "RA absent, present in most cases" in texts_of(report, "2") and "absent" not in texts_of(report, "1")
 
 
-def test_images_are_looked_at_too(labels: Path, tmp_path: Path) -> None:
+def test_images_are_checked_too(labels: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     image = nib.load(labels / "1.nii.gz")
     ct = np.zeros(image.shape, dtype=np.int16)
@@ -67,48 +67,46 @@ def test_images_are_looked_at_too(labels: Path, tmp_path: Path) -> None:
     save_nifti(images / "3.nii.gz", ct, np.int16, away)
     save_nifti(images / "9.nii.gz", ct, np.int16, image.affine)
     report = check_data_set(labels, images, HEART, workers=1)
-    assert "image: not on the grid of its label map; resampled to it" in said(report, "2")
-    assert "do not overlap in space" in said(report, "3")
+    assert "image: not on the grid of its label map; resampled to it" in texts_of(report, "2")
+    assert "do not overlap in space" in texts_of(report, "3")
     assert report.count("error") == 1
-    told = "; ".join(finding.text for finding in report.findings)
-    assert "9.nii.gz: an image without a label map" in told and "1 label maps without an image" in told
-    whole = (images / "1.nii.gz").read_bytes()
-    (images / "1.nii.gz").write_bytes(whole[: len(whole) - 9])
-    assert "truncated" in said(check_data_set(labels, images, HEART, workers=1), "1")
+    texts = "; ".join(finding.text for finding in report.findings)
+    assert "9.nii.gz: an image without a label map" in texts and "1 label maps without an image" in texts
+    content = (images / "1.nii.gz").read_bytes()
+    (images / "1.nii.gz").write_bytes(content[: len(content) - 9])
+    assert "truncated" in texts_of(check_data_set(labels, images, HEART, workers=1), "1")
 
 
-def test_the_command_tells_writes_and_ends_with_its_status(labels: Path, tmp_path: Path) -> None:
+def test_the_command_prints_writes_and_returns_its_exit_code(labels: Path, tmp_path: Path) -> None:
     to = tmp_path / "check.json"
-    told = heartmend(labels, "--to", to, "--out", tmp_path / "out")
-    assert told.exit_code == 0, told.stdout
+    result = heartmend(labels, "--to", to, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stdout
     assert not (tmp_path / "out").exists()
     BAD["truncated gzip"].make(labels / "[red]x[bold].nii.gz")
-    told = heartmend(labels, "--to", to)
-    assert told.exit_code == 3
-    assert "5 cases: 0 sound, 4 warning, 1 error" in told.stdout and "truncated" in told.stdout
+    result = heartmend(labels, "--to", to)
+    assert result.exit_code == 3
+    assert "5 cases: 0 ok, 4 warning, 1 error" in result.stdout and "truncated" in result.stdout
     table = json.loads(to.read_text())
-    assert table["counts"] == {"sound": 0, "warning": 4, "error": 1}
+    assert table["counts"] == {"ok": 0, "warning": 4, "error": 1}
     case = {case["id"]: case for case in table["cases"]}
     assert case["[red]x[bold]"]["status"] == "error"
-    assert "truncated" in case["[red]x[bold]"]["findings"][0]["text"] and "[red]x[bold]" in told.stdout
+    assert "truncated" in case["[red]x[bold]"]["findings"][0]["text"] and "[red]x[bold]" in result.stdout
     assert case["2"]["shape"] == [34, 36, 30] and case["2"]["voxels"]["RA"] == 0 and case["2"]["axes"] == "LPS"
-    assert "Jane" not in to.read_text() + told.stdout
+    assert "Jane" not in to.read_text() + result.stdout
 
 
 @pytest.mark.parametrize("where", ["labels/out", ".", "unknown_labels"])
-def test_an_out_that_cannot_be_makes_the_status_1(labels: Path, tmp_path: Path, where: str) -> None:
+def test_an_unusable_output_folder_is_exit_code_1(labels: Path, tmp_path: Path, where: str) -> None:
     (tmp_path / "unknown_labels").mkdir()
     (tmp_path / "unknown_labels" / "thesis.tex").touch()
-    told = heartmend(labels, "--out", tmp_path / where)
-    assert told.exit_code == 1 and "give another" in told.stdout
+    result = heartmend(labels, "--out", tmp_path / where)
+    assert result.exit_code == 1 and "give another" in result.stdout
     assert heartmend(labels, "--to", labels / "check.json").exit_code == 1
     assert not (labels / "check.json").exists()
 
 
-def test_the_disk_that_a_run_will_take_is_told_beside_what_is_free(
-    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report = check_data_set(labels, None, HEART, out=tmp_path / "new" / "out", workers=1)
+def test_needed_and_free_disk_space_are_compared(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = check_data_set(labels, None, HEART, output=tmp_path / "new" / "out", workers=1)
     case = report.cases[2]
     assert case.id == "3" and case.file_bytes == (labels / "3.nii.gz").stat().st_size
     # Ellipsoids from 7 to 26, 10 to 26 and 5 to 24 voxels, moved by up to one; and 10 voxels more on every side.
@@ -117,18 +115,18 @@ def test_the_disk_that_a_run_will_take_is_told_beside_what_is_free(
     assert report.free_bytes == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
     assert not [f for f in report.findings if "free" in f.text] and not (tmp_path / "new").exists()
     monkeypatch.setattr("heartmend.quality.check.free_bytes", lambda folder: 20_000_000)
-    (little,) = check_data_set(labels, None, HEART, out=tmp_path / "out", workers=1).findings
+    (little,) = check_data_set(labels, None, HEART, output=tmp_path / "out", workers=1).findings
     assert little.severity == "warning"
-    assert "a run will take about 0.2 GB there, 20 MB are free; free some space" in little.text
-    told = heartmend(labels, "--out", tmp_path / "out")
-    assert "A run will take about 0.2 GB of the disk; 20 MB are free there." in told.stdout and told.exit_code == 0
+    assert "a run needs about 0.2 GB, 20 MB are free; free some space" in little.text
+    result = heartmend(labels, "--out", tmp_path / "out")
+    assert "A run needs about 0.2 GB of disk space; 20 MB are free." in result.stdout and result.exit_code == 0
     # A case with an error takes none, and where all have one there is no run.
     for path in labels.iterdir():
         BAD["zero bytes"].make(path)
     assert check_data_set(labels, None, HEART, workers=1).needed_bytes == 0
 
 
-def test_no_case_at_all_is_status_1(tmp_path: Path) -> None:
+def test_no_case_at_all_is_exit_code_1(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert heartmend(tmp_path / "in").exit_code == 1
     BAD["zero bytes"].make(tmp_path / "in" / "1.nii.gz")

@@ -1,4 +1,4 @@
-"""Steps of every kind of fit on a simulated device, as `python -m support.pretended_device`.
+"""Steps of every kind of fit on a simulated device, as `python -m support.fake_device`.
 
 A FakeTensor has a shape and a device but no values. Two devices in one operation, and every value that is needed on
 the host, raise an error there; on a GPU they are errors or waits.

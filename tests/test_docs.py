@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from heartmend.anatomy.load import load_anatomy
+from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.cli.commands import COMMANDS
 from heartmend.cli.main import load_command
+from heartmend.metrics.export import flat_tables
+from heartmend.metrics.metric_catalogue import catalogue
 from heartmend.pipelines.config import Config, load_config
 
 ROOT = Path(__file__).parents[1]
@@ -155,3 +158,31 @@ def test_every_toml_example_is_valid(page: Path, tmp_path: Path) -> None:
             load_anatomy(str(file))
         else:
             load_config("mend", file)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_option_of_a_benchmark_exists(page: Path) -> None:
+    unknown = []
+    for name, words in re.findall(r"(benchmarks/\w+\.py)([^\n`]*)", text_of(page)):
+        source = text_of(ROOT / name) if (ROOT / name).is_file() else ""
+        options = re.findall(r"(?<=\s)--[a-z][a-z-]*", words.partition("#")[0])
+        unknown += [f"{name} {option}" for option in options if f'"{option}"' not in source]
+    assert unknown == []
+
+
+def test_the_metrics_page_has_every_column() -> None:
+    page = text_of(DOCS / "reference" / "metrics.md")
+    columns = {metric.key for metric in catalogue() if not metric.key.startswith("nsd_")}
+    plain = {"structure", "metric", "unit", "labels", "n", "mean", "median", "difference", "p", "cases"}
+    for table in flat_tables([], (), []):
+        columns |= {column.name for column in table.columns if table.name != "cases"} - plain
+    named = set(re.findall(r"`([a-z0-9_.]+)`", page))
+    assert {c for c in columns if c.replace("cases_a", "cases_b") not in named} == set()
+
+
+def test_the_anatomy_page_has_every_key() -> None:
+    page = text_of(DOCS / "reference" / "anatomy-file.md")
+    keys = {*Anatomy.model_fields, *Structure.model_fields}
+    for rule in load_anatomy("heart").rules:
+        keys |= {rule.rule, *type(rule).model_fields} - {"rule"}
+    assert {key for key in keys if f"`{key}`" not in page} == set()

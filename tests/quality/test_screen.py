@@ -1,4 +1,4 @@
-"""A folder audited from the label maps alone."""
+"""Tests of the screening of a data set."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from support.volumes import save_nifti
 
 @pytest.fixture
 def cohort(tmp_path: Path) -> Path:
-    """Six small hearts; of the fifth a third of the LV is gone."""
+    """Write six small hearts; a third of the LV of the fifth is missing."""
     write_cohort(tmp_path, count=6)
     labels = small_map(5)
     labels[(labels == 3) & (np.indices(labels.shape)[2] > 12)] = 0
@@ -27,35 +27,35 @@ def request(cohort: Path) -> Request:
     return Request(cohort / "labels", cohort / "out", device="cpu", workers=1)
 
 
-def test_the_case_that_lacks_a_part_comes_first(cohort: Path) -> None:
+def test_the_case_with_an_incomplete_structure_is_ranked_first(cohort: Path) -> None:
     config = load_config("mend", cohort / "small.toml")
     before = {p.name: p.read_bytes() for p in (cohort / "labels").iterdir()}
     ranking = screen_labels(request(cohort), config)
     assert ranking.with_shapes and not ranking.skipped
     found = [f for f in ranking.structures if f.structure == "LV"]
     assert found[0].case == "5" and found[0].relative_expected_error > 1.5
-    assert any("mm from the cohort's shape" in r or "unusually small" in r for r in found[0].reasons)
-    # The second lacks its RA, and the others have one.
+    assert any("to the fitted shape" in r or "unusually small" in r for r in found[0].reasons)
+    # The second case has no RA, the others have one.
     lacking = next(f for f in ranking.structures if (f.case, f.structure) == ("2", "RA"))
-    assert lacking.error == pytest.approx(5 / 6) and "5 of 6" in lacking.reasons[0]
+    assert lacking.expected_error == pytest.approx(5 / 6) and "5 of 6" in lacking.reasons[0]
     assert {p.name: p.read_bytes() for p in (cohort / "labels").iterdir()} == before
-    # What was fitted stays, and a run that is there is asked.
+    # The fit is kept, and an existing run gives the same ranking.
     again = screen_run(cohort / "out", workers=1)
     assert again == ranking
     assert not any((cohort / "out" / "labels").iterdir())
 
 
-def test_quick_and_in_passing_leaves_nothing(cohort: Path) -> None:
+def test_a_quick_screening_in_a_temporary_folder_leaves_no_files(cohort: Path) -> None:
     (cohort / "labels" / "3.nii.gz").write_bytes(b"no volume")
     entries = sorted(cohort.rglob("*"))
     ranking = screen_in_temporary_folder(request(cohort), load_config("mend", cohort / "small.toml"), quick=True)
     assert not ranking.with_shapes
     assert list(ranking.skipped) == ["3"] and {c.case for c in ranking.cases} == {"1", "2", "4", "5", "6"}
-    assert all(f.signs.shape_error is None for f in ranking.structures)
+    assert all(f.indicators.shape_error is None for f in ranking.structures)
     assert sorted(cohort.rglob("*")) == entries
 
 
-def test_few_cases_have_no_shape_of_their_own(cohort: Path) -> None:
+def test_few_cases_are_not_compared_with_shapes(cohort: Path) -> None:
     for n in (4, 5, 6):
         (cohort / "labels" / f"{n}.nii.gz").unlink()
     config = load_config("mend", cohort / "small.toml")

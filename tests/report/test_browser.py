@@ -1,4 +1,4 @@
-"""The report in a browser: it opens from disk, loads nothing, and its surfaces can be turned."""
+"""Tests of the report in a headless Chromium."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from heartmend.report.build import write_report
+from heartmend.report.changes import CaseSelection
 from heartmend.run_folder.finished import FinishedRun
 
 FLAGS = [
@@ -20,20 +21,20 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def page(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The page of a report in a Chromium with an empty profile; `loaded` and `errors`: what it asked for and said."""
+    """Open a report in Chromium; `loaded` and `errors` of the page are its requests and errors."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
     where = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if where is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     folder = tmp_path_factory.mktemp("page")
-    write_report(FinishedRun.open(finished_out), folder, worst=1, most_changed=0, workers=1)
+    write_report(FinishedRun.open(finished_out), folder, selection=CaseSelection(worst=1, most_changed=0), workers=1)
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
         shown = browser.new_page(viewport={"width": 1100, "height": 900})
         shown.loaded, shown.errors = [], []
         shown.on("request", lambda request: shown.loaded.append(request.url))
         shown.on("pageerror", lambda error: shown.errors.append(str(error)))
-        shown.on("console", lambda said: shown.errors.append(said.text) if said.type == "error" else None)
+        shown.on("console", lambda message: shown.errors.append(message.text) if message.type == "error" else None)
         shown.on("dialog", lambda dialog: shown.errors.append(dialog.message))
         shown.goto((folder / "report.html").as_uri())
         yield shown
@@ -45,14 +46,14 @@ def picture(page: Any, path: Path) -> np.ndarray:
     return imread(path)[..., :3]
 
 
-def test_the_surfaces_can_be_turned_and_hidden(page: Any, tmp_path: Path) -> None:
+def test_the_surfaces_can_be_rotated_and_hidden(page: Any, tmp_path: Path) -> None:
     page.locator("figure.solid").scroll_into_view_if_needed()
     page.wait_for_selector("figure.solid.live", timeout=60_000)
     page.wait_for_timeout(300)
     front = picture(page, tmp_path / "front.png")
     half = front.shape[1] // 2
     for side in (front[:, :half], front[:, half:]):
-        # In both halves there is something in colour.
+        # Both halves contain coloured pixels.
         assert (np.ptp(side, axis=2) > 0.25).mean() > 0.05
     box = page.locator(".stage").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)
@@ -60,8 +61,8 @@ def test_the_surfaces_can_be_turned_and_hidden(page: Any, tmp_path: Path) -> Non
     page.mouse.move(box["x"] + 260, box["y"] + 120, steps=5)
     page.mouse.up()
     page.wait_for_timeout(1500)
-    turned = picture(page, tmp_path / "turned.png")
-    assert np.abs(turned - front).mean() > 0.01
+    rotated = picture(page, tmp_path / "rotated.png")
+    assert np.abs(rotated - front).mean() > 0.01
     page.locator(".home").click()
     page.wait_for_timeout(200)
     home = picture(page, tmp_path / "home.png")
@@ -73,19 +74,19 @@ def test_the_surfaces_can_be_turned_and_hidden(page: Any, tmp_path: Path) -> Non
     assert (np.ptp(empty, axis=2) > 0.25).mean() < 0.002
 
 
-def test_it_loads_nothing_and_says_no_error(page: Any) -> None:
+def test_the_page_loads_no_other_file_and_has_no_error(page: Any) -> None:
     assert page.title()
     assert page.errors == []
     assert [url for url in page.loaded if not url.startswith("data:")] == [page.url]
 
 
-def test_it_fits_a_narrow_window(page: Any) -> None:
+def test_the_page_fits_a_narrow_window(page: Any) -> None:
     page.set_viewport_size({"width": 420, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
     page.set_viewport_size({"width": 1100, "height": 900})
 
 
-def test_in_print_the_surfaces_are_a_picture(page: Any) -> None:
+def test_the_print_version_shows_a_picture_of_the_surfaces(page: Any) -> None:
     page.emulate_media(media="print")
     assert page.locator(".still").is_visible() and not page.locator(".stage").is_visible()
     assert page.pdf()[:5] == b"%PDF-"

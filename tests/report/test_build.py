@@ -1,4 +1,4 @@
-"""The report of a small run: it stands alone, it says what is so, and nothing in it is code that is not ours."""
+"""Tests of the report of a small run."""
 
 import re
 from html.parser import HTMLParser
@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from heartmend.compute.progress import CallbackProgress
 from heartmend.errors import BadInputError
 from heartmend.io.file_names import escape_markdown
 from heartmend.report.build import write_report
+from heartmend.report.changes import CaseSelection
 from heartmend.run_folder.finished import FinishedRun
 
 ODD = "<img src=x onerror=alert(1)>"
 
 
 class Page(HTMLParser):
-    """What a browser would load or run, and the text of the cells."""
+    """URLs, event handlers and tags of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -37,17 +39,21 @@ class Page(HTMLParser):
 def written(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written") / "report"
     finished = FinishedRun.open(finished_out, images=finished_out.parent / "images")
-    seen: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     paths = write_report(
-        finished, folder, cases=["1"], worst=1, most_changed=1, workers=1, told=lambda *t: seen.append(t)
+        finished,
+        folder,
+        selection=CaseSelection(["1"], worst=1, most_changed=1),
+        workers=1,
+        progress=CallbackProgress(lambda task, done, total, note: reports.append((task, done, total))),
     )
     assert {p.name for p in paths} == {"report.html", "report.md", "report_structures.png", "report_fit.png"}
     assert all(p.is_file() for p in paths)
-    assert {what for what, done, total in seen if done == total} == {"changes", "numbers", "pictures"}
+    assert {task for task, done, total in reports if done == total} == {"changes", "evaluate", "pictures"}
     return folder
 
 
-def test_the_page_stands_alone(written: Path) -> None:
+def test_the_page_loads_no_other_file(written: Path) -> None:
     text = (written / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.loaded and all(url.startswith("data:image/webp;base64,") for url in page.loaded)
@@ -56,32 +62,38 @@ def test_the_page_stands_alone(written: Path) -> None:
     assert 2 <= page.tags["article"] <= 3 and page.tags["canvas"] == 2 * page.tags["article"]
 
 
-def test_a_name_is_never_code(written: Path) -> None:
+def test_names_are_escaped(written: Path) -> None:
     text = (written / "report.html").read_text(encoding="utf-8")
     assert not Page(text).handlers
     assert ODD not in text and "&lt;img src=x onerror=alert(1)&gt;" in text
 
 
-def test_nothing_of_the_headers_and_no_path_of_this_machine_is_told(written: Path, finished_out: Path) -> None:
+def test_headers_and_paths_of_this_machine_are_not_in_the_report(written: Path, finished_out: Path) -> None:
     for name in ("report.html", "report.md"):
         text = (written / name).read_text(encoding="utf-8")
         assert "Jane Doe" not in text and "kept to the last byte" not in text
         assert str(finished_out.parent) not in text
 
 
-def test_the_table_holds_every_structure_and_the_fit_its_time(written: Path) -> None:
+def test_the_table_lists_every_structure_and_the_fit_its_time(written: Path) -> None:
     text = (written / "report.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\w+) \| (\d) \|", text, flags=re.M)
-    # The second case came without an RA.
+    # The second case has no RA.
     assert rows == [("LA", "3"), ("LV", "3"), ("RA", "2"), ("RV", "3")]
     assert "40 steps in 2 phases in" in text
 
 
-def test_against_a_reference(finished_out: Path, tmp_path: Path) -> None:
+def test_a_reference_adds_a_table(finished_out: Path, tmp_path: Path) -> None:
     finished = FinishedRun.open(finished_out)
-    write_report(finished, tmp_path, reference=finished_out.parent / "labels", worst=0, most_changed=0, workers=1)
+    write_report(
+        finished,
+        tmp_path,
+        reference=finished_out.parent / "labels",
+        selection=CaseSelection(worst=0, most_changed=0),
+        workers=1,
+    )
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    # The labels as they came are their own reference: before mending Dice is 1.
+    # The original labels are their own reference: Dice is 1 before repair.
     lv = re.search(r"^\| LV \| 3 \| 1\.000 → (0\.\d+) ", text, flags=re.M)
     assert lv is not None and float(lv[1]) > 0.8
     assert "<canvas" not in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -89,20 +101,22 @@ def test_against_a_reference(finished_out: Path, tmp_path: Path) -> None:
 
 def test_a_case_whose_result_is_damaged_is_left_out(finished_out: Path, tmp_path: Path) -> None:
     damaged = finished_out / "labels" / "2.nii.gz"
-    whole = damaged.read_bytes()
-    damaged.write_bytes(whole[:200])
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:200])
     try:
-        write_report(FinishedRun.open(finished_out), tmp_path, worst=0, most_changed=0, workers=1)
+        write_report(
+            FinishedRun.open(finished_out), tmp_path, selection=CaseSelection(worst=0, most_changed=0), workers=1
+        )
     finally:
-        damaged.write_bytes(whole)
+        damaged.write_bytes(content)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## Left out" in text and re.search(r"^- 2: .*2\.nii\.gz", text, flags=re.M)
 
 
-def test_an_unknown_case_is_told(finished_out: Path, tmp_path: Path) -> None:
+def test_an_unknown_case_is_an_error(finished_out: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no case 'nobody'"):
-        write_report(FinishedRun.open(finished_out), tmp_path, cases=["nobody"], workers=1)
+        write_report(FinishedRun.open(finished_out), tmp_path, selection=CaseSelection(["nobody"]), workers=1)
 
 
-def test_markdown_takes_text_as_text() -> None:
+def test_markdown_is_escaped() -> None:
     assert escape_markdown("a|b\n# <b>[x](y)") == "a\\|b \\# \\<b\\>\\[x\\](y)"

@@ -1,34 +1,34 @@
-"""Which cases a person should see."""
+"""Tests of the selection of cases for a report."""
 
 from dataclasses import replace
 
-from heartmend.report.changes import CaseChange, select_cases
+from heartmend.report.changes import CaseChange, CaseSelection, select_cases
 
-QUIET = CaseChange("a", 1.0, 2.0, 1.0, 400.0, "info", 0, 0, ())
-
-
-def test_share_of_the_heart() -> None:
-    assert QUIET.changed_share == 0.01
+UNREMARKABLE = CaseChange("a", 1.0, 2.0, 1.0, 400.0, "info", 0, 0, ())
 
 
-def test_not_taken_before_warnings_before_looks_then_the_most_changed() -> None:
+def test_the_changed_fraction_is_relative_to_the_original_volume() -> None:
+    assert UNREMARKABLE.changed_fraction == 0.01
+
+
+def test_without_a_reference_failed_acceptance_tests_come_first_then_warnings_then_changes_to_review() -> None:
     cases = [
-        QUIET,
-        replace(QUIET, case="b", looks=9),
-        replace(QUIET, case="c", warnings=1),
-        replace(QUIET, case="d", untaken=("PV",)),
-        replace(QUIET, case="e", added_ml=40.0),
+        UNREMARKABLE,
+        replace(UNREMARKABLE, case="b", n_review=9),
+        replace(UNREMARKABLE, case="c", n_warning=1),
+        replace(UNREMARKABLE, case="d", not_accepted=("PV",)),
+        replace(UNREMARKABLE, case="e", added_ml=40.0),
     ]
-    chosen = select_cases(cases, {}, worst=3, most_changed=1)
-    assert [case for case, _ in chosen] == ["d", "c", "b", "e"]
-    assert "PV kept as they came" in chosen[0][1] and "10.8 %" in chosen[3][1]
+    selected = select_cases(cases, {}, CaseSelection(worst=3, most_changed=1))
+    assert [case for case, _ in selected] == ["d", "c", "b", "e"]
+    assert "acceptance test failed for PV" in selected[0][1] and "10.8 %" in selected[3][1]
 
 
-def test_with_a_reference_the_lowest_dice() -> None:
-    cases = [QUIET, replace(QUIET, case="b", untaken=("PV",)), replace(QUIET, case="c")]
-    chosen = select_cases(cases, {"a": 0.95, "b": 0.97, "c": 0.9}, worst=1, most_changed=0)
-    assert [case for case, _ in chosen] == ["c"] and "0.900" in chosen[0][1]
+def test_with_a_reference_the_lowest_dice_comes_first() -> None:
+    cases = [UNREMARKABLE, replace(UNREMARKABLE, case="b", not_accepted=("PV",)), replace(UNREMARKABLE, case="c")]
+    selected = select_cases(cases, {"a": 0.95, "b": 0.97, "c": 0.9}, CaseSelection(worst=1, most_changed=0))
+    assert [case for case, _ in selected] == ["c"] and "0.900" in selected[0][1]
 
 
-def test_no_case_twice() -> None:
-    assert len(select_cases([QUIET], {}, worst=2, most_changed=2)) == 1
+def test_no_case_is_selected_twice() -> None:
+    assert len(select_cases([UNREMARKABLE], {}, CaseSelection(["a"], worst=2, most_changed=2))) == 1

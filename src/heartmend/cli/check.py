@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -56,11 +55,7 @@ def check(
         if any(output.resolve().is_relative_to(given.resolve()) for given in (labels, images) if given):
             raise ConfigError(f"--output {output}: is in an input folder, which is never written to; give another file")
     with TerminalProgress() as progress:
-        advance, done = progress.callback("check"), count(1)
-        report = check_data_set(
-            labels, images, load_anatomy(anatomy), unknown_labels, run_folder, workers,
-            lambda case_id, total: advance(next(done), total, case_id),
-        )  # fmt: skip
+        report = check_data_set(labels, images, load_anatomy(anatomy), unknown_labels, run_folder, workers, progress)
     if as_json:
         print_json(report.to_dict())
     else:

@@ -1,4 +1,4 @@
-"""One case's files looked at as closely as a run would, with all that is wrong or odd about them."""
+"""Check of the files of one case."""
 
 from __future__ import annotations
 
@@ -11,26 +11,41 @@ from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import file_fingerprint
 from heartmend.io.label_maps import LabelVolume, count_ids
 
-Severity = Literal["warning", "error"]
-
-# Fewer voxels than this are no structure that one could see.
-_FEW_VOXELS = 8
+FindingSeverity = Literal["warning", "error"]
+Status = Literal["ok", "warning", "error"]
+MIN_VOXELS = 8
+"""A structure with fewer voxels gets a warning."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is odd about a case (warning), or for which a run leaves it out (error)."""
+    """Problem of a case or of a data set.
 
-    severity: Severity
+    Attributes:
+        severity: `warning` for something unusual, `error` if a run would skip the case.
+        text: description.
+    """
+
+    severity: FindingSeverity
     text: str
 
 
 @dataclass(frozen=True)
 class CaseReport:
-    """What a case's files hold. What could not be read is None or empty.
+    """Content and problems of the files of a case. What could not be read is None or empty.
 
-    voxels: by structure; size_mm: of the box about the heart, along the voxel axes; file_bytes: how large the label
-    map's file is; content: the same for two files that are copies.
+    Attributes:
+        id: case id.
+        labels: file name of the label map.
+        image: file name of the CT; None without a CT.
+        shape: voxels along each axis of the file.
+        spacing_mm: voxel spacing along each axis of the file, in mm.
+        axes: axis codes of the file, such as LPS.
+        size_mm: size of the heart's bounding box along each axis of the file, in mm.
+        voxels: number of voxels of each structure.
+        file_bytes: size of the label map's file.
+        content: fingerprint of the label map's file; equal for copies.
+        findings: problems.
     """
 
     id: str
@@ -46,28 +61,36 @@ class CaseReport:
     findings: tuple[Finding, ...] = ()
 
     @property
-    def status(self) -> Literal["sound", "warning", "error"]:
-        """The gravest of its findings."""
+    def status(self) -> Status:
+        """Worst severity of the findings; `ok` without findings."""
         severities = {finding.severity for finding in self.findings}
-        return "error" if "error" in severities else "warning" if severities else "sound"
+        return "error" if "error" in severities else "warning" if severities else "ok"
 
     def to_dict(self) -> dict[str, Any]:
-        """A table for JSON."""
+        """Convert the report into a table for JSON."""
         table = {name: value for name, value in vars(self).items() if name not in ("content", "findings")}
         findings = [{"severity": f.severity, "text": f.text} for f in self.findings]
         return {**table, "status": self.status, "findings": findings}
 
 
 def check_case(cohort: Cohort, case: Case) -> CaseReport:
-    """Read a case's label map and image wholly, and say what is wrong or odd; raises nothing for a bad file."""
+    """Read the label map and the CT of a case completely and list their problems.
+
+    Args:
+        cohort: the data set.
+        case: a case of it.
+
+    Returns:
+        The report; a file that cannot be used is a finding, not an exception.
+    """
     image = None if case.image_path is None else case.image_path.name
     try:
         volume = cohort.read_labels(case)
     except BadInputError as error:
         return CaseReport(case.id, case.labels_path.name, image, findings=(Finding("error", str(error)),))
     grid = volume.grid
-    voxels = _voxels(volume, cohort)
-    findings = [Finding("warning", text) for text in (*volume.warnings, *_oddities(volume, voxels))]
+    voxels = _count_voxels(volume, cohort)
+    findings = [Finding("warning", text) for text in (*volume.warnings, *_label_warnings(volume, voxels))]
     try:
         findings += [Finding("warning", text) for text in cohort.check_image(case, grid)]
         cohort.read_image(case)
@@ -84,13 +107,13 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
     )  # fmt: skip
 
 
-def _voxels(volume: LabelVolume, cohort: Cohort) -> dict[str, int]:
+def _count_voxels(volume: LabelVolume, cohort: Cohort) -> dict[str, int]:
     counts = count_ids(volume.labels)
     return {s.name: int(counts[s.id]) for s in cohort.anatomy.structures}
 
 
-def _oddities(volume: LabelVolume, voxels: dict[str, int]) -> list[str]:
-    told = [f"{name} has {n} voxel{'s' * (n > 1)}" for name, n in voxels.items() if 0 < n < _FEW_VOXELS]
+def _label_warnings(volume: LabelVolume, voxels: dict[str, int]) -> list[str]:
+    texts = [f"{name} has {n} voxel{'s' * (n > 1)} only" for name, n in voxels.items() if 0 < n < MIN_VOXELS]
     if volume.unknown is not None:
-        told.append(f"{int(volume.unknown.sum())} voxels of ids that the anatomy lacks; they stay untouched")
-    return told
+        texts.append(f"{int(volume.unknown.sum())} voxels with unknown ids; they are not changed")
+    return texts

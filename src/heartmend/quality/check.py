@@ -1,19 +1,21 @@
-"""A whole data set looked at before anything runs: what a run would skip, and what it would take but is odd."""
+"""Check of a data set before a run: files that would be skipped, and warnings."""
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from heartmend import __version__
 from heartmend.anatomy.schema import Anatomy
+from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
 from heartmend.errors import HeartmendError
 from heartmend.io.dataset import Case, Cohort, discover_cohort
@@ -23,38 +25,43 @@ from heartmend.quality.case_check import CaseReport, Finding, check_case
 from heartmend.quality.disk_space import free_bytes, needed_bytes
 from heartmend.run_folder.folder import RunFolder
 
-# Hearts of one data set differ by less; a spacing that is ten times too large does not.
-_SIZE_FACTOR = 2.0
-_FEWEST_TO_COMPARE = 3
-_STYLES = {"sound": "green", "warning": "yellow", "error": "bold red"}
+MAX_SIZE_RATIO = 2.0
+"""Hearts of one data set differ in length by less; a wrong unit of the spacing makes a larger difference."""
+MIN_CASES_TO_COMPARE = 3
+_STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 
 @dataclass(frozen=True)
 class DataSetReport:
-    """Every case in the order of the ids, and what is to be said of the data set as a whole."""
+    """Result of the check of a data set.
+
+    Attributes:
+        cases: report of each case, sorted by id.
+        findings: problems of the data set as a whole.
+        free_bytes: free disk space at the output folder; None without an output folder.
+    """
 
     cases: tuple[CaseReport, ...]
     findings: tuple[Finding, ...] = ()
     free_bytes: int | None = None
-    """Free where OUT is to be; None when no OUT was given."""
 
     @property
     def needed_bytes(self) -> int:
-        """About how much of the disk a run will take."""
+        """Estimate of the disk space that a run needs."""
         return needed_bytes(self.cases)
 
     def count(self, status: str) -> int:
-        """How many cases have this status."""
+        """Return the number of cases with a status: `ok`, `warning` or `error`."""
         return sum(case.status == status for case in self.cases)
 
     @property
     def is_usable(self) -> bool:
-        """Whether a run would mend anything."""
+        """Whether a run would repair at least one case."""
         has_error = any(finding.severity == "error" for finding in self.findings)
         return not has_error and self.count("error") < len(self.cases)
 
     def to_dict(self) -> dict[str, Any]:
-        """A table for JSON."""
+        """Convert the report into a table for JSON."""
         counts = {status: self.count(status) for status in _STYLES}
         findings = [{"severity": f.severity, "text": f.text} for f in self.findings]
         cases = [case.to_dict() for case in self.cases]
@@ -69,114 +76,153 @@ class _Job:
 
 
 def check_data_set(
-    labels: Path, images: Path | None, anatomy: Anatomy, unknown_labels: UnknownLabels = "error", out: Path | None = None,
-    workers: int = 0, watch: Callable[[str, int], None] = lambda case_id, total: None,
-) -> DataSetReport:  # fmt: skip
+    labels: Path,
+    images: Path | None,
+    anatomy: Anatomy,
+    unknown_labels: UnknownLabels = "error",
+    output: Path | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> DataSetReport:
     """Read every file of a data set, as a run would, and compare the cases with each other. Nothing is written.
 
-    out: also whether a run could write there. watch: told each case that is done, and how many there are. Raises
-    BadInputError when no case is found at all.
+    Args:
+        labels: folder of label maps, or an nnU-Net v2 data set.
+        images: folder of CTs; None without CTs.
+        anatomy: anatomy of the label maps.
+        unknown_labels: what is done with ids that the anatomy does not define.
+        output: folder of a later run, to check whether it can be written to; None to skip this check.
+        workers: number of worker processes; 0 for one per CPU core.
+        progress: receiver of progress reports.
+
+    Returns:
+        The report.
+
+    Raises:
+        BadInputError: if there is no case at all.
     """
+    progress = progress or NoProgress()
     cohort = discover_cohort(labels, images, anatomy=anatomy, unknown_labels=unknown_labels)
-    reports = [CaseReport(id, "", findings=(Finding("error", why),)) for id, why in cohort.skipped.items()]
-    for job, report, error in each(_inspect, [_Job(cohort, case) for case in cohort], workers):
+    reports = [CaseReport(id, "", findings=(Finding("error", reason),)) for id, reason in cohort.skipped.items()]
+    progress.start("check", len(cohort))
+    jobs = [_Job(cohort, case) for case in cohort]
+    for done, (job, report, error) in enumerate(each(_check, jobs, workers), start=1):
         if report is None:
             report = CaseReport(job.case.id, job.case.labels_path.name, findings=(Finding("error", f"{error}"),))
         reports.append(report)
-        watch(job.case.id, len(cohort))
+        progress.advance(done, job.case.id)
     reports.sort(key=lambda report: report.id)
-    findings = _of_images(cohort, images is not None)
-    if out is None:
-        return DataSetReport(tuple(_compared(reports, anatomy)), tuple(findings))
-    free = free_bytes(out)
-    findings += [*_of_out(out, labels, images), *_of_disk(out, needed_bytes(reports), free)]
-    return DataSetReport(tuple(_compared(reports, anatomy)), tuple(findings), free)
+    findings = _image_findings(cohort, images is not None)
+    if output is None:
+        return DataSetReport(tuple(_compare(reports, anatomy)), tuple(findings))
+    free = free_bytes(output)
+    findings += [*_output_findings(output, labels, images), *_disk_findings(output, needed_bytes(reports), free)]
+    return DataSetReport(tuple(_compare(reports, anatomy)), tuple(findings), free)
 
 
-def check_table(report: DataSetReport, every: bool = False) -> Table:
-    """For a person to read: the cases of which there is something to say, or every one."""
-    title = ", ".join(f"{report.count(status)} {status}" for status in _STYLES)
-    free = "" if report.free_bytes is None else f"; {_size(report.free_bytes)} are free there"
-    disk = f"A run will take about {_size(report.needed_bytes)} of the disk{free}." if report.needed_bytes else ""
+def check_table(report: DataSetReport, show_all: bool = False) -> Table:
+    """Make a table of the result for the terminal.
+
+    Args:
+        report: result of the check.
+        show_all: whether cases without findings are listed too.
+
+    Returns:
+        A table (rich).
+    """
+    counts = ", ".join(f"{report.count(status)} {status}" for status in _STYLES)
+    free = "" if report.free_bytes is None else f"; {_size(report.free_bytes)} are free"
+    disk = f"A run needs about {_size(report.needed_bytes)} of disk space{free}." if report.needed_bytes else ""
+    cases = [case for case in report.cases if show_all or case.findings]
     table = Table(
-        title=f"{len(report.cases)} cases: {title}", title_justify="left", caption=disk, caption_justify="left",
-        pad_edge=False,
+        title=f"{len(report.cases)} cases: {counts}", title_style="bold", title_justify="left", caption=disk,
+        caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=bool(cases or report.findings),
     )  # fmt: skip
-    for heading in ("case", "", "shape", "mm", "structures"):
-        table.add_column(heading)
-    table.add_column("what", overflow="fold")
+    table.add_column("case", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    table.add_column("findings", overflow="fold")
     for finding in report.findings:
-        table.add_row(Text("data set", "dim"), finding.severity, "", "", "", Text(escape_unprintable(finding.text)))
-    for case in report.cases:
-        if every or case.findings:
-            present = "" if case.voxels is None else f"{sum(n > 0 for n in case.voxels.values())}/{len(case.voxels)}"
-            status = Text(case.status, _STYLES[case.status])
-            table.add_row(Text(escape_unprintable(case.id)), status, _by(case.shape), _by(case.spacing_mm), present, _told(case))
+        text = Text(escape_unprintable(finding.text))
+        table.add_row(Text("data set", "dim"), Text(finding.severity, _STYLES[finding.severity]), text)
+    for case in cases:
+        id, status = Text(escape_unprintable(case.id)), Text(case.status, _STYLES[case.status])
+        # Below each other: beside the findings the sizes would leave them no room in 80 columns.
+        lines = [text for text in (_contents_of(case), _findings_of(case)) if text]
+        table.add_row(id, status, Text("\n").join(lines))
     return table
 
 
-def _inspect(job: _Job) -> CaseReport:
+def _contents_of(case: CaseReport) -> Text:
+    parts = []
+    if case.shape is not None:
+        parts.append(f"{_by(case.shape)} voxels of {_by(case.spacing_mm)} mm")
+    if case.voxels is not None:
+        parts.append(f"{sum(n > 0 for n in case.voxels.values())} of {len(case.voxels)} structures")
+    return Text(", ".join(parts), "dim")
+
+
+def _check(job: _Job) -> CaseReport:
     return check_case(job.cohort, job.case)
 
 
-def _compared(reports: list[CaseReport], anatomy: Anatomy) -> Iterable[CaseReport]:
-    """The reports with what shows only beside the others: a size, a missing structure, a copy."""
+def _compare(reports: list[CaseReport], anatomy: Anatomy) -> Iterable[CaseReport]:
+    """Add warnings that need the other cases: an unusual size, a missing structure, a copy."""
     sizes = [max(r.size_mm) for r in reports if r.size_mm is not None]
-    usual_mm = statistics.median(sizes) if len(sizes) >= _FEWEST_TO_COMPARE else None
-    read = [r.voxels for r in reports if r.voxels is not None]
-    common = {s.name for s in anatomy.structures if 2 * sum(v[s.name] > 0 for v in read) > len(read)}
+    median_mm = statistics.median(sizes) if len(sizes) >= MIN_CASES_TO_COMPARE else None
+    counts = [r.voxels for r in reports if r.voxels is not None]
+    common = {s.name for s in anatomy.structures if 2 * sum(v[s.name] > 0 for v in counts) > len(counts)}
     copies = defaultdict(list)
     for report in reports:
         if report.content:
             copies[report.content].append(report.id)
     for report in reports:
-        told = list[str]()
-        if usual_mm and report.size_mm and not 1 / _SIZE_FACTOR < max(report.size_mm) / usual_mm < _SIZE_FACTOR:
-            told.append(
-                f"the heart is {max(report.size_mm):.0f} mm long, usual here are {usual_mm:.0f} mm: look at its spacing"
+        texts = list[str]()
+        if median_mm and report.size_mm and not 1 / MAX_SIZE_RATIO < max(report.size_mm) / median_mm < MAX_SIZE_RATIO:
+            texts.append(
+                f"the heart is {max(report.size_mm):.0f} mm long (median {median_mm:.0f} mm); check its spacing"
             )
         if absent := [name for name, n in (report.voxels or {}).items() if not n and name in common]:
-            told.append(f"{', '.join(absent)} absent, which most cases have; absent it stays")
+            texts.append(f"{', '.join(absent)} absent, present in most cases; it stays absent")
         if others := [id for id in copies.get(report.content, ()) if id != report.id]:
-            told.append(f"the same file as {', '.join(others[:3])}")
-        yield replace(report, findings=(*report.findings, *(Finding("warning", text) for text in told)))
+            texts.append(f"the same file as {', '.join(others[:3])}")
+        yield replace(report, findings=(*report.findings, *(Finding("warning", text) for text in texts)))
 
 
-def _of_images(cohort: Cohort, wanted: bool) -> list[Finding]:
+def _image_findings(cohort: Cohort, has_images: bool) -> list[Finding]:
     found = [Finding("warning", f"{path.name}: an image without a label map") for path in cohort.images_without_labels]
     without = [case.id for case in cohort if case.image_path is None]
-    if wanted and without:
-        listed = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
-        found.append(Finding("warning", f"{len(without)} label maps without an image, mended all the same: {listed}"))
+    if has_images and without:
+        ids = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+        found.append(Finding("warning", f"{len(without)} label maps without an image; they are repaired too: {ids}"))
     return found
 
 
-def _of_out(out: Path, labels: Path, images: Path | None) -> list[Finding]:
+def _output_findings(output: Path, labels: Path, images: Path | None) -> list[Finding]:
     try:
-        RunFolder.check(out, labels, images)
+        RunFolder.check(output, labels, images)
     except HeartmendError as error:
         return [Finding("error", str(error))]
     return []
 
 
-def _of_disk(out: Path, needed: int, free: int) -> list[Finding]:
+def _disk_findings(output: Path, needed: int, free: int) -> list[Finding]:
     if needed <= free:
         return []
-    what = f"a run will take about {_size(needed)} there, {_size(free)} are free"
-    return [Finding("warning", f"{out}: {what}; free some space, or give another --out")]
+    text = f"a run needs about {_size(needed)}, {_size(free)} are free; free some space, or give another --output"
+    return [Finding("warning", f"{output}: {text}")]
 
 
 def _size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
-def _told(case: CaseReport) -> Text:
-    """The findings without the folders and the name of the label map, which the row is about."""
+def _findings_of(case: CaseReport) -> Text:
+    """Return the findings without the folder and the name of the label map, which the row names already."""
     lines = []
     for finding in case.findings:
-        own = finding.text.partition(f"/{case.labels}: ")[2]
-        image = finding.text.partition(f"/{case.image}: ")[2]
-        text = own or (f"image: {image}" if image else finding.text)
+        about_labels = finding.text.partition(f"/{case.labels}: ")[2]
+        about_image = finding.text.partition(f"/{case.image}: ")[2]
+        text = about_labels or (f"image: {about_image}" if about_image else finding.text)
         lines.append(Text(escape_unprintable(text), _STYLES[finding.severity]))
     return Text("\n").join(lines)
 

@@ -1,4 +1,4 @@
-"""A data set's structures and cases, the most suspicious first."""
+"""Ranking of the structures and cases of a data set by their expected label error."""
 
 from __future__ import annotations
 
@@ -11,88 +11,124 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.quality.error_indicators import ErrorIndicators
 from heartmend.quality.reasons import CohortMedians, reasons
 
-LEAST_ERROR = 0.005
-"""Below this a Dice error is the voxels' own, and a multiple of it says nothing."""
+MIN_MEDIAN_ERROR = 0.005
+"""A smaller median Dice error is below the resolution of voxels; it is replaced by this value in ratios."""
 
 
 @dataclass(frozen=True)
 class RankedStructure:
-    """A structure of a case. error: the Dice error expected of it; median_error: the cohort's median for it."""
+    """Rank entry of a structure of a case.
+
+    Attributes:
+        case: case id.
+        structure: name of the structure.
+        expected_error: expected Dice error of the label.
+        median_error: median of the expected Dice error of this structure in the cohort.
+        reasons: indicators that differ from the cohort, as texts.
+        indicators: the error indicators.
+    """
 
     case: str
     structure: str
-    error: float
+    expected_error: float
     median_error: float
     reasons: tuple[str, ...]
-    signs: ErrorIndicators
+    indicators: ErrorIndicators
 
     @property
     def relative_expected_error(self) -> float:
-        """The expected error as a multiple of what is usual for this structure in this cohort."""
-        return self.error / max(self.median_error, LEAST_ERROR)
+        """Expected error as a multiple of the median of this structure in the cohort."""
+        return self.expected_error / max(self.median_error, MIN_MEDIAN_ERROR)
 
 
 @dataclass(frozen=True)
 class RankedCase:
-    """A case: the mean of its structures' relative_expected_error, and its most suspicious structures, the first first."""
+    """Rank entry of a case.
+
+    Attributes:
+        case: case id.
+        relative_expected_error: mean over its structures.
+        expected_error: mean over its structures.
+        structures: its structures, the largest relative expected error first.
+    """
 
     case: str
     relative_expected_error: float
-    error: float
-    """Mean over its structures."""
-    worst: tuple[RankedStructure, ...]
+    expected_error: float
+    structures: tuple[RankedStructure, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What most of its structures share, then of the three worst what stands out most, each said once."""
-        having: dict[str, list[str]] = {}
-        for finding in self.worst:
-            for reason in finding.reasons:
-                having.setdefault(reason, []).append(finding.structure)
-        shared = [reason for reason, names in having.items() if 2 * len(names) > max(len(self.worst), 3)]
-        own = [r for f in self.worst[:3] for r in f.reasons[:2] if r not in shared]
-        return (*shared, *(f"{', '.join(having[r])}: {r}" for r in dict.fromkeys(own)))
+        """Reasons that most structures share, then the two first ones of each of the three worst structures."""
+        names: dict[str, list[str]] = {}
+        for ranked in self.structures:
+            for reason in ranked.reasons:
+                names.setdefault(reason, []).append(ranked.structure)
+        shared = [reason for reason, having in names.items() if 2 * len(having) > max(len(self.structures), 3)]
+        own = [r for ranked in self.structures[:3] for r in ranked.reasons[:2] if r not in shared]
+        return (*shared, *(f"{', '.join(names[r])}: {r}" for r in dict.fromkeys(own)))
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """All findings, the most suspicious first; skipped: cases that could not be screened, and why."""
+    """Ranking of a data set.
+
+    Attributes:
+        structures: structures, the largest relative expected error first.
+        cases: cases, the largest relative expected error first.
+        skipped: reason for each case that was skipped, by case id.
+        with_shapes: whether the labels were compared with fitted shapes.
+    """
 
     structures: tuple[RankedStructure, ...]
     cases: tuple[RankedCase, ...]
     skipped: Mapping[str, str]
     with_shapes: bool
-    """Whether cohort shapes were there to compare with."""
 
 
 def rank(
-    signs: Iterable[ErrorIndicators], anatomy: Anatomy, with_shapes: bool, skipped: Mapping[str, str] | None = None
+    indicators: Iterable[ErrorIndicators],
+    anatomy: Anatomy,
+    with_shapes: bool,
+    skipped: Mapping[str, str] | None = None,
 ) -> Ranking:
-    """Rank structures and cases by how much more wrong than usual they are expected to be.
+    """Rank structures and cases by their expected error relative to the median of the cohort.
 
-    A structure that a case lacks counts with the share of the cases that have it; one that most cases lack is no
-    finding.
+    The expected error of an absent structure is the fraction of cases that have it; where most cases lack a structure,
+    its absence is not ranked.
+
+    Args:
+        indicators: error indicators of all structures of all cases.
+        anatomy: anatomy of the label maps.
+        with_shapes: whether the labels were compared with fitted shapes.
+        skipped: reason for each case that was skipped.
+
+    Returns:
+        The ranking.
     """
     by_structure: dict[str, list[ErrorIndicators]] = {name: [] for name in anatomy.names}
-    for one in signs:
+    for one in indicators:
         by_structure[one.structure].append(one)
-    findings = []
+    ranked = []
     for name, members in by_structure.items():
-        usual = CohortMedians.of(members)
+        medians = CohortMedians.of(members)
         for one in members:
-            error = one.error if one.present else usual.having / usual.cases
+            error = one.expected_error if one.present else medians.n_present / medians.n_cases
             if one.present or error > 0.5:
-                words = reasons(one, usual, anatomy.by_name(name))
-                findings.append(RankedStructure(one.case, name, error, usual.error, words, one))
-    findings.sort(key=lambda f: (-f.relative_expected_error, f.case, f.structure))
+                texts = reasons(one, medians, anatomy.by_name(name))
+                ranked.append(RankedStructure(one.case, name, error, medians.expected_error, texts, one))
+    ranked.sort(key=lambda r: (-r.relative_expected_error, r.case, r.structure))
     by_case: dict[str, list[RankedStructure]] = {}
-    for finding in findings:
-        by_case.setdefault(finding.case, []).append(finding)
+    for entry in ranked:
+        by_case.setdefault(entry.case, []).append(entry)
     cases = [
         RankedCase(
-            case, float(np.mean([f.relative_expected_error for f in found])), float(np.mean([f.error for f in found])), tuple(found)
+            case,
+            float(np.mean([r.relative_expected_error for r in entries])),
+            float(np.mean([r.expected_error for r in entries])),
+            tuple(entries),
         )
-        for case, found in by_case.items()
+        for case, entries in by_case.items()
     ]
     cases.sort(key=lambda c: (-c.relative_expected_error, c.case))
-    return Ranking(tuple(findings), tuple(cases), dict(skipped or {}), with_shapes)
+    return Ranking(tuple(ranked), tuple(cases), dict(skipped or {}), with_shapes)

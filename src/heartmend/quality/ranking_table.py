@@ -1,9 +1,10 @@
-"""The ranking as a table for the screen, as CSV and as JSON."""
+"""Ranking of labels as tables for the terminal, as CSV and as JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,39 @@ from rich.text import Text
 from heartmend.io.atomic import write_json, write_text
 from heartmend.quality.ranking import RankedCase, RankedStructure, Ranking
 
-SHOWN = 20
+N_SHOWN = 20
 STRUCTURE_COLUMNS = (
-    "rank", "case", "structure", "relative_expected_error", "expected_dice_error", "median_dice_error", "present", "volume_ml",
-    "outside_ml", "slice_staircase_mm", "roughness_mm", "faults_dice_error", "roughness_dice_error", "shape_dice_error",
-    "shape_mm", "trust", "reasons",
+    "rank", "case", "structure", "relative_expected_error", "expected_dice_error", "median_dice_error", "present",
+    "volume_ml", "outside_ml", "slice_staircase_mm", "roughness_mm", "defect_dice_error", "roughness_dice_error",
+    "shape_dice_error", "shape_distance_mm", "shape_weight", "reasons",
 )  # fmt: skip
 CASE_COLUMNS = ("rank", "case", "relative_expected_error", "expected_dice_error", "worst_structures", "reasons")
+_LEGEND = (
+    "expected error: expected 1 - Dice of the label; relative: as a multiple of the median of the structure in the "
+    "data set"
+)
+_NUMBER_HEADINGS = ("relative", "expected error, %")
 
 
-def ranking_tables(ranking: Ranking, shown: int = SHOWN) -> RenderableType:
-    """The most suspicious cases and structures (rich), each with its reasons."""
-    cases = _table("Cases, the most suspicious first", ("case", "relative_expected_error", "expected error, %", "why"))
-    for case in ranking.cases[:shown]:
-        cases.add_row(
-            Text(case.case),
-            _times(case.relative_expected_error),
-            _percent(case.error),
-            Text("; ".join(case.reasons) or "nothing by itself"),
-        )
-    structures = _table(
-        "Structures, the most suspicious first", ("case", "structure", "relative_expected_error", "expected error, %", "why")
-    )
-    for f in ranking.structures[:shown]:
-        words = Text("; ".join(f.reasons) or "nothing by itself")
-        structures.add_row(Text(f.case), f.structure, _times(f.relative_expected_error), _percent(f.error), words)
-    legend = (
-        "expected error: 1 - Dice that the label is thought to have; relative_expected_error: that as a multiple of what is usual "
-        "for the structure in this data set"
-    )
+def ranking_tables(ranking: Ranking, n_shown: int = N_SHOWN) -> RenderableType:
+    """Make tables of the first cases and structures for the terminal.
+
+    Args:
+        ranking: the ranking.
+        n_shown: number of cases and of structures.
+
+    Returns:
+        Two tables and a legend (rich).
+    """
+    cases = _table("Cases by expected error", ("case", *_NUMBER_HEADINGS, "reasons"))
+    for case in ranking.cases[:n_shown]:
+        cases.add_row(Text(case.case), *_numbers(case), _reasons(case.reasons))
+    structures = _table("Structures by expected error", ("case", "structure", *_NUMBER_HEADINGS, "reasons"))
+    for ranked in ranking.structures[:n_shown]:
+        structures.add_row(Text(ranked.case), ranked.structure, *_numbers(ranked), _reasons(ranked.reasons))
+    legend = _LEGEND
     if not ranking.with_shapes:
-        legend += ". Without shapes: only what each label map shows by itself was looked at."
+        legend += ". Without fitted shapes: each label map was checked by itself only."
     return Group(cases, structures, Text(legend, style="dim"))
 
 
@@ -61,14 +64,22 @@ def ranking_to_dict(ranking: Ranking) -> dict[str, Any]:
     return {
         "with_shapes": ranking.with_shapes,
         "cases": [_case_row(n, c) for n, c in enumerate(ranking.cases, start=1)],
-        "structures": [_structure_row(n, f) for n, f in enumerate(ranking.structures, start=1)],
+        "structures": [_structure_row(n, r) for n, r in enumerate(ranking.structures, start=1)],
         "skipped": ranking.skipped,
     }
 
 
 def write_ranking(ranking: Ranking, folder: Path) -> list[Path]:
-    """Write structures.csv, cases.csv and audit.json into the folder; returns the paths."""
-    paths = [folder / "structures.csv", folder / "cases.csv", folder / "audit.json"]
+    """Write structures.csv, cases.csv and ranking.json.
+
+    Args:
+        ranking: the ranking.
+        folder: folder to write to.
+
+    Returns:
+        Paths of the files.
+    """
+    paths = [folder / "structures.csv", folder / "cases.csv", folder / "ranking.json"]
     table = ranking_to_dict(ranking)
     write_text(paths[0], _csv(STRUCTURE_COLUMNS, table["structures"]))
     write_text(paths[1], _csv(CASE_COLUMNS, table["cases"]))
@@ -76,21 +87,22 @@ def write_ranking(ranking: Ranking, folder: Path) -> list[Path]:
     return paths
 
 
-def _structure_row(number: int, finding: RankedStructure) -> dict[str, Any]:
-    s = finding.signs
+def _structure_row(number: int, ranked: RankedStructure) -> dict[str, Any]:
+    i = ranked.indicators
     values = (
-        number, finding.case, finding.structure, _rounded(finding.relative_expected_error), _rounded(finding.error),
-        _rounded(finding.median_error), s.present, _rounded(s.volume_ml), _rounded(s.outside_ml),
-        _rounded(s.slice_staircase_mm), _rounded(s.roughness_mm), _rounded(s.faults_error), _rounded(s.roughness_error),
-        _rounded(s.shape_error), _rounded(s.shape_mm), _rounded(s.trust), list(finding.reasons),
+        number, ranked.case, ranked.structure, _rounded(ranked.relative_expected_error),
+        _rounded(ranked.expected_error),
+        _rounded(ranked.median_error), i.present, _rounded(i.volume_ml), _rounded(i.outside_ml),
+        _rounded(i.slice_staircase_mm), _rounded(i.roughness_mm), _rounded(i.defect_error), _rounded(i.roughness_error),
+        _rounded(i.shape_error), _rounded(i.shape_distance_mm), _rounded(i.shape_weight), list(ranked.reasons),
     )  # fmt: skip
     return dict(zip(STRUCTURE_COLUMNS, values, strict=True))
 
 
 def _case_row(number: int, case: RankedCase) -> dict[str, Any]:
-    worst = [f.structure for f in case.worst[:3]]
-    values = (number, case.case, _rounded(case.relative_expected_error), _rounded(case.error), worst, list(case.reasons))
-    return dict(zip(CASE_COLUMNS, values, strict=True))
+    worst = [ranked.structure for ranked in case.structures[:3]]
+    errors = _rounded(case.relative_expected_error), _rounded(case.expected_error)
+    return dict(zip(CASE_COLUMNS, (number, case.case, *errors, worst, list(case.reasons)), strict=True))
 
 
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
@@ -108,14 +120,13 @@ def _rounded(value: float | None) -> float | None:
 def _table(title: str, headings: tuple[str, ...]) -> Table:
     table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        number = heading in ("relative_expected_error", "expected error, %")
-        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+        table.add_column(heading, justify="right" if heading in _NUMBER_HEADINGS else "left", overflow="fold")
     return table
 
 
-def _times(value: float) -> str:
-    return f"{value:.1f} x"
+def _numbers(ranked: RankedCase | RankedStructure) -> tuple[str, str]:
+    return f"{ranked.relative_expected_error:.1f} x", f"{100 * ranked.expected_error:.1f}"
 
 
-def _percent(error: float) -> str:
-    return f"{100 * error:.1f}"
+def _reasons(texts: Sequence[str]) -> Text:
+    return Text("; ".join(texts) or "no single reason")

@@ -1,4 +1,4 @@
-"""Why a structure is thought to be wrong, in words for a person: only what stands out, the gravest first."""
+"""Reasons why a structure is ranked high: the indicators that differ from the median of the cohort."""
 
 from __future__ import annotations
 
@@ -11,103 +11,134 @@ from heartmend.anatomy.schema import Structure
 from heartmend.quality.error_indicators import ErrorIndicators
 from heartmend.repair.changes import ORIGINAL_KEPT, Change
 
-STANDS_OUT = 1.4
-"""A figure this many times the cohort's median is told."""
-LEAST_MM = 0.1
-FAR_FROM_USUAL = 3.5
-"""A volume that is so many robust standard deviations from the cohort's (Iglewicz and Hoaglin 1993) is told."""
-LEAST_ML = 0.05
+OUTLIER_RATIO = 1.4
+"""A value this many times the median of the cohort is a reason."""
+MIN_MM = 0.1
+"""Smaller roughness and distances are no reason."""
+VOLUME_OUTLIER_Z = 3.5
+"""A volume this many robust standard deviations from the median is a reason (Iglewicz and Hoaglin 1993)."""
+MIN_ML = 0.05
+"""Smaller volumes are no reason."""
 MAD_TO_SD = 1.4826
+"""Standard deviation of a Gaussian variable with a median absolute deviation of 1."""
 
 
 @dataclass(frozen=True)
 class CohortMedians:
-    """What is usual of a structure in this cohort: medians over the cases that have it."""
+    """Medians of the indicators of one structure over the cases that have it.
 
-    cases: int
-    having: int
-    error: float
+    Attributes:
+        n_cases: number of cases.
+        n_present: number of cases that have the structure.
+        expected_error: median of the expected Dice error.
+        roughness_mm: median of the roughness.
+        shape_distance_mm: median of the distance to the fitted shape.
+        volume_ml: median of the volume.
+        volume_sd_ml: robust standard deviation of the volume, from the median absolute deviation.
+    """
+
+    n_cases: int
+    n_present: int
+    expected_error: float
     roughness_mm: float
-    shape_mm: float
+    shape_distance_mm: float
     volume_ml: float
     volume_sd_ml: float
-    """Robust: of the median absolute deviation."""
 
     @classmethod
-    def of(cls, signs: Sequence[ErrorIndicators]) -> CohortMedians:
-        """Of one structure over all cases."""
-        there = [s for s in signs if s.present]
-        volumes = [s.volume_ml for s in there]
-        middle = _median(volumes)
-        sd = MAD_TO_SD * _median([abs(v - middle) for v in volumes])
-        distances = [s.shape_mm for s in there if s.shape_mm is not None]
-        rough = [s.roughness_mm for s in there]
-        errors = [s.error for s in there]
-        return cls(len(signs), len(there), _median(errors), _median(rough), _median(distances), middle, sd)
+    def of(cls, indicators: Sequence[ErrorIndicators]) -> CohortMedians:
+        """Compute the medians of one structure.
 
+        Args:
+            indicators: indicators of the structure in all cases.
 
-def reasons(signs: ErrorIndicators, usual: CohortMedians, structure: Structure) -> tuple[str, ...]:
-    """What stands out of a structure in a case, beside what is usual in the cohort; may be empty."""
-    if not signs.present:
-        return (f"absent, though {usual.having} of {usual.cases} cases have it",)
-    found = [*_volume(signs, usual), *_rules(signs.changes, structure)]
-    if signs.outside_ml >= LEAST_ML:
-        found.append(f"{signs.outside_ml:.1f} ml of it lie far from the heart")
-    if signs.shape_mm is not None and _stands_out(signs.shape_mm, usual.shape_mm):
-        found.append(
-            f"its surface lies {signs.shape_mm:.1f} mm from the cohort's shape on average, usual are "
-            f"{usual.shape_mm:.1f} mm"
+        Returns:
+            The medians; 0 where no case has the structure.
+        """
+        present = [i for i in indicators if i.present]
+        volumes = [i.volume_ml for i in present]
+        median_ml = _median(volumes)
+        sd_ml = MAD_TO_SD * _median([abs(v - median_ml) for v in volumes])
+        distances = [i.shape_distance_mm for i in present if i.shape_distance_mm is not None]
+        roughness = [i.roughness_mm for i in present]
+        errors = [i.expected_error for i in present]
+        return cls(
+            len(indicators), len(present), _median(errors), _median(roughness), _median(distances), median_ml, sd_ml
         )
-    if _stands_out(signs.roughness_mm, usual.roughness_mm):
-        found.append(f"rough by {signs.roughness_mm:.2f} mm, usual are {usual.roughness_mm:.2f} mm")
-    if structure.kind == "tube" and signs.shape_error is not None and _stands_out(signs.error, usual.error):
-        found.append(f"as a tree of tubes it would be another by {100 * signs.shape_error:.0f} % (Dice)")
-    if signs.slice_staircase_mm:
-        found.append(f"stairs: drawn on slices {signs.slice_staircase_mm:.1f} mm thick")
+
+
+def reasons(indicators: ErrorIndicators, medians: CohortMedians, structure: Structure) -> tuple[str, ...]:
+    """List the indicators of a structure that differ from the medians of the cohort.
+
+    Args:
+        indicators: indicators of the structure in a case.
+        medians: medians of the structure in the cohort.
+        structure: the structure.
+
+    Returns:
+        Reasons as texts, the most important first; may be empty.
+    """
+    if not indicators.present:
+        return (f"absent, present in {medians.n_present} of {medians.n_cases} cases",)
+    found = [*_volume_reason(indicators, medians), *_rule_reasons(indicators.changes, structure)]
+    if indicators.outside_ml >= MIN_ML:
+        found.append(f"{indicators.outside_ml:.1f} ml outside the ROI of the heart")
+    distance_mm = indicators.shape_distance_mm
+    if distance_mm is not None and _is_outlier(distance_mm, medians.shape_distance_mm):
+        found.append(
+            f"mean distance to the fitted shape {distance_mm:.1f} mm (median {medians.shape_distance_mm:.1f} mm)"
+        )
+    if _is_outlier(indicators.roughness_mm, medians.roughness_mm):
+        found.append(f"roughness {indicators.roughness_mm:.2f} mm (median {medians.roughness_mm:.2f} mm)")
+    is_tube = structure.kind == "tube" and indicators.shape_error is not None
+    if is_tube and _is_outlier(indicators.expected_error, medians.expected_error):
+        found.append(f"Dice error {100 * (indicators.shape_error or 0):.0f} % relative to the repaired vessel tree")
+    if indicators.slice_staircase_mm:
+        found.append(f"slice staircase: drawn on slices {indicators.slice_staircase_mm:.1f} mm thick")
     return tuple(found)
 
 
-def _volume(signs: ErrorIndicators, usual: CohortMedians) -> list[str]:
-    off = signs.volume_ml - usual.volume_ml
-    if usual.volume_sd_ml <= 0 or abs(off) < FAR_FROM_USUAL * usual.volume_sd_ml:
+def _volume_reason(indicators: ErrorIndicators, medians: CohortMedians) -> list[str]:
+    difference = indicators.volume_ml - medians.volume_ml
+    if medians.volume_sd_ml <= 0 or abs(difference) < VOLUME_OUTLIER_Z * medians.volume_sd_ml:
         return []
-    way = "large" if off > 0 else "small"
-    return [f"unusually {way}: {signs.volume_ml:.1f} ml, usual are {usual.volume_ml:.1f} ml"]
+    size = "large" if difference > 0 else "small"
+    return [f"unusually {size}: {indicators.volume_ml:.1f} ml (median {medians.volume_ml:.1f} ml)"]
 
 
-def _rules(changes: Iterable[Change], structure: Structure) -> list[str]:
-    """The broken rules, each once."""
+def _rule_reasons(changes: Iterable[Change], structure: Structure) -> list[str]:
+    """List each violated rule once."""
     by_rule: dict[str, list[Change]] = {}
     for change in changes:
-        taken = "swapped in" if change.action == f"moved to {structure.name}" else change.rule
-        by_rule.setdefault(ORIGINAL_KEPT if change.action == ORIGINAL_KEPT else taken, []).append(change)
-    told = []
-    for rule, words in _WORDS.items():
+        rule = "swapped in" if change.action == f"moved to {structure.name}" else change.rule
+        by_rule.setdefault(ORIGINAL_KEPT if change.action == ORIGINAL_KEPT else rule, []).append(change)
+    found = []
+    for rule, text in _TEXTS.items():
         members = by_rule.get(rule, [])
         ml = sum(c.volume_mm3 for c in members) / 1000
-        if members and (ml >= LEAST_ML or not any(c.voxels for c in members)):
-            note, many = "; ".join(dict.fromkeys(c.note for c in members)), len(members) > 1
-            told.append(words.format(n=len(members), s="s" if many else "", ml=ml, note=note))
-    return told
+        if members and (ml >= MIN_ML or not any(c.voxels for c in members)):
+            note, plural = "; ".join(dict.fromkeys(c.note for c in members)), "s" if len(members) > 1 else ""
+            found.append(text.format(n=len(members), s=plural, ml=ml, note=note))
+    return found
 
 
-_WORDS = {
-    "slices": "slices missing or at odds with their neighbours ({note})",
-    "shifts": "slices shifted sideways ({note})",
-    "cut_vessels": "in two where it should be one ({note})",
-    "swaps": "{ml:.1f} ml of it look like another structure",
-    "swapped in": "{ml:.1f} ml of it are called by another name",
+_TEXTS = {
+    "slices": "missing or inconsistent slices ({note})",
+    "shifts": "shifted slices ({note})",
+    "cut_vessels": "interrupted ({note})",
+    "swaps": "{ml:.1f} ml probably belong to another structure",
+    "swapped in": "{ml:.1f} ml probably have the label of another structure",
     ORIGINAL_KEPT: "{note}",
-    "components": "{n} island{s}, {ml:.1f} ml",
-    "detached_segments": "{n} stray piece{s}, {ml:.1f} ml",
-    "holes": "{n} hole{s} or pocket{s}, {ml:.1f} ml",
-    "speckle": "single stray voxels, {ml:.1f} ml",
+    "components": "{n} false-positive component{s}, {ml:.1f} ml",
+    "detached_segments": "{n} detached segment{s}, {ml:.1f} ml",
+    "holes": "{n} hole{s}, {ml:.1f} ml",
+    "speckle": "speckle, {ml:.1f} ml",
     "field_of_view": "cut off by the field of view",
 }
 
 
-def _stands_out(value: float, usual: float) -> bool:
-    return value >= LEAST_MM and value > STANDS_OUT * usual
+def _is_outlier(value: float, median: float) -> bool:
+    return value >= MIN_MM and value > OUTLIER_RATIO * median
 
 
 def _median(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""audit: which labels of a data set are likely to be wrong, before anyone mends them."""
+"""Screening of a data set: ranking of its labels by their expected error, before any repair."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from heartmend.run_folder.records import CohortStatistics
 
 
 def screen_labels(request: Request, config: Config, quick: bool = False, progress: Progress | None = None) -> Ranking:
-    """Rank the structures and cases of `request.labels` by how likely they are wrong.
+    """Rank the structures and cases of a data set by their expected label error.
 
-    They are prepared and, unless `quick`, a shape is fitted to them, in `request.output`; a later run in the same folder
-    with the same settings continues from there.
+    The cases are prepared and, unless `quick`, a shape is fitted to them. A later run in the same output folder with
+    the same settings continues from there.
 
     Args:
-        request: the data set, and where the work is left.
+        request: the data set and the output folder.
         config: settings of the run.
-        quick: whether the fit is left out.
+        quick: whether to skip the fit and check each label map by itself.
         progress: receiver of progress reports.
 
     Returns:
@@ -48,33 +48,49 @@ def screen_labels(request: Request, config: Config, quick: bool = False, progres
 def screen_in_temporary_folder(
     request: Request, config: Config, quick: bool = False, progress: Progress | None = None
 ) -> Ranking:
-    """Rank labels as `screen_labels`, in a temporary folder; `request.output` is not used."""
+    """Rank labels as `screen_labels` does, in a temporary folder that is deleted afterwards.
+
+    Args:
+        request: the data set; its output folder is not used.
+        config: settings of the run.
+        quick: whether to skip the fit and check each label map by itself.
+        progress: receiver of progress reports.
+
+    Returns:
+        The ranking.
+
+    Raises:
+        HeartmendError: if no case could be used.
+    """
     with TemporaryDirectory(prefix="heartmend-screen-") as folder:
         return screen_labels(replace(request, output=Path(folder) / "run"), config, quick, progress)
 
 
 def screen_run(output: Path, quick: bool = False, workers: int = 0, progress: Progress | None = None) -> Ranking:
-    """Rank the labels that a run was given, from what it prepared and fitted; the run is not changed.
+    """Rank the input labels of a run, using its prepared cases and its fit. The run is not changed.
 
     Args:
         output: OUT of the run.
-        quick: whether the fitted shape is ignored.
-        workers: worker processes; 0: one per CPU core.
+        quick: whether to ignore the fitted shape.
+        workers: number of worker processes; 0 for one per CPU core.
         progress: receiver of progress reports.
 
     Returns:
         The ranking.
+
+    Raises:
+        RunError: if there is no run, or its records cannot be read.
     """
     progress, folder = progress or NoProgress(), RunFolder.at(output)
     cohort, skipped = folder.cohort(), folder.skipped()
     ready = [case for case in cohort if case.id not in skipped]
-    # With fewer cases the shapes are those of the labels themselves and are no evidence against them.
+    # With fewer cases the fitted shapes reproduce the errors of the labels.
     with_shapes = not quick and len(ready) >= MIN_CASES and folder.has_fitted()
     statistics = folder.statistics(case.id for case in ready)
     jobs = [_Job(folder.output, cohort, case, with_shapes, statistics) for case in ready]
     progress.start("screen", len(jobs))
     found: list[ErrorIndicators] = []
-    for done, (job, indicators, error) in enumerate(each(_work, jobs, workers), start=1):
+    for done, (job, indicators, error) in enumerate(each(_measure, jobs, workers), start=1):
         if indicators is None:
             skipped[job.case.id] = str(error) or type(error).__name__
         else:
@@ -93,10 +109,10 @@ class _Job:
 
 
 _FITTED: dict[Path, tuple[Shape, CodeBook]] = {}
-"""One model in each process, read once."""
+"""Fitted model of each process, read once."""
 
 
-def _work(job: _Job) -> list[ErrorIndicators]:
+def _measure(job: _Job) -> list[ErrorIndicators]:
     run = RunFolder.at(job.output)
     case, distances = run.prepared(job.case.id), None
     if job.with_shapes:
@@ -104,10 +120,7 @@ def _work(job: _Job) -> list[ErrorIndicators]:
             _FITTED.clear()
             _FITTED[job.output] = run.fitted()
         shape, codes = _FITTED[job.output]
-        # How far a shape can be trusted is not known where its values are no distances.
+        # The weight of a shape cannot be estimated where its values are no distances.
         distances = evaluate_case(shape, codes, case.case_id, case.roi) if shape.is_distance else None
     original = np.ascontiguousarray(job.cohort.read_labels(job.case).labels)
-    return case_indicators(
-        original, case, job.cohort.anatomy, distances, dict(job.statistics.calibres),
-        dict(job.statistics.lowest_surface_noise_mm2),
-    )  # fmt: skip
+    return case_indicators(original, case, job.cohort.anatomy, distances, job.statistics)

@@ -1,4 +1,4 @@
-"""How much mending changed in each case, and which cases a person should see."""
+"""Changes of each case of a run in numbers, and the selection of cases for pictures."""
 
 from __future__ import annotations
 
@@ -8,81 +8,126 @@ from dataclasses import dataclass
 import numpy as np
 
 from heartmend.io.dataset import Case
-from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Severity
 from heartmend.run_folder.finished import FinishedRun
 
 
 @dataclass(frozen=True)
 class CaseChange:
-    """What mending changed in a case, in numbers."""
+    """Changes of one case.
+
+    Attributes:
+        case: case id.
+        added_ml: volume that was background and has a label now.
+        removed_ml: volume that had a label and is background now.
+        relabelled_ml: volume whose label changed to another structure.
+        original_ml: volume of all structures in the original label map.
+        severity: worst severity of the changes.
+        n_warning: changes with the severity `warning`.
+        n_review: changes with the severity `review`.
+        not_accepted: structures that failed the acceptance test; their original was kept.
+    """
 
     case: str
     added_ml: float
     removed_ml: float
-    renamed_ml: float
-    heart_ml: float
-    """All structures together, as they came."""
+    relabelled_ml: float
+    original_ml: float
     severity: Severity
-    warnings: int
-    looks: int
-    untaken: tuple[str, ...]
-    """Structures that stayed as they came because the mended ones departed too far."""
+    n_warning: int
+    n_review: int
+    not_accepted: tuple[str, ...]
 
     @property
-    def changed_share(self) -> float:
-        """Of the heart's volume."""
-        return (self.added_ml + self.removed_ml + self.renamed_ml) / max(self.heart_ml, 1e-6)
+    def changed_fraction(self) -> float:
+        """Changed volume as a fraction of the original volume of all structures."""
+        return (self.added_ml + self.removed_ml + self.relabelled_ml) / max(self.original_ml, 1e-6)
+
+
+@dataclass(frozen=True)
+class CaseSelection:
+    """Cases that a report shows with pictures.
+
+    Attributes:
+        cases: ids of cases that are always shown.
+        worst: number of the worst cases.
+        most_changed: number of the most changed cases among the others.
+    """
+
+    cases: Sequence[str] = ()
+    worst: int = 2
+    most_changed: int = 2
 
 
 def change_of(finished: FinishedRun, case: Case) -> CaseChange:
-    """Compare a case's two label maps. Voxels that became or were background are added or removed."""
-    was, now = finished.before(case), finished.after(case)
-    audit: ChangeLog = finished.changes(case)
-    changed = was.labels != now.labels
-    a, b = was.labels[changed], now.labels[changed]
-    ml = was.grid.voxel_mm3 / 1000
+    """Compare the original and the repaired label map of a case.
+
+    Args:
+        finished: the run.
+        case: a case of it.
+
+    Returns:
+        The changes in numbers.
+
+    Raises:
+        BadInputError: if a label map cannot be read.
+        RunError: if the change log cannot be read.
+    """
+    original, repaired = finished.before(case), finished.after(case)
+    log = finished.changes(case)
+    changed = original.labels != repaired.labels
+    before, after = original.labels[changed], repaired.labels[changed]
+    voxel_ml = original.grid.voxel_mm3 / 1000
     return CaseChange(
         case.id,
-        int(np.count_nonzero(a == 0)) * ml,
-        int(np.count_nonzero(b == 0)) * ml,
-        int(np.count_nonzero((a != 0) & (b != 0))) * ml,
-        int(np.count_nonzero(was.labels)) * ml,
-        audit.severity,
-        sum(c.severity == "warning" for c in audit.changes),
-        sum(c.severity == "review" for c in audit.changes),
-        tuple(v.structure for v in audit.verdicts if not v.accepted),
+        int(np.count_nonzero(before == 0)) * voxel_ml,
+        int(np.count_nonzero(after == 0)) * voxel_ml,
+        int(np.count_nonzero((before != 0) & (after != 0))) * voxel_ml,
+        int(np.count_nonzero(original.labels)) * voxel_ml,
+        log.severity,
+        sum(c.severity == "warning" for c in log.changes),
+        sum(c.severity == "review" for c in log.changes),
+        tuple(v.structure for v in log.verdicts if not v.accepted),
     )
 
 
 def select_cases(
-    changes: Sequence[CaseChange], dice: Mapping[str, float], worst: int = 2, most_changed: int = 2
+    changes: Sequence[CaseChange], dice: Mapping[str, float], selection: CaseSelection
 ) -> list[tuple[str, str]]:
-    """Case ids with the reason why they are shown, each once: the worst, then the most changed of the others.
+    """Select the cases that a report shows with pictures.
 
-    dice: of each mended case, against a reference; with it the worst are those with the lowest, without it those with
-    most structures not taken, then most warnings, then most that is worth a look.
+    With a reference the worst cases have the lowest Dice. Without it they have the most structures that failed the
+    acceptance test, then the most warnings, then the most changes to review.
+
+    Args:
+        changes: changes of all cases.
+        dice: mean Dice of each repaired case with the reference, by case id; empty without a reference.
+        selection: numbers of cases, and ids that are always shown.
+
+    Returns:
+        Case ids with the reason: the worst, the most changed of the others, then the requested ones; each id once.
     """
     if dice:
-        gravest = sorted(changes, key=lambda c: dice.get(c.case, 2.0))
+        worst_first = sorted(changes, key=lambda c: dice.get(c.case, 2.0))
     else:
-        gravest = sorted(changes, key=lambda c: (-len(c.untaken), -c.warnings, -c.looks, c.case))
-    chosen = {c.case: _why(c, dice) for c in gravest[:worst]}
-    rest = sorted((c for c in changes if c.case not in chosen), key=lambda c: (-c.changed_share, c.case))
-    for c in rest[:most_changed]:
-        chosen[c.case] = f"among the most changed: {100 * c.changed_share:.1f} % of the heart's volume"
-    return list(chosen.items())
+        worst_first = sorted(changes, key=lambda c: (-len(c.not_accepted), -c.n_warning, -c.n_review, c.case))
+    selected = {c.case: _reason(c, dice) for c in worst_first[: selection.worst]}
+    others = sorted((c for c in changes if c.case not in selected), key=lambda c: (-c.changed_fraction, c.case))
+    for c in others[: selection.most_changed]:
+        selected[c.case] = f"among the most changed cases: {100 * c.changed_fraction:.1f} % of the heart's volume"
+    for id in selection.cases:
+        selected.setdefault(id, "requested")
+    return list(selected.items())
 
 
-def _why(c: CaseChange, dice: Mapping[str, float]) -> str:
+def _reason(c: CaseChange, dice: Mapping[str, float]) -> str:
     if c.case in dice:
-        return f"among the lowest Dice against the reference after mending: {dice[c.case]:.3f} on average"
-    told = []
-    if c.untaken:
-        told.append(f"{', '.join(c.untaken)} kept as they came, because mending departed too far")
-    told += [f"{n} {word}" for n, word in ((c.warnings, "warnings"), (c.looks, "changes worth a look")) if n]
-    return (
-        f"among the most uncertain_voxels: {'; '.join(told)}"
-        if told
-        else "among the most uncertain_voxels, but nothing stands out"
-    )
+        return f"among the lowest Dice with the reference after repair: {dice[c.case]:.3f} on average"
+    reasons = []
+    if c.not_accepted:
+        reasons.append(f"acceptance test failed for {', '.join(c.not_accepted)}, original kept")
+    if c.n_warning:
+        reasons.append(f"{c.n_warning} {'warnings' if c.n_warning > 1 else 'warning'}")
+    if c.n_review:
+        reasons.append(f"{c.n_review} {'changes' if c.n_review > 1 else 'change'} to review")
+    return f"high review priority: {'; '.join(reasons)}" if reasons else "high review priority, but without warnings"

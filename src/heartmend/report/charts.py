@@ -1,4 +1,4 @@
-"""The charts of a report: how structures spread over the cases, and the course of the fit."""
+"""Charts of a report: distributions of the structures over the cases, and the course of the fit."""
 
 from __future__ import annotations
 
@@ -22,8 +22,16 @@ Line = tuple[str, Sequence[float], Sequence[float], str]
 """Name, steps, values, colour."""
 
 
-def spread_figure(panels: Sequence[Panel], anatomy: Anatomy) -> Figure:
-    """For each panel a column, for each structure a row: every case a dot, before above after, and their medians."""
+def distribution_figure(panels: Sequence[Panel], anatomy: Anatomy) -> Figure:
+    """Draw the distribution of metrics over the cases: a column for each panel, a row for each structure.
+
+    Args:
+        panels: values of each metric.
+        anatomy: anatomy of the label maps, for names and colours.
+
+    Returns:
+        A figure: every case is a dot, before above after, with medians as bars.
+    """
     names = [n for n in anatomy.names if any(n in panel.before or n in panel.after for panel in panels)]
     figure = Figure(figsize=(3.4 * max(len(panels), 1) + 0.9, 0.46 * len(names) + 1.1))
     FigureCanvasAgg(figure)
@@ -44,20 +52,20 @@ def spread_figure(panels: Sequence[Panel], anatomy: Anatomy) -> Figure:
 
 
 def _strips(ax: Axes, panel: Panel, names: Sequence[str]) -> None:
-    """Violins with the cases as dots on them; before where there is one, above after."""
-    two = bool(panel.before)
-    for values, colour, offset in ((panel.before, BEFORE, -0.2), (panel.after, AFTER, 0.2 if two else 0.0)):
+    """Draw violins with the cases as dots; before, if there is one, above after."""
+    has_before = bool(panel.before)
+    for values, colour, offset in ((panel.before, BEFORE, -0.2), (panel.after, AFTER, 0.2 if has_before else 0.0)):
         for row, name in enumerate(names):
             found = np.array(list(values.get(name, {}).values()))
             if not len(found):
                 continue
-            at = row + offset
+            y = row + offset
             if len(found) > 3 and np.ptp(found) > 1e-9:
-                drawn = ax.violinplot(found, [at], orientation="horizontal", widths=0.36, showextrema=False)
+                drawn = ax.violinplot(found, [y], orientation="horizontal", widths=0.36, showextrema=False)
                 for body in cast(list[PolyCollection], drawn["bodies"]):
                     body.set(facecolor=colour, alpha=0.28, linewidth=0)
-            ax.plot(found, np.full(len(found), at), "o", ms=2.6, color=colour, alpha=0.65, mew=0)
-            ax.plot([np.median(found)] * 2, [at - 0.17, at + 0.17], color=colour, lw=2)
+            ax.plot(found, np.full(len(found), y), "o", ms=2.6, color=colour, alpha=0.65, mew=0)
+            ax.plot([np.median(found)] * 2, [y - 0.17, y + 0.17], color=colour, lw=2)
     label = f"{panel.title}, {panel.unit}" if panel.unit else panel.title
     ax.set_title(label, fontsize=9.5, color=INK)
     ax.grid(axis="x", color=GREY, lw=0.6)
@@ -68,15 +76,22 @@ def _strips(ax: Axes, panel: Panel, names: Sequence[str]) -> None:
 
 
 def fit_figure(log: FitLog) -> Figure:
-    """Loss, Dice, memory and time over the steps; the phases of the fit in bands."""
-    whole = [step for step, _ in log.whole_volume_dice]
+    """Draw loss, Dice, memory and time over the steps of the fit, with its phases as bands.
+
+    Args:
+        log: training log of the fit.
+
+    Returns:
+        A figure with a panel for each quantity.
+    """
+    whole_volume_steps = [step for step, _ in log.whole_volume_dice]
     panels: list[tuple[str, list[Line]]] = [
         ("loss", [("", log.step, log.loss, AFTER)]),
         (
             "Dice",
             [
                 ("training points", log.step, log.training_dice, BEFORE),
-                ("whole volumes", whole, [dice for _, dice in log.whole_volume_dice], AFTER),
+                ("whole volumes", whole_volume_steps, [dice for _, dice in log.whole_volume_dice], AFTER),
             ],
         ),
         ("peak memory, MB", [("", log.step, log.peak_memory_mb, AFTER)]),
@@ -103,7 +118,7 @@ def fit_figure(log: FitLog) -> Figure:
 
 
 def _phases(log: FitLog) -> list[tuple[float, float]]:
-    """First and last step of each phase."""
+    """Return the first and last step of each phase."""
     ends: Mapping[int, float] = dict(zip(log.phase, log.step, strict=True))
     starts = [0.0, *list(ends.values())[:-1]]
     return list(zip(starts, ends.values(), strict=True))

@@ -1,4 +1,4 @@
-"""The page and the supplement: what they say, rendered from templates in which everything is escaped."""
+"""HTML page and Markdown text of a report, rendered from templates that escape every value."""
 
 from __future__ import annotations
 
@@ -17,23 +17,39 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.figures.files import as_svg
 from heartmend.io.file_names import escape_markdown
 from heartmend.report.changes import CaseChange
+from heartmend.report.pictures import CasePictures
 from heartmend.report.run_summary import RuleRow
 from heartmend.report.tables import Table
-from heartmend.report.pictures import CasePictures
 
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """All that the page says."""
+    """Content of a report.
+
+    Attributes:
+        name: name of the run.
+        anatomy: anatomy of the label maps.
+        versions: version of each software package.
+        stages: name and description of each stage.
+        n_cases: number of repaired cases.
+        left_out: reason for each case that is left out, by case id.
+        tables: tables of the structures.
+        distributions: chart of the structures over the cases.
+        fit: chart of the fit; None where nothing was fitted.
+        rules: changes by rule.
+        changes: changes by case.
+        shown: pictures of the selected cases, with the reason of the selection.
+        has_images: whether the run has CTs.
+    """
 
     name: str
     anatomy: Anatomy
     versions: Mapping[str, str]
-    steps: Sequence[tuple[str, str]]
-    cases: int
+    stages: Sequence[tuple[str, str]]
+    n_cases: int
     left_out: Mapping[str, str]
     tables: Sequence[Table]
-    spreads: Figure
+    distributions: Figure
     fit: Figure | None
     rules: Sequence[RuleRow]
     changes: Sequence[CaseChange]
@@ -42,25 +58,39 @@ class Content:
 
 
 def as_html(content: Content) -> str:
-    """One HTML page that holds all it needs: pictures, styles, the 3D view and its surfaces."""
-    own: dict[str, Any] = {
-        "spreads_svg": Markup(as_svg(content.spreads)),
+    """Render a report as one HTML page that needs no other file.
+
+    Args:
+        content: content of the report.
+
+    Returns:
+        HTML with pictures, styles, the 3D view and its surfaces.
+    """
+    values: dict[str, Any] = {
+        "distributions_svg": Markup(as_svg(content.distributions)),
         "fit_svg": None if content.fit is None else Markup(as_svg(content.fit)),
         "style": _static("report.css"),
         "scripts": [_static("ogl/ogl.min.js"), _static("viewer.js")] if content.shown else [],
         "shown_ids": {pictures.case: number for number, (pictures, _) in enumerate(content.shown, start=1)},
     }
-    return _environment(True).get_template("report.html.j2").render(c=content, version=__version__, **own)
+    return _environment(True).get_template("report.html.j2").render(c=content, version=__version__, **values)
 
 
 def as_markdown(content: Content) -> str:
-    """The same in short, as Markdown; the charts lie beside it."""
+    """Render the short version of a report.
+
+    Args:
+        content: content of the report.
+
+    Returns:
+        Markdown that refers to report_structures.png and report_fit.png in the same folder.
+    """
     return _environment(False).get_template("report.md.j2").render(c=content, version=__version__)
 
 
 @lru_cache
 def _environment(html: bool) -> Environment:
-    # In Markdown every text goes through the filter `plain` as the last step.
+    # Markdown has no autoescape; every value is escaped by `finalize`.
     environment = Environment(
         loader=PackageLoader("heartmend.report"), autoescape=html, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=None if html else _finalize, keep_trailing_newline=True,
@@ -74,5 +104,5 @@ def _finalize(value: object) -> str:
 
 
 def _static(name: str) -> Markup:
-    """A file of ours for a <style> or <script> element, where nothing may be escaped."""
+    """Read a static file for a <style> or <script> element, whose text must not be escaped."""
     return Markup((files("heartmend.report") / "static" / name).read_text(encoding="utf-8"))

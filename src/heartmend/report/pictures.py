@@ -1,4 +1,4 @@
-"""The pictures of one case: planes through a change, and surfaces, in the colours of the anatomy."""
+"""Pictures of one case: planes through a change, and surfaces."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from heartmend.compute.progress import NoProgress, Progress
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.figures.files import as_webp, save
 from heartmend.figures.planes import before_after_figure
@@ -24,11 +25,19 @@ from heartmend.report.scene import pack_scene
 from heartmend.run_folder.finished import FinishedRun
 
 FRONT = ((-25.0, 10.0),)
+"""View of the surfaces in degrees: rotation about the long axis, and tilt forward."""
 
 
 @dataclass(frozen=True)
 class CasePictures:
-    """What the page shows of a case: pictures as data URLs, and the scene of the 3D view."""
+    """Pictures of a case for a report.
+
+    Attributes:
+        case: case id.
+        planes: three planes through the largest change, as a data URL.
+        surface: surfaces before and after, as a data URL.
+        scene: surfaces for the 3D view (`scene.pack_scene`).
+    """
 
     case: str
     planes: str
@@ -36,12 +45,23 @@ class CasePictures:
     scene: dict[str, Any]
 
 
-def pictures_of(finished: FinishedRun, case: Case) -> CasePictures:
-    """Draw a case for the page. BadInputError when the two label maps are not on one grid."""
-    was, now = _maps(finished, case)
-    planes = _planes(finished, case, was, now, None)
-    scene = pack_scene(was.labels, now.labels, was.grid, finished.anatomy)
-    return CasePictures(case.id, _url(planes), _url(_surface(finished, case, was, now)), scene)
+def draw_case(finished: FinishedRun, case: Case) -> CasePictures:
+    """Draw a case for a report.
+
+    Args:
+        finished: the run.
+        case: a case of it.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        BadInputError: if a label map cannot be read, or the two are on different grids.
+    """
+    before, after = _read_maps(finished, case)
+    planes = _draw_planes(finished, case, before, after, None)
+    scene = pack_scene(before.labels, after.labels, before.grid, finished.anatomy)
+    return CasePictures(case.id, _data_url(planes), _data_url(_draw_surfaces(finished, case, before, after)), scene)
 
 
 def write_view(
@@ -49,72 +69,87 @@ def write_view(
     case_id: str,
     folder: Path,
     voxels: Sequence[Sequence[int]] = (),
-    places_mm: Sequence[Sequence[float]] = (),
+    points_mm: Sequence[Sequence[float]] = (),
     structures: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Path]:
-    """Write the pictures of a case as PNG; returns their paths.
+    """Write pictures of a case as PNG files: planes through the given positions, and the surfaces.
 
-    Planes through each of the `voxels` (indices in the file's order, from 0), each of the `places_mm` (RAS+ mm, as
-    `heartmend explain` tells them) and the largest change of each of the `structures`; without any of these through
-    the largest change of all. And the surfaces. BadInputError for a place outside the volume, ConfigError for a
-    structure that did not change. progress: called with how many are drawn, and of how many.
+    Without a position, the planes go through the largest change.
+
+    Args:
+        finished: the run.
+        case_id: id of the case.
+        folder: folder to write to.
+        voxels: indices (x, y, z) in the axis order of the file, from 0.
+        points_mm: positions in RAS+ mm, as `heartmend explain` prints them.
+        structures: names of structures; the planes go through the largest change of each.
+        progress: receiver of progress reports.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        BadInputError: if there is no such case, or a position is outside its volume.
+        ConfigError: if a structure is unknown or unchanged.
     """
     case = finished.cohort[case_id]
-    was, now = _maps(finished, case)
-    wanted: list[tuple[str, tuple[int, int, int] | None]] = []
-    for at in [*voxels, *(np.rint(was.grid.world_to_index(place)) for place in places_mm)]:
-        voxel = _voxel(at, was, case_id)
-        wanted.append(("_".join(map(str, voxel)), voxel))
+    before, after = _read_maps(finished, case)
+    positions: list[tuple[str, tuple[int, int, int] | None]] = []
+    for index in [*voxels, *(np.rint(before.grid.world_to_index(point)) for point in points_mm)]:
+        voxel = _voxel(index, before, case_id)
+        positions.append(("_".join(map(str, voxel)), voxel))
     for name in structures:
         structure = finished.anatomy.by_name(name)
-        before, after = (volume.labels == structure.id for volume in (was, now))
-        if not (before != after).any():
-            raise ConfigError(f"{structure.name} of case {case_id} was not changed; name another structure")
-        x, y, z = (int(i) for i in largest_change(before, after, np.asarray(was.grid.spacing_mm)))
-        wanted.append((structure.name, (x, y, z)))
+        mask_before, mask_after = (volume.labels == structure.id for volume in (before, after))
+        if not (mask_before != mask_after).any():
+            raise ConfigError(f"{structure.name} of case {case_id} is unchanged; give another structure")
+        x, y, z = (int(i) for i in largest_change(mask_before, mask_after, np.asarray(before.grid.spacing_mm)))
+        positions.append((structure.name, (x, y, z)))
     figures: list[tuple[str, Callable[[], Figure]]] = [
-        (name, partial(_planes, finished, case, was, now, through)) for name, through in wanted or [("change", None)]
+        (name, partial(_draw_planes, finished, case, before, after, voxel))
+        for name, voxel in positions or [("change", None)]
     ]
-    figures.append(("surface", partial(_surface, finished, case, was, now)))
-    drawn: list[Path] = []
+    figures.append(("surface", partial(_draw_surfaces, finished, case, before, after)))
+    progress = progress or NoProgress()
+    progress.start("pictures", len(figures))
+    paths: list[Path] = []
     for name, draw in figures:
-        drawn.append(folder / f"{case_id}_{name}.png")
-        save(draw(), drawn[-1])
-        if progress is not None:
-            progress(len(drawn), len(figures))
-    return drawn
+        paths.append(folder / f"{case_id}_{name}.png")
+        save(draw(), paths[-1])
+        progress.advance(len(paths), name)
+    return paths
 
 
-def _maps(finished: FinishedRun, case: Case) -> tuple[LabelVolume, LabelVolume]:
-    was, now = finished.before(case), finished.after(case)
-    if not now.grid.is_close(was.grid):
-        raise BadInputError(f"{now.path}: is not on the grid of {was.path}; mend the case again")
-    return was, now
+def _read_maps(finished: FinishedRun, case: Case) -> tuple[LabelVolume, LabelVolume]:
+    before, after = finished.before(case), finished.after(case)
+    if not after.grid.is_close(before.grid):
+        raise BadInputError(f"{after.path}: not on the grid of {before.path}; repair the case again")
+    return before, after
 
 
-def _planes(
-    finished: FinishedRun, case: Case, was: LabelVolume, now: LabelVolume, through: tuple[int, int, int] | None
+def _draw_planes(
+    finished: FinishedRun, case: Case, before: LabelVolume, after: LabelVolume, voxel: tuple[int, int, int] | None
 ) -> Figure:
-    image = finished.image(case, was.grid)
-    maps = BeforeAfter(
-        was.labels, now.labels, was.grid.spacing_mm, was.grid.axcodes, image=None if image is None else image.values
-    )
-    return before_after_figure(maps, StructureStyle.of(finished.anatomy), title=f"Case {case.id}", through=through)
+    grid = before.grid
+    image = finished.image(case, grid)
+    values = None if image is None else image.values
+    maps = BeforeAfter(before.labels, after.labels, grid.spacing_mm, grid.axcodes, image=values)
+    return before_after_figure(maps, StructureStyle.of(finished.anatomy), title=f"Case {case.id}", through=voxel)
 
 
-def _surface(finished: FinishedRun, case: Case, was: LabelVolume, now: LabelVolume) -> Figure:
-    maps = BeforeAfter(was.labels, now.labels, was.grid.spacing_mm, was.grid.axcodes)
+def _draw_surfaces(finished: FinishedRun, case: Case, before: LabelVolume, after: LabelVolume) -> Figure:
+    maps = BeforeAfter(before.labels, after.labels, before.grid.spacing_mm, before.grid.axcodes)
     return surface_figure(maps, StructureStyle.of(finished.anatomy), title=f"Case {case.id}", views_deg=FRONT)
 
 
-def _voxel(at: Any, volume: LabelVolume, case_id: str) -> tuple[int, int, int]:
-    x, y, z = (int(i) for i in np.asarray(at).ravel())
+def _voxel(index: Any, volume: LabelVolume, case_id: str) -> tuple[int, int, int]:
+    x, y, z = (int(i) for i in np.asarray(index).ravel())
     if not all(0 <= i < n for i, n in zip((x, y, z), volume.labels.shape, strict=True)):
         shape = " x ".join(map(str, volume.labels.shape))
-        raise BadInputError(f"voxel {x}, {y}, {z} lies outside case {case_id}, which has {shape} voxels")
+        raise BadInputError(f"voxel {x}, {y}, {z} is outside case {case_id}, which has {shape} voxels")
     return x, y, z
 
 
-def _url(figure: Figure) -> str:
+def _data_url(figure: Figure) -> str:
     return "data:image/webp;base64," + base64.b64encode(as_webp(figure)).decode("ascii")

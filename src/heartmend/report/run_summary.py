@@ -1,9 +1,7 @@
-"""What a run folder tells of itself: the settings, the course of the fit, what the rules changed."""
+"""Summary of a run: its stages, the training log of the fit, and the changes by rule."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,127 +12,164 @@ import numpy as np
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import ORIGINAL_KEPT
 from heartmend.run_folder.folder import RunFolder
+from heartmend.run_folder.paths import FIT, UNIFY
 
 
 @dataclass(frozen=True)
 class FitLog:
-    """fit/log.csv by columns; `seconds` since the fit began, empty where the log is of a version that kept none."""
+    """Training log of the fit by columns.
+
+    Attributes:
+        step: step of each row.
+        phase: phase of each row, from 1.
+        loss: training loss.
+        training_dice: Dice on the training points.
+        whole_volume_dice: step and Dice on whole volumes, where it was measured.
+        peak_memory_mb: peak memory in MB.
+        seconds: seconds since the start of the fit; empty where the log contains none.
+    """
 
     step: tuple[float, ...]
     phase: tuple[int, ...]
     loss: tuple[float, ...]
     training_dice: tuple[float, ...]
     whole_volume_dice: tuple[tuple[float, float], ...]
-    """Step and Dice, where it was measured."""
     peak_memory_mb: tuple[float, ...]
     seconds: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class RuleRow:
-    """What one rule did to one structure over the cohort."""
+    """Changes of one rule in one structure over the cohort.
+
+    Attributes:
+        rule: name of the rule.
+        structure: name of the structure, or "all".
+        action: what the rule did.
+        n_cases: cases with such a change.
+        n_changes: changes.
+        volume_ml: changed volume.
+        n_review: changes with the severity `review`.
+        n_warning: changes with the severity `warning`.
+    """
 
     rule: str
     structure: str
     action: str
-    cases: int
-    changes: int
+    n_cases: int
+    n_changes: int
     volume_ml: float
-    look: int
-    warn: int
+    n_review: int
+    n_warning: int
 
 
 def read_fit_log(run: RunFolder) -> FitLog | None:
-    """The log of the fit; None where nothing was fitted. Of steps that were done twice after a stop the later count."""
-    path = run.root / "fit" / "log.csv"
-    if not path.is_file():
-        return None
-    with open(path, newline="", encoding="utf-8") as file:
-        # A line that a killed process left half has no value in a later column.
-        whole_rows = (row for row in csv.DictReader(file) if row.get("step") and row.get("peak_memory_mb"))
-        by_step = {int(row["step"]): row for row in whole_rows}
+    """Read the training log of the fit. Where a step was done twice after an interruption, the later row is used.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        The log; None where nothing was fitted.
+    """
+    # A row that a killed process wrote incompletely has no value in a later column.
+    complete = (row for row in run.training_log(FIT) or () if row.get("step") and row.get("peak_memory_mb"))
+    by_step = {int(row["step"]): row for row in complete}
     rows = [by_step[step] for step in sorted(by_step)]
     if not rows:
         return None
-    whole: list[tuple[float, float]] = []
-    for before, row in pairwise(rows):
-        # It is measured at the end of a phase and told from the next line on.
+    whole_volume: list[tuple[float, float]] = []
+    for previous, row in pairwise(rows):
+        # It is measured at the end of a phase and repeated from the next row on.
         value = row["whole_volume_dice"]
-        if value and (not whole or float(value) != whole[-1][1]):
-            whole.append((float(before["step"]), float(value)))
-    if (dices := _validation(run, "fit")) and len(rows) > 1:
-        whole.append((float(rows[-1]["step"]), float(np.mean(dices))))
-    spent, seconds = 0.0, list[float]()
+        if value and (not whole_volume or float(value) != whole_volume[-1][1]):
+            whole_volume.append((float(previous["step"]), float(value)))
+    if (dice := _validation_dice(run, FIT)) and len(rows) > 1:
+        whole_volume.append((float(rows[-1]["step"]), float(np.mean(dice))))
+    total, seconds = 0.0, list[float]()
     for row in rows:
         if not row.get("seconds"):
             seconds = []
             break
-        spent += float(row["seconds"])
-        seconds.append(spent)
+        total += float(row["seconds"])
+        seconds.append(total)
 
     def column(name: str) -> tuple[float, ...]:
         return tuple(float(row[name]) for row in rows)
 
     return FitLog(
         column("step"), tuple(int(row["phase"]) for row in rows), column("loss"), column("training_dice"),
-        tuple(whole), column("peak_memory_mb"), tuple(seconds),
+        tuple(whole_volume), column("peak_memory_mb"), tuple(seconds),
     )  # fmt: skip
 
 
-def _validation(run: RunFolder, verb: str) -> list[float]:
-    """The mean Dice of each case on whole volumes once a fit was done; empty before."""
-    path = run.root / verb / "validation.json"
-    found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return [float(np.mean(list(row.values()))) for row in found.values()]
+def _validation_dice(run: RunFolder, stage: str) -> list[float]:
+    """Return the mean Dice of each case on whole volumes after a fit; empty before."""
+    return [float(np.mean(list(row.values()))) for row in run.validation(stage).values()]
 
 
-def settings_of(run: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings as resolved, and the versions; empty where the run keeps none."""
-    tables = []
-    for name in ("config.json", "versions.json"):
-        path = run.root / name
-        tables.append(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
-    return tables[0], tables[1]
+def stage_summaries(run: RunFolder, log: FitLog | None) -> list[tuple[str, str]]:
+    """Describe each stage of a run in one line.
 
+    Args:
+        run: the run folder.
+        log: training log of the fit; None where nothing was fitted.
 
-def steps_done(run: RunFolder, config: Mapping[str, Any], log: FitLog | None) -> list[tuple[str, str]]:
-    """The stages of the run in a sentence each."""
-    prepare, fit, refine, fuse = (config.get(verb, {}) for verb in ("prepare", "fit", "refine", "fuse"))
-    mended = "; stairs, slices, salt, swaps, cuts and holes mended first" if prepare.get("repair_faults") else ""
-    told = [("prepare", f"cut to the heart, {prepare.get('resolution', '?')} cells along each side{mended}")]
+    Returns:
+        Name and description of each stage.
+    """
+    settings: Mapping[str, Any] = run.settings()
+    prepare, fit, refine, fuse = (settings.get(stage, {}) for stage in ("prepare", "fit", "refine", "fuse"))
+    repaired = (
+        "; slice staircases, inconsistent slices, speckle, swapped labels, cut vessels and holes repaired"
+        if prepare.get("repair_faults")
+        else ""
+    )
+    stages = [
+        ("prepare", f"cropped to the ROI, resampled to a cube of {prepare.get('resolution', '?')} cells{repaired}")
+    ]
     if log is not None:
         minutes = f" in {log.seconds[-1] / 60:.1f} min" if log.seconds else ""
         shape = fit.get("shape", "shape")
-        told.append(("fit", f"one {shape} for all cases, {log.step[-1]:.0f} steps in {log.phase[-1]} phases{minutes}"))
-        told.append(("refine", f"surfaces on each case's own grid, label weight {refine.get('label_weight', '?')}"))
-    tubes = "thin vessels mended as trees, " if fuse.get("repair_vessels") else ""
-    seen = config.get("request", {}).get("images") is not None and fuse.get("image_edges")
-    edges = "boundaries at the CT's edges, " if seen else ""
-    told.append(("fuse", f"{tubes}one label map by {fuse.get('mode', '?')}, {edges}the rules of anatomy, do no harm"))
-    if dices := _validation(run, "unify"):
-        told.append(
-            ("unify", f"one function that holds all {len(dices)} hearts, Dice {np.mean(dices):.3f} on the mended maps")
+        fitted = f"one {shape} for all cases, {log.step[-1]:.0f} steps in {log.phase[-1]} phases{minutes}"
+        stages.append(("fit", fitted))
+        label_weight = refine.get("label_weight", "?")
+        stages.append(("refine", f"fusion of shape and label on the original grids, label weight {label_weight}"))
+    vessels = "repair of thin vessels, " if fuse.get("repair_vessels") else ""
+    uses_images = settings.get("request", {}).get("images") is not None and fuse.get("image_edges")
+    edges = "boundaries moved to image edges of the CT, " if uses_images else ""
+    mode = fuse.get("mode", "?")
+    stages.append(("fuse", f"{vessels}one label map by {mode}, {edges}rules of anatomy, acceptance test"))
+    if dice := _validation_dice(run, UNIFY):
+        stages.append(
+            ("unify", f"one model of all {len(dice)} hearts, Dice {np.mean(dice):.3f} with the repaired label maps")
         )
-    return told
+    return stages
 
 
-def rule_rows(audits: Iterable[ChangeLog]) -> list[RuleRow]:
-    """What the rules changed in all cases, by rule, structure and action; masks not taken are the last rows."""
+def rule_rows(change_logs: Iterable[ChangeLog]) -> list[RuleRow]:
+    """Count the changes over a cohort by rule, structure and action.
+
+    Args:
+        change_logs: change log of each case.
+
+    Returns:
+        The rows; the last ones are the structures that failed the acceptance test.
+    """
     found: dict[tuple[str, str, str], list[tuple[str, float, str]]] = {}
-    untaken: dict[str, int] = {}
-    for audit in audits:
-        for c in audit.changes:
-            found.setdefault((c.rule, c.structure or "all", c.action), []).append(
-                (audit.case_id, c.volume_mm3, c.severity)
-            )
-        for verdict in audit.verdicts:
+    not_accepted: dict[str, int] = {}
+    for log in change_logs:
+        for c in log.changes:
+            key = (c.rule, c.structure or "all", c.action)
+            found.setdefault(key, []).append((log.case_id, c.volume_mm3, c.severity))
+        for verdict in log.verdicts:
             if not verdict.accepted:
-                untaken[verdict.structure] = untaken.get(verdict.structure, 0) + 1
+                not_accepted[verdict.structure] = not_accepted.get(verdict.structure, 0) + 1
     rows = [
         RuleRow(
-            *key, len({case for case, _, _ in told}), len(told), sum(mm3 for _, mm3, _ in told) / 1000,
-            sum(s == "review" for _, _, s in told), sum(s == "warning" for _, _, s in told),
+            *key, len({case for case, _, _ in changes}), len(changes), sum(mm3 for _, mm3, _ in changes) / 1000,
+            sum(s == "review" for _, _, s in changes), sum(s == "warning" for _, _, s in changes),
         )
-        for key, told in found.items()
+        for key, changes in found.items()
     ]  # fmt: skip
-    return rows + [RuleRow("acceptance", name, ORIGINAL_KEPT, n, n, 0.0, 0, n) for name, n in untaken.items()]
+    return rows + [RuleRow("acceptance", name, ORIGINAL_KEPT, n, n, 0.0, 0, n) for name, n in not_accepted.items()]

@@ -1,4 +1,4 @@
-"""A case's surfaces before and after, packed into text that the report's 3D view reads."""
+"""Surfaces of a case before and after repair, packed for the 3D view of a report."""
 
 from __future__ import annotations
 
@@ -15,17 +15,26 @@ from heartmend.geometry.mesh import Mesh, face_area_mm2, mesh_of_mask
 from heartmend.types import Labels, Mask
 
 STEPS = 65_535
+"""Steps of a coordinate over the largest extent: 16 bits."""
 TRIANGLES_PER_MM2 = 0.35
 MAX_TRIANGLES = 20_000
 
 
 def pack_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> dict[str, Any]:
-    """The surfaces of two label maps of one grid as a table for JSON.
+    """Pack the surfaces of two label maps.
 
-    `parts`: for each structure its name, colour and, `before` and `after`, the numbers of vertices and triangles.
-    `data`: gzip in base64 of little-endian uint16: for each part, before and then after, the vertices (x, y, z by
-    vertex) in steps of `step_mm` from `origin_mm` (RAS+), then the triangles; each number as the difference, modulo
-    2^16, to the one three before it. `middle_mm` and `size_mm` are the middle and the diagonal of all surfaces.
+    Args:
+        before: original label map (x, y, z), uint8.
+        after: repaired label map of the same shape.
+        grid: grid of both.
+        anatomy: anatomy of the label maps, for names and colours.
+
+    Returns:
+        A table for JSON. `parts`: name, colour, and the numbers of vertices and triangles `before` and `after` of each
+        structure. `data`: gzip in base64 of little-endian uint16: for each part, before and then after, the vertices
+        (x, y, z by vertex) in steps of `step_mm` from `origin_mm` (RAS+), then the triangles; each number as the
+        difference, modulo 2^16, to the one three before it. `centre_mm` and `size_mm`: centre and diagonal of the
+        bounding box of all surfaces.
     """
     parts, meshes = [], []
     for structure in anatomy.structures:
@@ -41,7 +50,7 @@ def pack_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> d
     data = b"".join(_packed(mesh, origin, step) for mesh in meshes)
     return {
         "origin_mm": origin.astype(float).tolist(), "step_mm": step, "parts": parts,
-        "middle_mm": ((origin + end) / 2).astype(float).tolist(), "size_mm": float(np.linalg.norm(end - origin)),
+        "centre_mm": ((origin + end) / 2).astype(float).tolist(), "size_mm": float(np.linalg.norm(end - origin)),
         "data": base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii"),
     }  # fmt: skip
 
@@ -49,9 +58,19 @@ def pack_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> d
 def small_mesh(
     mask: Mask, grid: Grid, triangles_per_mm2: float = TRIANGLES_PER_MM2, max_triangles: int = MAX_TRIANGLES
 ) -> Mesh:
-    """Extract the surface of a mask with few triangles, for a viewer in a page."""
-    wanted = int(triangles_per_mm2 * face_area_mm2(mask, grid.spacing_mm))
-    return mesh_of_mask(mask, grid).simplified(min(wanted, max_triangles))
+    """Extract the surface of a mask with few triangles, for a viewer in a page.
+
+    Args:
+        mask: mask (x, y, z).
+        grid: grid of the mask.
+        triangles_per_mm2: triangles per area of the voxel faces.
+        max_triangles: largest number of triangles.
+
+    Returns:
+        A closed mesh.
+    """
+    target = int(triangles_per_mm2 * face_area_mm2(mask, grid.spacing_mm))
+    return mesh_of_mask(mask, grid).simplified(min(target, max_triangles))
 
 
 def _packed(mesh: Mesh, origin: npt.NDArray[np.float32], step_mm: float) -> bytes:
@@ -60,6 +79,6 @@ def _packed(mesh: Mesh, origin: npt.NDArray[np.float32], step_mm: float) -> byte
 
 
 def _differences(rows: npt.NDArray[Any]) -> bytes:
-    """Rows of three as differences to the row before, which are small and pack well."""
-    whole = rows.astype(np.int64)
-    return np.diff(whole, axis=0, prepend=np.zeros((1, 3), np.int64)).astype(np.uint16).astype("<u2").tobytes()
+    """Convert rows of three into differences to the previous row, which are small and compress well."""
+    integers = rows.astype(np.int64)
+    return np.diff(integers, axis=0, prepend=np.zeros((1, 3), np.int64)).astype(np.uint16).astype("<u2").tobytes()

@@ -25,7 +25,7 @@ DENSITY_WINDOW = 5
 
 
 @dataclass(frozen=True)
-class StructureSummary:
+class StructureChange:
     """Changes of one structure of a case.
 
     Attributes:
@@ -77,7 +77,7 @@ class ReviewSummary:
     priority: ReviewPriority
     severity: Severity
     changed_ml: float
-    structures: tuple[StructureSummary, ...]
+    structures: tuple[StructureChange, ...]
     changes: tuple[Change, ...]
     points_mm: tuple[Point, ...]
     shape: Triple
@@ -102,7 +102,7 @@ class ReviewSummary:
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
         """Read the table that `to_dict` returned."""
         structures = tuple(
-            StructureSummary(**{**s, "point_mm": None if s["point_mm"] is None else tuple(s["point_mm"])})
+            StructureChange(**{**s, "point_mm": None if s["point_mm"] is None else tuple(s["point_mm"])})
             for s in table["structures"]
         )
         return cls(
@@ -176,7 +176,7 @@ def summarise_case(
         )
         point = _densest_point(density, mask_before ^ mask_after, grid)
         failure = failures.get(s.name, "")
-        structures.append(StructureSummary(s.name, before_ml, after_ml, added_ml, removed_ml, severity, failure, point))
+        structures.append(StructureChange(s.name, before_ml, after_ml, added_ml, removed_ml, severity, failure, point))
     n_labelled = int(np.count_nonzero(before | after))
     n_changed = int(np.count_nonzero(changed))
     return ReviewSummary(

@@ -1,5 +1,5 @@
-// The 3D view of a report: the surfaces of a case before and after, side by side, turned together.
-// Reads the scenes that heartmend/report/scene.py packs. Needs OGL; nothing is loaded from anywhere.
+// 3D view of a report: the surfaces of a case before and after, side by side, rotated together.
+// Reads the scenes of heartmend/report/scene.py. Needs OGL; nothing is loaded from the network.
 "use strict";
 
 (() => {
@@ -9,60 +9,60 @@
     attribute vec3 position, normal;
     uniform mat4 modelViewMatrix, projectionMatrix;
     uniform mat3 normalMatrix;
-    varying vec3 vNormal, vPlace;
+    varying vec3 vNormal, vPosition;
     void main() {
-      vec4 place = modelViewMatrix * vec4(position, 1.0);
-      vPlace = place.xyz;
+      vec4 position4 = modelViewMatrix * vec4(position, 1.0);
+      vPosition = position4.xyz;
       vNormal = normalMatrix * normal;
-      gl_Position = projectionMatrix * place;
+      gl_Position = projectionMatrix * position4;
     }`;
 
-  // One lamp over the left shoulder of who looks on, some light from everywhere.
+  // One light from the upper left of the viewer, and ambient light.
   const FRAGMENT = `
     precision highp float;
     uniform vec3 colour;
-    varying vec3 vNormal, vPlace;
+    varying vec3 vNormal, vPosition;
     void main() {
-      vec3 eye = normalize(-vPlace), n = normalize(vNormal);
+      vec3 eye = normalize(-vPosition), n = normalize(vNormal);
       n = dot(n, eye) < 0.0 ? -n : n;
-      vec3 lamp = normalize(vec3(-0.45, 0.6, 1.0));
-      float shade = 0.42 + 0.58 * max(dot(n, lamp), 0.0);
-      float gloss = 0.14 * pow(max(dot(n, normalize(lamp + eye)), 0.0), 24.0);
+      vec3 light = normalize(vec3(-0.45, 0.6, 1.0));
+      float shade = 0.42 + 0.58 * max(dot(n, light), 0.0);
+      float gloss = 0.14 * pow(max(dot(n, normalize(light + eye)), 0.0), 24.0);
       gl_FragColor = vec4(colour * shade + gloss, 1.0);
     }`;
 
-  async function unpacked(text) {
+  async function unpack(text) {
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Uint16Array(await new Response(stream).arrayBuffer());
   }
 
-  // Rows of three, each the difference to the row before, modulo 2^16.
-  function rows(numbers, start, count) {
+  // Restore rows of three from differences to the previous row, modulo 2^16.
+  function restoreRows(numbers, start, count) {
     const values = numbers.slice(start, start + 3 * count);
     for (let i = 3; i < values.length; i += 1) values[i] += values[i - 3];
     return values;
   }
 
-  // From steps in RAS to the view's axes: the patient's left to the right, the head up, the front to who looks on.
-  function placed(steps, scene) {
-    const { origin_mm: origin, middle_mm: middle, step_mm: step } = scene;
+  // Convert steps in RAS into the axes of the view: patient's left to the right, head up, front towards the viewer.
+  function toViewAxes(steps, scene) {
+    const { origin_mm: origin, centre_mm: centre, step_mm: step } = scene;
     const out = new Float32Array(steps.length);
     for (let i = 0; i < steps.length; i += 3) {
-      out[i] = middle[0] - origin[0] - steps[i] * step;
-      out[i + 1] = origin[2] - middle[2] + steps[i + 2] * step;
-      out[i + 2] = origin[1] - middle[1] + steps[i + 1] * step;
+      out[i] = centre[0] - origin[0] - steps[i] * step;
+      out[i + 1] = origin[2] - centre[2] + steps[i + 2] * step;
+      out[i + 2] = origin[1] - centre[1] + steps[i + 1] * step;
     }
     return out;
   }
 
-  // Of each vertex the sum of its triangles' normals, each as long as its triangle is large.
-  function normalsOf(at, triangles) {
-    const normals = new Float32Array(at.length);
+  // Sum the normals of the triangles at each vertex, weighted by their areas.
+  function normalsOf(positions, triangles) {
+    const normals = new Float32Array(positions.length);
     for (let t = 0; t < triangles.length; t += 3) {
       const a = 3 * triangles[t], b = 3 * triangles[t + 1], c = 3 * triangles[t + 2];
-      const ux = at[b] - at[a], uy = at[b + 1] - at[a + 1], uz = at[b + 2] - at[a + 2];
-      const vx = at[c] - at[a], vy = at[c + 1] - at[a + 1], vz = at[c + 2] - at[a + 2];
+      const ux = positions[b] - positions[a], uy = positions[b + 1] - positions[a + 1], uz = positions[b + 2] - positions[a + 2];
+      const vx = positions[c] - positions[a], vy = positions[c + 1] - positions[a + 1], vz = positions[c + 2] - positions[a + 2];
       const nx = uy * vz - uz * vy, ny = uz * vx - ux * vz, nz = ux * vy - uy * vx;
       normals[a] += nx; normals[a + 1] += ny; normals[a + 2] += nz;
       normals[b] += nx; normals[b + 1] += ny; normals[b + 2] += nz;
@@ -77,13 +77,13 @@
     return { canvas, renderer, root: new Transform(), shown: new Map() };
   }
 
-  function addPart(side, part, at, triangles) {
+  function addPart(side, part, positions, triangles) {
     const { gl } = side.renderer;
     const colour = [1, 3, 5].map((i) => parseInt(part.colour.slice(i, i + 2), 16) / 255);
     const program = new Program(gl, { vertex: VERTEX, fragment: FRAGMENT, cullFace: null, uniforms: { colour: { value: colour } } });
     const geometry = new Geometry(gl, {
-      position: { size: 3, data: at },
-      normal: { size: 3, data: normalsOf(at, triangles) },
+      position: { size: 3, data: positions },
+      normal: { size: 3, data: normalsOf(positions, triangles) },
       index: { data: triangles },
     });
     const mesh = new Mesh(gl, { geometry, program });
@@ -91,7 +91,7 @@
     side.shown.set(part.name, mesh);
   }
 
-  function buttons(figure, scene, panes, draw) {
+  function addCheckboxes(figure, scene, panes, draw) {
     const list = figure.querySelector(".parts");
     for (const part of scene.parts) {
       const label = document.createElement("label");
@@ -107,18 +107,18 @@
     }
   }
 
-  async function begin(figure) {
+  async function showScene(figure) {
     const scene = JSON.parse(document.getElementById(figure.dataset.scene).textContent);
-    const numbers = await unpacked(scene.data);
+    const numbers = await unpack(scene.data);
     const size = scene.size_mm;
     const stage = figure.querySelector(".stage");
     const panes = [...stage.querySelectorAll("canvas")].map(pane);
     let start = 0;
     for (const part of scene.parts) {
       [part.before, part.after].forEach(([vertices, triangles], which) => {
-        const at = placed(rows(numbers, start, vertices), scene);
-        const corners = rows(numbers, start + 3 * vertices, triangles);
-        if (triangles) addPart(panes[which], part, at, corners);
+        const positions = toViewAxes(restoreRows(numbers, start, vertices), scene);
+        const corners = restoreRows(numbers, start + 3 * vertices, triangles);
+        if (triangles) addPart(panes[which], part, positions, corners);
         start += 3 * (vertices + triangles);
       });
     }
@@ -136,14 +136,14 @@
         renderer.render({ scene: root, camera });
       }
     };
-    buttons(figure, scene, panes, draw);
+    addCheckboxes(figure, scene, panes, draw);
     figure.querySelector(".home").addEventListener("click", () => {
       camera.position.copy(home);
       orbit.target.set(0, 0, 0);
       orbit.forcePosition();
       draw();
     });
-    // The wheel scrolls the page until the view was clicked on.
+    // The wheel scrolls the page until the view is clicked.
     stage.addEventListener("wheel", (event) => {
       if (document.activeElement !== stage) event.stopImmediatePropagation();
     }, { capture: true });
@@ -157,23 +157,23 @@
       orbit.forcePosition();
       draw();
     });
-    // Drawn while a hand is on it and a little longer, not for ever.
+    // Drawn during an interaction and shortly after it, not all the time.
     let until = 0;
-    const go = () => {
+    const animate = () => {
       draw();
-      if (performance.now() < until) requestAnimationFrame(go);
+      if (performance.now() < until) requestAnimationFrame(animate);
       else until = 0;
     };
     const wake = () => {
       const asleep = until === 0;
       until = performance.now() + 1200;
-      if (asleep) requestAnimationFrame(go);
+      if (asleep) requestAnimationFrame(animate);
     };
     for (const kind of ["mousedown", "wheel", "touchstart", "touchmove"]) stage.addEventListener(kind, wake, { passive: true });
     addEventListener("mousemove", (event) => { if (event.buttons) wake(); });
     new ResizeObserver(draw).observe(stage);
     draw();
-    // A second time: the first aligns the orbit's own smoothing with the camera.
+    // Drawn twice: the first time aligns the smoothing of the orbit with the camera.
     draw();
     figure.classList.add("live");
     figure.dataset.triangles = scene.parts.reduce((n, p) => n + p.before[1] + p.after[1], 0);
@@ -183,8 +183,8 @@
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       watcher.unobserve(target);
-      begin(target).catch((error) => {
-        target.querySelector(".note").textContent = `The 3D view cannot be shown in this browser (${error.message}).`;
+      showScene(target).catch((error) => {
+        target.querySelector(".note").textContent = `The 3D view cannot be displayed in this browser (${error.message}).`;
       });
     }
   }, { rootMargin: "300px" });

@@ -18,9 +18,9 @@ from heartmend.training.schedule import Phase
 from support.cohorts import write_cohort
 
 QUICK = EmbedSettings(
-    placing=(Phase(steps=30, code_lr=0.01, shape_lr=0, controls=5, tolerance_mm=3.0),),
-    following=Phase(steps=5, code_lr=0.004, shape_lr=0), points=300, resolution=32,
-    detailing=Phase(steps=5, code_lr=0.03, shape_lr=0, loss="joint"),
+    place_phases=(Phase(steps=30, code_lr=0.01, shape_lr=0, controls=5, tolerance_mm=3.0),),
+    template_phase=Phase(steps=5, code_lr=0.004, shape_lr=0), points=300, resolution=32,
+    detail_phase=Phase(steps=5, code_lr=0.03, shape_lr=0, loss="joint"),
 )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_population_draws_modes_and_outliers(unified: Path, tmp_path: Path) -> N
     assert done.exit_code == 0, done.output
     assert {p.name for p in tmp_path.iterdir()} == {"modes.png", "hearts.png", "hearts.csv", "between_3_4.png"}
     lines = (tmp_path / "hearts.csv").read_text().splitlines()
-    assert lines[0].startswith("case,distance_mm,reconstruction_residual_mm,unusual")
+    assert lines[0].startswith("case,distance_mm,reconstruction_residual_mm,outlier_z")
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
     assert "two case ids" in heartmend("population", unified / "out", "-o", tmp_path, "--between", "3").stderr
 

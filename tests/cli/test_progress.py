@@ -81,14 +81,14 @@ def test_bars_fit_the_terminal_and_the_note_is_cut_first(monkeypatch: object) ->
     assert BAR_WIDTH < 20
 
 
-def test_the_protocol_and_the_callbacks_report_the_same(monkeypatch: object) -> None:
+def test_it_implements_the_protocol(monkeypatch: object) -> None:
     lines: list[str] = []
     shown = TerminalProgress()
     assert isinstance(shown, Progress)
     shown._receivers.append(ProgressLines(lines.append, clock=Clock(), with_time=False))
-    report = shown.callback("crop")
-    report(1, 2)
-    report(2, 2, "b")
+    shown.start("crop", 2)
+    shown.advance(1)
+    shown.advance(2, "b")
     assert [line.split() for line in lines] == [["crop", "0/2", "0%"], ["crop", "2/2", "100%", "0:00:00", "b"]]
 
 

@@ -62,8 +62,8 @@ def test_the_input_is_never_written_to(cohort: Path, out: str) -> None:
     assert (cohort / "labels" / "1.nii.gz").read_bytes() == before
 
 
-def test_the_mended_label_maps_of_a_run_are_not_written_over(cohort: Path) -> None:
+def test_the_label_maps_of_a_run_are_not_replaced(cohort: Path) -> None:
     (cohort / "out" / "run").mkdir(parents=True)
     (cohort / "out" / "run" / "run.json").write_text("{}")
-    with pytest.raises(RunError, match="is a run, whose mended label maps must stay"):
+    with pytest.raises(RunError, match="contains a run, whose label maps must not be replaced"):
         list(crop_cohort(cohort / "labels", cohort / "out", None, load_anatomy("heart"), 48, 1))

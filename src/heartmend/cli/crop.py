@@ -33,8 +33,7 @@ def crop(
     from heartmend.pipelines.crop import crop_cohort
 
     with TerminalProgress() as progress:
-        report = progress.callback("crop")
-        outcomes = dict(crop_cohort(labels, output, images, load_anatomy(anatomy), resolution, workers, report))
+        outcomes = dict(crop_cohort(labels, output, images, load_anatomy(anatomy), resolution, workers, progress))
     skipped = {case: str(error) for case, error in outcomes.items() if error is not None}
     print_skipped(skipped)
     print_summary(f"{plural(len(outcomes) - len(skipped), 'case')} cropped, {len(skipped)} skipped: {output}")

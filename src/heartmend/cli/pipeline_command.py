@@ -11,7 +11,15 @@ import typer
 from heartmend.cli.options import Preset, Stage, Unknown, split_names
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.run_log import RunLog
-from heartmend.cli.terminal import SOME_SKIPPED, is_quiet, list_cases, plural, print_message, print_skipped, print_summary
+from heartmend.cli.terminal import (
+    SOME_SKIPPED,
+    is_quiet,
+    list_cases,
+    plural,
+    print_message,
+    print_skipped,
+    print_summary,
+)
 
 if TYPE_CHECKING:
     from heartmend.pipelines.result import Result

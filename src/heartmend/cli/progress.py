@@ -69,26 +69,6 @@ class TerminalProgress:
         for receiver in self._receivers:
             receiver.advance(done, escape_unprintable(note))
 
-    def callback(self, task: str) -> Callable[..., None]:
-        """Return a function `(done, total, note="")` that reports one task.
-
-        Args:
-            task: its name.
-
-        Returns:
-            A function for code that does not use the protocol; its first call starts the task.
-        """
-        started = False
-
-        def report(done: int, total: int, note: str = "") -> None:
-            nonlocal started
-            if not started:
-                started = True
-                self.start(task, total)
-            self.advance(done, note)
-
-        return report
-
 
 class ProgressLines:
     """Progress as plain lines: one at the start of a task, one about every 10 % or 30 s, one at the end."""

@@ -68,8 +68,8 @@ def screen(
             ranking = screen_run(labels, quick, workers, progress)
         else:
             request = Request(
-                labels=labels, output=run_folder or Path(), anatomy=anatomy, unknown_labels=unknown_labels, device=device,
-                workers=workers, stop_after="fit",
+                labels=labels, output=run_folder or Path(), anatomy=anatomy, unknown_labels=unknown_labels,
+                device=device, workers=workers, stop_after="fit",
             )  # fmt: skip
             screened = screen_labels if run_folder else screen_in_temporary_folder
             ranking = screened(request, load_config(preset, config), quick, progress)

@@ -13,7 +13,7 @@ from heartmend.cli.review import Reviewer, open_for_review, user_name
 from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
 
 EXAMPLES = """
-heartmend import out/ dataset/manual/
+heartmend import out/ dataset/to_correct/
 heartmend import out/ decisions.csv --by "A. Radiologist"
 """
 

@@ -1,4 +1,4 @@
-"""Fusion of a structure's label with its fitted shape, weighted by their errors, which are estimated without a truth."""
+"""Fusion of a label with the fitted shape of its structure, weighted by errors that are estimated without a truth."""
 
 from __future__ import annotations
 

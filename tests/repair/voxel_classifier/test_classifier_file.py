@@ -1,4 +1,4 @@
-"""VoxelClassifiers on disk and on other grids."""
+"""Voxel classifiers of several structures: their file, and their use on any grid."""
 
 from pathlib import Path
 
@@ -8,69 +8,71 @@ import torch
 from torch import nn
 
 from heartmend.errors import RunError
-from heartmend.repair.voxel_classifier.classifier import FEATURES, Levels, VoxelClassifier, new_net
-from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers, even, load_classifiers, save_classifiers
+from heartmend.repair.voxel_classifier.classifier import VoxelClassifier, new_network
+from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers, load_classifiers, save_classifiers
+from heartmend.repair.voxel_classifier.features import FEATURES, IntensityScale
+from heartmend.repair.voxel_classifier.isotropic import isotropic_mask
 from support.sheets import sheet
 
 
 class Centre(nn.Module):
-    """Says of a voxel what the label says."""
+    """A network that repeats the label."""
 
-    def forward(self, seen: torch.Tensor) -> torch.Tensor:
-        return seen[:, FEATURES // 4 : FEATURES // 4 + 1]
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features[:, FEATURES // 4 : FEATURES // 4 + 1]
 
 
-def test_there_and_back(tmp_path: Path) -> None:
+def test_classifiers_are_the_same_after_writing_and_reading(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    judges = VoxelClassifiers(
-        0.9, {"Adrenal gland": VoxelClassifier(new_net(), -0.3), "LAA": VoxelClassifier(new_net(), 0.2)}
+    written = VoxelClassifiers(
+        0.9, {"Adrenal gland": VoxelClassifier(new_network(), -0.3), "LAA": VoxelClassifier(new_network(), 0.2)}
     )
-    save_classifiers(tmp_path / "model.safetensors", judges)
-    again = load_classifiers(tmp_path / "model.safetensors")
-    assert again.step_mm == pytest.approx(0.9)
+    save_classifiers(tmp_path / "model.safetensors", written)
+    read = load_classifiers(tmp_path / "model.safetensors")
+    assert read.step_mm == pytest.approx(0.9)
     mask = sheet(0)
-    for name, judge in judges.of.items():
-        assert again.of[name].threshold == pytest.approx(judge.threshold)
-        np.testing.assert_array_equal(again.of[name].logits(mask), judge.logits(mask))
+    for name, classifier in written.by_labels.items():
+        assert read.by_labels[name].threshold == pytest.approx(classifier.threshold)
+        np.testing.assert_array_equal(read.by_labels[name].logits(mask), classifier.logits(mask))
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no")
     with pytest.raises(RunError, match="cannot be read"):
         load_classifiers(tmp_path / "model.safetensors")
 
 
-def test_even_voxels_are_taken_as_they_are_and_others_are_not() -> None:
+def test_only_anisotropic_voxels_are_resampled() -> None:
     mask = sheet(2)
-    assert even(mask, (1.0, 1.02, 0.98), 1.0) is mask
+    assert isotropic_mask(mask, (1.0, 1.02, 0.98), 1.0) is mask
     thick = mask[:, :, ::3]
-    there = even(thick, (1, 1, 3), 1.0)
-    assert there.shape == (28, 28, 30)
-    # Each thick slice is found again in the middle of the three that it became.
-    np.testing.assert_array_equal(there[:, :, 1::3], thick)
+    resampled = isotropic_mask(thick, (1, 1, 3), 1.0)
+    assert resampled.shape == (28, 28, 30)
+    # Each thick slice is the middle one of the three that replace it.
+    np.testing.assert_array_equal(resampled[:, :, 1::3], thick)
 
 
-def test_a_judge_that_keeps_the_label_keeps_it_on_any_grid() -> None:
-    judges = VoxelClassifiers(1.0, {"LAA": VoxelClassifier(Centre(), 0.0)})
+def test_a_classifier_that_repeats_the_label_does_so_on_any_grid() -> None:
+    classifiers = VoxelClassifiers(1.0, {"LAA": VoxelClassifier(Centre(), 0.0)})
     mask = sheet(3)
     for label, spacing in ((mask, (1.0, 1.0, 1.0)), (np.repeat(mask, 2, axis=2), (1.0, 1.0, 0.5)), (mask, (2.0, 2, 2))):
-        field = judges.field("LAA", label, spacing)
-        assert ((field > 0) != label).mean() < 0.01
-        assert field.shape == label.shape
-    assert (judges.field("LAA", np.zeros_like(mask), (1, 1, 1)) < 0).all()
+        distance_mm = classifiers.distance_mm("LAA", label, spacing)
+        assert ((distance_mm > 0) != label).mean() < 0.01
+        assert distance_mm.shape == label.shape
+    assert (classifiers.distance_mm("LAA", np.zeros_like(mask), (1, 1, 1)) < 0).all()
 
 
-def test_one_that_sees_images_is_kept_beside_one_that_does_not(tmp_path: Path) -> None:
+def test_classifiers_of_labels_and_of_images_are_in_one_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    seeing = VoxelClassifier(new_net(seeing=True), 0.1, Levels(40.0, 60.0))
-    save_classifiers(
-        tmp_path / "m.safetensors", VoxelClassifiers(1.0, {"LAA": VoxelClassifier(new_net(), 0.2)}, {"LAA": seeing})
-    )
-    again = load_classifiers(tmp_path / "m.safetensors")
-    assert again.names == {"LAA"}
-    assert again.seeing["LAA"].levels == Levels(40.0, 60.0)
+    by_labels = {"LAA": VoxelClassifier(new_network(), 0.2)}
+    by_images = {"LAA": VoxelClassifier(new_network(reads_images=True), 0.1, IntensityScale(40.0, 60.0))}
+    save_classifiers(tmp_path / "m.safetensors", VoxelClassifiers(1.0, by_labels, by_images))
+    read = load_classifiers(tmp_path / "m.safetensors")
+    assert read.names == {"LAA"}
+    assert read.by_images["LAA"].intensity == IntensityScale(40.0, 60.0)
     mask = sheet(1)
     image = np.where(mask, 40, -90).astype(np.int16)
-    shown = seeing.logits(mask, image.astype(np.float32))
-    np.testing.assert_array_equal(again.field("LAA", mask, (1, 1, 1), image) > 0, shown > 0)
-    np.testing.assert_array_equal(again.field("LAA", mask, (1, 1, 1)) > 0, again.of["LAA"].logits(mask) > 0)
+    expected = by_images["LAA"].logits(mask, image.astype(np.float32)) > 0
+    np.testing.assert_array_equal(read.distance_mm("LAA", mask, (1, 1, 1), image) > 0, expected)
+    expected = read.by_labels["LAA"].logits(mask) > 0
+    np.testing.assert_array_equal(read.distance_mm("LAA", mask, (1, 1, 1)) > 0, expected)

@@ -1,1 +1,1 @@
-"""Slice staircases of a label map that was drawn on thick slices: `detection` finds them, `interpolation` repairs them."""
+"""Slice staircases of label maps that were drawn on thick slices: `detection` and repair by `interpolation`."""

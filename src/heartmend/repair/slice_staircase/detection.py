@@ -169,7 +169,7 @@ def _uneven_lattice(change: npt.NDArray[np.float64], starts: npt.NDArray[np.int6
 def _best_offsets(
     large: npt.NDArray[np.bool_], starts: npt.NDArray[np.int64], thickness: float, offsets: npt.NDArray[np.float64]
 ) -> list[tuple[float, _Lattice]]:
-    """Lattices of the best offsets with their score: share of large changes between blocks less that within (max. 1)."""
+    """Lattices of the best offsets with their score: share of large changes between blocks less that within blocks."""
     position = (starts - offsets[:, None]) / thickness + 1e-9
     between = np.floor(position) != np.floor(position - 1 / thickness)
     edges = between.sum(axis=1)

@@ -103,7 +103,7 @@ def volume_offset_mm(depth_mm: npt.NDArray[np.float32], voxels: int, max_mm: flo
 
 
 def _majority(block: Mask) -> Mask:
-    """Voxels that are set in more than half of a block's slices; if exactly in half, as in the slice after the middle."""
+    """Voxels that are set in more than half of the slices; in exactly half, as in the slice after the middle."""
     votes = block.sum(axis=0) * 2
     majority: Mask = (votes > len(block)) | ((votes == len(block)) & block[len(block) // 2])
     return majority

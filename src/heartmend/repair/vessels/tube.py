@@ -32,7 +32,7 @@ class CentrelineKernel:
         return self.weights @ values
 
     def mean(self, values: FloatArray, share: FloatArray) -> FloatArray:
-        """Compute weighted means about each point of values (n,) or (n, k), each value also weighted by `share` (n,)."""
+        """Compute weighted means about each point of values (n,) or (n, k), with further weights `share` (n,)."""
         total = np.maximum(self.weights @ share, 1e-9)
         return ((self.weights @ (values.T * share).T).T / total).T
 

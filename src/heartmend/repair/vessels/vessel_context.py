@@ -1,4 +1,4 @@
-"""Context of a vessel tree, as far as it is known: the aorta, the surface of the heart, the bright lumen in the CT image."""
+"""Context of a vessel tree, as far as it is known: aorta, surface of the heart, bright lumen in the CT image."""
 
 from __future__ import annotations
 

@@ -12,8 +12,11 @@ import numpy.typing as npt
 
 from heartmend.errors import FitError, HeartmendError
 from heartmend.geometry.boxes import bounding_box
-from heartmend.repair.voxel_classifier.classifier import REACH, ClassifierSettings, Image, VoxelClassifier, learn
-from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers, even, even_image
+from heartmend.repair.voxel_classifier.classifier import VoxelClassifier
+from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers
+from heartmend.repair.voxel_classifier.features import REACH, Image
+from heartmend.repair.voxel_classifier.isotropic import isotropic_image, isotropic_mask
+from heartmend.repair.voxel_classifier.training import ClassifierSettings, train_classifier
 from heartmend.types import Labels, Mask
 
 MIN_IMAGES = 5
@@ -25,13 +28,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ClassifierCase:
-    """A case of which classifiers are trained.
+    """Case for the training of voxel classifiers.
 
     Attributes:
         case_id: id of the case.
         labels: (x, y, z) uint8, the prepared label map.
         spacing_mm: voxel spacing.
-        read_image: reads the CT (x, y, z) in HU on the same voxels; None where the case has none.
+        read_image: function that reads the CT image (x, y, z) in HU on the same voxels; None for a case without one.
     """
 
     case_id: str
@@ -84,8 +87,8 @@ def train_classifiers(
         heads: name -> id of the structures.
         wanted: the classifiers, as `classifiers_wanted` lists them. One of a structure that no case has is left out.
         settings: settings of the training.
-        seed: of all random draws.
-        report: called now and then with the step and the loss.
+        seed: seed of all random draws.
+        report: called with the steps done and the loss.
 
     Returns:
         The classifiers.
@@ -97,11 +100,11 @@ def train_classifiers(
     by_labels, by_images = dict[str, VoxelClassifier](), dict[str, VoxelClassifier]()
     for number, (name, reads_images) in enumerate(wanted):
         with_structure = [case for case in cases if (case.labels == heads[name]).any()]
-        masks, images = _even_masks(with_structure, heads[name], step_mm, reads_images)
+        masks, images = _isotropic_masks(with_structure, heads[name], step_mm, reads_images)
         if not masks:
             continue
         report_from = None if report is None else partial(_report, report, number * settings.steps)
-        classifier = learn(masks, settings, seed, report_from, images)
+        classifier = train_classifier(masks, settings, seed, report_from, images)
         if not all(bool(value.isfinite().all()) for value in classifier.net.state_dict().values()):
             raise FitError(
                 f"{name}: a weight of its voxel classifier is NaN or infinite; lower fit.voxel_classifier.rate"
@@ -110,12 +113,12 @@ def train_classifiers(
     return VoxelClassifiers(step_mm, by_labels, by_images)
 
 
-def _even_masks(
+def _isotropic_masks(
     cases: Sequence[ClassifierCase], id: int, step_mm: float, reads_images: bool
 ) -> tuple[list[Mask], list[Image] | None]:
-    """Masks on even voxels; with images only about the label, of the cases that have one, and the images there."""
+    """Masks on isotropic voxels; with images only about the label, of the cases that have one, and these images."""
     if not reads_images:
-        return [even(case.labels == id, case.spacing_mm, step_mm) for case in cases], None
+        return [isotropic_mask(case.labels == id, case.spacing_mm, step_mm) for case in cases], None
     masks, images = [], []
     for case in cases:
         mask = case.labels == id
@@ -127,8 +130,8 @@ def _even_masks(
         box = bounding_box(mask, [int(np.ceil(MARGIN_VOXELS * step_mm / side)) for side in case.spacing_mm])
         if image is None or box is None:
             continue
-        masks.append(even(mask[box], case.spacing_mm, step_mm))
-        images.append(even_image(image[box], case.spacing_mm, step_mm))
+        masks.append(isotropic_mask(mask[box], case.spacing_mm, step_mm))
+        images.append(isotropic_image(image[box], case.spacing_mm, step_mm))
     return masks, images
 
 

@@ -1,4 +1,4 @@
-"""Masks corrupt_mask once more, to learn from: what came in is then the answer, and known."""
+"""Corruption of masks for training: the given mask is the known answer to its corrupted copy."""
 
 from __future__ import annotations
 
@@ -12,64 +12,95 @@ from heartmend.geometry.components import without_small_components
 from heartmend.types import Mask
 
 STRENGTHS = np.array([0.0, 0.3, 0.6, 1.0, 1.5, 2.0])
-WATCHED_CASES = 12
+"""Strengths at which smooth masks are corrupted to estimate the strength of given masks."""
+MEASURED_CASES = 12
+"""Number of masks that are measured for that estimate."""
 PATCHES = 10
-"""Bites and leaks on average at strength 1."""
-RADII = (1.2, 5.0)
-RIM = (0.3, 1.0)
-RIM_LENGTHS = (1.5, 5.0)
-SALT = 0.1
+"""Mean number of dents and leaks at strength 1."""
+PATCH_RADII = (1.2, 5.0)
+"""Radii of dents and leaks in voxels."""
+WAVE_SPREAD = (0.3, 1.0)
+"""Standard deviation in voxels by which the surface moves at strength 1."""
+WAVE_LENGTHS = (1.5, 5.0)
+"""Correlation length in voxels of the movement of the surface."""
+MAX_FLIP_RATE = 0.1
+"""Largest share of flipped voxels near the surface at strength 1."""
 REACH = 5
+"""Largest distance in voxels of a flipped voxel from the surface."""
 
 
 def corrupt_mask(mask: Mask, strength: float, rng: np.random.Generator) -> Mask:
-    """A copy of a mask with faults as networks and haste make them, none of which knows of anatomy. In voxels.
+    """Corrupt a mask as networks and quick drawing do, without knowledge of anatomy.
 
-    Round bites and leaks about places of its surface; the surface wandering in and out by up to a voxel or two, over
-    lengths that are drawn; single voxels flipped within `REACH` of it. Strength 1 leaves a Dice of about 0.7 of a thin
-    gland; 0 leaves all as it is.
+    Round dents and leaks are added at random positions of the surface; the surface moves by up to one or two voxels
+    with a random correlation length; single voxels near it are flipped.
+
+    Args:
+        mask: (x, y, z) bool; it is not changed.
+        strength: strength of the corruption: 0 for none; 1 gives a Dice of about 0.7 for a thin gland.
+        rng: random generator.
+
+    Returns:
+        (x, y, z) bool, the corrupted mask.
     """
     if not mask.any() or strength == 0:
         return mask.copy()
-    out = mask.copy()
+    corrupted = mask.copy()
     surface = np.argwhere(mask & ~binary_erosion(mask))
     for _ in range(rng.poisson(PATCHES * strength)):
-        _patch(out, surface[rng.integers(len(surface))] + rng.uniform(-1, 1, 3), rng)
-    distance = edt.edt(out) - edt.edt(~out)
+        _add_patch(corrupted, surface[rng.integers(len(surface))] + rng.uniform(-1, 1, 3), rng)
+    distance = edt.edt(corrupted) - edt.edt(~corrupted)
     distance -= 0.5 * np.sign(distance)
-    wave = gaussian_filter(rng.standard_normal(mask.shape).astype(np.float32), rng.uniform(*RIM_LENGTHS))
-    out = distance + wave * (rng.uniform(*RIM) * strength / wave.std()) > 0
-    flipped: Mask = out ^ ((rng.random(mask.shape) < rng.uniform(0, SALT) * strength) & (distance > -REACH))
+    wave = gaussian_filter(rng.standard_normal(mask.shape).astype(np.float32), rng.uniform(*WAVE_LENGTHS))
+    corrupted = distance + wave * (rng.uniform(*WAVE_SPREAD) * strength / wave.std()) > 0
+    is_flipped = rng.random(mask.shape) < rng.uniform(0, MAX_FLIP_RATE) * strength
+    flipped: Mask = corrupted ^ (is_flipped & (distance > -REACH))
     return flipped
 
 
-def raggedness(mask: Mask) -> float:
-    """How many voxels are not as most of the 27 about them are, for each voxel of the surface that these make."""
+def rough_voxel_ratio(mask: Mask) -> float:
+    """Measure how rough a mask is.
+
+    Args:
+        mask: (x, y, z) bool.
+
+    Returns:
+        Number of voxels that differ from the majority of the 27 voxels about them, divided by the number of surface
+        voxels of the majority mask.
+    """
     smooth = _majority(mask)
     surface = int((smooth & ~binary_erosion(smooth)).sum())
     return int((mask ^ smooth).sum()) / max(surface, 1)
 
 
-def strength_of(masks: Sequence[Mask], rng: np.random.Generator) -> float:
-    """The strength at which smooth shapes, corrupt_mask, are as ragged as these masks are; 0 for masks that are smooth."""
-    watched = masks[:: max(len(masks) // WATCHED_CASES, 1)][:WATCHED_CASES]
-    smooth = [without_small_components(_majority(mask)) for mask in watched]
-    found = [float(np.mean([raggedness(corrupt_mask(mask, s, rng)) for mask in smooth])) for s in STRENGTHS]
-    wanted = float(np.mean([raggedness(mask) for mask in watched]))
-    return float(np.interp(wanted, np.maximum.accumulate(found), STRENGTHS))
+def estimate_strength(masks: Sequence[Mask], rng: np.random.Generator) -> float:
+    """Estimate the corruption of masks: the strength at which smoothed masks become as rough as these are.
+
+    Args:
+        masks: (x, y, z) bool each.
+        rng: random generator.
+
+    Returns:
+        The strength for `corrupt_mask`; 0 for smooth masks.
+    """
+    measured = masks[:: max(len(masks) // MEASURED_CASES, 1)][:MEASURED_CASES]
+    smooth = [without_small_components(_majority(mask)) for mask in measured]
+    ratios = [float(np.mean([rough_voxel_ratio(corrupt_mask(mask, s, rng)) for mask in smooth])) for s in STRENGTHS]
+    wanted = float(np.mean([rough_voxel_ratio(mask) for mask in measured]))
+    return float(np.interp(wanted, np.maximum.accumulate(ratios), STRENGTHS))
 
 
 def _majority(mask: Mask) -> Mask:
-    most: Mask = uniform_filter(mask.astype(np.float32), 3) > 0.5
-    return most
+    majority: Mask = uniform_filter(mask.astype(np.float32), 3) > 0.5
+    return majority
 
 
-def _patch(mask: Mask, middle: np.ndarray, rng: np.random.Generator) -> None:
-    """Add or cut an ellipsoid, in place."""
-    radii = rng.uniform(*RADII) * rng.uniform(0.7, 1.3, 3)
-    first = np.maximum(np.floor(middle - radii).astype(int), 0)
-    last = np.minimum(np.ceil(middle + radii).astype(int) + 1, mask.shape)
+def _add_patch(mask: Mask, centre: np.ndarray, rng: np.random.Generator) -> None:
+    """Add or cut an ellipsoid in place."""
+    radii = rng.uniform(*PATCH_RADII) * rng.uniform(0.7, 1.3, 3)
+    first = np.maximum(np.floor(centre - radii).astype(int), 0)
+    last = np.minimum(np.ceil(centre + radii).astype(int) + 1, mask.shape)
     box = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-    axes = [((np.arange(a, b) - m) / r) ** 2 for a, b, m, r in zip(first, last, middle, radii, strict=True)]
+    axes = [((np.arange(a, b) - m) / r) ** 2 for a, b, m, r in zip(first, last, centre, radii, strict=True)]
     x, y, z = np.ix_(*axes)
     mask[box] = np.where(x + y + z < 1, rng.random() < 0.5, mask[box])

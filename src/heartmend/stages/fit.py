@@ -28,8 +28,8 @@ from heartmend.io.digests import fingerprint
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
-from heartmend.repair.voxel_classifier.classifier import ClassifierSettings
 from heartmend.repair.voxel_classifier.cohort import ClassifierCase, classifiers_wanted, train_classifiers
+from heartmend.repair.voxel_classifier.training import ClassifierSettings
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CLASSIFIERS, FIT, PREPARE
 from heartmend.run_folder.records import PreparedCase

@@ -24,7 +24,7 @@ from heartmend.repair.changes import Change
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.slice_staircase.detection import SliceStaircase, find_slice_staircases
 from heartmend.repair.slice_staircase.interpolation import without_slice_staircase
-from heartmend.repair.vessels.tree_repair import measure_tree, tree_radius_mm
+from heartmend.repair.vessels.measurement import measure_tree, tree_radius_mm
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import PREPARE
 from heartmend.run_folder.records import CaseFacts, PreparedCase

@@ -141,7 +141,7 @@ def _work(job: _Job) -> None:
         classifiers, spacing_mm = _CLASSIFIERS[job.output], case.roi.grid.spacing_mm
         image = None if job.reader is None else job.reader.read_roi_image(job.case, case.roi)
         for name in classifiers.names & job.classified.keys():
-            distances[name] = classifiers.field(name, case.cleaned == job.classified[name], spacing_mm, image)
+            distances[name] = classifiers.distance_mm(name, case.cleaned == job.classified[name], spacing_mm, image)
     run.forget(REFINE, id)
     maps = {name: DistanceMap.of_mm(distance, keep_inside=True) for name, distance in distances.items()}
     run.finish(REFINE, id, job.fingerprint, run.write_refined(id, maps, margins))

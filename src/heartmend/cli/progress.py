@@ -34,12 +34,6 @@ class TerminalProgress:
         self._receivers: list[ProgressLines | ProgressBars] = []
 
     def __enter__(self) -> Self:
-        if not is_quiet():
-            self._receivers.append(
-                ProgressBars() if sys.stderr.isatty() else ProgressLines(lambda line: typer.echo(line, err=True))
-            )
-        if self._run_log is not None:
-            self._receivers.append(ProgressLines(self._run_log.write, with_time=False))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -54,10 +48,21 @@ class TerminalProgress:
             task: its name.
             total: number of steps, or of cases.
         """
-        if self._run_log is not None:
-            self._run_log.open()
+        # Not earlier: a process that only helps another starts no task, and must not touch the terminal.
+        if not self._receivers:
+            self._receivers = self._open()
         for receiver in self._receivers:
             receiver.start(task, total)
+
+    def _open(self) -> list[ProgressLines | ProgressBars]:
+        receivers: list[ProgressLines | ProgressBars] = []
+        if not is_quiet():
+            in_terminal = sys.stderr.isatty()
+            receivers.append(ProgressBars() if in_terminal else ProgressLines(lambda line: typer.echo(line, err=True)))
+        if self._run_log is not None:
+            self._run_log.open()
+            receivers.append(ProgressLines(self._run_log.write, with_time=False))
+        return receivers
 
     def advance(self, done: int, note: str = "") -> None:
         """Report that steps of the task are finished.

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from heartmend.errors import BadInputError, HeartmendError, RunError
 from heartmend.io.atomic import read_json, read_npz, write_npz
+from heartmend.io.dataset import Case
 from heartmend.io.file_names import case_id
-from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PreparedCase, load_fields
+from heartmend.run_folder.folder import RunFolder
+from heartmend.run_folder.records import load_fields
 from heartmend.training.checkpoint import load_model
 from support.hearts import small_hearts
 from support.volumes import save_nifti, some_labels
@@ -66,14 +67,13 @@ def test_a_planted_pickle_is_refused_wherever_it_lies(tmp_path: Path, sprung: Pa
 
 def test_nor_as_a_prepared_case_of_a_run_that_one_was_given(tmp_path: Path, sprung: Path) -> None:
     (tmp_path / "labels").mkdir()
-    with Run.open(tmp_path / "out", tmp_path / "labels") as run:
+    with RunFolder.open(tmp_path / "out", tmp_path / "labels") as run:
         case = small_hearts(1)[0]
-        case.save(run)
-        path = run.case_path("prepare", case.case_id, ".npz")
+        path, _ = run.write_prepared(case)
         for trap in planted(tmp_path / "x.npz", sprung):
             path.write_bytes(trap.read_bytes())
             with pytest.raises(RunError, match="remove it"):
-                PreparedCase.load(run, case.case_id)
+                run.prepared(case.case_id)
     assert not sprung.exists()
 
 
@@ -140,14 +140,14 @@ def test_no_name_leads_out_of_a_folder(name: str) -> None:
 @pytest.mark.parametrize("planted_at", ["labels", "run", "run/fuse", "run/fuse/done"])
 def test_a_link_in_a_run_leads_nowhere(tmp_path: Path, planted_at: str) -> None:
     save_nifti(tmp_path / "in" / "1.nii.gz", some_labels())
-    Run.open(tmp_path / "out", tmp_path / "in").close()
+    RunFolder.open(tmp_path / "out", tmp_path / "in").close()
     link = tmp_path / "out" / planted_at
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_dir():
         link.rename(tmp_path / "moved")
     link.symlink_to(tmp_path / "in")
-    with pytest.raises(HeartmendError, match="is a link"), Run.open(tmp_path / "out", tmp_path / "in") as run:
-        run.case_path("fuse", "1", ".json")
-        run.mark_done("fuse", "1", "abc")
-        run.result_path(tmp_path / "in" / "1.nii.gz")
+    with pytest.raises(HeartmendError, match="is a link"), RunFolder.open(tmp_path / "out", tmp_path / "in") as run:
+        run.fused_ids()
+        run.finish("fuse", "1", "abc")
+        run.result_path(Case("1", tmp_path / "in" / "1.nii.gz"))
     assert [p.name for p in (tmp_path / "in").iterdir()] == ["1.nii.gz"]

@@ -1,4 +1,4 @@
-"""The whole run on three small hearts: what it changes, and what it never does."""
+"""Tests of the whole run on three small hearts: what it changes, and what it never does."""
 
 import json
 import os
@@ -14,38 +14,39 @@ import numpy as np
 import pytest
 
 from heartmend.anatomy.load import load_anatomy
+from heartmend.compute.progress import NoProgress, Progress
 from heartmend.errors import ConfigError, RunError
 from heartmend.geometry.roi import Roi
 from heartmend.io.label_maps import read_labels
 from heartmend.pipelines.config import Config, load_config
-from heartmend.pipelines.run import Request, Watcher, resolve_device, run
+from heartmend.pipelines.run import Request, resolve_device, run
 from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask
 from support.cohorts import CONFIG, small_map, write_cohort
 from support.sheets import sheet
 
 
-class Listener(Watcher):
-    """Keeps the verbs and how far each came; stops the run when the fit has come so far."""
+class Recorder(NoProgress):
+    """Records the stages and how far each came; stops the run when the fit has come so far."""
 
     def __init__(self, stop_fit_at: int | None = None) -> None:
         self.steps: dict[str, int] = {}
         self._now, self._stop = "", stop_fit_at
 
-    def verb(self, name: str, total: int) -> None:
-        self._now = name
-        self.steps[name] = 0
+    def start(self, task: str, total: int) -> None:
+        self._now = task
+        self.steps[task] = 0
 
-    def advanced(self, done: int, note: str = "") -> None:
+    def advance(self, done: int, note: str = "") -> None:
         self.steps[self._now] = done
         if self._now == "fit" and done == self._stop:
             raise KeyboardInterrupt
 
 
-def mend(folder: Path, out: str, watcher: Watcher | None = None, **request: object) -> dict[str, bytes]:
-    """Run on `folder`/labels into `folder`/`out`; the mended files by name."""
+def repair(folder: Path, out: str, progress: Progress | None = None, **request: object) -> dict[str, bytes]:
+    """Run on `folder`/labels into `folder`/`out`; returns the repaired files by name."""
     run(
         Request(folder / "labels", folder / out, device="cpu", workers=1, **request),  # type: ignore[arg-type]
-        load_config("mend", folder / "small.toml"), watcher,
+        load_config("mend", folder / "small.toml"), progress,
     )  # fmt: skip
     return {path.name: path.read_bytes() for path in (folder / out / "labels").iterdir()}
 
@@ -55,26 +56,26 @@ def values(path: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def mended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repaired(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cohort that was mended once into out/; not to be changed."""
-    folder = tmp_path_factory.mktemp("mended")
+    folder = tmp_path_factory.mktemp("repaired")
     write_cohort(folder)
-    mend(folder, "out")
+    repair(folder, "out")
     return folder
 
 
 @pytest.fixture
-def again(mended: Path, tmp_path: Path) -> Path:
+def again(repaired: Path, tmp_path: Path) -> Path:
     """The same cohort, not mended yet."""
-    shutil.copytree(mended / "labels", tmp_path / "labels")
-    shutil.copy(mended / "small.toml", tmp_path / "small.toml")
+    shutil.copytree(repaired / "labels", tmp_path / "labels")
+    shutil.copy(repaired / "small.toml", tmp_path / "small.toml")
     return tmp_path
 
 
-def test_every_file_keeps_its_name_grid_header_and_type(mended: Path) -> None:
-    assert sorted(p.name for p in (mended / "out" / "labels").iterdir()) == ["1.nii.gz", "2.nii.gz", "3.nii.gz"]
-    for before in (mended / "labels").iterdir():
-        was, now = nib.load(before), nib.load(mended / "out" / "labels" / before.name)
+def test_every_file_keeps_its_name_grid_header_and_type(repaired: Path) -> None:
+    assert sorted(p.name for p in (repaired / "out" / "labels").iterdir()) == ["1.nii.gz", "2.nii.gz", "3.nii.gz"]
+    for before in (repaired / "labels").iterdir():
+        was, now = nib.load(before), nib.load(repaired / "out" / "labels" / before.name)
         assert now.shape == was.shape
         assert now.get_data_dtype() == was.get_data_dtype()
         assert np.array_equal(now.affine, was.affine)
@@ -82,23 +83,23 @@ def test_every_file_keeps_its_name_grid_header_and_type(mended: Path) -> None:
         assert now.header.extensions == was.header.extensions
 
 
-def test_the_input_is_as_it_was(mended: Path) -> None:
+def test_the_input_is_as_it_was(repaired: Path) -> None:
     for n in (1, 3):
-        assert (values(mended / "labels" / f"{n}.nii.gz") == small_map(n)).all()
+        assert (values(repaired / "labels" / f"{n}.nii.gz") == small_map(n)).all()
 
 
-def test_it_mends_and_leaves_what_lies_outside_the_heart(mended: Path) -> None:
+def test_it_mends_and_leaves_what_lies_outside_the_heart(repaired: Path) -> None:
     anatomy = load_anatomy("heart")
-    for path in (mended / "labels").iterdir():
+    for path in (repaired / "labels").iterdir():
         volume = read_labels(path, anatomy)
-        now = values(mended / "out" / "labels" / path.name)
+        now = values(repaired / "out" / "labels" / path.name)
         box = Roi.around(volume.labels, volume.grid, anatomy, margin_voxels=4).source_box()
         outside = np.ones(now.shape, dtype=bool)
         outside[box] = False
         assert outside[0, 0, 0]
         assert (now[outside] == volume.labels[outside]).all()
         # The far island stays, so nothing is said of it.
-        told = json.loads((mended / "out" / "run" / "fuse" / f"{path.name[0]}.json").read_text())["changes"]
+        told = json.loads((repaired / "out" / "run" / "fuse" / f"{path.name[0]}.json").read_text())["changes"]
         island, reach = volume.grid.index_to_world([0, 0, 0]), 2 * max(volume.grid.spacing_mm)
         assert told and not any(np.abs(np.array(c["box_mm"]) - island).max() < reach for c in told)
         assert (now != volume.labels).any()
@@ -109,15 +110,15 @@ def test_it_mends_and_leaves_what_lies_outside_the_heart(mended: Path) -> None:
         assert (clean[inside] != 3).any()
 
 
-def test_a_structure_that_was_absent_stays_so(mended: Path) -> None:
-    now = values(mended / "out" / "labels" / "2.nii.gz")
+def test_a_structure_that_was_absent_stays_so(repaired: Path) -> None:
+    now = values(repaired / "out" / "labels" / "2.nii.gz")
     assert set(np.unique(now)) == {0, 2, 3, 5}
-    assert set(np.unique(values(mended / "out" / "labels" / "3.nii.gz"))) == {0, 2, 3, 4, 5}
+    assert set(np.unique(values(repaired / "out" / "labels" / "3.nii.gz"))) == {0, 2, 3, 4, 5}
 
 
-def test_the_run_folder_explains_itself(mended: Path) -> None:
-    root = mended / "out" / "run"
-    config = json.loads((root / "config.json").read_text())
+def test_the_run_folder_explains_itself(repaired: Path) -> None:
+    root = repaired / "out" / "run"
+    config = json.loads((root / "settings.json").read_text())
     assert config["prepare"]["resolution"] == 32
     assert config["seed"] == 0
     assert json.loads((root / "skipped.json").read_text()) == {}
@@ -127,47 +128,47 @@ def test_the_run_folder_explains_itself(mended: Path) -> None:
 
 
 def test_a_second_run_does_nothing(again: Path) -> None:
-    first = mend(again, "out")
+    first = repair(again, "out")
     times = {p: p.stat().st_mtime_ns for p in (again / "out" / "labels").iterdir()}
     times |= {p: p.stat().st_mtime_ns for p in (again / "out" / "run" / "fit").glob("*.safetensors")}
-    listener = Listener()
-    assert mend(again, "out", listener) == first
-    assert listener.steps["fit"] == 0
+    recorder = Recorder()
+    assert repair(again, "out", recorder) == first
+    assert recorder.steps["fit"] == 0
     assert {p: p.stat().st_mtime_ns for p in times} == times
     (again / "out" / "labels" / "3.nii.gz").unlink()
-    assert mend(again, "out") == first
-    with pytest.raises(RunError, match="holds a run already"):
-        mend(again, "out", resume=False)
+    assert repair(again, "out") == first
+    with pytest.raises(RunError, match="contains a run already"):
+        repair(again, "out", resume=False)
 
 
-def test_a_run_that_was_cut_off_ends_as_the_undisturbed_one(mended: Path, again: Path) -> None:
-    whole = {p.name: p.read_bytes() for p in (mended / "out" / "labels").iterdir()}
+def test_a_run_that_was_cut_off_ends_as_the_undisturbed_one(repaired: Path, again: Path) -> None:
+    whole = {p.name: p.read_bytes() for p in (repaired / "out" / "labels").iterdir()}
     with pytest.raises(KeyboardInterrupt):
-        mend(again, "out", Listener(stop_fit_at=20))
+        repair(again, "out", Recorder(stop_fit_at=20))
     assert not list((again / "out" / "labels").iterdir())
-    listener = Listener()
-    assert mend(again, "out", listener) == whole
-    assert listener.steps["fit"] == 40
+    recorder = Recorder()
+    assert repair(again, "out", recorder) == whole
+    assert recorder.steps["fit"] == 40
 
 
 def test_the_structures_that_were_asked_for_are_the_only_ones_to_change(again: Path) -> None:
-    mend(again, "out", structures=("LV", "la"))
+    repair(again, "out", structures=("LV", "la"))
     for n in (1, 2, 3):
         was, now = (values(again / where / f"{n}.nii.gz") for where in ("labels", "out/labels"))
         changed = was != now
         assert changed.any()
         assert (np.isin(was, (2, 3)) | np.isin(now, (2, 3)))[changed].all()
     with pytest.raises(ConfigError, match="no structure 'spleen'"):
-        mend(again, "unknown_labels", structures=("spleen",))
+        repair(again, "unknown_labels", structures=("spleen",))
 
 
 @pytest.mark.slow
-def test_each_verb_stops_where_it_should(again: Path) -> None:
-    for verb, made in (("prepare", "prepare"), ("fit", "fit/model.safetensors"), ("refine", "refine")):
-        listener = Listener()
-        assert mend(again, "out", listener, until=verb) == {}
+def test_each_stage_can_be_the_last(again: Path) -> None:
+    for stage, made in (("prepare", "prepare"), ("fit", "fit/model.safetensors"), ("refine", "refine")):
+        recorder = Recorder()
+        assert repair(again, "out", recorder, stop_after=stage) == {}
         assert (again / "out" / "run" / made).exists()
-        assert list(listener.steps)[-1] == verb
+        assert list(recorder.steps)[-1] == stage
 
 
 @pytest.mark.slow
@@ -177,7 +178,7 @@ def test_one_bad_file_never_stops_the_others(again: Path) -> None:
     result = run(
         Request(again / "labels", again / "out", device="cpu", workers=1), load_config("mend", again / "small.toml")
     )
-    assert result.mended == ("1", "2", "3")
+    assert result.cases == ("1", "2", "3")
     assert list(result.skipped) == ["4"]
     assert "4.nii.gz" in result.skipped["4"]
     assert json.loads((again / "out" / "run" / "skipped.json").read_text()) == result.skipped
@@ -191,9 +192,9 @@ def test_what_has_no_shape_in_common_is_mended_without_a_template(tmp_path: Path
     for seed in range(5):
         worse = corrupt_mask(sheet(seed), 0.7, np.random.default_rng(seed)).astype(np.uint8)
         nib.save(nib.Nifti1Image(worse, np.eye(4)), tmp_path / "labels" / f"{seed}.nii.gz")
-    listener = Listener()
-    mend(tmp_path, "out", listener, anatomy="adrenal", until="fuse")
-    assert listener.steps.keys() == {"prepare", "voxel_classifier", "refine", "fuse"}
+    recorder = Recorder()
+    repair(tmp_path, "out", recorder, anatomy="adrenal", stop_after="fuse")
+    assert recorder.steps.keys() == {"prepare", "classifiers", "refine", "fuse"}
     wrong = np.zeros(2)
     for seed in range(5):
         for at, folder in enumerate(("labels", "out/labels")):
@@ -212,12 +213,12 @@ def test_a_device_that_is_not_there_is_told() -> None:
     assert resolve_device("cpu") == "cpu"
     with pytest.raises(ConfigError, match="--device toaster"):
         resolve_device("toaster")
-    with pytest.raises(ConfigError, match=r"--device cuda:99: torch sees \d+ GPUs"):
+    with pytest.raises(ConfigError, match=r"--device cuda:99: torch finds \d+ GPUs"):
         resolve_device("cuda:99")
 
 
 def heartmend_run(folder: Path, out: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "heartmend", "run", folder / "labels", "--out", folder / out]
+    command = [sys.executable, "-m", "heartmend", "run", folder / "labels", "--output", folder / out]
     command += ["--config", folder / "small.toml", "--device", "cpu", "--workers", "1"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
 

@@ -1,3 +1,5 @@
+"""Tests of the run folder: opening, locking, stamps and records."""
+
 import gzip
 import json
 import os
@@ -7,18 +9,29 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import RunError
+from heartmend.geometry.distance import DistanceMap
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_json
-from heartmend.io.dataset import discover_cohort
+from heartmend.io.dataset import Case, discover_cohort
 from heartmend.io.digests import file_fingerprint, fingerprint
-from heartmend.run_folder.folder import Run
+from heartmend.repair.acceptance import Verdict
+from heartmend.repair.change_log import ChangeLog
+from heartmend.repair.changes import Change
+from heartmend.repair.slice_staircase.detection import SliceStaircase
+from heartmend.run_folder.folder import RunFolder
+from heartmend.run_folder.records import CaseFacts, PreparedCase
 from heartmend.run_folder.versions import versions
+from support.hearts import prepared, small_heart
 from support.volumes import save_nifti, some_labels
 
-HOLD = "import sys, time; from heartmend.io import Run; r = Run.open(*sys.argv[1:]); print('held', flush=True); "
+HOLD = (
+    "import sys, time; from heartmend.run_folder.folder import RunFolder; "
+    "r = RunFolder.open(*sys.argv[1:]); print('locked', flush=True); "
+)
 
 
 @pytest.fixture
@@ -32,83 +45,85 @@ def hold(code: str, *arguments: Path) -> subprocess.Popen[str]:
     """Another process that opens a run and goes on with `code`."""
     process = subprocess.Popen([sys.executable, "-c", HOLD + code, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout.readline() == "locked\n"
     return process
 
 
-def test_a_run_is_begun_and_gone_on_with(tmp_path: Path, labels: Path) -> None:
+def test_a_run_is_started_and_continued(tmp_path: Path, labels: Path) -> None:
     out = tmp_path / "deep" / "out"
-    with Run.open(out, labels) as run:
-        write_json(run.case_path("fit", "1", ".json"), {})
-    with Run.open(out, labels) as run:
-        assert run.case_path("fit", "1", ".json").exists()
-        assert run.result_path(labels / "1.nii.gz") == out / "labels" / "1.nii.gz"
+    with RunFolder.open(out, labels) as run:
+        assert not run.is_started
+        run.write_validation("fit", {"1": {"LV": 0.5}})
+    with RunFolder.open(out, labels) as run:
+        assert run.is_started
+        assert run.validation("fit") == {"1": {"LV": 0.5}}
+        assert run.result_path(Case("1", labels / "1.nii.gz")) == out / "labels" / "1.nii.gz"
         assert sorted(p.name for p in out.iterdir()) == ["labels", "run"]
 
 
 @pytest.mark.parametrize("where", ["labels", "labels/out", "."])
 def test_out_and_input_never_overlap(tmp_path: Path, labels: Path, where: str) -> None:
     with pytest.raises(RunError, match="input folder"):
-        Run.open(tmp_path / where, labels)
+        RunFolder.open(tmp_path / where, labels)
     with pytest.raises(RunError, match="input folder"):
-        Run.open(tmp_path / where, tmp_path.parent / "elsewhere", images_dir=labels)
+        RunFolder.open(tmp_path / where, tmp_path.parent / "elsewhere", images_dir=labels)
     assert [p.name for p in labels.iterdir()] == ["1.nii.gz"]
 
 
 def test_nor_through_a_link(tmp_path: Path, labels: Path) -> None:
     (tmp_path / "link").symlink_to(labels)
     with pytest.raises(RunError, match="input folder"):
-        Run.open(tmp_path / "link" / "out", labels)
+        RunFolder.open(tmp_path / "link" / "out", labels)
 
 
-def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path, labels: Path) -> None:
+def test_a_folder_that_is_no_run_is_not_changed(tmp_path: Path, labels: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").touch()
-    with pytest.raises(RunError, match=r"not a run of Heartmend \(it holds thesis.tex\)"):
-        Run.open(out, labels)
+    with pytest.raises(RunError, match=r"not a run of Heartmend \(it contains thesis.tex\)"):
+        RunFolder.open(out, labels)
     assert [p.name for p in out.iterdir()] == ["thesis.tex"]
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="is a file"):
-        Run.open(tmp_path / "file", labels)
+        RunFolder.open(tmp_path / "file", labels)
 
 
-def test_a_run_killed_in_its_first_moment_is_begun_again(tmp_path: Path, labels: Path) -> None:
+def test_a_run_killed_in_its_first_moment_is_started_again(tmp_path: Path, labels: Path) -> None:
     begun = tmp_path / "out" / "run"
     begun.mkdir(parents=True)
     (begun / "lock").touch()
     (begun / f"{TEMPORARY_PREFIX}12.json").write_text("{")
-    with Run.open(tmp_path / "out", labels) as run:
-        assert not list(run.out.rglob(f"{TEMPORARY_PREFIX}*"))
+    with RunFolder.open(tmp_path / "out", labels) as run:
+        assert not list(run.output.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
-def test_the_run_of_another_input_is_refused(tmp_path: Path, labels: Path) -> None:
-    other = tmp_path / "unknown_labels"
+def test_the_run_of_another_input_is_an_error(tmp_path: Path, labels: Path) -> None:
+    other = tmp_path / "other"
     other.mkdir()
-    Run.open(tmp_path / "out", labels).close()
+    RunFolder.open(tmp_path / "out", labels).close()
     with pytest.raises(RunError, match=r"is the run of .*labels, not of .*other"):
-        Run.open(tmp_path / "out", other)
-    Run.open(tmp_path / "out", labels).close()
+        RunFolder.open(tmp_path / "out", other)
+    RunFolder.open(tmp_path / "out", labels).close()
 
 
 @pytest.mark.parametrize(
     "content", ["{", "[]", "{}", '{"format": "heartmend-run", "format_version": 99, "labels_dir": ""}']
 )
-def test_a_mark_that_cannot_be_read_is_told(tmp_path: Path, labels: Path, content: str) -> None:
-    Run.open(tmp_path / "out", labels).close()
+def test_a_marker_that_cannot_be_read_is_an_error(tmp_path: Path, labels: Path, content: str) -> None:
+    RunFolder.open(tmp_path / "out", labels).close()
     (tmp_path / "out" / "run" / "run.json").write_text(content)
     with pytest.raises(RunError, match=r"run\.json"):
-        Run.open(tmp_path / "out", labels)
+        RunFolder.open(tmp_path / "out", labels)
 
 
 def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path, labels: Path) -> None:
     out = tmp_path / "out"
     first = hold("time.sleep(60)", out, labels)
     with pytest.raises(RunError, match=rf"another process \(id {first.pid}\)"):
-        Run.open(out, labels)
+        RunFolder.open(out, labels)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    Run.open(out, labels).close()
+    RunFolder.open(out, labels).close()
 
 
 def test_an_orphaned_worker_does_not_keep_the_lock(tmp_path: Path, labels: Path) -> None:
@@ -120,34 +135,34 @@ def test_an_orphaned_worker_does_not_keep_the_lock(tmp_path: Path, labels: Path)
     try:
         first.kill()
         first.wait()
-        Run.open(out, labels).close()
+        RunFolder.open(out, labels).close()
     finally:
         os.kill(worker, signal.SIGKILL)
 
 
-def test_a_forked_worker_does_not_let_go_for_its_parent(tmp_path: Path, labels: Path) -> None:
+def test_a_forked_worker_does_not_release_the_lock_of_its_parent(tmp_path: Path, labels: Path) -> None:
     out = tmp_path / "out"
     code = "import os; w = os.fork(); w or os._exit(0); os.waitpid(w, 0); print('gone', flush=True); time.sleep(60)"
     first = hold(code, out, labels)
     assert first.stdout is not None
     first.stdout.readline()
     with pytest.raises(RunError, match="another process"):
-        Run.open(out, labels)
+        RunFolder.open(out, labels)
     first.kill()
     first.wait()
 
 
 def test_a_second_run_in_this_process_is_refused_too(tmp_path: Path, labels: Path) -> None:
-    with Run.open(tmp_path / "out", labels), pytest.raises(RunError, match=f"id {os.getpid()}"):
-        Run.open(tmp_path / "out", labels)
+    with RunFolder.open(tmp_path / "out", labels), pytest.raises(RunError, match=f"id {os.getpid()}"):
+        RunFolder.open(tmp_path / "out", labels)
 
 
-def test_a_stamp_holds_for_its_verb_case_and_fingerprint_only(tmp_path: Path, labels: Path) -> None:
-    with Run.open(tmp_path / "out", labels) as run:
+def test_a_stamp_is_valid_for_its_stage_case_and_fingerprint_only(tmp_path: Path, labels: Path) -> None:
+    with RunFolder.open(tmp_path / "out", labels) as run:
         assert not run.is_done("prepare", "1", "abc")
-        run.mark_done("prepare", "1", "abc", seconds=1.5)
-        run.mark_done("fit", None, "xyz")
-    with Run.open(tmp_path / "out", labels) as run:
+        run.finish("prepare", "1", "abc")
+        run.finish("fit", None, "xyz")
+    with RunFolder.open(tmp_path / "out", labels) as run:
         assert run.is_done("prepare", "1", "abc")
         assert run.is_done("fit", None, "xyz")
         assert not run.is_done("prepare", "1", "abd")
@@ -160,35 +175,85 @@ def test_a_stamp_holds_for_its_verb_case_and_fingerprint_only(tmp_path: Path, la
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null", "{}"])
-def test_a_stamp_that_cannot_be_read_is_none(tmp_path: Path, labels: Path, content: str) -> None:
-    with Run.open(tmp_path / "out", labels) as run:
-        run.mark_done("prepare", "1", "abc")
-        (run.root / "prepare" / "done" / "1.json").write_text(content)
+def test_a_damaged_stamp_is_ignored(tmp_path: Path, labels: Path, content: str) -> None:
+    with RunFolder.open(tmp_path / "out", labels) as run:
+        run.finish("prepare", "1", "abc")
+        (tmp_path / "out" / "run" / "prepare" / "done" / "1.json").write_text(content)
         assert not run.is_done("prepare", "1", "abc")
 
 
 @pytest.mark.parametrize("id", ["../1", "..", "a/b", "a\\b", "", "."])
 def test_no_id_leads_out_of_the_run(tmp_path: Path, labels: Path, id: str) -> None:
-    with Run.open(tmp_path / "out", labels) as run:
-        with pytest.raises(RunError, match="cannot be the name"):
-            run.case_path("fit", id, "")
+    with RunFolder.open(tmp_path / "out", labels) as run:
         if id not in ("", ".", ".."):
             with pytest.raises(RunError, match="cannot be the name"):
-                run.mark_done("fit", id, "abc")
+                run.corrected_path(id)
+            with pytest.raises(RunError, match="cannot be the name"):
+                run.finish("fit", id, "abc")
+        with pytest.raises(RunError, match="cannot be the name"):
+            run.result_path(Case("1", Path("..")))
 
 
-def test_what_a_run_keeps_of_its_cohort_holds_no_header_field(tmp_path: Path, labels: Path) -> None:
+def test_the_records_of_a_cohort_contain_no_header_field(tmp_path: Path, labels: Path) -> None:
     cohort = discover_cohort(labels, anatomy=load_anatomy("heart"))
-    with Run.open(tmp_path / "out", labels) as run:
+    with RunFolder.open(tmp_path / "out", labels) as run:
         run.write_cohort(cohort)
-        run.write_config({"resolution": 128})
+        run.write_settings({"resolution": 128})
         run.write_versions()
-        assert json.loads((run.root / "cohort.json").read_text())["cases"] == [
-            {"id": "1", "labels": "1.nii.gz", "image": None}
-        ]
-        assert json.loads((run.root / "config.json").read_text()) == {"resolution": 128}
-        assert json.loads((run.root / "versions.json").read_text()) == versions()
-        assert b"Jane" not in b"".join(p.read_bytes() for p in run.out.rglob("*") if p.is_file())
+        run.write_anatomy(cohort.anatomy)
+        table = json.loads((tmp_path / "out" / "run" / "cohort.json").read_text())
+        assert table["cases"] == [{"id": "1", "labels": "1.nii.gz", "image": None}]
+        assert run.settings() == {"resolution": 128}
+        assert run.versions() == versions()
+        assert run.cohort() == cohort
+        assert b"Jane" not in b"".join(p.read_bytes() for p in run.output.rglob("*") if p.is_file())
+
+
+def test_a_prepared_case_is_read_as_it_was_written(tmp_path: Path, labels: Path) -> None:
+    change = Change("holes", "LV", "filled", 3, 24.0, ((0.0, 0.0, 0.0), (1.0, 2.0, 3.0)), "review", "note")
+    case = prepared("1", small_heart(1))
+    facts = CaseFacts(
+        "1", case.roi, (SliceStaircase(2, 3, 1),), (change,), {"Coronary": 1.2}, {"LV": 0.01}, ("unusual",)
+    )
+    with RunFolder.open(tmp_path / "out", labels) as run:
+        run.write_prepared(PreparedCase(facts, case.cube, case.cleaned))
+        found = run.prepared("1")
+        assert found.facts.to_dict() == facts.to_dict()
+        assert run.roi("1") == case.roi
+        assert (found.cube == case.cube).all() and (found.cleaned == case.cleaned).all()
+        assert run.prepared_ids() == ["1"]
+        with pytest.raises(RunError, match=r"2\.npz: is missing"):
+            run.prepared("2")
+        assert found.facts.slice_staircase_mm == pytest.approx(3 * case.roi.grid.spacing_mm[2])
+
+
+def test_a_damaged_record_is_an_error_and_never_misread(tmp_path: Path, labels: Path) -> None:
+    with RunFolder.open(tmp_path / "out", labels) as run:
+        _, path = run.write_prepared(prepared("1", small_heart(1)))
+        table = json.loads(path.read_text())
+        for key in ("roi", "changes", "vessel_radii_mm", "warnings"):
+            path.write_text(json.dumps({name: value for name, value in table.items() if name != key}))
+            with pytest.raises(RunError, match="its record is damaged"):
+                run.facts("1")
+
+
+def test_distance_maps_and_change_logs_are_read_as_they_were_written(tmp_path: Path, labels: Path) -> None:
+    steps = np.arange(-4, 4, dtype=np.int8).reshape(2, 2, 2)
+    cohort = discover_cohort(labels, anatomy=load_anatomy("heart"))
+    case, log = cohort["1"], ChangeLog("1", verdicts=(Verdict("LV", False, 1.5, 9.0, "too large"),))
+    with RunFolder.open(tmp_path / "out", labels) as run:
+        assert run.distances("1") == {}
+        with pytest.raises(RunError, match="was not repaired"):
+            run.changes("1")
+        run.write_refined("1", {"LV": DistanceMap(steps)}, {"LV": None})
+        assert (run.distances("1")["LV"].steps == steps).all()
+        assert run.label_margins_mm("1") == {"LV": None}
+        original = cohort.read_labels(case)
+        assert not run.has_fused(case)
+        run.write_fused(cohort, case, original.labels, log)
+        assert run.has_fused(case) and run.fused_ids() == ["1"]
+        assert run.changes("1") == log
+        assert (run.repaired(cohort, case).labels == original.labels).all()
 
 
 def test_a_fingerprint_changes_with_each_part_and_with_the_content_of_files(tmp_path: Path) -> None:
@@ -205,7 +270,7 @@ def test_a_fingerprint_changes_with_each_part_and_with_the_content_of_files(tmp_
     assert first != fingerprint({"a": 2, "b": 1}, moved)
 
 
-def test_a_large_file_is_told_apart_by_its_middle(tmp_path: Path) -> None:
+def test_large_files_differ_by_their_middle(tmp_path: Path) -> None:
     """Of a gzipped file only the ends are read: the checksum at its tail speaks for the rest."""
     data = bytearray(os.urandom(400_000))
     path = tmp_path / "a"
@@ -219,61 +284,86 @@ def test_a_large_file_is_told_apart_by_its_middle(tmp_path: Path) -> None:
     assert len(prints) == 4
 
 
-def test_a_killed_writer_leaves_the_old_file_whole(tmp_path: Path, labels: Path) -> None:
+def test_a_killed_writer_leaves_a_complete_file(tmp_path: Path, labels: Path) -> None:
     out = tmp_path / "out"
-    code = "from heartmend.io import write_json\nn = 0\nwhile True: n += 1; write_json(r.root / 'x.json', [n] * 9999)"
+    code = "n = 0\nwhile True: n += 1; r.write_warnings({'1': [str(n)] * 9999})"
     for pause in (0.05, 0.11, 0.2):
         process = hold(f"exec({code!r})", out, labels)
         time.sleep(pause)
         process.kill()
         process.wait()
-        with Run.open(out, labels) as run:
+        with RunFolder.open(out, labels) as run:
             assert not list(out.rglob(f"{TEMPORARY_PREFIX}*"))
-            written = run.root / "x.json"
-            assert not written.exists() or len(set(json.loads(written.read_text()))) == 1
+            assert len(set(run.warnings().get("1", ["0"]))) == 1
 
 
-def test_check_says_what_open_would_and_makes_nothing(tmp_path: Path, labels: Path) -> None:
-    Run.check(tmp_path / "out", labels)
+def test_check_raises_what_open_would_and_writes_nothing(tmp_path: Path, labels: Path) -> None:
+    RunFolder.check(tmp_path / "out", labels)
     assert not (tmp_path / "out").exists()
     with pytest.raises(RunError, match="input folder"):
-        Run.check(labels / "out", labels)
-    with Run.open(tmp_path / "out", labels):
+        RunFolder.check(labels / "out", labels)
+    with RunFolder.open(tmp_path / "out", labels):
         with pytest.raises(RunError, match="another process"):
-            Run.check(tmp_path / "out", labels)
+            RunFolder.check(tmp_path / "out", labels)
         with pytest.raises(RunError, match="is the run of"):
-            Run.check(tmp_path / "out", tmp_path / "unknown_labels")
-    Run.check(tmp_path / "out", labels)
+            RunFolder.check(tmp_path / "out", tmp_path / "other")
+    RunFolder.check(tmp_path / "out", labels)
 
 
-def test_what_is_done_is_not_when_a_file_of_it_is_gone_or_cut(tmp_path: Path, labels: Path) -> None:
-    with Run.open(tmp_path / "out", labels) as run:
-        path, result = run.case_path("fuse", "1", ".json"), run.result_path(labels / "1.nii.gz")
-        write_json(path, [1, 2, 3])
-        result.write_bytes(b"mended")
-        run.mark_done("fuse", "1", "abc", [path, result])
+def test_a_stage_is_not_done_where_a_file_of_it_is_missing_or_changed(tmp_path: Path, labels: Path) -> None:
+    cohort = discover_cohort(labels, anatomy=load_anatomy("heart"))
+    case = cohort["1"]
+    with RunFolder.open(tmp_path / "out", labels) as run:
+        changes, result = run.write_fused(cohort, case, cohort.read_labels(case).labels, ChangeLog("1"))
+        run.finish("fuse", "1", "abc", [changes, result])
         assert run.is_done("fuse", "1", "abc")
         # Corrected by hand: it stays.
         result.write_bytes(b"corrected")
         assert run.is_done("fuse", "1", "abc")
-        path.write_bytes(path.read_bytes()[:-1])
-        assert not run.is_done("fuse", "1", "abc")
-        write_json(path, [1, 2, 3])
+        content = changes.read_bytes()
+        # One changed digit, the same size.
+        for damaged in (content[:-1], content.replace(b"1", b"2", 1)):
+            changes.write_bytes(damaged)
+            assert not run.is_done("fuse", "1", "abc")
+        changes.write_bytes(content)
+        assert run.is_done("fuse", "1", "abc")
         result.unlink()
         assert not run.is_done("fuse", "1", "abc")
 
 
-def test_results_of_cases_that_are_gone_are_set_aside(tmp_path: Path, labels: Path) -> None:
-    with Run.open(tmp_path / "out", labels) as run:
+def test_the_digest_of_a_stage_changes_with_what_it_wrote(tmp_path: Path, labels: Path) -> None:
+    with RunFolder.open(tmp_path / "out", labels) as run:
+        assert run.digest("prepare", "1") == ""
+        digests = set()
+        for seed in (1, 2, 1):
+            run.finish("prepare", "1", "abc", run.write_prepared(prepared("1", small_heart(seed))))
+            digests.add(run.digest("prepare", "1"))
+        assert len(digests) == 2
+
+
+def test_results_of_removed_cases_are_withdrawn(tmp_path: Path, labels: Path) -> None:
+    with RunFolder.open(tmp_path / "out", labels) as run:
         for n in ("1", "2"):
             result = run.labels / f"{n}.nii.gz"
             result.write_bytes(n.encode())
-            run.mark_done("fuse", n, "abc", [result])
+            run.finish("fuse", n, "abc", [result])
         (run.labels / "notes.txt").touch()
-        assert run.withdraw("fuse", ["1"]) == [run.root / "withdrawn" / "2.nii.gz"]
+        root = tmp_path / "out" / "run"
+        assert run.withdraw(["1"]) == [root / "withdrawn" / "2.nii.gz"]
         assert sorted(p.name for p in run.labels.iterdir()) == ["1.nii.gz", "notes.txt"]
         assert run.is_done("fuse", "1", "abc") and not run.is_done("fuse", "2", "abc")
-        # A stamp that someone made up moves nothing that is not a result.
-        write_json(run.root / "fuse" / "done" / "3.json", {"files": {"labels/../run/run.json": 1, "run/run.json": 1}})
-        assert run.withdraw("fuse", ["1"]) == []
-        assert (run.root / "run.json").is_file()
+        # A stamp that was made up moves nothing that is not a result.
+        files = {"labels/../run/run.json": "x", "run/run.json": "x"}
+        write_json(root / "fuse" / "done" / "3.json", {"fingerprint": "abc", "files": files})
+        assert run.withdraw(["1"]) == []
+        assert (root / "run.json").is_file()
+
+
+def test_a_run_of_another_version_is_an_error(tmp_path: Path, labels: Path) -> None:
+    RunFolder.open(tmp_path / "out", labels).close()
+    marker = tmp_path / "out" / "run" / "run.json"
+    table = json.loads(marker.read_text())
+    marker.write_text(json.dumps({**table, "format_version": 1}))
+    for opened in (lambda: RunFolder.at(tmp_path / "out"), lambda: RunFolder.open(tmp_path / "out", labels)):
+        with pytest.raises(RunError, match="has format heartmend-run 1, this version reads heartmend-run 2"):
+            opened()

@@ -1,8 +1,6 @@
-"""The fit of a run folder: it mends, its two Dices agree, and it is done once."""
+"""Tests of the stage fit."""
 
-import csv
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,112 +10,105 @@ import torch
 from heartmend.errors import ConfigError, FitError
 from heartmend.models.template import TemplateShape
 from heartmend.pipelines.config import load_config
-from heartmend.run_folder.folder import Run
-from heartmend.stages.fit import FitSettings, fit, whole_volume_dice_of
-from heartmend.training.checkpoint import load_model
-from heartmend.training.loop import Step
+from heartmend.run_folder.folder import RunFolder
+from heartmend.stages.contract import Plan
+from heartmend.stages.fit import FitSettings, fit, whole_volume_dice
 from heartmend.training.schedule import Phase
 from support.hearts import HEADS, prepared, small_heart, small_hearts
+from support.stages import named_cases, no_error, run_stage, store
 
 PHASES = (
     Phase(steps=20, code_lr=0.01, shape_lr=0.1, side=16, controls=5, tolerance_mm=3.0),
     Phase(steps=40, code_lr=0.006, shape_lr=0.05, side=32, controls=8),
 )
 SETTINGS = FitSettings(phases=PHASES, points=1500, checkpoint_seconds=0)
+FEW_POINTS = SETTINGS.model_copy(update={"points": 200})
+IDS = ("001", "002", "003")
 
 
-IDS = ["001", "002", "003"]
+def fit_small(
+    run: RunFolder, settings: FitSettings = SETTINGS, ids: Sequence[str] = IDS, heads: dict[str, int] = HEADS,
+    seed: int = 0, stop_at: int | None = None,
+) -> list[int]:  # fmt: skip
+    """Fit small hearts; returns the steps that were reported."""
+    steps = []
+
+    def report(task: str, done: int, total: int, note: str) -> None:
+        if done:
+            steps.append(done)
+        if done and done == stop_at:
+            raise InterruptedFitError
+
+    assert no_error(run_stage(fit, run, settings, named_cases(ids), Plan(shaped=heads, seed=seed), report))
+    return steps
 
 
-def prepare_small(run: Run) -> None:
-    for case in small_hearts():
-        case.save(run)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    (tmp_path / "labels").mkdir()
-    with Run.open(tmp_path / "out", tmp_path / "labels") as run:
-        prepare_small(run)
-        yield run
-
-
-class KilledError(Exception):
+class InterruptedFitError(Exception):
     pass
 
 
-def test_a_tiny_fit_reaches_a_dice_and_tells_the_truth_about_it(run: Run) -> None:
-    told = []
-    model = fit(run, IDS, HEADS, SETTINGS, progress=lambda step, whole: told.append((step, whole)))
-    shape, codes = load_model(model)
-    found = {case.case_id: whole_volume_dice_of(shape, codes, case, HEADS) for case in small_hearts()}
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    (tmp_path / "labels").mkdir()
+    with RunFolder.open(tmp_path / "out", tmp_path / "labels") as run:
+        store(run, *small_hearts())
+        yield run
+
+
+def test_a_small_fit_reaches_a_dice_and_its_log_agrees_with_it(run: RunFolder) -> None:
+    fit_small(run)
+    shape, codes = run.fitted()
+    found = {case.case_id: whole_volume_dice(shape, codes, case, HEADS) for case in small_hearts()}
     assert min(min(row) for row in found.values()) > 0.93
     mean = sum(sum(row) for row in found.values()) / 6
     assert mean > 0.95
-    assert abs(float(told[-1][0].dice.mean()) - mean) < 0.03
-    written = json.loads((model.parent / "validation.json").read_text())
-    assert written["002"] == pytest.approx(dict(zip(HEADS, found["002"], strict=True)))
-    rows = list(csv.DictReader((model.parent / "log.csv").open()))
+    assert run.validation("fit")["002"] == pytest.approx(dict(zip(HEADS, found["002"], strict=True)))
+    rows = run.training_log()
+    assert rows is not None
     assert [int(row["step"]) for row in rows] == [10, 20, 30, 40, 50, 60]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     assert {"training_dice", "whole_volume_dice", "peak_memory_mb", "dice_LV", "dice_RV"} <= set(rows[0])
+    assert abs(float(rows[-1]["training_dice"]) - mean) < 0.03
     assert abs(float(rows[-1]["whole_volume_dice"]) - float(rows[-1]["training_dice"])) < 0.15
-    assert (model.parent / "best.safetensors").is_file()
-    assert list((model.parent / "tensorboard").iterdir())
+    files = run.training_files("fit")
+    assert files.best_model.is_file() and list(files.tensorboard.iterdir())
 
 
-def test_what_is_done_is_done_until_something_changes(run: Run) -> None:
-    settings = SETTINGS.model_copy(update={"phases": (replace(PHASES[0], steps=10),), "points": 200})
-    steps: list[Step] = []
-
-    def go(settings: FitSettings, **other: object) -> int:
-        steps.clear()
-        fit(run, other.pop("ids", IDS), HEADS, settings, progress=lambda step, _: steps.append(step), **other)
-        return len(steps)
-
-    assert go(settings) == 1
-    assert go(settings) == 0
-    assert go(settings, ids=IDS[::-1]) == 0
-    assert go(settings.model_copy(update={"checkpoint_seconds": 99.0})) == 0
-    assert go(settings, seed=1) == 1
-    assert go(settings.model_copy(update={"points": 300}), seed=1) == 1
+def test_a_fit_is_not_repeated_until_something_changes(run: RunFolder) -> None:
+    settings = FEW_POINTS.model_copy(update={"phases": (replace(PHASES[0], steps=10),)})
+    more_points = settings.model_copy(update={"points": 300})
+    assert fit_small(run, settings) == [10]
+    assert fit_small(run, settings) == []
+    assert fit_small(run, settings, ids=IDS[::-1]) == []
+    assert fit_small(run, settings.model_copy(update={"checkpoint_seconds": 99.0})) == []
+    assert fit_small(run, settings, seed=1) == [10]
+    assert fit_small(run, more_points, seed=1) == [10]
     changed = small_heart(1)
     changed[0, 0, 0] = 3
-    prepared("001", changed).save(run)
-    assert go(settings.model_copy(update={"points": 300}), seed=1) == 1
+    store(run, prepared("001", changed))
+    assert fit_small(run, more_points, seed=1) == [10]
 
 
 @pytest.mark.parametrize("at", [10, 20, 30])
-def test_a_fit_that_was_cut_off_ends_as_the_undisturbed_one(tmp_path: Path, at: int) -> None:
+def test_an_interrupted_fit_ends_with_the_bytes_of_an_uninterrupted_one(tmp_path: Path, at: int) -> None:
     (tmp_path / "labels").mkdir()
-    settings = SETTINGS.model_copy(update={"points": 200})
 
-    def go(out: str, stop: int | None) -> list[int]:
-        steps: list[int] = []
+    def fit_in(out: str, stop_at: int | None = None) -> tuple[list[int], bytes]:
+        with RunFolder.open(tmp_path / out, tmp_path / "labels") as run:
+            store(run, *small_hearts())
+            steps = fit_small(run, FEW_POINTS, stop_at=stop_at)
+            return steps, run.fitted_path().read_bytes()
 
-        def tell(step: Step, _: float | None) -> None:
-            steps.append(step.number)
-            if step.number == stop:
-                raise KilledError
-
-        with Run.open(tmp_path / out, tmp_path / "labels") as run:
-            prepare_small(run)
-            fit(run, IDS, HEADS, settings, progress=tell)
-        return steps
-
-    go("whole", None)
-    with pytest.raises(KilledError):
-        go("cut", at)
-    resumed = go("cut", None)
-    # The step at which it was stopped had not come to its checkpoint.
+    _, expected = fit_in("uninterrupted")
+    with pytest.raises(InterruptedFitError):
+        fit_in("interrupted", at)
+    resumed, found = fit_in("interrupted")
+    # The step at which it was stopped had not reached its checkpoint.
     assert resumed == list(range(at, 61, 10))
-    files = [tmp_path / out / "run" / "fit" / "model.safetensors" for out in ("whole", "cut")]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    assert found == expected
 
 
-def test_a_loss_that_is_no_number_ends_the_fit_and_keeps_the_checkpoint(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_nan_loss_ends_the_fit_and_keeps_the_checkpoint(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     forward = TemplateShape.forward
 
@@ -128,27 +119,28 @@ def test_a_loss_that_is_no_number_ends_the_fit_and_keeps_the_checkpoint(
 
     monkeypatch.setattr(TemplateShape, "forward", failing)
     with pytest.raises(FitError, match="the loss is nan"):
-        fit(run, IDS, HEADS, SETTINGS.model_copy(update={"points": 200}))
-    kept = run.folder("fit") / "last.safetensors"
-    assert kept.is_file()
-    assert not (run.folder("fit") / "model.safetensors").exists()
+        fit_small(run, FEW_POINTS)
+    checkpoint = run.training_files("fit").checkpoint
+    assert checkpoint.is_file()
+    assert not run.has_fitted()
     monkeypatch.undo()
-    steps: list[Step] = []
-    fit(run, IDS, HEADS, SETTINGS.model_copy(update={"points": 200}), progress=lambda step, _: steps.append(step))
-    assert steps[0].number == 30
-    assert not kept.exists()
+    assert fit_small(run, FEW_POINTS)[0] == 30
+    assert not checkpoint.exists()
 
 
-def test_nothing_to_fit_is_told(run: Run) -> None:
+def test_a_fit_of_nothing_is_an_error(run: RunFolder) -> None:
     with pytest.raises(ConfigError, match="nothing to fit"):
-        fit(run, [], HEADS, SETTINGS)
-    with pytest.raises(ConfigError, match="nothing to fit"):
-        fit(run, IDS, {}, SETTINGS)
+        fit_small(run, ids=())
     with pytest.raises(FitError, match="no case shows a whole structure"):
-        fit(run, IDS, {"LAA": 8}, SETTINGS)
+        fit_small(run, heads={"LAA": 8})
     bare = FitSettings(phases=(Phase(steps=5, code_lr=0.01, shape_lr=0.1),))
     with pytest.raises(ConfigError, match="give side and controls"):
-        fit(run, IDS, HEADS, bare)
+        fit_small(run, bare)
+
+
+def test_without_a_structure_of_the_shape_no_shape_is_fitted(run: RunFolder) -> None:
+    assert fit_small(run, heads={}) == []
+    assert not run.has_fitted()
 
 
 def test_epochs_are_passes_over_all_cases() -> None:

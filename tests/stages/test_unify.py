@@ -1,22 +1,22 @@
-"""Stage 3 on small hearts: it learns the fused maps, goes on after a stop, begins its own template where none is."""
+"""Tests of the stage unify."""
 
-import json
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import ConfigError
-from heartmend.io.dataset import Case, Cohort, discover_cohort
+from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.io.label_maps import read_labels
-from heartmend.models.heart_model import labels_on
-from heartmend.models.model_file import load_heart_model
-from heartmend.run_folder.folder import Run
+from heartmend.models.heart_model import evaluate_labels
+from heartmend.repair.change_log import ChangeLog
+from heartmend.run_folder.folder import RunFolder
+from heartmend.stages.contract import Plan
 from heartmend.stages.unify import UnifySettings, unify
-from heartmend.training.loop import Step
 from heartmend.training.schedule import Phase
-from support.hearts import on_a_roi, prepared, small_heart
+from support.hearts import on_roi, prepared, small_heart
+from support.stages import no_error, run_stage, store
 from support.volumes import save_nifti
 
 COARSE = (
@@ -39,80 +39,80 @@ def with_vessel(seed: int) -> np.ndarray:
     return labels
 
 
+Fused = tuple[RunFolder, Cohort]
+
+
 @pytest.fixture(scope="module")
-def mended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cohort]:
-    """A run folder with three prepared and fused hearts, not fitted."""
+def fused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fused]:
+    """A run with three prepared and fused hearts, and no fit."""
     folder = tmp_path_factory.mktemp("unify")
     for seed in (1, 2, 3):
-        _, roi = on_a_roi(with_vessel(seed))
-        for where in ("labels", "out/labels"):
-            save_nifti(folder / where / f"{seed}.nii.gz", with_vessel(seed), affine=roi.grid.affine)
-    (folder / "out" / "run").mkdir()
-    (folder / "out" / "run" / "run.json").write_text("{}")
-    run = Run.at(folder / "out")
-    for seed in (1, 2, 3):
-        prepared(str(seed), with_vessel(seed)).save(run)
-    return folder, discover_cohort(folder / "labels", anatomy=load_anatomy("heart"))
+        _, roi = on_roi(with_vessel(seed))
+        save_nifti(folder / "labels" / f"{seed}.nii.gz", with_vessel(seed), affine=roi.grid.affine)
+    cohort = discover_cohort(folder / "labels", anatomy=load_anatomy("heart"))
+    with RunFolder.open(folder / "out", folder / "labels") as run:
+        for case in cohort:
+            labels = with_vessel(int(case.id))
+            store(run, prepared(case.id, labels))
+            run.write_fused(cohort, case, labels, ChangeLog(case.id))
+        yield run, cohort
 
 
-def fitted(mended: tuple[Path, Cohort], settings: UnifySettings = SMALL, **more: object) -> Path:
-    folder, cohort = mended
-    return unify(Run.at(folder / "out"), cohort, list(cohort), None, COARSE, settings, workers=1, **more)  # type: ignore[arg-type]
+class InterruptedFitError(Exception):
+    pass
 
 
-@pytest.fixture(scope="module")
-def model_path(mended: tuple[Path, Cohort]) -> Path:
-    return fitted(mended)
+def unified(fused: Fused, settings: UnifySettings = SMALL, stop_at: int | None = None) -> list[tuple[int, int]]:
+    """Unify; returns the steps that were reported, and of how many."""
+    steps = []
+
+    def report(task: str, done: int, total: int, note: str) -> None:
+        if done:
+            steps.append((done, total))
+        if done and done == stop_at:
+            raise InterruptedFitError
+
+    run, cohort = fused
+    assert no_error(run_stage(unify, run, settings, cohort, Plan(coarse_phases=lambda cases: COARSE), report))
+    return steps
 
 
-def test_it_holds_every_heart_with_its_thin_vessel(model_path: Path, mended: tuple[Path, Cohort]) -> None:
-    model = load_heart_model(model_path)
+def test_the_model_contains_every_heart_with_its_thin_vessel(fused: Fused) -> None:
+    unified(fused)
+    run, cohort = fused
+    model, validation = run.model(), run.validation("unify")
     assert model.codes.ids == ("1", "2", "3")
-    kept = json.loads((model_path.parent / "validation.json").read_text())
-    for case in mended[1]:
+    for case in cohort:
         truth = read_labels(case.labels_path, model.anatomy)
-        said = labels_on(model, model.heart(case.id), truth.grid)
+        found = evaluate_labels(model, model.heart(case.id), truth.grid)
         for id, least in ((3, 0.9), (5, 0.9), (9, 0.65)):
-            a, b = said == id, truth.labels == id
-            found = 2 * (a & b).sum() / max(a.sum() + b.sum(), 1) if b.any() else 1.0 - a.any()
-            assert found >= least, (case.id, id)
-            assert kept[case.id][model.anatomy.by_id(id).name] == pytest.approx(found, abs=0.02)
+            a, b = found == id, truth.labels == id
+            dice = 2 * (a & b).sum() / max(a.sum() + b.sum(), 1) if b.any() else 1.0 - a.any()
+            assert dice >= least, (case.id, id)
+            assert validation[case.id][model.anatomy.by_id(id).name] == pytest.approx(dice, abs=0.02)
     assert "Coronary" in model.absent["3"] and "Coronary" not in model.absent["1"]
-    assert (model_path.parent / "MODEL_CARD.md").read_text().startswith("# Model card")
-    assert not list(model_path.parent.glob("*.safetensors"))
+    assert (run.model_path().parent / "MODEL_CARD.md").read_text().startswith("# Model card")
+    assert not list(run.model_path().parent.glob("*.safetensors"))
 
 
-def test_done_is_done_and_a_changed_map_is_learned_again(model_path: Path, mended: tuple[Path, Cohort]) -> None:
-    steps: list[Step] = []
-    assert fitted(mended, progress=lambda step, _: steps.append(step)) == model_path
-    assert steps == []
-    folder, _ = mended
-    other = SMALL.model_copy(update={"points": 501})
-    before = model_path.read_bytes()
-    # Stopped in the second fit, it goes on from there and ends as one that was never stopped.
-
-    def stop(step: Step, _: object) -> None:
-        steps.append(step)
-        if step.number == 160:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fitted(mended, other, progress=stop)
-    assert steps[-1].total == 240
-    later: list[Step] = []
-    fitted(mended, other, progress=lambda step, _: later.append(step))
-    assert later[0].number > 150
-    stopped = model_path.read_bytes()
-    (folder / "out" / "run" / "unify" / "done.json").unlink()
-    fitted(mended, other)
-    assert model_path.read_bytes() == stopped != before
+def test_an_interrupted_fit_ends_with_the_bytes_of_an_uninterrupted_one(fused: Fused) -> None:
+    unified(fused)
+    assert unified(fused) == []
+    run, _ = fused
+    before, other = run.model_path().read_bytes(), SMALL.model_copy(update={"points": 501})
+    with pytest.raises(InterruptedFitError):
+        unified(fused, other, stop_at=160)
+    resumed = unified(fused, other)
+    assert resumed[0][0] > 150 and resumed[0][1] == 240
+    interrupted = run.model_path().read_bytes()
+    run.forget("unify")
+    unified(fused, other)
+    assert run.model_path().read_bytes() == interrupted != before
 
 
-def test_without_cases_there_is_nothing_to_learn(mended: tuple[Path, Cohort]) -> None:
-    folder, cohort = mended
-    none: list[Case] = []
+def test_without_cases_there_is_nothing_to_unify(fused: Fused) -> None:
     with pytest.raises(ConfigError, match="nothing to unify"):
-        unify(Run.at(folder / "out"), cohort, none, None, COARSE, SMALL)
+        run_stage(unify, fused[0], SMALL, [], Plan(coarse_phases=lambda cases: COARSE))
 
 
 def test_both_lists_of_phases_are_long_enough_for_a_large_cohort() -> None:

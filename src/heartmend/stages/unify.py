@@ -112,18 +112,20 @@ def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Ou
     if not cases:
         raise ConfigError("there is nothing to unify: no case was fused")
     run, plan, anatomy = context.run, context.plan, context.cohort.anatomy
-    if not anatomy.select(without_kinds=("tube",)):
+    bulky = tuple(anatomy.select(without_kinds=("tube",)))
+    if not bulky:
         raise ConfigError(f"anatomy {anatomy.name} has thin vessels alone; a template needs a bulky structure")
     for name in context.config.teach:
         anatomy.by_name(name)
     cases = sorted(cases, key=lambda case: case.id)
     settings, coarse_phases = context.config.for_cases(len(cases)), plan.coarse_phases(len(cases))
-    context.progress.start(UNIFY, sum(phase.steps for phase in (*settings.template_phases, *settings.phases)))
-    has_fitted = bool(plan.shaped) and run.has_fitted()
+    adapts_fitted = tuple(plan.shaped) == bulky and run.has_fitted() and isinstance(run.fitted()[0], TemplateShape)
+    phases = (*(() if adapts_fitted else coarse_phases), *settings.template_phases, *settings.phases)
+    context.progress.start(UNIFY, sum(phase.steps for phase in phases))
     mark = fingerprint(
         _LAYOUT, context.config.model_dump(exclude={"checkpoint_seconds"}), anatomy, plan.seed,
-        [case.id for case in cases], [asdict(phase) for phase in coarse_phases], has_fitted,
-        *([run.fitted_path()] if has_fitted else []), *(run.result_path(case) for case in cases),
+        [case.id for case in cases], [asdict(phase) for phase in coarse_phases], adapts_fitted,
+        *([run.fitted_path()] if adapts_fitted else []), *(run.result_path(case) for case in cases),
         [run.digest(PREPARE, case.id) for case in cases],
     )  # fmt: skip
     if run.is_done(UNIFY, None, mark):
@@ -133,7 +135,7 @@ def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Ou
     context.compute.group.refuse_more_than(len(cases))
     torch.set_num_threads(available_cores())
     job = _Job(
-        run.output, context.cohort.without_cases(), tuple(cases), has_fitted, coarse_phases, settings, plan.seed,
+        run.output, context.cohort.without_cases(), tuple(cases), adapts_fitted, coarse_phases, settings, plan.seed,
         context.compute.workers, mark,
     )  # fmt: skip
     absent = context.compute.group.call(_work, job, report_steps(context.progress))
@@ -153,7 +155,7 @@ class _Job:
     output: Path
     cohort: Cohort
     cases: tuple[Case, ...]
-    has_fitted: bool
+    adapts_fitted: bool
     coarse_phases: tuple[Phase, ...]
     settings: UnifySettings
     seed: int
@@ -279,12 +281,13 @@ def _sample_cases(job: _Job, ids: tuple[int, ...], ranks: Ranks) -> list[CaseSam
 def _template(
     run: RunFolder, job: _Job, summaries: list[CaseSummary], bulky: dict[str, int], ranks: Ranks
 ) -> tuple[TemplateShape, CodeBook, tuple[TemplateShape, CodeBook] | None]:
-    """The template to start from with the codes of this process; and that of `fit`, where it has these structures."""
+    """The template to start from with the codes of this process; and that of `fit`, where it is adapted."""
     own = [case.id for case in ranks.own(job.cases)]
-    if job.has_fitted:
+    if job.adapts_fitted:
         (shape, codes), (first, first_codes) = run.fitted(), run.fitted()
-        if isinstance(shape, TemplateShape) and isinstance(first, TemplateShape) and shape.heads == tuple(bulky):
-            return shape, CodeBook(own, codes.of(own)), (first, CodeBook(own, first_codes.of(own)))
+        assert isinstance(shape, TemplateShape)
+        assert isinstance(first, TemplateShape)
+        return shape, CodeBook(own, codes.of(own)), (first, CodeBook(own, first_codes.of(own)))
     by_id = {case.id: case for case in job.cases}
 
     def load_case(case_id: str) -> tuple[Labels, Roi]:

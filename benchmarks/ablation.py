@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What each part of stage 1 brings: the same cohort mended with one part changed at a time, scored against truth.
+"""Contribution of each part of stage 1: Dice error removed with one part changed at a time.
 
-usage: mend_ablation.py COHORT [--out OUT] [--only VARIANT,VARIANT] [--reference-steps 150]
+usage: ablation.py COHORT [--output OUT] [--only VARIANT,VARIANT] [--reference-steps 150]
 
-COHORT holds labels_true/ and labels_noisy/. Variants that differ in refine alone go on from the shipped fit, so they
-cost a minute or two; the others are fitted anew. `reference` is the auto-decoder of the reference project, its loss,
-points and network; 150 of its steps take about four times as long as all that is shipped.
+COHORT contains labels_true/ and labels_noisy/. Variants that differ in the stage `refine` only continue from the
+default fit and take a minute or two; the others are fitted from the start. "reference" is the auto-decoder of the
+reference project with its loss, points and network; 150 of its steps take about four times as long as a default run.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from rich.console import Console
 from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.metrics.evaluation import EvaluationSettings, evaluate_folders
+from heartmend.metrics.evaluation import EvaluationSettings
 from heartmend.pipelines.config import Config, load_config
+from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run
 
-SURELY_THE_LABEL = 1e6
-"""A weight with which no shape ever wins against a label."""
+LABEL_ALWAYS = 1e6
+"""A label weight with which the shape never changes a label."""
+DEFAULT = "default"
 
 
-def _refined(**changes: float) -> Callable[[Config, int], Config]:
+def _refine_settings(**changes: float) -> Callable[[Config, int], Config]:
     return lambda c, _: c.model_copy(update={"refine": c.refine.model_copy(update=changes)})
 
 
@@ -44,7 +46,7 @@ def _controls(last: int) -> Callable[[Config, int], Config]:
     return change
 
 
-def _unprepared(c: Config, _: int) -> Config:
+def _without_repaired_faults(c: Config, _: int) -> Config:
     return c.model_copy(update={"prepare": c.prepare.model_copy(update={"repair_faults": False})})
 
 
@@ -55,48 +57,46 @@ def _reference(_: Config, steps: int) -> Config:
 
 
 VARIANTS: dict[str, tuple[Callable[[Config, int], Config], bool]] = {
-    "as shipped": (lambda c, _: c, False),
-    "faults and rules only": (_refined(label_weight=SURELY_THE_LABEL), True),
-    "shape alone": (_refined(label_weight=0.0), True),
+    DEFAULT: (lambda c, _: c, False),
+    "faults and rules only": (_refine_settings(label_weight=LABEL_ALWAYS), True),
+    "shape only": (_refine_settings(label_weight=0.0), True),
     "finer field (17 controls)": (_controls(17), False),
-    "faults left in": (_unprepared, False),
+    "faults not repaired": (_without_repaired_faults, False),
     "reference": (_reference, False),
 }
-"""Name: how the settings change, and whether the shipped fit serves."""
+"""By name: how the settings change, and whether the default fit can be used."""
 
 
 def main() -> None:
-    """Run the variants and print the table."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("cohort", type=Path)
-    ask.add_argument("--out", type=Path)
-    ask.add_argument("--only", default=",".join(VARIANTS))
-    ask.add_argument("--reference-steps", type=int, default=150)
-    asked = ask.parse_args()
-    out = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-"))
-    out.mkdir(parents=True, exist_ok=True)
+    """Run the variants, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="folder of the runs; temporary if not given")
+    parser.add_argument("--only", default=",".join(VARIANTS), help="names of variants, separated by commas")
+    parser.add_argument("--reference-steps", type=int, default=150)
+    arguments = parser.parse_args()
+    output = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-"))
+    output.mkdir(parents=True, exist_ok=True)
     anatomy, console = load_anatomy("heart"), Console(width=170)
-    table = Table(title=f"{asked.cohort.name}: share of the Dice error removed")
+    table = Table(title=f"{arguments.cohort.name}: share of the Dice error removed")
     for heading in ("variant", *anatomy.names, "mean 1-8", "worse", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
-    shipped = out / "as shipped"
-    for name in (n for n in VARIANTS if n in asked.only.split(",") or n == "as shipped"):
+    for name in (n for n in VARIANTS if n in arguments.only.split(",") or n == DEFAULT):
         change, same_fit = VARIANTS[name]
-        if same_fit and not (out / name).exists():
-            shutil.copytree(shipped, out / name)
-        began = time.monotonic()
-        done = run(
-            Request(asked.cohort / "labels_noisy", out / name, until="fuse"),
-            change(load_config(), asked.reference_steps),
-        )
-        seconds = time.monotonic() - began
-        before, truth = asked.cohort / "labels_noisy", asked.cohort / "labels_true"
-        found = evaluate_folders(before, done.out, anatomy, truth, EvaluationSettings(metrics=("dice", "nsd_1mm"))).summary
+        if same_fit and not (output / name).exists():
+            shutil.copytree(output / DEFAULT, output / name)
+        started = time.monotonic()
+        request = Request(arguments.cohort / "labels_noisy", output / name, stop_after="fuse")
+        result = run(request, change(load_config(), arguments.reference_steps))
+        seconds = time.monotonic() - started
+        before, truth = arguments.cohort / "labels_noisy", arguments.cohort / "labels_true"
+        settings = EvaluationSettings(metrics=("dice", "nsd_1mm"))
+        found = evaluate_folders(before, result.output, anatomy, truth, settings).summary
         reduction = {anatomy.by_name(s.structure).id: s.dice_error_reduction for s in found}
         table.add_row(
             name, *(f"{reduction.get(id, float('nan')):.2f}" for id in anatomy.ids),
-            f"{np.mean([g for id, g in reduction.items() if id <= 8]):.3f}", str(sum(s.n_worse or 0 for s in found)),
-            f"{seconds:.0f}",
+            f"{np.mean([share for id, share in reduction.items() if id <= 8]):.3f}",
+            str(sum(s.n_worse or 0 for s in found)), f"{seconds:.0f}",
         )  # fmt: skip
         console.print(f"{name}: done in {seconds:.0f} s")
     console.print(table)

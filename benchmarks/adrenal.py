@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""The experiment of the NeAR paper (Yang et al., MICCAI 2022, section 3.2) on real adrenal shapes: corrupt, mend, score.
+"""Accuracy of Heartmend, NeAR, a U-Net and classical filters in the experiment of the NeAR paper on adrenal shapes.
 
-usage: adrenal.py SHAPES [--trials 5] [--count 100] [--epochs 60] [--look 20] [--lattice 32]
-       [--unet-steps 400] [--arms classics,near,unet,heartmend] [--appearance] [--compile] [--keep FOLDER]
+usage: adrenal.py SHAPES [--trials 5] [--count 100] [--epochs 60] [--validate-every 20] [--lattice 32]
+       [--unet-steps 400] [--methods filters,near,unet,heartmend] [--with-image] [--compile] [--state FOLDER]
 
-SHAPES is adrenalmnist3d_64.npz of MedMNIST v2 (its train and val shapes are used). In each trial so many shapes are
-drawn and distorted anew (distort.py); then each arm mends them without the truth: the classics of mend_cohort.py, NeAR
-as published (near_training.py), and `heartmend run` with anatomy adrenal on label maps of 1 mm voxels. DSC is Dice, NSD
-the share of both surfaces within a voxel, in per cent: mean over a trial's shapes, then mean and standard deviation
-over the trials. NeAR is fitted for `epochs` passes on lattices of `lattice`³ points and asked on 64³; it is looked at
-after every `look` epochs, and what counts is the look with the best DSC by the truth, which nobody would know: more
-than its due. --compile halves the time of its epochs; with --keep its state is kept and it goes on where it was cut
-off. With --appearance the arms see an image as well: NeAR with appearance, a U-Net that relabels (unet_relabel.py),
-Heartmend. The shapes have no CT, so the image is made from the true shape: a gland among fat, blurred, noisy. It says
-more than a CT would.
+The experiment is that of section 3.2 of Yang et al., MICCAI 2022. SHAPES is adrenalmnist3d_64.npz of MedMNIST v2 (its
+train and val shapes are used). In each trial shapes are drawn and distorted (shape_distortion.py); then each method
+repairs them without the truth: the filters of repair_cohort.py, the published NeAR (near_training.py), and `heartmend
+run` with the anatomy adrenal on label maps of 1 mm voxels. DSC is Dice, NSD the share of both surfaces within one
+voxel, in per cent: mean over the shapes of a trial, then mean and standard deviation over the trials. NeAR is trained
+for `epochs` on lattices of `lattice`³ points and evaluated on 64³; it is validated every `validate-every` epochs, and
+the epoch with the best true DSC counts, which favours it. --compile halves the time of an epoch; with --state an
+interrupted training is continued. With --with-image the methods use an image too: NeAR with appearance, a U-Net that
+relabels (unet_relabel.py), and Heartmend. The shapes have no CT, so the image is synthesised from the true shape: a
+gland in fat, with blur and noise. It contains more information than a real CT.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from distort import distorted
-from mend_cohort import CLASSICS
 from near_shape import NearShape
 from near_training import fit_near, near_masks
+from repair_cohort import FILTERS
 from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
+from shape_distortion import distort
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.case import evaluate_case
@@ -51,62 +51,69 @@ Masks = Sequence[Mask]
 Scores = tuple[float, float]
 
 
-def shapes_of(path: Path) -> npt.NDArray[np.bool_]:
-    """The train and val shapes (case, 64, 64, 64) of an AdrenalMNIST3D file."""
-    with np.load(path) as frozen:
-        return np.concatenate([frozen["train_images"], frozen["val_images"]]) > 0
+def read_shapes(path: Path) -> npt.NDArray[np.bool_]:
+    """Read the train and val shapes (case, 64, 64, 64) of an AdrenalMNIST3D file."""
+    with np.load(path) as stored:
+        return np.concatenate([stored["train_images"], stored["val_images"]]) > 0
 
 
 def synthetic_image(mask: Mask, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A gland among fat, blurred by the scanner, with correlated noise; about unit scale."""
+    """Synthesise an image of a gland in fat, with blur and correlated noise, of about unit scale."""
     hu = gaussian_filter(np.where(mask, GLAND_HU, FAT_HU), BLUR_VOXELS)
     noise = gaussian_filter(rng.standard_normal(mask.shape), BLUR_VOXELS)
     hu += noise * (NOISE_HU / noise.std())
     return ((hu - FAT_HU) / (GLAND_HU - FAT_HU)).astype(np.float32)
 
 
-def by_classic(name: str, noisy: Masks) -> list[Mask]:
-    """Mended by one of the classics."""
+def repair_with_filter(name: str, noisy: Masks) -> list[Mask]:
+    """Repair shapes with a classical filter."""
     anatomy = load_anatomy("adrenal")
-    return [CLASSICS[name](mask.astype(np.uint8), VOXEL_MM, anatomy) > 0 for mask in noisy]
+    return [FILTERS[name](mask.astype(np.uint8), VOXEL_MM, anatomy) > 0 for mask in noisy]
 
 
-def by_near(
-    noisy: Masks, images: Sequence[npt.NDArray[np.float32]] | None, truth: Masks, asked: argparse.Namespace, trial: int,
-    tell: Callable[[str], None],
+def repair_with_near(
+    noisy: Masks, images: Sequence[npt.NDArray[np.float32]] | None, truth: Masks,
+    arguments: argparse.Namespace, trial: int,    report: Callable[[str], None],
 ) -> list[Mask]:  # fmt: skip
-    """Mended by NeAR, shape only or with images: the best of its looks."""
+    """Repair shapes with NeAR, with or without images; returns the validation with the best true DSC."""
     best: list[tuple[float, list[Mask]]] = []
 
-    def told(epoch: int, shape: NearShape, book: CodeBook) -> None:
-        if epoch % asked.look == 0 or epoch == asked.epochs:
-            found = near_masks(shape, book, noisy[0].shape[0])
-            (dsc, nsd), own = scored(truth, found), scored(noisy, found)[0]
-            tell(f"trial {trial}, NeAR, epoch {epoch}: DSC {dsc:.2f}, NSD {nsd:.2f}; DSC with its labels {own:.2f}")
-            best[:] = [max([*best, (dsc, found)], key=lambda look: look[0])]
+    def validate(epoch: int, shape: NearShape, book: CodeBook) -> None:
+        if epoch % arguments.validate_every == 0 or epoch == arguments.epochs:
+            predicted = near_masks(shape, book, noisy[0].shape[0])
+            (dsc, nsd), noisy_dsc = score(truth, predicted), score(noisy, predicted)[0]
+            report(
+                f"trial {trial}, NeAR, epoch {epoch}: DSC {dsc:.2f}, NSD {nsd:.2f}; "
+                f"DSC with the noisy labels {noisy_dsc:.2f}"
+            )
+            best[:] = [max([*best, (dsc, predicted)], key=lambda one: one[0])]
 
-    seen = None if images is None else np.stack(images)
-    kept = asked.keep and asked.keep / f"near-{trial}{'' if images is None else '-image'}.pt"
+    stacked = None if images is None else np.stack(images)
+    state = arguments.state and arguments.state / f"near-{trial}{'' if images is None else '-image'}.pt"
     labels = np.stack(noisy)
-    fitted = fit_near(labels, seen, asked.epochs, asked.lattice, trial, told, compiled=asked.compile, kept=kept)
-    if not best:  # it was kept, and whole
-        told(asked.epochs, *fitted)
+    fitted = fit_near(
+        labels, stacked, arguments.epochs, arguments.lattice, trial, validate, compiled=arguments.compile, state=state
+    )  # fmt: skip
+    if not best:  # the stored training was complete
+        validate(arguments.epochs, *fitted)
     return best[0][1]
 
 
-def by_heartmend(noisy: Masks, images: Sequence[npt.NDArray[np.float32]] | None, seed: int) -> list[Mask]:
-    """Mended by `heartmend run` on files, by shape only or with images."""
+def repair_with_heartmend(noisy: Masks, images: Sequence[npt.NDArray[np.float32]] | None, seed: int) -> list[Mask]:
+    """Repair shapes with `heartmend run` on files, with or without images."""
     with tempfile.TemporaryDirectory(prefix="heartmend-") as folder:
         labels, cts = Path(folder) / "labels", Path(folder) / "images"
         _save(labels, [mask.astype(np.uint8) for mask in noisy])
         if images is not None:
             _save(cts, [np.round(FAT_HU + image * (GLAND_HU - FAT_HU)).astype(np.int16) for image in images])
         config = load_config().model_copy(update={"seed": seed})
-        seen = None if images is None else cts
-        done = run(Request(labels, Path(folder) / "out", images=seen, anatomy="adrenal", until="fuse"), config)
-        if done.skipped:
-            raise SystemExit(f"skipped: {done.skipped}")
-        maps = [nib.load(done.out / "labels" / f"{case:04d}.nii.gz") for case in range(len(noisy))]
+        request = Request(
+            labels, Path(folder) / "out", images=None if images is None else cts, anatomy="adrenal", stop_after="fuse"
+        )  # fmt: skip
+        result = run(request, config)
+        if result.skipped:
+            raise SystemExit(f"skipped: {result.skipped}")
+        maps = [nib.load(result.output / "labels" / f"{case:04d}.nii.gz") for case in range(len(noisy))]
         return [np.asarray(image.dataobj) > 0 for image in maps]
 
 
@@ -116,87 +123,91 @@ def _save(folder: Path, volumes: Sequence[npt.NDArray[np.generic]]) -> None:
         nib.save(nib.Nifti1Image(volume, np.diag([*VOXEL_MM, 1.0])), folder / f"{case:04d}.nii.gz")
 
 
-def by_unet(noisy: Masks, images: Sequence[npt.NDArray[np.float32]], steps: int, seed: int) -> list[Mask]:
-    """Relabelled by a U-Net that was trained on the other half."""
+def repair_with_unet(noisy: Masks, images: Sequence[npt.NDArray[np.float32]], steps: int, seed: int) -> list[Mask]:
+    """Relabel shapes with a U-Net that was trained on the other half of them."""
     from unet_relabel import UNetSettings, relabel
 
     settings = UNetSettings(steps=steps, patch=noisy[0].shape[0], batch=2, seed=seed)
-    return [found > 0 for found in relabel(images, [mask.astype(np.uint8) for mask in noisy], settings)]
+    return [labels > 0 for labels in relabel(images, [mask.astype(np.uint8) for mask in noisy], settings)]
 
 
-def scored(truth: Masks, found: Masks) -> Scores:
-    """Mean DSC and NSD in per cent. Where nothing is left both are 0."""
+def score(truth: Masks, predicted: Masks) -> Scores:
+    """Compute the mean DSC and NSD in per cent; both are 0 for an empty mask."""
     anatomy, metrics = load_anatomy("adrenal"), catalogue(keys=["dice", "nsd_1mm"])
     rows = []
-    for true, mended in zip(truth, found, strict=True):
-        as_labels = (mended.astype(np.uint8), mended.astype(np.uint8), VOXEL_MM, anatomy, true.astype(np.uint8))
-        values = next(row.values for row in evaluate_case(*as_labels, metrics=metrics) if row.labels == "b")
+    for true, mask in zip(truth, predicted, strict=True):
+        maps = (mask.astype(np.uint8), mask.astype(np.uint8), VOXEL_MM, anatomy, true.astype(np.uint8))
+        values = next(row.values for row in evaluate_case(*maps, metrics=metrics) if row.labels == "b")
         rows.append([100 * values.get(key, 0.0) for key in ("dice", "nsd_1mm")])
     dsc, nsd = np.mean(rows, axis=0)
     return float(dsc), float(nsd)
 
 
-def arms(
-    asked: argparse.Namespace, truth: Masks, noisy: Masks, images: Sequence[npt.NDArray[np.float32]], trial: int,
-    tell: Callable[[str], None],
+def methods(
+    arguments: argparse.Namespace, truth: Masks, noisy: Masks, images: Sequence[npt.NDArray[np.float32]], trial: int,
+    report: Callable[[str], None],
 ) -> dict[str, Callable[[], Masks]]:  # fmt: skip
-    """What is asked for, by the name that the table gives it."""
-    near = partial(by_near, noisy, truth=truth, asked=asked, trial=trial, tell=tell)
+    """Return the chosen methods by their name in the table."""
+    near = partial(repair_with_near, noisy, truth=truth, arguments=arguments, trial=trial, report=report)
     chosen: dict[str, Callable[[], Masks]] = {"noisy": lambda: noisy}
-    if "classics" in asked.arms:
-        chosen |= {name: partial(by_classic, name, noisy) for name in CLASSICS}
-    if "near" in asked.arms:
+    if "filters" in arguments.methods:
+        chosen |= {name: partial(repair_with_filter, name, noisy) for name in FILTERS}
+    if "near" in arguments.methods:
         chosen["NeAR, shape only"] = partial(near, None)
-    if "heartmend" in asked.arms:
-        chosen["Heartmend, shape only"] = partial(by_heartmend, noisy, None, trial)
-    if asked.image_edges:
-        if "unet" in asked.arms:
-            chosen["U-Net, with image"] = partial(by_unet, noisy, images, asked.unet_steps, trial)
-        if "near" in asked.arms:
+    if "heartmend" in arguments.methods:
+        chosen["Heartmend, shape only"] = partial(repair_with_heartmend, noisy, None, trial)
+    if arguments.with_image:
+        if "unet" in arguments.methods:
+            chosen["U-Net, with image"] = partial(repair_with_unet, noisy, images, arguments.unet_steps, trial)
+        if "near" in arguments.methods:
             chosen["NeAR, with image"] = partial(near, images)
-        if "heartmend" in asked.arms:
-            chosen["Heartmend, with image"] = partial(by_heartmend, noisy, images, trial)
+        if "heartmend" in arguments.methods:
+            chosen["Heartmend, with image"] = partial(repair_with_heartmend, noisy, images, trial)
     return chosen
 
 
 @contextmanager
-def _clock(seconds: list[float]) -> Iterator[None]:
-    began = time.monotonic()
+def _timer(seconds: list[float]) -> Iterator[None]:
+    started = time.monotonic()
     yield
-    seconds.append(time.monotonic() - began)
+    seconds.append(time.monotonic() - started)
 
 
 def main() -> None:
-    """Run the trials, print each as it is done, and the table."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("shapes", type=Path)
-    ask.add_argument("--trials", type=int, default=5)
-    ask.add_argument("--first", type=int, default=0, help="number of the first trial")
-    ask.add_argument("--count", type=int, default=100)
-    ask.add_argument("--epochs", type=int, default=60)
-    ask.add_argument("--look", type=int, default=20)
-    ask.add_argument("--lattice", type=int, default=32)
-    ask.add_argument("--unet-steps", type=int, default=400)
-    ask.add_argument("--arms", type=lambda text: text.split(","), default=["classics", "near", "unet", "heartmend"])
-    ask.add_argument("--appearance", action="store_true")
-    ask.add_argument("--compile", action="store_true")
-    ask.add_argument("--keep", type=Path, metavar="FOLDER")
-    asked = ask.parse_args()
-    console, pool = Console(width=120), shapes_of(asked.shapes)
+    """Run the trials, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shapes", type=Path)
+    parser.add_argument("--trials", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="number of the first trial")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--validate-every", type=int, default=20, help="epochs between two validations of NeAR")
+    parser.add_argument("--lattice", type=int, default=32)
+    parser.add_argument("--unet-steps", type=int, default=400)
+    parser.add_argument(
+        "--methods", type=lambda text: text.split(","), default=["filters", "near", "unet", "heartmend"]
+    )  # fmt: skip
+    parser.add_argument("--with-image", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--state", type=Path, metavar="FOLDER", help="folder of the state of NeAR's training")
+    arguments = parser.parse_args()
+    console, pool = Console(width=120), read_shapes(arguments.shapes)
     found: dict[str, list[Scores]] = {}
     seconds: dict[str, list[float]] = {}
-    for trial in range(asked.first, asked.first + asked.trials):
+    for trial in range(arguments.first, arguments.first + arguments.trials):
         rng = np.random.default_rng(trial)
-        truth = list(pool[rng.permutation(len(pool))[: asked.count]])
-        noisy = [distorted(mask, rng) for mask in truth]
+        truth = list(pool[rng.permutation(len(pool))[: arguments.count]])
+        noisy = [distort(mask, rng) for mask in truth]
         images = [synthetic_image(mask, rng) for mask in truth]
-        for name, arm in arms(asked, truth, noisy, images, trial, console.print).items():
-            with _clock(seconds.setdefault(name, [])):
-                mended = arm()
-            found.setdefault(name, []).append(scored(truth, mended))
+        for name, method in methods(arguments, truth, noisy, images, trial, console.print).items():
+            with _timer(seconds.setdefault(name, [])):
+                repaired = method()
+            found.setdefault(name, []).append(score(truth, repaired))
             dsc, nsd = found[name][-1]
             console.print(f"trial {trial}, {name}: DSC {dsc:.2f}, NSD {nsd:.2f}; {seconds[name][-1]:.0f} s")
-    table = Table(title=f"{asked.count} adrenal glands, {asked.trials} trials, NeAR for {asked.epochs} epochs")
+    table = Table(
+        title=f"{arguments.count} adrenal glands, {arguments.trials} trials, NeAR for {arguments.epochs} epochs"
+    )
     for heading in ("", "DSC", "NSD, 1 voxel", "seconds a trial"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, scores in found.items():

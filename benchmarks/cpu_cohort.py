@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Where the time of a run goes on CPU cores: each verb in this one process, under a profiler.
+"""Time of each stage of a run on CPU cores, measured in one process with a profiler.
 
-usage: cpu_cohort.py [COHORT] [--cases 20] [--spacing-mm 0.9] [--preset mend] [--out OUT] [--until unify] [--top 3]
+usage: cpu_cohort.py [COHORT] [--cases 20] [--spacing-mm 0.9] [--preset mend] [--output OUT]
+       [--stop-after unify] [--top 3]
 
-COHORT is a folder with labels_noisy/, or of label maps; phantom hearts are made when it is not given. The profiler
-counts CPU seconds, so a busy machine changes the seconds on the clock alone. Volumes are the label maps and images that
-are read and written; files are those of the run; what is left is arithmetic.
+COHORT is a folder of label maps, or one with labels_noisy/; phantom hearts are made if it is not given. The profiler
+counts CPU seconds, so other load changes the elapsed seconds only. "volumes" is the time of reading and writing label
+maps and images, "files" that of the files of the run, and the rest is arithmetic.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from rich.table import Table
 from heartmend.compute.workers import available_cores
 from heartmend.phantom.cohort import PhantomSettings, write_cohort
 from heartmend.pipelines.config import load_config
-from heartmend.pipelines.run import VERBS, Request, run
+from heartmend.pipelines.run import STAGES, Request, run
 
-# Functions none of which calls another one of them, by file and name.
+# Functions by file and name; none of a group calls another one of it.
 VOLUMES = {("io/label_maps.py", "read_labels"), ("io/label_maps.py", "write_labels_like"),
            ("io/volume.py", "read_image"), ("io/volume.py", "read_volume_header")}  # fmt: skip
 CODEC = {("io/gzipped.py", "open_stream"), ("io/gzipped.py", "write_stream")}
@@ -37,7 +38,7 @@ FILES = {
 
 
 def seconds_of(stats: dict, functions: set[tuple[str, str]]) -> float:
-    """CPU seconds in these functions and what they call."""
+    """Sum the CPU seconds of functions and of what they call."""
     found = 0.0
     for (file, _, name), (_, _, _, cumulative, _) in stats.items():
         found += (
@@ -47,58 +48,60 @@ def seconds_of(stats: dict, functions: set[tuple[str, str]]) -> float:
 
 
 def largest(stats: dict, count: int) -> str:
-    """The functions in which most CPU seconds are spent, what they call not counted."""
+    """Name the functions with the most CPU seconds, without what they call."""
     own = sorted(stats.items(), key=lambda item: -item[1][2])[:count]
     return ", ".join(f"{Path(file).name}:{name} {row[2]:.1f}" for (file, _, name), row in own)
 
 
 def main() -> None:
-    """Run each verb, print a line for it."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("cohort", type=Path, nargs="?")
-    ask.add_argument("--cases", type=int, default=20)
-    ask.add_argument("--spacing-mm", type=float, default=0.9)
-    ask.add_argument("--preset", default="mend")
-    ask.add_argument("--out", type=Path)
-    ask.add_argument("--until", default="unify", choices=VERBS)
-    ask.add_argument("--top", type=int, default=3)
-    asked = ask.parse_args()
-    out, console = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=150)
-    cohort = asked.cohort
+    """Run each stage, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path, nargs="?")
+    parser.add_argument("--cases", type=int, default=20)
+    parser.add_argument("--spacing-mm", type=float, default=0.9)
+    parser.add_argument("--preset", default="mend")
+    parser.add_argument("-o", "--output", type=Path, help="working folder; temporary if not given")
+    parser.add_argument("--stop-after", default="unify", choices=STAGES)
+    parser.add_argument("--top", type=int, default=3)
+    arguments = parser.parse_args()
+    output, console = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=150)
+    cohort = arguments.cohort
     if cohort is None:
-        write_cohort(out / "phantoms", asked.cases, 1, PhantomSettings(asked.spacing_mm), available_cores())
-        cohort = out / "phantoms"
+        write_cohort(output / "phantoms", arguments.cases, 1, PhantomSettings(arguments.spacing_mm), available_cores())
+        cohort = output / "phantoms"
     source = cohort / "labels_noisy" if (cohort / "labels_noisy").is_dir() else cohort
-    (out / "labels").mkdir(parents=True, exist_ok=True)
-    for path in sorted(p for p in source.iterdir() if p.is_file())[: asked.cases]:
-        shutil.copyfile(path, out / "labels" / path.name)
-    config = load_config(asked.preset)
+    (output / "labels").mkdir(parents=True, exist_ok=True)
+    for path in sorted(p for p in source.iterdir() if p.is_file())[: arguments.cases]:
+        shutil.copyfile(path, output / "labels" / path.name)
+    config = load_config(arguments.preset)
     table = Table(
-        title=f"{len(list((out / 'labels').iterdir()))} hearts of {source}, one process, preset {asked.preset}"
+        title=f"{len(list((output / 'labels').iterdir()))} hearts of {source}, one process, preset {arguments.preset}"
     )
     for heading in (
-        "verb",
-        "s on the clock",
-        "s of CPU",
+        "stage",
+        "elapsed, s",
+        "CPU, s",
         "volumes",
-        "of it gzip",
+        "of which gzip",
         "files",
         "arithmetic",
-        "most, s of CPU",
+        "largest, CPU s",
     ):
-        table.add_column(heading, justify="left" if heading in ("verb", "most, s of CPU") else "right")
-    for verb in VERBS[: VERBS.index(asked.until) + 1]:
-        profile, began = cProfile.Profile(time.process_time), time.monotonic()
-        profile.runcall(run, Request(out / "labels", out / "out", device="cpu", workers=1, until=verb), config)
-        clock = time.monotonic() - began
+        table.add_column(heading, justify="left" if heading in ("stage", "largest, CPU s") else "right")
+    for stage in STAGES[: STAGES.index(arguments.stop_after) + 1]:
+        profile, started = cProfile.Profile(time.process_time), time.monotonic()
+        profile.runcall(
+            run, Request(output / "labels", output / "out", device="cpu", workers=1, stop_after=stage), config
+        )
+        elapsed = time.monotonic() - started
         stats = pstats.Stats(profile).stats
         total = sum(own for _, _, own, _, _ in stats.values())
         volumes, codec, files = (seconds_of(stats, part) / total for part in (VOLUMES, CODEC, FILES))
         table.add_row(
-            verb, f"{clock:.0f}", f"{total:.1f}", f"{volumes:.1%}", f"{codec:.1%}", f"{files:.1%}",
-            f"{1 - volumes - files:.1%}", largest(stats, asked.top),
+            stage, f"{elapsed:.0f}", f"{total:.1f}", f"{volumes:.1%}", f"{codec:.1%}", f"{files:.1%}",
+            f"{1 - volumes - files:.1%}", largest(stats, arguments.top),
         )  # fmt: skip
-        console.print(f"{verb}: {total:.0f} s of CPU")
+        console.print(f"{stage}: {total:.0f} s of CPU time")
     console.print(table)
 
 

@@ -1,6 +1,6 @@
-"""Phantom hearts of ten structures, made on a device: a few from ellipsoids and tubes, and smooth warps of them.
+"""Phantom hearts of ten structures made on a device: a few of ellipsoids and tubes, and smooth warps of them.
 
-Plainer than the phantoms of `heartmend phantom`, which need more than torch; as many as one likes in a minute.
+They are simpler than those of `heartmend phantom`, but need torch only, and a thousand take a minute.
 """
 
 from __future__ import annotations
@@ -17,56 +17,69 @@ from heartmend.models.feature_table import cell_centres
 HEADS = {"Myocardium": 1, "LA": 2, "LV": 3, "RA": 4, "RV": 5, "Aorta": 6, "PA": 7, "LAA": 8, "Coronary": 9, "PV": 10}
 PHANTOMS = 4
 SHIFT_MM = 5.0
-"""How far a warp moves a point: standard deviation along each axis."""
+"""Standard deviation of the displacement along each axis."""
 WAVES, LENGTHS_MM = 8, (70.0, 160.0)
-"""A warp is a sum of so many waves, of lengths between these."""
+"""Number of plane waves of a warp, and the range of their lengths."""
 
 
 def make_cohort(cases: int, side: int, size_mm: float, device: torch.device, seed: int = 0) -> Tensor:
-    """(cases, side, side, side) uint8: each heart a turned, scaled and bent one of a few phantoms."""
+    """Make the label maps (cases, side, side, side) uint8 of hearts, each a warp of one of a few phantoms.
+
+    Args:
+        cases: number of hearts.
+        side: cells along each axis.
+        size_mm: extent of the cube, in mm.
+        device: where to make them.
+        seed: seed of the warps.
+
+    Returns:
+        The label maps.
+    """
     axis = cell_centres(side, device)
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
-    few = [_phantom(grid * (size_mm / 2), torch.Generator().manual_seed(100 + n)) for n in range(min(PHANTOMS, cases))]
+    phantoms = [
+        _phantom(grid * (size_mm / 2), torch.Generator().manual_seed(100 + n)) for n in range(min(PHANTOMS, cases))
+    ]
     maps = torch.empty(cases, side, side, side, dtype=torch.uint8, device=device)
     for row in range(cases):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + row)
         linear = torch.eye(3) * (1 + 0.06 * torch.randn(1, generator=generator))
         linear = linear + 0.05 * torch.randn(3, 3, generator=generator)
         places = grid @ linear.to(device).T + _warp_mm(axis * (size_mm / 2), generator) * (2 / size_mm)
-        # grid_sample names the last axis first.
-        source = few[row % len(few)][None, None].float()
+        # grid_sample expects the last axis first.
+        source = phantoms[row % len(phantoms)][None, None].float()
         maps[row] = F.grid_sample(source, places.flip(-1)[None], mode="nearest", align_corners=False)[0, 0].byte()
     return maps
 
 
 def _warp_mm(axis_mm: Tensor, generator: torch.Generator) -> Tensor:
-    """(n, n, n, 3) how far each point of a lattice is moved, in mm: a smooth random field."""
-    ways = F.normalize(torch.randn(WAVES, 3, generator=generator), dim=1)
+    """Draw a smooth random field of displacements (n, n, n, 3) in mm."""
+    directions = F.normalize(torch.randn(WAVES, 3, generator=generator), dim=1)
     shortest, longest = LENGTHS_MM
     lengths = shortest + (longest - shortest) * torch.rand(WAVES, 1, generator=generator)
-    begins = 2 * math.pi * torch.rand(WAVES, 1, generator=generator)
-    heights = SHIFT_MM * math.sqrt(2 / WAVES) * torch.randn(WAVES, 3, generator=generator)
-    turns = (2 * math.pi * ways / lengths).to(axis_mm.device)
-    # A plane wave is a product of one for each axis, as complex numbers.
-    x, y, z = (torch.polar(torch.ones_like(at), at) for at in (turns[:, a, None] * axis_mm for a in range(3)))
-    x = x * torch.polar(torch.ones(()), begins).to(x)
+    phases = 2 * math.pi * torch.rand(WAVES, 1, generator=generator)
+    amplitudes = SHIFT_MM * math.sqrt(2 / WAVES) * torch.randn(WAVES, 3, generator=generator)
+    wave_vectors = (2 * math.pi * directions / lengths).to(axis_mm.device)
+    # As complex numbers, a plane wave is a product of one wave along each axis.
+    x, y, z = (torch.polar(torch.ones_like(at), at) for at in (wave_vectors[:, a, None] * axis_mm for a in range(3)))
+    x = x * torch.polar(torch.ones(()), phases).to(x)
     planes = torch.einsum("wx,wy->wxy", x, y)
-    return torch.einsum("wc,wxy,wz->xyzc", heights.to(x), planes, z).real
+    return torch.einsum("wc,wxy,wz->xyzc", amplitudes.to(x), planes, z).real
 
 
 def _phantom(at: Tensor, generator: torch.Generator) -> Tensor:
-    """Labels at points (n, n, n, 3) in mm; what is named first holds its place."""
+    """Make labels at points (n, n, n, 3) in mm; structures that are named first have priority."""
 
     def vary(*numbers: float, by: float = 2.0) -> Tensor:
         shift = by * torch.randn(len(numbers), generator=generator)
         return (torch.tensor(numbers) + shift).to(at.device)
 
     def ellipsoid(centre: Tensor, radii: Tensor) -> Tensor:
-        """Distance in mm to the surface, about; negative inside."""
+        """Approximate distance to the surface in mm, negative inside."""
         return (((at - centre) / radii).norm(dim=-1) - 1) * radii.min()
 
     def tube(radius: float, *corners: Tensor) -> Tensor:
-        """The same of a tube along straight pieces."""
+        """Approximate distance to a tube along straight segments, in mm."""
         parts = []
         for a, b in pairwise(corners):
             along = ((at - a) @ (b - a) / (b - a).square().sum()).clamp(0, 1)
@@ -86,12 +99,13 @@ def _phantom(at: Tensor, generator: torch.Generator) -> Tensor:
     shell = ellipsoid(lv, lv_radii) - 9
 
     def on_heart(*steps: tuple[float, float]) -> list[Tensor]:
-        """A path on the ventricle's outside, by longitude and latitude."""
+        """Make a path on the outside of the ventricle from longitudes and latitudes."""
         path = []
         for longitude, latitude in torch.tensor(steps).tolist():
-            way = torch.tensor([longitude, latitude]).deg2rad()
-            out = torch.stack([way[0].cos() * way[1].cos(), way[0].sin() * way[1].cos(), way[1].sin()]).to(at.device)
-            path.append(lv + out * (lv_radii + 11))
+            angle = torch.tensor([longitude, latitude]).deg2rad()
+            x, y = angle[0].cos() * angle[1].cos(), angle[0].sin() * angle[1].cos()
+            outward = torch.stack([x, y, angle[1].sin()]).to(at.device)
+            path.append(lv + outward * (lv_radii + 11))
         return path
 
     coronary = torch.minimum(

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Feed the readers with damaged files: only our own errors may come out, in bounded time and memory.
+"""Robustness of the readers against damaged files: only BadInputError, in bounded time and memory.
 
 usage: fuzz_readers.py [--inputs 100000] [--format nifti] [--seed 0] [--atheris]
 
-Each input is a small sound label map (NIfTI-1 and -2 in either byte order, plain or gzipped; or NRRD, MetaImage) with
-fields, bytes, length or packing changed, read as `heartmend run` would. Prints what came out how often, the slowest
-input and the growth of memory, and exits with 1 when anything else than BadInputError came out. With --atheris
-(`pip install atheris`) the changes follow what the reader's code does with them.
+Each input is a small valid label map (NIfTI-1 or -2 in either byte order, plain or gzipped; or NRRD or MetaImage) with
+changed fields, bytes, length or compression, read as by `heartmend run`. Prints how often each outcome occurred, the
+slowest input and the growth of memory; exits with 1 if another error than BadInputError was raised. With --atheris
+(`pip install atheris`) the changes are guided by the coverage of the readers.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from heartmend.io.label_maps import read_labels
 HEART = load_anatomy("heart")
 INTERESTING = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 348, 540, 32767, 32768, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e38, -1e38, float("nan"), float("inf"), 0.5, 1e-6, 352.0, 3e9)
-# What can be told of an error without its file and numbers.
+# Words of an error message that are counted as one outcome.
 WORDS = 5
 
 
-def seeds(kind: str) -> list[bytes]:
-    """Sound files to begin with."""
+def valid_files(kind: str) -> list[bytes]:
+    """Make valid files."""
     values = np.random.default_rng(0).integers(0, 11, (5, 6, 7)).astype(np.uint8)
     if kind == "nifti":
         made = []
@@ -60,41 +60,41 @@ def seeds(kind: str) -> list[bytes]:
     return made
 
 
-def changed(seed: bytes, chance: random.Random, head_bytes: int) -> bytes:
-    """A file with a few changes, most of them in its head."""
+def mutate_file(seed: bytes, rng: random.Random, header_bytes: int) -> bytes:
+    """Change a file in a few places, most of them in its header."""
     raw = bytearray(seed)
-    for _ in range(chance.choice((1, 1, 2, 3, 5, 9))):
-        at = chance.randrange(min(head_bytes, len(raw)) if chance.random() < 0.95 else len(raw))
-        match chance.randrange(6):
+    for _ in range(rng.choice((1, 1, 2, 3, 5, 9))):
+        at = rng.randrange(min(header_bytes, len(raw)) if rng.random() < 0.95 else len(raw))
+        match rng.randrange(6):
             case 0:
-                raw[at] ^= 1 << chance.randrange(8)
+                raw[at] ^= 1 << rng.randrange(8)
             case 1:
-                raw[at] = chance.randrange(256)
+                raw[at] = rng.randrange(256)
             case 2:
-                size = chance.choice((1, 2, 4, 8))
-                order = chance.choice(("little", "big"))
-                raw[at : at + size] = (chance.choice(INTERESTING) % 256**size).to_bytes(size, order)
+                size = rng.choice((1, 2, 4, 8))
+                order = rng.choice(("little", "big"))
+                raw[at : at + size] = (rng.choice(INTERESTING) % 256**size).to_bytes(size, order)
             case 3:
-                raw[at : at + 4] = np.array(chance.choice(FLOATS), chance.choice(("<f4", ">f4"))).tobytes()
+                raw[at : at + 4] = np.array(rng.choice(FLOATS), rng.choice(("<f4", ">f4"))).tobytes()
             case 4:
-                other = chance.randrange(len(raw))
-                length = chance.randrange(1, 17)
+                other = rng.randrange(len(raw))
+                length = rng.randrange(1, 17)
                 raw[at : at + length] = raw[other : other + length]
-            case _ if chance.random() < 0.2:
-                del raw[at + chance.randrange(len(raw) - at) :]
+            case _ if rng.random() < 0.2:
+                del raw[at + rng.randrange(len(raw) - at) :]
         raw = raw or bytearray(1)
     data = bytes(raw)
-    if chance.random() < 0.3:
+    if rng.random() < 0.3:
         data = bytearray(gzip.compress(data, 1))
-        if chance.random() < 0.5:
-            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-        if chance.random() < 0.2:
-            del data[chance.randrange(len(data)) :]
+        if rng.random() < 0.5:
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        if rng.random() < 0.2:
+            del data[rng.randrange(len(data)) :]
     return bytes(data)
 
 
 def outcome(path: Path, data: bytes) -> str:
-    """What reading it comes to: "read", or the error in a few words; any other error than ours is raised."""
+    """Read a file; returns "read" or the first words of its BadInputError. Any other error is raised."""
     path.write_bytes(data)
     try:
         read_labels(path, HEART, "keep")
@@ -107,22 +107,22 @@ def outcome(path: Path, data: bytes) -> str:
 
 
 def mutate(kind: str, inputs: int, seed: int, path: Path) -> tuple[Counter[str], list[str], float]:
-    """Read `inputs` changed files; how often what came out, errors that are not ours, and the slowest in s."""
-    chance, found, strange, slowest = random.Random(seed), Counter[str](), list[str](), 0.0
-    begun = seeds(kind)
+    """Read changed files; returns the count of each outcome, other errors, and the longest time in seconds."""
+    rng, found, strange, slowest = random.Random(seed), Counter[str](), list[str](), 0.0
+    valid = valid_files(kind)
     for number in range(inputs):
-        data = changed(chance.choice(begun), chance, 600 if kind == "nifti" else 400)
-        began = time.perf_counter()
+        data = mutate_file(rng.choice(valid), rng, 600 if kind == "nifti" else 400)
+        started = time.perf_counter()
         try:
             found[outcome(path, data)] += 1
-        except Exception:  # noqa: BLE001  (to be told)
+        except Exception:  # noqa: BLE001  (reported below)
             strange.append(f"input {number}: {traceback.format_exc(limit=-3)}")
-        slowest = max(slowest, time.perf_counter() - began)
+        slowest = max(slowest, time.perf_counter() - started)
     return found, strange, slowest
 
 
 def follow(inputs: int, seed: int, path: Path) -> None:
-    """Let atheris choose the changes. It ends the process itself, with an error's trace if one came out."""
+    """Let atheris choose the changes. It ends the process itself, with the traceback of an error if there is one."""
     import atheris
 
     def once(data: bytes) -> None:
@@ -131,7 +131,7 @@ def follow(inputs: int, seed: int, path: Path) -> None:
 
     corpus = path.parent / "corpus"
     corpus.mkdir()
-    for number, data in enumerate(seeds("nifti")):
+    for number, data in enumerate(valid_files("nifti")):
         (corpus / str(number)).write_bytes(data)
     modules = ("heartmend.io", "nibabel.nifti1", "nibabel.analyze", "nibabel.quaternions")
     for name in [m for m in sys.modules if m.startswith(modules)]:
@@ -144,39 +144,39 @@ def follow(inputs: int, seed: int, path: Path) -> None:
 
 
 def show(title: str, found: Counter[str], strange: list[str], slowest: float, grown_kib: int) -> None:
-    """The table."""
+    """Print the table."""
     table = Table(title=f"{title}: {found.total() + len(strange)} inputs")
-    table.add_column("what came out")
+    table.add_column("outcome")
     table.add_column("inputs", justify="right")
     for text, count in found.most_common():
         table.add_row(text, str(count))
-    screen = Console(width=100)
-    screen.print(table)
-    screen.print(f"not ours: {len(strange)}; slowest {slowest:.2f} s; memory grew by {grown_kib / 1024:.0f} MiB")
+    console = Console(width=100)
+    console.print(table)
+    console.print(f"other errors: {len(strange)}; slowest {slowest:.2f} s; memory grew by {grown_kib / 1024:.0f} MiB")
     for text in strange[:10]:
-        screen.print(text, markup=False)
+        console.print(text, markup=False)
 
 
 def main() -> None:
-    """Make, change, read, count."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--inputs", type=int, default=100_000)
-    ask.add_argument("--format", choices=("nifti", "nrrd", "mha"), default="nifti")
-    ask.add_argument("--seed", type=int, default=0)
-    ask.add_argument("--atheris", action="store_true")
-    asked = ask.parse_args()
-    ending = {"nifti": ".nii", "nrrd": ".nrrd", "mha": ".mha"}[asked.format]
+    """Change and read files, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--format", choices=("nifti", "nrrd", "mha"), default="nifti")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--atheris", action="store_true")
+    arguments = parser.parse_args()
+    ending = {"nifti": ".nii", "nrrd": ".nrrd", "mha": ".mha"}[arguments.format]
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder, np.errstate(all="ignore"):
         path = Path(folder) / f"in{ending}"
-        if asked.atheris:
-            follow(asked.inputs, asked.seed, path)
+        if arguments.atheris:
+            follow(arguments.inputs, arguments.seed, path)
             return
-        mutate(asked.format, 200, asked.seed + 1, path)  # what the first inputs load is no growth
+        mutate(arguments.format, 200, arguments.seed + 1, path)  # memory of the first inputs does not count as growth
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found, strange, slowest = mutate(asked.format, asked.inputs, asked.seed, path)
+        found, strange, slowest = mutate(arguments.format, arguments.inputs, arguments.seed, path)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    show(asked.format, found, strange, slowest, grown)
+    show(arguments.format, found, strange, slowest, grown)
     if strange:
         raise SystemExit(1)
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What the CT brings: a cohort mended by labels alone, with its images, and by a U-Net, scored against truth.
+"""Accuracy of the repair of a cohort from label maps only, with CT images, and by a U-Net.
 
-usage: appearance_cohort.py COHORT [--out OUT] [--labels-alone LABELS] [--unet LABELS]
+usage: image_edges_cohort.py COHORT [--output OUT] [--labels-only LABELS] [--unet LABELS]
 
-COHORT holds labels_true/, labels_noisy/ and images/ (`heartmend phantom` makes such a folder). Mends it with its images
-and, unless their result is given, without. --unet: what `unet_relabel.py` wrote, for a column more.
+COHORT contains labels_true/, labels_noisy/ and images/ (as `heartmend phantom` writes them). The cohort is repaired
+with its images and, unless the result is given, without. --unet: label maps that `unet_relabel.py` wrote.
 """
 
 from __future__ import annotations
@@ -19,51 +19,53 @@ from rich.console import Console
 from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.metrics.evaluation import EvaluationSettings, evaluate_folders
+from heartmend.metrics.evaluation import EvaluationSettings
 from heartmend.metrics.summary import StructureSummary
 from heartmend.pipelines.config import load_config
+from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run
 
 
 def main() -> None:
-    """Mend, score, print."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("cohort", type=Path)
-    ask.add_argument("--out", type=Path)
-    ask.add_argument("--labels-alone", type=Path)
-    ask.add_argument("--unet", type=Path)
-    asked = ask.parse_args()
+    """Repair the cohort, evaluate the results, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="folder of the runs; temporary if not given")
+    parser.add_argument("--labels-only", type=Path, help="label maps that were repaired without images")
+    parser.add_argument("--unet", type=Path, help="label maps of a U-Net")
+    arguments = parser.parse_args()
     console, anatomy = Console(width=140), load_anatomy("heart")
-    noisy, truth = asked.cohort / "labels_noisy", asked.cohort / "labels_true"
-    out = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-"))
+    noisy, truth = arguments.cohort / "labels_noisy", arguments.cohort / "labels_true"
+    output = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-"))
 
-    def mended(name: str, images: Path | None) -> Path:
-        began = time.monotonic()
-        done = run(Request(noisy, out / name, images, until="fuse"), load_config()).out / "labels"
-        console.print(f"{name}: {time.monotonic() - began:.0f} s")
-        return done
+    def repair(name: str, images: Path | None) -> Path:
+        started = time.monotonic()
+        labels = run(Request(noisy, output / name, images, stop_after="fuse"), load_config()).output / "labels"
+        console.print(f"{name}: {time.monotonic() - started:.0f} s")
+        return labels
 
-    ways = {"labels alone": asked.labels_alone or mended("labels alone", None)}
-    ways["with CT"] = mended("with CT", asked.cohort / "images")
-    if asked.unet is not None:
-        ways["U-Net"] = asked.unet
+    methods = {"labels only": arguments.labels_only or repair("labels only", None)}
+    methods["with CT"] = repair("with CT", arguments.cohort / "images")
+    if arguments.unet is not None:
+        methods["U-Net"] = arguments.unet
     settings = EvaluationSettings(metrics=("dice", "nsd_1mm"))
     found: dict[str, dict[str, StructureSummary]] = {
-        way: {s.structure: s for s in evaluate_folders(noisy, labels, anatomy, truth, settings).summary}
-        for way, labels in ways.items()
+        method: {s.structure: s for s in evaluate_folders(noisy, labels, anatomy, truth, settings).summary}
+        for method, labels in methods.items()
     }
-    table = Table(title=f"{asked.cohort.name}: share of the Dice error removed; surface Dice at 1 mm; worse of all cases")
+    table = Table(title=f"{arguments.cohort.name}: Dice error removed, NSD at 1 mm, and cases that became worse")
     table.add_column("structure")
-    for way in ways:
-        for heading in (f"{way}: removed", "nsd", "worse"):
+    for method in methods:
+        for heading in (f"{method}: removed", "NSD", "worse"):
             table.add_column(heading, justify="right")
     for name in anatomy.names:
         cells = []
-        for of_way in found.values():
-            s = of_way[name]
-            cells += [f"{s.dice_error_reduction:.2f}", f"{s.spreads['nsd_1mm']['b'].mean:.3f}", f"{s.n_worse or 0}/{s.cases}"]
+        for summary in found.values():
+            s = summary[name]
+            nsd = s.spreads["nsd_1mm"]["b"].mean
+            cells += [f"{s.dice_error_reduction:.2f}", f"{nsd:.3f}", f"{s.n_worse or 0}/{s.cases}"]
         table.add_row(name, *cells)
-    means = [np.mean([s.dice_error_reduction for s in of_way.values()]) for of_way in found.values()]
+    means = [np.mean([s.dice_error_reduction for s in summary.values()]) for summary in found.values()]
     table.add_row("mean", *(cell for mean in means for cell in (f"[bold]{mean:.3f}[/]", "", "")))
     console.print(table)
 

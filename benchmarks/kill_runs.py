@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Kill a run with SIGKILL at random moments, go on each time, and hold the end against that of a run left alone.
+"""Robustness of runs against SIGKILL at random moments: a resumed run must give the same files as an undisturbed one.
 
-usage: kill_runs.py [--kills 50] [--seed 0] [--workers 2] [--until unify] [--to TABLE.csv]
+usage: kill_runs.py [--kills 50] [--seed 0] [--workers 2] [--stop-after unify] [--table TABLE.csv]
 
-A small phantom cohort is mended once undisturbed. Then a `heartmend run` of it is killed at a moment drawn evenly over
-the time that the undisturbed one took (of the processor, so that a busy machine changes nothing), and the same command
-is given again; where it ends before that moment, a fresh run is begun. After every kill: is any file half-written under
-its final name, is a process left behind, is the lock still held, is the input as it was? After every end: are labels
-and run folder the same bytes? Exits with 1 when anything is not.
+A small phantom cohort is repaired once undisturbed. Then a `heartmend run` of it is killed at a moment that is drawn
+uniformly from the CPU time of the undisturbed run, and the same command is started again; where it ends before that
+moment, a new run is started. After every kill: is a file incomplete under its final name, is a process left, is the
+lock still taken, is the input unchanged? After every end: do labels and run folder have the same bytes? Exits with 1
+if any check fails.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from safetensors.numpy import load_file
 from heartmend.errors import RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX
 from heartmend.phantom.cohort import PhantomSettings, write_cohort
-from heartmend.pipelines.run import VERBS, Verb
+from heartmend.pipelines.run import STAGES, StageName
 from heartmend.run_folder.lock import FolderLock
 
 SETTINGS = """
@@ -64,49 +64,49 @@ checkpoint_seconds = 0
 template_phases = [{steps = 10, code_lr = 0.005, shape_lr = 0.05, side = 24, controls = 7}]
 phases = [{steps = 20, code_lr = 0.05, shape_lr = 0.005, loss = "joint"}]
 """
-# What says when, with which memory, or on what: not the result.
+# Files with times, memory or versions, which are not results.
 TIMES = ("log.csv", "lock", "run.json", "config.json", "versions.json", "last.json")
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: when, in which verb, and what was found after it."""
+    """One kill: the moment, the stage, and the checks after it."""
 
     run: int
     moment_s: float
-    verb: str
+    stage: str
     files: int
     temporaries: int
-    half_written: str
-    left_behind: int
+    incomplete: str
+    left_processes: int
     still_locked: bool
     input_changed: bool
 
 
-def begin(labels: Path, out: Path, settings: Path, workers: int, until: Verb) -> psutil.Popen:
-    """`heartmend run`, begun."""
+def start(labels: Path, out: Path, settings: Path, workers: int, stop_after: StageName) -> psutil.Popen:
+    """Start `heartmend run`."""
     words = [sys.executable, "-m", "heartmend", "run", labels, "-o", out, "--config", settings, "--device", "cpu"]
-    words += ["--until", until, "--workers", workers]
+    words += ["--stop-after", stop_after, "--workers", workers]
     with open(out.parent / "log.txt", "ab") as log:
         return psutil.Popen(list(map(str, words)), stdout=log, stderr=log)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The content of every file in a folder, by its path there."""
+    """Compute the digest of every file of a folder, by its relative path."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def results(out: Path) -> dict[str, str]:
-    """All that a run leaves but its logs: labels, audits, shapes, model, stamps."""
+    """Compute the digests of the results of a run: labels, change logs, shapes, model and stamps."""
     return {
         name: digest for name, digest in digests(out).items()
         if Path(name).name not in TIMES and "tensorboard" not in name and not name.startswith("run/fit/last")
     }  # fmt: skip
 
 
-def half_written(out: Path) -> Iterator[str]:
-    """Files under a final name that are not whole."""
+def incomplete_files(out: Path) -> Iterator[str]:
+    """Find files that are incomplete under their final name."""
     for path in out.rglob("*"):
         if not path.is_file() or path.name.startswith(TEMPORARY_PREFIX) or "tensorboard" in path.parts:
             continue
@@ -123,13 +123,13 @@ def half_written(out: Path) -> Iterator[str]:
                 load_file(path)
             elif path.suffix == ".zip" and (damaged := zipfile.ZipFile(path).testzip()):
                 raise ValueError(damaged)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the file is not whole)
+        except Exception as error:  # noqa: BLE001  (with any error the file is incomplete)
             yield f"{path.relative_to(out)}: {error}"
 
 
-def verb_of(out: Path, cases: int) -> str:
-    """Where a run stood, by what is done."""
-    done = {verb: len(list((out / "run" / verb / "done").glob("*.json"))) for verb in ("prepare", "refine", "fuse")}
+def stage_of(out: Path, cases: int) -> str:
+    """Determine the stage of a run by its finished cases."""
+    done = {stage: len(list((out / "run" / stage / "done").glob("*.json"))) for stage in ("prepare", "refine", "fuse")}
     if not (out / "run" / "run.json").exists():
         return "start"
     if done["prepare"] < cases:
@@ -142,7 +142,7 @@ def verb_of(out: Path, cases: int) -> str:
 
 
 def used_s(process: psutil.Popen) -> float:
-    """Seconds of the processor that a run took so far, with its workers, those too that have ended."""
+    """Measure the CPU seconds of a run so far, with its workers."""
     total = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
         for each in (process, *process.children(recursive=True)):
@@ -151,19 +151,19 @@ def used_s(process: psutil.Popen) -> float:
     return total
 
 
-def watch(process: psutil.Popen, until_s: float, chance: random.Random) -> float:
-    """Wait until a run has used so many seconds of the processor, or has ended; what it had used when last seen."""
+def wait_for(process: psutil.Popen, until_s: float, rng: random.Random) -> float:
+    """Wait until a run has used so many CPU seconds, or has ended; returns the CPU seconds."""
     used = 0.0
     while process.poll() is None and used < until_s:
         used = max(used, used_s(process))
-        time.sleep(chance.uniform(0.02, 0.2))
+        time.sleep(rng.uniform(0.02, 0.2))
     return used
 
 
 def kill(process: psutil.Popen) -> int:
-    """SIGKILL to the run alone, as the system does; how many of its processes are there a minute later.
+    """Send SIGKILL to the main process only, as the system does; returns how many processes are left a minute later.
 
-    On a busy machine the one that workers are forked from may be importing: it looks for its parent after that.
+    With much other load the server process that forks the workers may still be importing: it ends after that.
     """
     workers = process.children(recursive=True)
     process.kill()
@@ -172,7 +172,7 @@ def kill(process: psutil.Popen) -> int:
 
 
 def is_locked(out: Path) -> bool:
-    """Whether the lock on a run's folder cannot be taken."""
+    """Whether the lock of a run folder cannot be taken."""
     lock = out / "run" / "lock"
     if not lock.exists():
         return False
@@ -184,76 +184,84 @@ def is_locked(out: Path) -> bool:
 
 
 def main() -> None:
-    """Make, run, kill, compare, print."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--kills", type=int, default=50)
-    ask.add_argument("--seed", type=int, default=0)
-    ask.add_argument("--cases", type=int, default=3)
-    ask.add_argument("--workers", type=int, default=2)
-    ask.add_argument("--until", choices=VERBS, default="unify", help="the last verb")
-    ask.add_argument("--to", type=Path, help="CSV file for one line each kill")
-    asked, screen = ask.parse_args(), Console(width=140, highlight=False)
-    folder, chance = Path(tempfile.mkdtemp(prefix="heartmend-kill-")), random.Random(asked.seed)
-    write_cohort(folder / "cohort", asked.cases, 3, PhantomSettings(spacing_mm=3.0))
+    """Make the cohort, kill and resume runs, compare the results, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cases", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--stop-after", choices=STAGES, default="unify", help="the last verb")
+    parser.add_argument("--table", type=Path, help="CSV file with one line for each kill")
+    arguments, console = parser.parse_args(), Console(width=140, highlight=False)
+    folder, rng = Path(tempfile.mkdtemp(prefix="heartmend-kill-")), random.Random(arguments.seed)
+    write_cohort(folder / "cohort", arguments.cases, 3, PhantomSettings(spacing_mm=3.0))
     labels, settings = folder / "cohort" / "labels_noisy", folder / "settings.toml"
     settings.write_text(SETTINGS)
-    # On one core: threads that wait for each other would be most of what is measured on a busy machine.
+    # On one core, because threads that wait for each other would distort the CPU time.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     before = digests(labels)
-    started = partial(begin, labels, settings=settings, workers=asked.workers, until=asked.until)
-    whole = started(folder / "whole")
-    whole_s = watch(whole, float("inf"), chance)
-    if whole.returncode != 0:
+    start_run = partial(start, labels, settings=settings, workers=arguments.workers, stop_after=arguments.stop_after)
+    undisturbed = start_run(folder / "undisturbed")
+    undisturbed_s = wait_for(undisturbed, float("inf"), rng)
+    if undisturbed.returncode != 0:
         raise SystemExit(f"the undisturbed run failed: see {folder / 'log.txt'}")
-    wanted = results(folder / "whole")
-    screen.print(f"undisturbed: {whole_s:.1f} s of the processor, {len(wanted)} files")
+    expected = results(folder / "undisturbed")
+    console.print(f"undisturbed: {undisturbed_s:.1f} s of CPU time, {len(expected)} files")
 
-    kills, ends, unlike, number = list[Kill](), 0, list[str](), 0
+    kills, ends, different, number = list[Kill](), 0, list[str](), 0
     out = folder / "killed"
-    while len(kills) < asked.kills:
-        process, moment_s = started(out), chance.uniform(0, whole_s)
-        watch(process, moment_s, chance)
+    while len(kills) < arguments.kills:
+        process, moment_s = start_run(out), rng.uniform(0, undisturbed_s)
+        wait_for(process, moment_s, rng)
         if process.poll() is None:
             left = kill(process)
             files = [p for p in out.rglob("*") if p.is_file()] if out.exists() else []
             kills.append(
-                Kill(number, round(moment_s, 2), verb_of(out, asked.cases), len(files),
-                     sum(p.name.startswith(TEMPORARY_PREFIX) for p in files), "; ".join(half_written(out)), left,
+                Kill(number, round(moment_s, 2), stage_of(out, arguments.cases), len(files),
+                     sum(p.name.startswith(TEMPORARY_PREFIX) for p in files), "; ".join(incomplete_files(out)), left,
                      is_locked(out), digests(labels) != before)
             )  # fmt: skip
-            screen.print(len(kills), asdict(kills[-1]))
-            if len(kills) < asked.kills:
+            console.print(len(kills), asdict(kills[-1]))
+            if len(kills) < arguments.kills:
                 continue
-            process = started(out)
+            process = start_run(out)
             process.wait()
         ends += process.returncode == 0
         found = results(out)
-        unlike += [f"run {number}: {n}" for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n)]
-        screen.print(f"run {number} ended: status {process.returncode}, unlike so far: {unlike or 'none'}")
+        different += [f"run {number}: {n}" for n in expected.keys() | found.keys() if expected.get(n) != found.get(n)]
+        console.print(f"run {number} ended: status {process.returncode}, different files so far: {different or 'none'}")
         shutil.rmtree(out)
         number += 1
 
-    if asked.to:
-        with open(asked.to, "w", newline="") as file:
+    if arguments.table:
+        with open(arguments.table, "w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow([field.name for field in fields(Kill)])
             rows.writerows(astuple(k) for k in kills)
-    table = Table(title=f"{len(kills)} kills of {number} runs over {whole_s:.0f} s, {os.cpu_count()} cores")
-    for heading in ("verb", "kills", "temporaries left", "half-written", "processes left", "locked", "input changed"):
-        table.add_column(heading, justify="left" if heading == "verb" else "right")
-    for verb in ("start", "prepare", "fit", "refine", "fuse", "unify", "end"):
-        of = [k for k in kills if k.verb == verb]
-        table.add_row(verb, *(str(sum(map(bool, c))) for c in (
-            [1] * len(of), [k.temporaries for k in of], [k.half_written for k in of], [k.left_behind for k in of],
+    table = Table(title=f"{len(kills)} kills of {number} runs over {undisturbed_s:.0f} s, {os.cpu_count()} cores")
+    for heading in (
+        "stage",
+        "kills",
+        "temporary files left",
+        "incomplete files",
+        "processes left",
+        "locked",
+        "input changed",
+    ):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    for stage in ("start", "prepare", "fit", "refine", "fuse", "unify", "end"):
+        of = [k for k in kills if k.stage == stage]
+        table.add_row(stage, *(str(sum(map(bool, c))) for c in (
+            [1] * len(of), [k.temporaries for k in of], [k.incomplete for k in of], [k.left_processes for k in of],
             [k.still_locked for k in of], [k.input_changed for k in of])))  # fmt: skip
-    screen.print(table)
-    screen.print(f"{ends} of {number} runs came to their end; files unlike the undisturbed run's: {unlike or 'none'}")
+    console.print(table)
+    console.print(f"{ends} of {number} runs ended; files that differ from the undisturbed run: {different or 'none'}")
     shutil.rmtree(folder)
     if (
-        unlike
+        different
         or ends < number
-        or any(k.half_written or k.left_behind or k.still_locked or k.input_changed for k in kills)
+        or any(k.incomplete or k.left_processes or k.still_locked or k.input_changed for k in kills)
     ):
         raise SystemExit(1)
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How much host memory each verb takes at its peak, for few cases and for many.
+"""Peak memory of each stage on the host, for small and large cohorts.
 
-usage: memory.py [--cases 20,200] [--workers 2] [--spacing-mm 4] [--out OUT]
+usage: memory.py [--cases 20,200] [--workers 2] [--spacing-mm 4] [--output OUT]
 
-A few small phantom hearts are made and copied under other ids until there are enough. The peaks are of the main
-process and of the largest of its workers: what the system holds for each (resident set), looked at every 50 ms.
+A few small phantom hearts are copied under other ids. The peaks are the resident set sizes of the main process and of
+its largest worker, sampled every 50 ms.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ points = 500
 resolution = 48
 side = 16
 template_phases = [{steps = 10, code_lr = 0.004, shape_lr = 0.05, side = 32, controls = 6}]
-phases = [{steps = 20, code_lr = 0.06, shape_lr = 0.003, loss = "joint", tolerance_mm = 1.0, penalty = 1e-4}]
+phases = [{steps = 20, code_lr = 0.06, shape_lr = 0.003, loss = "joint", tolerance_mm = 1.0, regularisation = 1e-4}]
 """
-VERBS = ("prepare", "fit", "refine", "fuse", "unify", "evaluate", "report")
+STAGES = ("prepare", "fit", "refine", "fuse", "unify", "evaluate", "report")
 
 
 def peaks(command: list[str]) -> tuple[float, float, float]:
-    """MiB of the main process and of its largest child at their peaks, and seconds on the clock."""
-    began, main, child = time.monotonic(), 0, 0
+    """Run a command; returns the peak memory in MiB of its main process and largest child, and the seconds."""
+    started, main, child = time.monotonic(), 0, 0
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         try:
@@ -52,47 +52,53 @@ def peaks(command: list[str]) -> tuple[float, float, float]:
             pass
         time.sleep(0.05)
     if process.returncode not in (0, 3):
-        raise SystemExit(f"{' '.join(command)}: ended with {process.returncode}")
-    return main / 2**20, child / 2**20, time.monotonic() - began
+        raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
+    return main / 2**20, child / 2**20, time.monotonic() - started
 
 
 def main() -> None:
-    """Run the verbs on cohorts of each size, print a table."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--cases", default="20,200")
-    ask.add_argument("--workers", type=int, default=2)
-    ask.add_argument("--spacing-mm", type=float, default=4.0)
-    ask.add_argument("--out", type=Path)
-    ask.add_argument("--verbs", default=",".join(VERBS))
-    asked = ask.parse_args()
-    out, console = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=110)
-    counts = [int(count) for count in asked.cases.split(",")]
-    if not (out / "phantoms").is_dir():
-        write_cohort(out / "phantoms", PHANTOMS, 1, PhantomSettings(asked.spacing_mm))
-    (out / "small.toml").write_text(CONFIG)
-    few = sorted((out / "phantoms" / "labels_noisy").iterdir())
+    """Run the stages on cohorts of each size, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default="20,200")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--spacing-mm", type=float, default=4.0)
+    parser.add_argument("-o", "--output", type=Path, help="working folder; temporary if not given")
+    parser.add_argument("--stages", default=",".join(STAGES))
+    arguments = parser.parse_args()
+    output, console = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=110)
+    counts = [int(count) for count in arguments.cases.split(",")]
+    if not (output / "phantoms").is_dir():
+        write_cohort(output / "phantoms", PHANTOMS, 1, PhantomSettings(arguments.spacing_mm))
+    (output / "small.toml").write_text(CONFIG)
+    phantoms = sorted((output / "phantoms" / "labels_noisy").iterdir())
     found: dict[str, list[tuple[float, float, float]]] = {}
     for count in counts:
-        folder = out / f"{count}"
+        folder = output / f"{count}"
         (folder / "labels").mkdir(parents=True, exist_ok=True)
         for n in range(count):
-            shutil.copyfile(few[n % len(few)], folder / "labels" / f"{n:05d}.nii.gz")
-        for verb in asked.verbs.split(","):
-            command = [sys.executable, "-m", "heartmend", verb]
-            if verb == "evaluate":
+            shutil.copyfile(phantoms[n % len(phantoms)], folder / "labels" / f"{n:05d}.nii.gz")
+        for stage in arguments.stages.split(","):
+            command = [sys.executable, "-m", "heartmend", stage]
+            if stage == "evaluate":
                 command += [str(folder / "labels"), str(folder / "out")]
-            elif verb == "report":
+            elif stage == "report":
                 command += [str(folder / "out")]
             else:
-                command += [str(folder / "labels"), "--out", str(folder / "out"), "--config", str(out / "small.toml")]
-            found.setdefault(verb, []).append(peaks([*command, "--workers", str(asked.workers)]))
-            console.print(f"{count} cases, {verb}: {found[verb][-1][2]:.0f} s")
-    table = Table(title=f"Peak memory in MiB, {asked.workers} workers: main process, largest worker")
-    table.add_column("verb")
+                command += [
+                    str(folder / "labels"),
+                    "--output",
+                    str(folder / "out"),
+                    "--config",
+                    str(output / "small.toml"),
+                ]
+            found.setdefault(stage, []).append(peaks([*command, "--workers", str(arguments.workers)]))
+            console.print(f"{count} cases, {stage}: {found[stage][-1][2]:.0f} s")
+    table = Table(title=f"Peak memory in MiB, {arguments.workers} workers: main process, largest worker")
+    table.add_column("stage")
     for count in counts:
         table.add_column(f"{count} cases", justify="right")
-    for verb, rows in found.items():
-        table.add_row(verb, *(f"{main:,.0f}, {child:,.0f}" for main, child, _ in rows))
+    for stage, rows in found.items():
+        table.add_row(stage, *(f"{main:,.0f}, {child:,.0f}" for main, child, _ in rows))
     console.print(table)
 
 

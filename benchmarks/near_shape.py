@@ -1,4 +1,4 @@
-"""NeAR as it was published: a code, a decoder of dense maps, a point network that normalises over the points asked."""
+"""The published NeAR: a code, a decoder of dense maps, and a point network that normalises over the queried points."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ GROUPS = 8
 
 
 class NearShape(Shape):
-    """A vector of 256 for each case is decoded into dense maps of 4³ to 32³ cells; at a point the four maps, its
-    coordinates and, if asked for, the image are read, and a network 64 -> 32 -> heads answers.
+    """Shape of Neural Annotation Refinement (Yang et al., MICCAI 2022), for comparison.
 
-    Neural Annotation Refinement, Yang et al., MICCAI 2022; widths, normalisation and initial codes as in its code
-    (github.com/M3DV/NeAR). It is here to be compared with. Its group normalisation takes mean and variance over all
-    points that are asked together, so it is not pointwise: asked on another set of points than a whole even lattice,
-    on which it was trained, it answers otherwise. -1 and 1 are the centres of the outermost map cells, and beyond
-    them maps fade to zero.
+    A vector of 256 for each case is decoded into dense maps of 4³ to 32³ cells. A point's features are the values of
+    the four maps and, optionally, of the image there, and its coordinates; a network 64 -> 32 -> heads predicts its
+    logits. Widths, normalisation and initial codes are those of its code (github.com/M3DV/NeAR). Its group
+    normalisation computes mean and variance over all points of a call, so it is not pointwise: on other points than the
+    regular lattice of its training the logits differ. -1 and 1 are the centres of the outermost map cells; outside of
+    them the maps decrease to zero.
 
-    `image_side` > 0 makes it appearance-aware: then a case's image (case, side, side, side), of unit scale, is one of
-    its codes, which no fit moves.
+    With `image_side` > 0 it is appearance-aware: a case's image (case, side, side, side), of unit scale, is one of its
+    codes, which is not optimised.
+
+    Attributes:
+        code_size: length of each case's vector.
+        image_side: voxels along each side of the image; 0 for none.
     """
 
     kind = "near"
@@ -58,17 +62,23 @@ class NearShape(Shape):
         return codes | ({"image": torch.zeros(count, *(self.image_side,) * 3)} if self.image_side else {})
 
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
-        # grid_sample names the last axis first.
+        # grid_sample expects the last axis first.
         grid = points.flip(-1)[:, :, None, None]
         read = [F.grid_sample(m, grid, align_corners=True)[:, :, :, 0, 0].transpose(1, 2) for m in self._maps(codes)]
         logits: Tensor = self.leave(self.enter(torch.cat([points, *read], dim=-1)).transpose(1, 2)).transpose(1, 2)
         return logits
 
     def on_lattices(self, axes: tuple[Tensor, Tensor, Tensor], codes: Codes) -> Tensor:
-        """Logits (case, head, nx, ny, nz) on a lattice for each case, its coordinates (case, n) along each axis given.
+        """Predict logits on one lattice for each case; equal to `forward` at its points, but several times faster.
 
-        The same as `forward` on all its points, several times faster: what is linear in a map (reading it, the first
-        layer) is done map by map and axis by axis.
+        The operations that are linear in a map (interpolation and the first layer) are done axis by axis.
+
+        Args:
+            axes: coordinates (case, n) along each axis.
+            codes: codes of the cases.
+
+        Returns:
+            (case, head, nx, ny, nz) logits.
         """
         x, y, z = axes
         counts = (x.shape[1], y.shape[1], z.shape[1])
@@ -93,28 +103,28 @@ class NearShape(Shape):
         return self.on_lattices((x[None], y[None], z[None]), codes)[0]
 
     def regularisation(self, codes: Codes) -> Tensor:
-        """Mean length |z| of the codes."""
+        """Compute the mean length |z| of the codes."""
         return codes["latent"].norm(dim=1).mean()
 
     def _maps(self, codes: Codes) -> list[Tensor]:
-        """The four maps (case, width, side, side, side), and the image as one more."""
-        grown = codes["latent"][:, :, None, None, None]
+        """Decode the four maps (case, width, side, side, side); the image is a fifth one."""
+        features = codes["latent"][:, :, None, None, None]
         for side, block in zip((2, 4), self.seed, strict=True):
-            grown = block(grown).reshape(len(grown), -1, side, side, side)
-        maps = [self.steps[0](grown)]
+            features = block(features).reshape(len(features), -1, side, side, side)
+        maps = [self.steps[0](features)]
         for step in self.steps[1:]:
             maps.append(step(F.interpolate(maps[-1], scale_factor=2, mode="trilinear", align_corners=True)))
         return maps + ([codes["image"][:, None]] if self.image_side else [])
 
 
 def _block(before: int, width: int, kernel: int) -> nn.Sequential:
-    """Convolution, group normalisation, leaky ReLU."""
+    """Make a block of convolution, group normalisation and leaky ReLU."""
     return nn.Sequential(
         nn.Conv3d(before, width, kernel, padding=kernel // 2), nn.GroupNorm(GROUPS, width), nn.LeakyReLU()
     )
 
 
 def _tents(at: Tensor, side: int) -> Tensor:
-    """Weights (case, n, side) of linear interpolation between `side` map cells at unit coordinates (case, n)."""
+    """Compute weights (case, n, side) of linear interpolation between `side` cells at unit coordinates (case, n)."""
     cell = (at[..., None] + 1) * ((side - 1) / 2)
     return (1 - (cell - torch.arange(side, device=at.device)).abs()).clamp(min=0)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Mend a cohort with known truth and show the score beside the classics: what mending is worth, structure by structure.
+"""Accuracy of the repair of a cohort with ground truth, by structure, compared with classical filters.
 
-usage: mend_cohort.py COHORT [--out OUT] [--preset mend] [--mended LABELS]
+usage: repair_cohort.py COHORT [--output OUT] [--preset mend] [--repaired LABELS]
 
-COHORT holds labels_true/ and labels_noisy/. The classics, run here on the same maps: majority (3x3x3, twice), joint
-Gaussian (1.2 mm) and closing (2 mm) with the expected components. `Dice error removed` is the share of the noisy map's Dice error that
-was taken away; for each structure the best of the classics stands beside ours.
+COHORT contains labels_true/ and labels_noisy/. The classical filters are applied to the same maps: majority (3x3x3,
+twice), joint Gaussian (1.2 mm), and closing (2 mm) with the expected number of components. "Dice error removed" is the
+share of the noisy maps' mean Dice error that a method removes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import cc3d
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import binary_closing, gaussian_filter, uniform_filter
@@ -28,28 +30,30 @@ from heartmend.compute.workers import each
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.metrics.case import Row, evaluate_case
-from heartmend.metrics.evaluation import evaluate_folders
 from heartmend.metrics.metric_catalogue import catalogue
 from heartmend.metrics.summary import summarise
 from heartmend.pipelines.config import load_config
+from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run
 from heartmend.types import Labels
 
+Blur = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
 
 def majority(labels: Labels, spacing_mm: tuple[float, float, float], anatomy: Anatomy) -> Labels:
-    """Each voxel takes what most of its 3x3x3 neighbourhood shows, twice."""
+    """Replace each label by the most frequent one of its 3x3x3 neighbourhood, twice."""
     for _ in range(2):
-        labels = _most(labels, anatomy, lambda mask: uniform_filter(mask, 3))
+        labels = _largest_share(labels, anatomy, lambda mask: uniform_filter(mask, 3))
     return labels
 
 
 def joint_gaussian(labels: Labels, spacing_mm: tuple[float, float, float], anatomy: Anatomy) -> Labels:
-    """Every structure and the background blurred by 1.2 mm; the strongest has the voxel."""
-    return _most(labels, anatomy, lambda mask: gaussian_filter(mask, [1.2 / s for s in spacing_mm]))
+    """Blur every structure and the background by 1.2 mm; each voxel gets the label with the largest value."""
+    return _largest_share(labels, anatomy, lambda mask: gaussian_filter(mask, [1.2 / s for s in spacing_mm]))
 
 
 def closing_and_components(labels: Labels, spacing_mm: tuple[float, float, float], anatomy: Anatomy) -> Labels:
-    """Each structure closed by 2 mm where there is background, and its expected number of largest components kept."""
+    """Close each structure by 2 mm into the background, and keep its expected number of largest components."""
     out = np.zeros_like(labels)
     steps = max(round(2.0 / min(spacing_mm)), 1)
     for name in reversed(anatomy.priority):
@@ -64,7 +68,7 @@ def closing_and_components(labels: Labels, spacing_mm: tuple[float, float, float
     return out
 
 
-def _most(labels: Labels, anatomy: Anatomy, blur) -> Labels:
+def _largest_share(labels: Labels, anatomy: Anatomy, blur: Blur) -> Labels:
     best = blur((labels == 0).astype(np.float32))
     out = np.zeros_like(labels)
     for id in anatomy.ids:
@@ -74,69 +78,74 @@ def _most(labels: Labels, anatomy: Anatomy, blur) -> Labels:
     return out
 
 
-CLASSICS = {"majority": majority, "joint Gaussian": joint_gaussian, "closing, components": closing_and_components}
+FILTERS = {"majority": majority, "joint Gaussian": joint_gaussian, "closing, components": closing_and_components}
 
 
-def _classic_rows(case_id: str, cohort: Path, anatomy: Anatomy) -> dict[str, list[Row]]:
+def _filter_rows(case_id: str, cohort: Path, anatomy: Anatomy) -> dict[str, list[Row]]:
     true, noisy = (discover_cohort(cohort / name, anatomy=anatomy)[case_id] for name in ("labels_true", "labels_noisy"))
     truth, before = read_labels(true.labels_path, anatomy), read_labels(noisy.labels_path, anatomy)
     spacing = truth.grid.spacing_mm
     found = {}
-    for name, method in CLASSICS.items():
-        mended = np.zeros_like(before.labels)
+    for name, method in FILTERS.items():
+        filtered = np.zeros_like(before.labels)
         box = _box(before.labels, 6)
-        mended[box] = method(before.labels[box], spacing, anatomy)
+        filtered[box] = method(before.labels[box], spacing, anatomy)
         found[name] = evaluate_case(
-            before.labels, mended, spacing, anatomy, truth.labels, case=case_id, metrics=catalogue(keys=["dice"])
+            before.labels, filtered, spacing, anatomy, truth.labels, case=case_id, metrics=catalogue(keys=["dice"])
         )
     return found
 
 
 def _box(labels: Labels, margin: int) -> tuple[slice, ...]:
-    """Where there is anything, and a little more: none of the classics reaches farther."""
+    """The bounding box of all labels with a margin that no filter exceeds."""
     lines = [np.flatnonzero(labels.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
     return tuple(slice(max(int(at[0]) - margin, 0), int(at[-1]) + 1 + margin) for at in lines)
 
 
 def main() -> None:
-    """Run, score, print."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("cohort", type=Path)
-    ask.add_argument("--out", type=Path)
-    ask.add_argument("--preset", default="mend")
-    ask.add_argument("--mended", type=Path, help="score these label maps instead of mending here")
-    asked = ask.parse_args()
+    """Repair the cohort, evaluate it and the filters, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="folder of the run; temporary if not given")
+    parser.add_argument("--preset", default="mend")
+    parser.add_argument("--repaired", type=Path, help="evaluate these label maps instead of repairing the cohort")
+    arguments = parser.parse_args()
     console, anatomy = Console(width=140), load_anatomy("heart")
-    began = time.monotonic()
-    mended = asked.mended
-    if mended is None:
-        out = asked.out or Path(tempfile.mkdtemp(prefix="heartmend-")) / "run"
-        mended = run(Request(asked.cohort / "labels_noisy", out), load_config(asked.preset)).out / "labels"
-        console.print(f"mended in {time.monotonic() - began:.0f} s: {out}")
-    before, truth = asked.cohort / "labels_noisy", asked.cohort / "labels_true"
-    ours = evaluate_folders(before, mended, anatomy, truth).summary
+    started = time.monotonic()
+    repaired = arguments.repaired
+    if repaired is None:
+        output = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-")) / "run"
+        request = Request(arguments.cohort / "labels_noisy", output)
+        repaired = run(request, load_config(arguments.preset)).output / "labels"
+        console.print(f"repaired in {time.monotonic() - started:.0f} s: {output}")
+    before, truth = arguments.cohort / "labels_noisy", arguments.cohort / "labels_true"
+    ours = evaluate_folders(before, repaired, anatomy, truth).summary
     ids = [case.id for case in discover_cohort(truth, anatomy=anatomy)]
-    classic: dict[str, list[Row]] = {name: [] for name in CLASSICS}
-    for _, rows, error in each(partial(_classic_rows, cohort=asked.cohort, anatomy=anatomy), ids):
+    filtered: dict[str, list[Row]] = {name: [] for name in FILTERS}
+    for _, rows, error in each(partial(_filter_rows, cohort=arguments.cohort, anatomy=anatomy), ids):
         if rows is None:
-            raise SystemExit(f"a classic failed: {error}")
+            raise SystemExit(f"a filter failed: {error}")
         for name, found in rows.items():
-            classic[name] += found
+            filtered[name] += found
     reduction = {
-        name: {s.structure: s.dice_error_reduction for s in summarise(rows, catalogue(keys=["dice"]))} for name, rows in classic.items()
+        name: {s.structure: s.dice_error_reduction for s in summarise(rows, catalogue(keys=["dice"]))}
+        for name, rows in filtered.items()
     }
 
-    table = Table(title=f"{asked.cohort.name}: share of the Dice error removed, and what else changed")
-    for heading in ("structure", "Dice", "nsd 1 mm", "HD95, mm", "component count error", "Dice error removed", *CLASSICS, "worse"):
+    table = Table(title=f"{arguments.cohort.name}: noisy > repaired, and share of the Dice error removed")
+    columns = ("structure", "Dice", "NSD 1 mm", "HD95, mm", "component count error", "Dice error removed")
+    for heading in (*columns, *FILTERS, "worse"):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
     for s in ours:
         pairs = (("dice", 3), ("nsd_1mm", 3), ("hd95_mm", 1), ("component_count_error", 1))
         means = [" > ".join(f"{s.spreads[key][which].mean:.{digits}f}" for which in "ab") for key, digits in pairs]
-        classics = [f"{found[s.structure]:.2f}" for found in reduction.values()]
-        table.add_row(s.structure, *means, f"[bold]{s.dice_error_reduction:.2f}[/]", *classics, f"{s.n_worse or 0}/{s.cases}")
+        others = [f"{found[s.structure]:.2f}" for found in reduction.values()]
+        worse = f"{s.n_worse or 0}/{s.cases}"
+        table.add_row(s.structure, *means, f"[bold]{s.dice_error_reduction:.2f}[/]", *others, worse)
     console.print(table)
     large = [s.dice_error_reduction for s in ours if anatomy.by_name(s.structure).id <= 8]
-    console.print(f"mean Dice error removed over structures 1 to 8: {np.mean(large):.3f}; {time.monotonic() - began:.0f} s in all")
+    seconds = time.monotonic() - started
+    console.print(f"mean Dice error removed over structures 1 to 8: {np.mean(large):.3f}; total time {seconds:.0f} s")
 
 
 if __name__ == "__main__":

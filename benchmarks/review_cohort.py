@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A run reviewed to its end by keyboard in a headless Chromium, and the release held against what was decided.
+"""Correctness of a complete review by keyboard in a headless Chromium: the release must equal the decisions.
 
-usage: review_cohort.py OUT [--labels LABELS] [--images IMAGES] [--seed 0] [--to FOLDER]
+usage: review_cohort.py OUT [--labels LABELS] [--images IMAGES] [--seed 0] [--output FOLDER]
 
-OUT is a finished run; what is decided goes into OUT/run/review, so give a copy. Structure by structure, a decision
-drawn by chance: accept, keep or flag, with some cases decided by one key and some decisions taken back. After half of
-the cases the server is killed (SIGKILL) and started again. Then the data base is held against what was pressed, and
-every released map, voxel by voxel, against its definition. Exits with 1 when anything is not as decided. --to keeps the
-release and pictures of the page.
+OUT is the output folder of a finished run; the decisions are written into OUT/run/review, so give a copy. Random
+decisions are made structure by structure: accept, reject or correct, some for a whole case by one key, some taken
+back. After half of the cases the server is killed (SIGKILL) and started again. Then the database is compared with the
+pressed keys, and every released map, voxel by voxel, with its definition. Exits with 1 if anything differs. --output
+keeps the release and screenshots of the page.
 """
 
 from __future__ import annotations
@@ -28,104 +28,105 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from heartmend.io.label_maps import read_labels
 from heartmend.release.export import export_release
-from heartmend.release.layout import LAYOUTS
-from heartmend.run_folder.decisions import Decisions
+from heartmend.release.layouts import LAYOUTS
+from heartmend.run_folder.decisions import open_decisions
 from heartmend.run_folder.finished import FinishedRun
 from support.browser import Server, launched
 
-KEYS = {"accept": "a", "keep": "k", "manual": "f"}
+KEYS = {"accept": "a", "reject": "r", "correct": "f"}
 STATE = """() => { const { store } = window.page, c = store.cases.get(store.current);
-  return { case: c.case, selected: store.selected, todo: c.to_decide,
-    open: c.to_decide.filter((s) => store.decision(c.case, s).choice === "open") }; }"""
+  return { case: c.case, selected: store.selected, todo: c.changed_structures,
+    open: c.changed_structures.filter((s) => store.decision(c.case, s).choice === "open") }; }"""
 NUMBER = "() => window.page.store.since"
 Pressed = dict[tuple[str, str], str]
 
 
 class Reviewer:
-    """A person at the keyboard, who remembers what was pressed."""
+    """A simulated person at the keyboard, with a record of the pressed keys."""
 
     def __init__(self, seed: int) -> None:
-        self.chance, self.pressed = random.Random(seed), Pressed()
+        self.rng, self.pressed = random.Random(seed), Pressed()
         self.undone, self.seconds = 0, list[float]()
 
     def decide_case(self, page: Any) -> None:
-        """Decide all that is open in the case that is shown."""
+        """Decide all open structures of the displayed case."""
         state = page.evaluate(STATE)
-        if self.chance.random() < 0.3:
-            choice, key = self.chance.choice((("accept", "A"), ("keep", "K")))
+        if self.rng.random() < 0.3:
+            choice, key = self.rng.choice((("accept", "A"), ("reject", "R")))
             self._press(page, key)
             self.pressed |= {(state["case"], name): choice for name in state["open"]}
             return
         for _ in state["open"]:
             name = page.evaluate(STATE)["selected"]
-            choice = self.chance.choices(("accept", "keep", "manual"), (12, 6, 1))[0]
-            if self.chance.random() < 0.1:
-                self._press(page, KEYS["keep"])
+            choice = self.rng.choices(("accept", "reject", "correct"), (12, 6, 1))[0]
+            if self.rng.random() < 0.1:
+                self._press(page, KEYS["reject"])
                 self._press(page, "u")
                 self.undone += 1
             self._press(page, KEYS[choice])
             self.pressed[state["case"], name] = choice
 
     def _press(self, page: Any, key: str) -> None:
-        """Press and wait until the page has a newer decision and says that it is saved."""
+        """Press a key and wait until the page has a newer decision and shows that it is saved."""
         before = page.evaluate(NUMBER)
         page.keyboard.press(key)
         page.wait_for_function("(n) => window.page.store.since > n && !window.page.sync.isWriting", arg=before)
         page.wait_for_selector("#saved.good")
 
     def step(self, page: Any) -> bool:
-        """To the next case that is open, by its key; whether there is one."""
+        """Go to the next open case by its key; returns whether there is one."""
         current = page.evaluate(STATE)
         if not current["open"]:
-            began = time.monotonic()
+            started = time.monotonic()
             page.keyboard.press("j")
             page.wait_for_function(
                 "(id) => document.body.dataset.shown !== id || !document.getElementById('banner').hidden",
                 arg=current["case"],
             )
-            self.seconds.append(time.monotonic() - began)
+            self.seconds.append(time.monotonic() - started)
         now = page.evaluate(STATE)
         page.wait_for_selector(f"body[data-shown='{now['case']}']")
         return bool(now["open"])
 
 
-def unlike(subject: FinishedRun, pressed: Pressed, release: Path) -> list[str]:
-    """What is not as decided, in words: the data base, who is released, and every voxel of the released maps."""
-    base = Decisions(subject.run.out / "run" / "review" / "decisions.sqlite")
-    frozen = {(d.case, d.structure): d.choice for d in base.current() if d.choice != "open"}
-    found = [f"{key}: pressed {pressed.get(key)}, kept {frozen.get(key)}" for key in frozen.keys() | pressed.keys()
-             if frozen.get(key) != pressed.get(key)]  # fmt: skip
-    for case in subject:
+def find_differences(finished: FinishedRun, pressed: Pressed, release: Path) -> list[str]:
+    """Describe what differs from the decisions: the database, the released cases, and the voxels of their maps."""
+    stored = {(d.case, d.structure): d.choice for d in open_decisions(finished).current() if d.choice != "open"}
+    found = [f"{key}: pressed {pressed.get(key)}, stored {stored.get(key)}" for key in stored.keys() | pressed.keys()
+             if stored.get(key) != pressed.get(key)]  # fmt: skip
+    for case in finished:
         choices = {name: choice for (id, name), choice in pressed.items() if id == case.id}
-        own, waits = release / "labels" / case.labels_path.name, release / "manual" / case.id
-        if "manual" in choices.values():
-            if own.exists() or not (waits / f"{case.id}.seg.nrrd").is_file():
-                found.append(f"{case.id}: flagged, but released or without a folder")
+        released, to_correct = release / "labels" / case.labels_path.name, release / "to_correct" / case.id
+        if "correct" in choices.values():
+            if released.exists() or not (to_correct / f"{case.id}.seg.nrrd").is_file():
+                found.append(f"{case.id}: to be corrected, but released or without a folder")
             continue
-        came, mended = subject.before(case).labels, subject.after(case).labels
-        kept = [s.id for s in subject.anatomy.structures if choices.get(s.name) == "keep"]
-        wanted = np.where(np.isin(came, kept) | np.isin(mended, kept), came, mended)
-        got = read_labels(own, subject.anatomy, subject.cohort.unknown_labels, subject.cohort.file_ids).labels
-        if not np.array_equal(got, wanted):
-            found.append(f"{case.id}: {int((got != wanted).sum())} voxels are not as decided")
+        original, repaired = finished.before(case).labels, finished.after(case).labels
+        rejected = [s.id for s in finished.anatomy.structures if choices.get(s.name) == "reject"]
+        expected = np.where(np.isin(original, rejected) | np.isin(repaired, rejected), original, repaired)
+        labels = read_labels(
+            released, finished.anatomy, finished.cohort.unknown_labels, finished.cohort.file_ids
+        ).labels
+        if not np.array_equal(labels, expected):
+            found.append(f"{case.id}: {int((labels != expected).sum())} voxels differ from the decisions")
     return found
 
 
 def main() -> None:
-    """Review, kill, go on, export, compare."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("out", type=Path)
-    ask.add_argument("--labels", type=Path)
-    ask.add_argument("--images", type=Path)
-    ask.add_argument("--seed", type=int, default=0)
-    ask.add_argument("--to", type=Path)
-    asked, screen = ask.parse_args(), Console(width=120, highlight=False)
-    folder = asked.to or Path(tempfile.mkdtemp(prefix="heartmend-review-"))
-    subject = FinishedRun.open(asked.out, asked.labels, asked.images)
-    given = {"--labels": asked.labels, "--images": asked.images}
+    """Review the run, export it, compare the release with the decisions."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, help="folder of the release; temporary if not given")
+    arguments, console = parser.parse_args(), Console(width=120, highlight=False)
+    folder = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-review-"))
+    finished = FinishedRun.open(arguments.out, arguments.labels, arguments.images)
+    given = {"--labels": arguments.labels, "--images": arguments.images}
     more = [str(word) for option, value in given.items() if value for word in (option, value)]
-    reviewer, wrong = Reviewer(asked.seed), list[str]()
-    with Server(asked.out, *more) as server, launched() as browser:
+    reviewer, wrong = Reviewer(arguments.seed), list[str]()
+    with Server(arguments.out, *more) as server, launched() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(600_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -136,22 +137,25 @@ def main() -> None:
         while reviewer.step(page):
             reviewer.decide_case(page)
             count += 1
-            if asked.to:
-                page.screenshot(path=asked.to.with_name(f"{asked.to.name}-page-{count:03d}.png"))
-            screen.print(f"{count} cases, {len(reviewer.pressed)} decisions", end="\r")
-            if count == len(subject.cohort) // 2:
+            if arguments.output:
+                page.screenshot(path=arguments.output.with_name(f"{arguments.output.name}-page-{count:03d}.png"))
+            console.print(f"{count} cases, {len(reviewer.pressed)} decisions", end="\r")
+            if count == len(finished.cohort) // 2:
                 server.kill()
                 server.start()
                 page.goto(server.url)
                 page.wait_for_selector("body[data-shown]")
-        told = page.locator("#counts").text_content()
-    export_release(subject, folder / "release", frozenset(LAYOUTS), workers=1)
-    wrong += unlike(subject, reviewer.pressed, folder / "release")
+        page_counts = page.locator("#counts").text_content()
+    export_release(finished, folder / "release", frozenset(LAYOUTS), workers=1)
+    wrong += find_differences(finished, reviewer.pressed, folder / "release")
     chosen = ", ".join(f"{n} {choice}" for choice, n in Counter(reviewer.pressed.values()).most_common())
-    screen.print(f"{count} cases reviewed, killed once; the page says: {told}; {chosen}; {reviewer.undone} taken back")
-    screen.print(f"from the key to the next case: {statistics.median(reviewer.seconds):.2f} s (median)")
-    screen.print("not as decided: " + ("; ".join(wrong) or "nothing"))
-    raise SystemExit(bool(wrong) or count < len(subject.cohort))
+    console.print(
+        f"{count} cases reviewed, killed once; counts on the page: {page_counts}; {chosen}; "
+        f"{reviewer.undone} taken back"
+    )
+    console.print(f"time from the key to the next case: {statistics.median(reviewer.seconds):.2f} s (median)")
+    console.print("different from the decisions: " + ("; ".join(wrong) or "nothing"))
+    raise SystemExit(bool(wrong) or count < len(finished.cohort))
 
 
 if __name__ == "__main__":

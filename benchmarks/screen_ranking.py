@@ -21,8 +21,9 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.metrics.evaluation import EvaluationSettings, evaluate_folders
+from heartmend.metrics.evaluation import EvaluationSettings
 from heartmend.pipelines.config import load_config
+from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request
 from heartmend.quality.ranking import RankedStructure
 from heartmend.quality.screen import screen_in_temporary_folder, screen_run

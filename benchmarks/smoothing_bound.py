@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How far mending could go: every choice that Heartmend has to make, made by an oracle that knows the truth.
+"""Upper bound of the accuracy of smoothing and of shape and label fusion, with parameters chosen by the ground truth.
 
-usage: smoother_bound.py COHORT RUN
+usage: smoothing_bound.py COHORT RUN
 
-COHORT holds labels_true/ and labels_noisy/; RUN is a finished run of these noisy maps (as `heartmend run --out`). For
-each structure of each case: the prepared label; the best of seven Gaussian smoothings of its signed distances, chosen
-by the truth; the best of eight votes between label and shape, chosen by the truth; and what the run came to, which
-chooses without it. Share of the Dice error gone, before fusing.
+COHORT contains labels_true/ and labels_noisy/; RUN is the output folder of a finished run of labels_noisy. For each
+structure of each case: the prepared label; the best of seven Gaussian smoothings of its signed distance, and the best
+of eight label margins in the fusion of shape and label, both chosen by the truth; and the result of the run, which has
+no truth. Share of the Dice error removed, before the stage `fuse`.
 """
 
 from __future__ import annotations
@@ -27,41 +27,38 @@ from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.metrics.overlap import dice
-from heartmend.models.lattice import render_case
+from heartmend.models.lattice import evaluate_case
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label
-from heartmend.run_folder.folder import Run
-from heartmend.run_folder.records import PREPARED, PreparedCase, load_fields
-from heartmend.training.checkpoint import load_model
+from heartmend.run_folder.folder import RunFolder
 from heartmend.types import Mask
 
 WIDTHS_MM = (0.0, 0.6, 0.9, 1.3, 1.8, 2.5, 3.5)
-VOTES_MM = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.2, 8.0)
-WAYS = ("faults alone", "best smoothing", "best vote", "Heartmend")
+MARGINS_MM = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.2, 8.0)
+METHODS = ("prepared", "best smoothing", "best margin", "Heartmend")
 
 
-def scores(case_id: str, cohort: Path, out: Path) -> dict[str, tuple[float, ...]]:
-    """For each structure Dice as it came and in each of `WAYS`."""
-    anatomy, run = load_anatomy("heart"), Run.at(out)
-    case = PreparedCase.load(run, case_id)
+def dices(case_id: str, cohort: Path, output: Path) -> dict[str, tuple[float, ...]]:
+    """Compute for each structure the Dice of the noisy label and of each of `METHODS`."""
+    anatomy, run = load_anatomy("heart"), RunFolder.at(output)
+    case = run.prepared(case_id)
     box, spacing = case.roi.source_box(), case.roi.grid.spacing_mm
     truth, noisy = (
         read_labels(discover_cohort(cohort / name, anatomy=anatomy)[case_id].labels_path, anatomy).labels[box]
         for name in ("labels_true", "labels_noisy")
     )
-    shape, codes = load_model(run.folder("fit") / "model.safetensors")
-    shapes, mended = render_case(shape, codes, case_id, case.roi), load_fields(run.case_path("refine", case_id, ".npz"))
+    shapes, refined = evaluate_case(*run.fitted(), case_id, case.roi), run.distances(case_id)
     found = {}
     for name, field in shapes.items():
         id = anatomy.by_name(name).id
-        true, label = truth == id, without_small_components(case.source == id)
+        true, label = truth == id, without_small_components(case.cleaned == id)
         if not true.any() or not label.any():
             continue
         score = partial(dice, true)
         distance = signed_distance_mm(label, spacing)
         smoothed = max(score(_smooth(distance, width, spacing)) for width in WIDTHS_MM)
-        drawn = fuse_shape_and_label(label, np.clip(field, -CLIP_MM, CLIP_MM), spacing).shape_mm
-        voted = max(score(drawn + np.where(label, vote, -vote) > 0) for vote in VOTES_MM)
-        found[name] = (score(noisy == id), score(label), smoothed, voted, score(mended[name] > 0))
+        registered = fuse_shape_and_label(label, np.clip(field, -CLIP_MM, CLIP_MM), spacing).shape_mm
+        fused = max(score(registered + np.where(label, margin, -margin) > 0) for margin in MARGINS_MM)
+        found[name] = (score(noisy == id), score(label), smoothed, fused, score(refined[name].steps > 0))
     return found
 
 
@@ -70,27 +67,27 @@ def _smooth(distance: np.ndarray, width_mm: float, spacing_mm: tuple[float, floa
 
 
 def main() -> None:
-    """Score every case, print."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("cohort", type=Path)
-    ask.add_argument("run", type=Path)
-    asked = ask.parse_args()
-    ids = sorted(path.stem for path in Run.at(asked.run).folder(PREPARED).glob("*.json"))
+    """Evaluate every case, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("run", type=Path, help="output folder of a run of labels_noisy")
+    arguments = parser.parse_args()
     rows: dict[str, list[tuple[float, ...]]] = {}
-    for _, found, error in each(partial(scores, cohort=asked.cohort, out=asked.run), ids):
+    work = partial(dices, cohort=arguments.cohort, output=arguments.run)
+    for case_id, found, error in each(work, RunFolder.at(arguments.run).prepared_ids()):
         if found is None:
-            raise SystemExit(f"a case failed: {error}")
+            raise SystemExit(f"case {case_id} failed: {error}")
         for name, row in found.items():
             rows.setdefault(name, []).append(row)
     errors = {name: 1 - np.mean(found, axis=0) for name, found in rows.items()}
-    gone = {name: 1 - error[1:] / error[0] for name, error in errors.items()}
-    table = Table(title=f"{asked.cohort.name}: share of the Dice error gone, before fusing")
-    for heading in ("way", *gone, "mean 1-8"):
-        table.add_column(heading, justify="left" if heading == "way" else "right")
-    large = [name for name in gone if load_anatomy("heart").by_name(name).id <= 8]
-    for column, way in enumerate(WAYS):
-        mean = np.mean([gone[name][column] for name in large])
-        table.add_row(way, *(f"{share[column]:.2f}" for share in gone.values()), f"{mean:.3f}")
+    removed = {name: 1 - error[1:] / error[0] for name, error in errors.items()}
+    table = Table(title=f"{arguments.cohort.name}: share of the Dice error removed, before the stage fuse")
+    for heading in ("method", *removed, "mean 1-8"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    large = [name for name in removed if load_anatomy("heart").by_name(name).id <= 8]
+    for column, method in enumerate(METHODS):
+        mean = np.mean([removed[name][column] for name in large])
+        table.add_row(method, *(f"{share[column]:.2f}" for share in removed.values()), f"{mean:.3f}")
     Console(width=140).print(table)
 
 

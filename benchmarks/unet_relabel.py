@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""A U-Net as a mender: trained on the noisy labels and the images of one half of a cohort, it relabels the other half.
+"""A U-Net for comparison: trained on images and noisy labels of one half of a cohort, it relabels the other half.
 
-usage: unet_relabel.py COHORT --out LABELS [--noisy labels_noisy] [--images images] [--anatomy heart] [--steps 500]
+usage: unet_relabel.py COHORT --output LABELS [--noisy labels_noisy] [--images images] [--anatomy heart] [--steps 500]
        [--patch 96] [--folds 2] [--seed 0]
 
-COHORT holds labels_noisy/ and images/. OUT gets a label map for each case, on exactly the grid that it came on; outside
-the box about the heart it stays as it came. MONAI's UNet with residual units on patches at the images' own spacing,
-Dice and cross entropy: what one would do who has a network and no better labels. Needs MONAI: pip install
-'.[benchmarks]'. `relabel` does the same with arrays.
+COHORT contains labels_noisy/ and images/. LABELS gets a label map for each case, on its original grid; outside the box
+around the heart the original labels are kept. MONAI's UNet with residual units on patches at the spacing of the
+images, with Dice and cross entropy. Needs MONAI: pip install '.[benchmarks]'. `relabel` does the same with arrays.
 """
 
 from __future__ import annotations
@@ -32,14 +31,25 @@ from heartmend.io.dataset import discover_cohort
 from heartmend.types import Labels
 
 Image = npt.NDArray[np.float32]
-ReportProgress = Callable[[int, int, float], None]
-"""ReportProgress now and then the fold, the step and the loss."""
+ReportStep = Callable[[int, int, float], None]
+"""Called every 50 steps with the fold, the step and the loss."""
 
 
 @dataclass(frozen=True)
 class UNetSettings:
-    """How the network is made and trained. channels: of its levels; patch: voxels a side; centred: the share of the
-    patches that are about a labelled voxel, drawn by structure, so that small ones are seen as often as large ones."""
+    """Settings of the network and its training.
+
+    Attributes:
+        steps: number of training steps.
+        patch: voxels along each side of a patch.
+        batch: patches in each step.
+        channels: channels of each level.
+        rate: learning rate.
+        centred: share of the patches around a labelled voxel, drawn by structure, so that small structures are drawn as
+            often as large ones.
+        folds: number of parts of the cohort; each is relabelled by a network that was trained on the others.
+        seed: seed of all random numbers.
+    """
 
     steps: int = 500
     patch: int = 96
@@ -55,12 +65,18 @@ def relabel(
     images: Sequence[Image],
     labels: Sequence[Labels],
     settings: UNetSettings | None = None,
-    told: ReportProgress | None = None,
+    report: ReportStep | None = None,
 ) -> list[Labels]:
-    """New label maps, each predicted by a network that was trained without that case.
+    """Predict label maps, each with a network that was trained without that case.
 
-    images: (x, y, z) each, of about unit scale; labels: the noisy maps of the same shapes, 0 background, and as many
-    classes as the largest number says.
+    Args:
+        images: (x, y, z) float32 each, of about unit scale.
+        labels: noisy label maps (uint8) of the same shapes; 0 is background, the largest value determines the classes.
+        settings: settings of the network.
+        report: is called during the training.
+
+    Returns:
+        The predicted label maps.
     """
     settings = settings or UNetSettings()
     classes = int(max(map_.max() for map_ in labels)) + 1
@@ -68,38 +84,38 @@ def relabel(
     out: dict[int, Labels] = {}
     for fold in range(settings.folds):
         held_out = order[fold :: settings.folds]
-        learnt = [case for case in order if case not in held_out]
-        net = _trained([images[c] for c in learnt], [labels[c] for c in learnt], classes, settings, fold, told)
-        out |= {int(case): _predicted(net, images[case], settings.patch) for case in held_out}
+        training = [case for case in order if case not in held_out]
+        net = _train([images[c] for c in training], [labels[c] for c in training], classes, settings, fold, report)
+        out |= {int(case): _predict(net, images[case], settings.patch) for case in held_out}
     return [out[case] for case in range(len(labels))]
 
 
-def _trained(
+def _train(
     images: Sequence[Image], labels: Sequence[Labels], classes: int, settings: UNetSettings, fold: int,
-    told: ReportProgress | None,
+    report: ReportStep | None,
 ) -> torch.nn.Module:  # fmt: skip
     torch.manual_seed(settings.seed + fold)
     rng = np.random.default_rng([settings.seed, fold])
     net = UNet(3, 1, classes, settings.channels, strides=(2,) * (len(settings.channels) - 1), num_res_units=2)
-    loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
+    loss_function = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-4)
     rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     for step in range(1, settings.steps + 1):
         cases = rng.integers(len(labels), size=settings.batch)
         pairs = [_patch(images[c], labels[c], settings, rng) for c in cases]
         image, label = (torch.from_numpy(np.stack(part)[:, None]) for part in zip(*pairs, strict=True))
-        loss = loss_of(net(image), label.long())
+        loss = loss_function(net(image), label.long())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         rates.step()
-        if told is not None and (step % 50 == 0 or step == settings.steps):
-            told(fold, step, float(loss.detach()))
+        if report is not None and (step % 50 == 0 or step == settings.steps):
+            report(fold, step, float(loss.detach()))
     return net.eval()
 
 
 def _patch(image: Image, labels: Labels, settings: UNetSettings, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """A patch of both, padded where the volume is smaller, mirrored never: hearts have a left and a right."""
+    """Draw a patch of both, padded where the volume is smaller. It is not mirrored: hearts have a left and a right."""
     shape, side = np.array(labels.shape), settings.patch
     if rng.random() < settings.centred and labels.any():
         at = np.argwhere(labels == rng.choice(np.unique(labels[labels > 0])))
@@ -108,15 +124,15 @@ def _patch(image: Image, labels: Labels, settings: UNetSettings, rng: np.random.
         first = rng.integers(np.maximum(shape - side, 0) + 1)
     first = np.clip(first, 0, np.maximum(shape - side, 0))
     box = tuple(slice(a, a + side) for a in first)
-    lacking = [(0, max(side - count, 0)) for count in shape]
-    turned = image[box] * rng.uniform(0.9, 1.1) + rng.uniform(-0.05, 0.05)
-    return np.pad(turned, lacking).astype(np.float32), np.pad(labels[box], lacking)
+    padding = [(0, max(side - count, 0)) for count in shape]
+    augmented = image[box] * rng.uniform(0.9, 1.1) + rng.uniform(-0.05, 0.05)
+    return np.pad(augmented, padding).astype(np.float32), np.pad(labels[box], padding)
 
 
 @torch.no_grad()
-def _predicted(net: torch.nn.Module, image: Image, patch: int) -> Labels:
-    asked = torch.from_numpy(image)[None, None]
-    scores = sliding_window_inference(asked, (patch,) * 3, 1, net, overlap=0.25, mode="gaussian")
+def _predict(net: torch.nn.Module, image: Image, patch: int) -> Labels:
+    batch = torch.from_numpy(image)[None, None]
+    scores = sliding_window_inference(batch, (patch,) * 3, 1, net, overlap=0.25, mode="gaussian")
     labels: Labels = scores[0].argmax(dim=0).numpy().astype(np.uint8)
     return labels
 
@@ -124,12 +140,12 @@ def _predicted(net: torch.nn.Module, image: Image, patch: int) -> Labels:
 def relabel_cohort(
     labels_folder: Path,
     images_folder: Path,
-    out: Path,
+    output: Path,
     anatomy_name: str,
     settings: UNetSettings,
-    told: ReportProgress | None,
+    report: ReportStep | None,
 ) -> None:
-    """Relabel a folder of label maps with images, within the box about each case's structures."""
+    """Relabel a folder of label maps with images, within the box around each case's structures."""
     anatomy = load_anatomy(anatomy_name)
     cohort = discover_cohort(labels_folder, images_folder, anatomy=anatomy)
     ids = np.array([0, *anatomy.ids], dtype=np.uint8)
@@ -138,41 +154,48 @@ def relabel_cohort(
         volume = cohort.read_labels(case)
         image = cohort.read_image(case, volume.grid)
         if image is None:
-            raise SystemExit(f"{images_folder}: no image of case {case.id}; the network needs one for every case")
+            raise SystemExit(f"{images_folder}: case {case.id} has no image; the network needs one for every case")
         box = Roi.around(volume.labels, volume.grid, anatomy, 10).source_box()
         low, high = CT_WINDOW_HU
         images.append(np.clip((image.values[box].astype(np.float32) - low) / (high - low), 0, 1))
         labels.append(np.searchsorted(ids, volume.labels[box]).astype(np.uint8))
         boxes.append(box)
-    out.mkdir(parents=True, exist_ok=True)
-    for case, box, found in zip(cohort, boxes, relabel(images, labels, settings, told), strict=True):
+    output.mkdir(parents=True, exist_ok=True)
+    for case, box, found in zip(cohort, boxes, relabel(images, labels, settings, report), strict=True):
         volume = cohort.read_labels(case)
-        whole = volume.labels.copy()
-        whole[box] = ids[found]
-        cohort.write_labels(case, whole, out / case.labels_path.name, volume.unknown)
+        full_volume = volume.labels.copy()
+        full_volume[box] = ids[found]
+        cohort.write_labels(case, full_volume, output / case.labels_path.name, volume.unknown)
 
 
 def main() -> None:
     """Relabel a cohort."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("cohort", type=Path)
-    ask.add_argument("--out", type=Path, required=True)
-    ask.add_argument("--noisy", default="labels_noisy")
-    ask.add_argument("--images", default="images")
-    ask.add_argument("--anatomy", default="heart")
-    ask.add_argument("--steps", type=int, default=UNetSettings.steps)
-    ask.add_argument("--patch", type=int, default=UNetSettings.patch)
-    ask.add_argument("--folds", type=int, default=UNetSettings.folds)
-    ask.add_argument("--seed", type=int, default=0)
-    asked = ask.parse_args()
-    console, began = Console(), time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the new label maps")
+    parser.add_argument("--noisy", default="labels_noisy")
+    parser.add_argument("--images", default="images")
+    parser.add_argument("--anatomy", default="heart")
+    parser.add_argument("--steps", type=int, default=UNetSettings.steps)
+    parser.add_argument("--patch", type=int, default=UNetSettings.patch)
+    parser.add_argument("--folds", type=int, default=UNetSettings.folds)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    console, started = Console(), time.monotonic()
 
-    def told(fold: int, step: int, loss: float) -> None:
-        console.print(f"fold {fold + 1}, step {step}: loss {loss:.3f}, {time.monotonic() - began:.0f} s")
+    def report(fold: int, step: int, loss: float) -> None:
+        console.print(f"fold {fold + 1}, step {step}: loss {loss:.3f}, {time.monotonic() - started:.0f} s")
 
-    settings = UNetSettings(steps=asked.steps, patch=asked.patch, folds=asked.folds, seed=asked.seed)
-    relabel_cohort(asked.cohort / asked.noisy, asked.cohort / asked.images, asked.out, asked.anatomy, settings, told)
-    console.print(f"{asked.out}: done in {time.monotonic() - began:.0f} s")
+    settings = UNetSettings(steps=arguments.steps, patch=arguments.patch, folds=arguments.folds, seed=arguments.seed)
+    relabel_cohort(
+        arguments.cohort / arguments.noisy,
+        arguments.cohort / arguments.images,
+        arguments.output,
+        arguments.anatomy,
+        settings,
+        report,
+    )
+    console.print(f"{arguments.output}: done in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmark for a GPU cannot rot: it needs no more than it says, and runs small where there is none."""
+"""The GPU benchmark needs only torch, NumPy and SciPy, and runs at a small size without a GPU."""
 
 import subprocess
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-# As on a machine with torch, NumPy and SciPy alone: what we depend on else is not there.
+# As on a machine with torch, NumPy and SciPy only: our other dependencies cannot be imported.
 BLOCKED = """
 import sys
 
@@ -21,7 +21,7 @@ sys.meta_path.insert(0, Missing())
 sys.path.insert(0, {folder!r})
 import gpu_cohort
 """
-# But for what torch itself may read.
+# Except for those that torch itself may import.
 OURS = (
     "nibabel", "SimpleITK", "cc3d", "edt", "fill_voids", "skimage", "safetensors", "pydantic", "typer",
     "rich", "matplotlib", "tensorboard", "psutil", "pyarrow", "fast_simplification", "starlette", "uvicorn",
@@ -29,21 +29,21 @@ OURS = (
 )  # fmt: skip
 
 
-def test_it_needs_torch_numpy_and_scipy_alone() -> None:
-    # networkx and jinja2 are torch's own too, which it can be read without.
+def test_it_needs_torch_numpy_and_scipy_only() -> None:
+    # networkx and jinja2 are optional dependencies of torch too.
     code = BLOCKED.format(
         blocked=tuple(name for name in OURS if name not in ("networkx", "jinja2")), folder=str(BENCHMARKS)
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
-    assert ran.returncode == 0, ran.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.slow
-def test_it_runs_small() -> None:
-    ran = subprocess.run(
+def test_it_runs_at_a_small_size() -> None:
+    process = subprocess.run(
         [sys.executable, str(BENCHMARKS / "gpu_cohort.py"), "--cases", "4", "--visits", "30", "--details", "10"],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
+    assert process.returncode == 0, process.stderr
     for word in ("stage 1", "stage 3", "Mpoints/s", "Dice on whole volumes", "peak arithmetic"):
-        assert word in ran.stdout
+        assert word in process.stdout

@@ -1,4 +1,4 @@
-"""The published NeAR: its layers by count, its reading of maps by hand, its answer as a function of all points."""
+"""The published NeAR: number of weights, interpolation of maps, and dependence on all points of a call."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ HEADS = ("Adrenal",)
 
 
 def test_it_has_the_published_number_of_weights() -> None:
-    """Counted by hand from the widths: convolutions with bias, and two numbers a channel for each normalisation."""
+    """Computed from the widths: convolutions with bias, and two weights per channel for each normalisation."""
 
     def block(before: int, width: int, kernel: int) -> int:
         return before * width * kernel**3 + width + 2 * width
@@ -23,21 +23,21 @@ def test_it_has_the_published_number_of_weights() -> None:
     assert sum(weight.numel() for weight in aware.parameters()) == decoder + points + 64
 
 
-def test_codes_begin_as_an_embedding_does() -> None:
+def test_initial_codes_are_those_of_an_embedding() -> None:
     codes = NearShape(HEADS).new_codes(400, seed=1)
     assert codes.keys() == {"latent"}
     assert codes["latent"].std() == pytest.approx(1, abs=0.02)
     assert NearShape(HEADS, image_side=6).new_codes(2)["image"].shape == (2, 6, 6, 6)
 
 
-def test_the_penalty_is_the_mean_length() -> None:
+def test_the_regularisation_is_the_mean_length() -> None:
     latent = torch.zeros(2, 256)
     latent[0, :2] = torch.tensor([3.0, 4.0])
     assert NearShape(HEADS).regularisation({"latent": latent}).item() == pytest.approx(2.5)
 
 
-def test_lattices_of_their_own_are_read_as_their_points_are() -> None:
-    """Two cases, shifted apart and beyond the frame, image and all: the fast way and the plain way agree."""
+def test_lattices_equal_their_points() -> None:
+    """For two cases with different lattices, partly outside the frame, and with images."""
     torch.manual_seed(0)
     shape = NearShape(("a", "b"), code_size=16, image_side=5)
     codes = shape.new_codes(2, seed=1)
@@ -49,7 +49,7 @@ def test_lattices_of_their_own_are_read_as_their_points_are() -> None:
     torch.testing.assert_close(fast.flatten(2).transpose(1, 2), shape(points, codes), rtol=1e-4, atol=1e-5)
 
 
-def test_the_image_moves_the_answer() -> None:
+def test_logits_depend_on_the_image() -> None:
     torch.manual_seed(0)
     shape = NearShape(HEADS, code_size=16, image_side=4)
     codes = shape.new_codes(1, seed=1)
@@ -57,12 +57,12 @@ def test_the_image_moves_the_answer() -> None:
     dark = shape.on_lattice((axis, axis, axis), codes)
     codes["image"][0, 3, 0, 0] = 9.0
     bright = shape.on_lattice((axis, axis, axis), codes)
-    # The first axis is x: the voxel that shines lies at the end of it.
+    # The first axis is x: the bright voxel is at its end.
     assert (bright - dark).abs().argmax() == torch.tensor(7 * 64)
 
 
-def test_a_constant_logit_is_normalised_away_but_not_a_place() -> None:
-    """Mean and variance are those of the points asked: the same points twice over answer the same."""
+def test_logits_depend_on_the_other_points_of_a_call() -> None:
+    """Mean and variance are those of the queried points: repeating all points changes nothing, others do."""
     torch.manual_seed(0)
     shape = NearShape(HEADS, code_size=16)
     codes = shape.new_codes(1, seed=1)
@@ -70,5 +70,5 @@ def test_a_constant_logit_is_normalised_away_but_not_a_place() -> None:
     once = shape(points, codes)
     twice = shape(torch.cat([points, points], dim=1), codes)
     torch.testing.assert_close(twice[:, :40], once, rtol=1e-4, atol=1e-5)
-    crowd = torch.cat([points, torch.full((1, 400, 3), 0.9)], dim=1)
-    assert functional.l1_loss(shape(crowd, codes)[:, :40], once) > 0.01
+    more = torch.cat([points, torch.full((1, 400, 3), 0.9)], dim=1)
+    assert functional.l1_loss(shape(more, codes)[:, :40], once) > 0.01

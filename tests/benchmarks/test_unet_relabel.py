@@ -1,4 +1,4 @@
-"""The U-Net that relabels: it follows the image and not the noise, and writes on the grids that it was given."""
+"""Relabelling with a U-Net: it follows the image and not the noise, and writes the original grids."""
 
 from pathlib import Path
 
@@ -16,22 +16,22 @@ SMALL = UNetSettings(steps=50, patch=32, channels=(8, 16), rate=1e-2)
 
 
 def pair(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, noisy labels and truth (3 and 5 in the image's brightness)."""
+    """Make an image, noisy labels and the truth, which determines the brightness of the image."""
     truth = small_heart(seed)
     rng = np.random.default_rng(seed)
     noisy = np.where(rng.random(truth.shape) < 0.3, 0, truth).astype(np.uint8)
     return (truth / 5 + rng.normal(0, 0.03, truth.shape)).astype(np.float32), noisy, truth
 
 
-def test_it_follows_the_image() -> None:
+def test_relabelled_maps_are_more_accurate_than_the_noisy_ones() -> None:
     images, noisy, truth = zip(*(pair(seed) for seed in range(4)), strict=True)
     found = relabel(images, noisy, SMALL)
-    for mended, before, true in zip(found, noisy, truth, strict=True):
-        assert mended.shape == true.shape
-        assert (mended != true).sum() < (before != true).sum()
+    for relabelled, before, true in zip(found, noisy, truth, strict=True):
+        assert relabelled.shape == true.shape
+        assert (relabelled != true).sum() < (before != true).sum()
 
 
-def test_a_cohort_is_written_on_its_own_grids(tmp_path: Path) -> None:
+def test_a_cohort_is_written_on_its_original_grids(tmp_path: Path) -> None:
     for seed in range(2):
         image, noisy, _ = pair(seed)
         affine = np.diag([-1.5, 1.5, 2.0, 1.0])

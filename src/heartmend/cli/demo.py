@@ -35,10 +35,10 @@ def demo(
     from heartmend.anatomy.load import load_anatomy
     from heartmend.compute.workers import available_cores
     from heartmend.figures.demo import draw_pictures
-    from heartmend.metrics.evaluation import evaluate_folders
     from heartmend.metrics.table import summary_tables
     from heartmend.phantom.cohort import PhantomSettings, write_cohort
     from heartmend.pipelines.config import load_config
+    from heartmend.pipelines.evaluate import evaluate_folders
     from heartmend.pipelines.run import Request, run
 
     start = time.monotonic()

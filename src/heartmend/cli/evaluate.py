@@ -64,13 +64,15 @@ def evaluate(
     """
     from heartmend.anatomy.load import load_anatomy
     from heartmend.compute.cluster import scheduled
-    from heartmend.metrics.evaluation import EvaluationSettings, check_not_input, evaluate_folders, write_evaluation
+    from heartmend.metrics.evaluation import EvaluationSettings, check_not_input
     from heartmend.metrics.table import summary_tables
+    from heartmend.pipelines.evaluate import evaluate_folders, write_evaluation
+    from heartmend.run_folder.folder import labels_folder
 
     tolerances_mm = _numbers(tolerances)
     structures = load_anatomy(anatomy)
     if output is not None:
-        check_not_input(output, *(folder for folder in (a, b, reference) if folder is not None))
+        check_not_input(output, *(labels_folder(folder) for folder in (a, b, reference) if folder is not None))
     with scheduled(scheduler, workers), TerminalProgress() as progress:
         found = evaluate_folders(
             a, b, structures, reference,

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from heartmend.metrics.contact import gap_mm as gap_mm
     from heartmend.metrics.evaluation import Evaluation as Evaluation
     from heartmend.metrics.evaluation import EvaluationSettings as EvaluationSettings
-    from heartmend.metrics.evaluation import evaluate_folders as evaluate_folders
-    from heartmend.metrics.evaluation import write_evaluation as write_evaluation
     from heartmend.metrics.metric_catalogue import Metric as Metric
     from heartmend.metrics.metric_catalogue import catalogue as catalogue
     from heartmend.metrics.overlap import dice as dice
@@ -44,7 +42,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "case": ["Row", "evaluate_case"],
         "centreline": ["cldice"],
         "contact": ["contact_mm2", "gap_mm"],
-        "evaluation": ["Evaluation", "EvaluationSettings", "evaluate_folders", "write_evaluation"],
+        "evaluation": ["Evaluation", "EvaluationSettings"],
         "metric_catalogue": ["Metric", "catalogue"],
         "overlap": ["dice", "iou"],
         "smoothness": ["roughness_mm"],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,9 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.progress import Progress, as_progress
 from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
-from heartmend.io.atomic import write_json
-from heartmend.io.dataset import Case, Cohort, discover_cohort
+from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import UnknownLabels
-from heartmend.io.tables import write_csv, write_parquet
+from heartmend.io.tables import write_csv
 from heartmend.metrics.case import MapName, Row, evaluate_case
 from heartmend.metrics.export import FlatTable, TableName, flat_tables
 from heartmend.metrics.metric_catalogue import TOLERANCES_MM, Metric, catalogue
@@ -152,38 +150,32 @@ class _Job:
     keys: tuple[str, ...]
 
 
-def evaluate_folders(
-    a: Path,
-    b: Path,
-    anatomy: Anatomy,
-    reference: Path | None = None,
+def evaluate_cohorts(
+    cohorts: Mapping[MapName, Cohort],
+    folders: Mapping[MapName, Path],
     settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Compute the metrics of every case of two folders.
+    """Compute the metrics of every case of two data sets.
 
     The cases are those of the reference; without one, those of a and b. A case is skipped, with a reason, if one of the
-    folders does not have it, if a file cannot be read, or if the maps have different grids.
+    data sets does not have it, if a file cannot be read, or if the maps have different grids.
 
     Args:
-        a: folder of label maps, nnU-Net v2 data set, or the output folder of a run.
-        b: another one, which is compared with a.
-        anatomy: the structures of the label maps.
-        reference: a third one, such as the ground truth; a and b are then compared with it.
-        settings: tolerances, metrics, unknown labels and workers; the defaults if None.
+        cohorts: data sets `a` and `b`, of one anatomy, and the `reference` if there is one.
+        folders: their folders, for messages.
+        settings: tolerances, metrics and workers; the defaults if None.
         progress: receiver of progress reports, one step for each case.
 
     Returns:
         The rows of all cases, and the skipped cases.
 
     Raises:
-        BadInputError: if a folder has no case, or no case can be compared.
+        BadInputError: if no case can be compared.
         ConfigError: for an unknown metric or tolerance.
     """
-    settings, progress = settings or EvaluationSettings(), as_progress(progress)
-    folders = _folders(a, b, reference)
+    settings, progress, anatomy = settings or EvaluationSettings(), as_progress(progress), cohorts["a"].anatomy
     metrics = catalogue(settings.tolerances_mm, settings.metrics)
-    cohorts = {which: open_labels(folder, anatomy, settings.unknown_labels) for which, folder in folders.items()}
     ids = {which: {case.id for case in cohort} for which, cohort in cohorts.items()}
     wanted = sorted(ids["reference"] if "reference" in ids else ids["a"] | ids["b"])
     jobs, skipped = [], {}
@@ -206,56 +198,7 @@ def evaluate_folders(
         raise BadInputError(f"none of {len(wanted)} cases could be compared; the first: {first}")
     order = {name: place for place, name in enumerate(anatomy.names)}
     rows.sort(key=lambda row: (row.case, order[row.structure], row.labels))
-    return Evaluation(anatomy, metrics, tuple(rows), skipped, folders)
-
-
-def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error") -> Cohort:
-    """Find the label maps of a folder, an nnU-Net v2 data set, or a run.
-
-    Args:
-        folder: the folder; of a run its output folder OUT or OUT/labels.
-        anatomy: the structures.
-        unknown_labels: what to do with ids that the anatomy does not have.
-
-    Returns:
-        The cases. The maps of a run are read in the ids of the data set that the run repaired.
-
-    Raises:
-        BadInputError: if there is no case.
-    """
-    if (folder / "run" / "run.json").is_file():
-        folder = folder / "labels"
-    cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
-    description = folder.parent / "run" / "cohort.json"
-    if cohort.file_ids is not None or not description.is_file():
-        return cohort
-    ids = json.loads(description.read_text(encoding="utf-8")).get("file_ids")
-    return replace(cohort, file_ids=None if ids is None else {int(file_id): id for file_id, id in ids.items()})
-
-
-def write_evaluation(found: Evaluation, out: Path) -> list[Path]:
-    """Write the tables of an evaluation as CSV and Parquet, and all of it as JSON.
-
-    Args:
-        found: the evaluation.
-        out: folder for the files, outside of the evaluated folders.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        BadInputError: if the folder is in an evaluated folder.
-        OutputError: if a file cannot be written.
-    """
-    check_not_input(out, *found.folders.values())
-    written = []
-    for table in found.tables:
-        written += [out / f"{table.name}.csv", out / f"{table.name}.parquet"]
-        write_csv(written[-2], table.columns, table.rows)
-        write_parquet(written[-1], table.columns, table.rows)
-    written.append(out / "evaluation.json")
-    write_json(written[-1], found.to_dict())
-    return written
+    return Evaluation(anatomy, metrics, tuple(rows), skipped, dict(folders))
 
 
 def check_not_input(out: Path, *folders: Path) -> None:
@@ -263,22 +206,14 @@ def check_not_input(out: Path, *folders: Path) -> None:
 
     Args:
         out: file or folder to write.
-        folders: folders of label maps that are evaluated; of a run OUT, of which only OUT/labels counts.
+        folders: folders of label maps.
 
     Raises:
         BadInputError: if it is.
     """
     for folder in folders:
-        labels = folder / "labels" if (folder / "run" / "run.json").is_file() else folder
-        if out.resolve().is_relative_to(labels.resolve()):
-            raise BadInputError(f"{out}: is in the input folder {labels}, which is never changed; give another folder")
-
-
-def _folders(a: Path, b: Path, reference: Path | None) -> dict[MapName, Path]:
-    folders: dict[MapName, Path] = {"a": Path(a), "b": Path(b)}
-    if reference is not None:
-        folders["reference"] = Path(reference)
-    return folders
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise BadInputError(f"{out}: is in the input folder {folder}, which is never changed; give another folder")
 
 
 def _evaluate(job: _Job) -> list[Row]:

@@ -77,8 +77,8 @@ def _reference() -> Config:
 
 PRESETS = {"mend": Config, "fast": _fast, "reference": _reference}
 
-_PHASE_KEYS = {"code_rate": "code_lr", "shape_rate": "shape_lr", "penalty": "regularisation"}
-DEPRECATED_KEYS: dict[str, dict[str, str | None]] = {
+_PHASE_KEYS: Mapping[str, str | None] = {"code_rate": "code_lr", "shape_rate": "shape_lr", "penalty": "regularisation"}
+DEPRECATED_KEYS: Mapping[str, Mapping[str, str | None]] = {
     "prepare": {"mend_faults": "repair_faults", "images": None, "window_hu": None},
     "fit": {"accumulate": "gradient_accumulation", "surroundings": "voxel_classifier"},
     "fit.phases": _PHASE_KEYS,

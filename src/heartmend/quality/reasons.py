@@ -95,7 +95,8 @@ def reasons(indicators: ErrorIndicators, medians: CohortMedians, structure: Stru
         found.append(f"Dice error {100 * (indicators.shape_error or 0):.0f} % relative to the repaired vessel tree")
     if indicators.slice_staircase_mm:
         found.append(f"slice staircase: drawn on slices {indicators.slice_staircase_mm:.1f} mm thick")
-    return tuple(found)
+    # The note of a rule can have the same text as another rule.
+    return tuple(dict.fromkeys(found))
 
 
 def _volume_reason(indicators: ErrorIndicators, medians: CohortMedians) -> list[str]:

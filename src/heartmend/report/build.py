@@ -12,7 +12,8 @@ from heartmend.errors import RunError
 from heartmend.figures.files import save
 from heartmend.io.atomic import write_text
 from heartmend.io.dataset import Case
-from heartmend.metrics.evaluation import Evaluation, EvaluationSettings, evaluate_folders
+from heartmend.metrics.evaluation import Evaluation, EvaluationSettings
+from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.report.changes import CaseChange, CaseSelection, change_of, select_cases
 from heartmend.report.charts import distribution_figure, fit_figure
 from heartmend.report.page import Content, as_html, as_markdown

@@ -112,7 +112,7 @@ def fit_figure(log: FitLog) -> Figure:
         ax.tick_params(labelsize=8, colors=INK)
         ax.spines[["top", "right"]].set_visible(False)
         if title not in ("loss", "Dice"):
-            ax.set_ylim(bottom=0)
+            ax.set_ylim(0, 1.08 * max(value for _, _, values, _ in lines for value in values))
     figure.tight_layout(w_pad=1.4)
     return figure
 

@@ -139,7 +139,7 @@ def stage_summaries(run: RunFolder, log: FitLog | None) -> list[tuple[str, str]]
     uses_images = settings.get("request", {}).get("images") is not None and fuse.get("image_edges")
     edges = "boundaries moved to image edges of the CT, " if uses_images else ""
     mode = fuse.get("mode", "?")
-    stages.append(("fuse", f"{vessels}one label map by {mode}, {edges}rules of anatomy, acceptance test"))
+    stages.append(("fuse", f"{vessels}fusion into one label map by {mode}, {edges}rules of anatomy, acceptance test"))
     if dice := _validation_dice(run, UNIFY):
         stages.append(
             ("unify", f"one model of all {len(dice)} hearts, Dice {np.mean(dice):.3f} with the repaired label maps")

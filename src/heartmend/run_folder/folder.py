@@ -10,12 +10,16 @@ OUT/run/<stage>/           files of a stage; <stage>/done/<case>.json are the st
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import OutputError, RunError
 from heartmend.io.atomic import remove_temporaries, write_json
+from heartmend.io.dataset import Cohort, discover_cohort
+from heartmend.io.label_maps import UnknownLabels
 from heartmend.run_folder._compat import Compat
 from heartmend.run_folder.admission import (
     LOG_NAME,
@@ -155,3 +159,29 @@ def model_file(path: Path) -> Path:
         RunError: if the folder is no run, or has no model.
     """
     return RunFolder.at(path).model_path() if path.is_dir() else path
+
+
+def labels_folder(folder: Path) -> Path:
+    """Return the folder of label maps: the folder itself, or of a run its OUT/labels."""
+    return folder / "labels" if (folder / "run" / "run.json").is_file() else folder
+
+
+def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error") -> Cohort:
+    """Find the label maps of a folder, an nnU-Net v2 data set, or a run.
+
+    Args:
+        folder: the folder; of a run its output folder OUT or OUT/labels.
+        anatomy: the structures.
+        unknown_labels: what to do with ids that the anatomy does not have.
+
+    Returns:
+        The cases. The maps of a run are read in the ids of the data set that the run repaired.
+
+    Raises:
+        BadInputError: if there is no case.
+    """
+    folder = labels_folder(folder)
+    cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
+    if cohort.file_ids is not None or not (folder.parent / "run" / "run.json").is_file():
+        return cohort
+    return replace(cohort, file_ids=RunFolder.at(folder.parent).file_ids())

@@ -26,7 +26,7 @@ class RunRecords(RunPaths):
 
     def settings(self) -> dict[str, Any]:
         """Read the settings; empty where the run has none."""
-        return self._optionalread_table("settings.json")
+        return self._optional_table("settings.json")
 
     def write_versions(self) -> None:
         """Write the versions of the software that the result may depend on."""
@@ -34,7 +34,7 @@ class RunRecords(RunPaths):
 
     def versions(self) -> dict[str, Any]:
         """Read the versions of the software; empty where the run has none."""
-        return self._optionalread_table("versions.json")
+        return self._optional_table("versions.json")
 
     def write_anatomy(self, anatomy: Anatomy) -> None:
         """Write the anatomy, and its names and colours for 3D Slicer and ITK-SNAP."""
@@ -79,6 +79,11 @@ class RunRecords(RunPaths):
         given = labels or self.labels_dir(), images or self.images_dir()
         return discover_cohort(*given, anatomy=self.anatomy(), unknown_labels=unknown_labels)
 
+    def file_ids(self) -> dict[int, int] | None:
+        """Read the ids of the data set: its id -> the id of the anatomy; None where they are the same."""
+        ids = self._optional_table("cohort.json").get("file_ids")
+        return None if ids is None else {int(file_id): int(id) for file_id, id in ids.items()}
+
     def labels_dir(self) -> Path:
         """Return the input folder of label maps.
 
@@ -108,7 +113,7 @@ class RunRecords(RunPaths):
 
     def skipped(self) -> dict[str, str]:
         """Read the cases that were skipped, with the reasons."""
-        return {str(id): str(reason) for id, reason in self._optionalread_table("skipped.json").items()}
+        return {str(id): str(reason) for id, reason in self._optional_table("skipped.json").items()}
 
     def write_warnings(self, warnings: Mapping[str, Sequence[str]]) -> None:
         """Write what is unusual about the files of cases."""
@@ -116,8 +121,8 @@ class RunRecords(RunPaths):
 
     def warnings(self) -> dict[str, list[str]]:
         """Read what is unusual about the files of cases."""
-        return {str(id): list(found) for id, found in self._optionalread_table("warnings.json").items()}
+        return {str(id): list(found) for id, found in self._optional_table("warnings.json").items()}
 
-    def _optionalread_table(self, name: str) -> dict[str, Any]:
+    def _optional_table(self, name: str) -> dict[str, Any]:
         path = self._root / name
         return read_table(path) if path.is_file() else {}

@@ -12,7 +12,9 @@ import pytest
 from heartmend.anatomy.load import load_anatomy
 from heartmend.compute.progress import as_progress
 from heartmend.errors import BadInputError
-from heartmend.metrics.evaluation import Evaluation, EvaluationSettings, evaluate_folders, open_labels, write_evaluation
+from heartmend.metrics.evaluation import Evaluation, EvaluationSettings
+from heartmend.pipelines.evaluate import evaluate_folders, write_evaluation
+from heartmend.run_folder.folder import open_labels
 from support.volumes import save_itk, save_nifti
 
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])

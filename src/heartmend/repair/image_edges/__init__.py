@@ -1,1 +1,3 @@
-"""Boundaries moved to the edges of the CT."""
+"""Boundaries of a label map at the edges of its image: `borders` between structures, `edges` of the image along them,
+`snap` moves the boundaries, and `case` does so for a case, within the limits of acceptance.
+"""

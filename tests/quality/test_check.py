@@ -79,11 +79,11 @@ def test_images_are_checked_too(labels: Path, tmp_path: Path) -> None:
 
 def test_the_command_prints_writes_and_returns_its_exit_code(labels: Path, tmp_path: Path) -> None:
     to = tmp_path / "check.json"
-    result = heartmend(labels, "--to", to, "--out", tmp_path / "out")
+    result = heartmend(labels, "-o", to, "--run-folder", tmp_path / "out")
     assert result.exit_code == 0, result.stdout
     assert not (tmp_path / "out").exists()
     BAD["truncated gzip"].make(labels / "[red]x[bold].nii.gz")
-    result = heartmend(labels, "--to", to)
+    result = heartmend(labels, "-o", to)
     assert result.exit_code == 3
     assert "5 cases: 0 ok, 4 warning, 1 error" in result.stdout and "truncated" in result.stdout
     table = json.loads(to.read_text())
@@ -99,9 +99,9 @@ def test_the_command_prints_writes_and_returns_its_exit_code(labels: Path, tmp_p
 def test_an_unusable_output_folder_is_exit_code_1(labels: Path, tmp_path: Path, where: str) -> None:
     (tmp_path / "unknown_labels").mkdir()
     (tmp_path / "unknown_labels" / "thesis.tex").touch()
-    result = heartmend(labels, "--out", tmp_path / where)
+    result = heartmend(labels, "--run-folder", tmp_path / where)
     assert result.exit_code == 1 and "give another" in result.stdout
-    assert heartmend(labels, "--to", labels / "check.json").exit_code == 1
+    assert heartmend(labels, "-o", labels / "check.json").exit_code == 1
     assert not (labels / "check.json").exists()
 
 
@@ -118,7 +118,7 @@ def test_needed_and_free_disk_space_are_compared(labels: Path, tmp_path: Path, m
     (little,) = check_data_set(labels, None, HEART, output=tmp_path / "out", workers=1).findings
     assert little.severity == "warning"
     assert "a run needs about 0.2 GB, 20 MB are free; free some space" in little.text
-    result = heartmend(labels, "--out", tmp_path / "out")
+    result = heartmend(labels, "--run-folder", tmp_path / "out")
     assert "A run needs about 0.2 GB of disk space; 20 MB are free." in result.stdout and result.exit_code == 0
     # A case with an error takes none, and where all have one there is no run.
     for path in labels.iterdir():

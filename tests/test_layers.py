@@ -24,7 +24,7 @@ LAYERS = [
     {"quality", "report"},
     {"review"},
     {"release"},
-    {"cli"},
+    {"cli", "api"},
     {"__main__"},
 ]
 # Of the folder stages, what is no stage: every stage may import it.

@@ -1,51 +1,63 @@
-"""Heartmend mends the labels of a whole data set of hearts at once, with neural implicit shapes.
+"""Heartmend repairs the labels of cardiac CT data sets with neural implicit shapes.
 
-What is listed in `__all__` is the front door; each name is loaded when it is first asked for.
+The commands are functions here, with the same words:
+
+    import heartmend as hm
+
+    result = hm.run("labels/", output="out/", images="cts/", stop_after="fuse")
+    run = hm.open_run("out/")
+    run["001"].changes
+
+Every name is imported when it is first used.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from heartmend.errors import HeartmendError
-
-if TYPE_CHECKING:
-    from heartmend.anatomy.load import load_anatomy
-    from heartmend.anatomy.schema import Anatomy
-    from heartmend.geometry.grid import Grid
-    from heartmend.geometry.roi import Roi
-    from heartmend.io.dataset import Cohort, discover_cohort
-    from heartmend.io.label_maps import read_labels, write_labels_like
+import lazy_loader
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Anatomy",
-    "Cohort",
-    "Grid",
-    "HeartmendError",
-    "Roi",
-    "__version__",
-    "discover_cohort",
-    "load_anatomy",
-    "read_labels",
-    "write_labels_like",
-]
+if TYPE_CHECKING:
+    from heartmend import metrics as metrics
+    from heartmend.anatomy.load import load_anatomy as load_anatomy
+    from heartmend.anatomy.schema import Anatomy as Anatomy
+    from heartmend.api import check as check
+    from heartmend.api import embed as embed
+    from heartmend.api import evaluate as evaluate
+    from heartmend.api import load_model as load_model
+    from heartmend.api import run as run
+    from heartmend.api import screen as screen
+    from heartmend.errors import BadInputError as BadInputError
+    from heartmend.errors import ConfigError as ConfigError
+    from heartmend.errors import FitError as FitError
+    from heartmend.errors import HeartmendError as HeartmendError
+    from heartmend.errors import OutputError as OutputError
+    from heartmend.errors import RunError as RunError
+    from heartmend.geometry.grid import Grid as Grid
+    from heartmend.geometry.roi import Roi as Roi
+    from heartmend.io.dataset import Cohort as Cohort
+    from heartmend.io.dataset import discover_cohort as discover_cohort
+    from heartmend.io.label_maps import read_labels as read_labels
+    from heartmend.io.label_maps import write_labels_like as write_labels_like
+    from heartmend.pipelines.config import Config as Config
+    from heartmend.pipelines.config import load_config as load_config
+    from heartmend.pipelines.repair_labels import repair_labels as repair_labels
+    from heartmend.run_folder.open_run import open_run as open_run
 
-_HOME = {
-    "Anatomy": "heartmend.anatomy.schema",
-    "Cohort": "heartmend.io.dataset",
-    "Grid": "heartmend.geometry.grid",
-    "Roi": "heartmend.geometry.roi",
-    "discover_cohort": "heartmend.io.dataset",
-    "load_anatomy": "heartmend.anatomy.load",
-    "read_labels": "heartmend.io.label_maps",
-    "write_labels_like": "heartmend.io.label_maps",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["metrics"],
+    submod_attrs={
+        "anatomy.load": ["load_anatomy"],
+        "anatomy.schema": ["Anatomy"],
+        "api": ["check", "embed", "evaluate", "load_model", "run", "screen"],
+        "errors": ["BadInputError", "ConfigError", "FitError", "HeartmendError", "OutputError", "RunError"],
+        "geometry.grid": ["Grid"],
+        "geometry.roi": ["Roi"],
+        "io.dataset": ["Cohort", "discover_cohort"],
+        "io.label_maps": ["read_labels", "write_labels_like"],
+        "pipelines.config": ["Config", "load_config"],
+        "pipelines.repair_labels": ["repair_labels"],
+        "run_folder.open_run": ["open_run"],
+    },
+)

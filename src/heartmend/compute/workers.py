@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, forkserver, get_context, parent_process
 from typing import Any, TypeVar
 
 from heartmend.errors import HeartmendError
@@ -138,6 +139,8 @@ def _pool(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
     """
     server = get_context("forkserver")
     server.set_forkserver_preload([*PRELOADED, module])
+    with _no_interrupt():
+        forkserver.ensure_running()
     pool = ProcessPoolExecutor(count, mp_context=server, initializer=_begin_worker)
     try:
         yield pool
@@ -148,6 +151,8 @@ def _pool(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
 def _begin_worker() -> None:
     import torch
 
+    # Ctrl-C reaches every process of a terminal; a worker then ends without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -159,6 +164,19 @@ def _die_with_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Processes that are started in the block ignore Ctrl-C: the server of workers would print a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

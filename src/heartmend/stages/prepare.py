@@ -7,15 +7,17 @@ shifted slices, speckle and swapped patches are removed before a shape is fitted
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.components import without_small_components
+from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.geometry.surface_noise import surface_noise_mm2
 from heartmend.io.dataset import Case, Cohort
@@ -29,6 +31,7 @@ from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import PREPARE
 from heartmend.run_folder.records import CaseFacts, PreparedCase
 from heartmend.stages.contract import Context, Outcome
+from heartmend.types import Labels
 
 RULES_BEFORE_THE_FIT = ("slices", "shifts", "speckle", "swaps", "cut_vessels", "holes")
 
@@ -69,7 +72,7 @@ def prepare(context: Context[PrepareSettings], cases: Sequence[Case]) -> Iterato
 
 
 def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> PreparedCase:
-    """Prepare one case.
+    """Read and prepare one case.
 
     Args:
         cohort: how the files of the data set are read.
@@ -82,11 +85,31 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     Raises:
         BadInputError: if a file of the case cannot be used.
     """
-    anatomy = cohort.anatomy
     volume = cohort.read_labels(case)
-    labels, grid = volume.labels, volume.grid
     # Checked first: an image elsewhere in space belongs to another patient.
-    warnings = (*volume.warnings, *cohort.check_image(case, grid))
+    warnings = (*volume.warnings, *cohort.check_image(case, volume.grid))
+    prepared = prepare_labels(case.id, volume.labels, volume.grid, cohort.anatomy, settings)
+    return replace(prepared, facts=replace(prepared.facts, warnings=warnings))
+
+
+def prepare_labels(
+    case_id: str, labels: Labels, grid: Grid, anatomy: Anatomy, settings: PrepareSettings
+) -> PreparedCase:
+    """Prepare a label map in memory.
+
+    Args:
+        case_id: id of the case.
+        labels: (x, y, z) uint8, in the ids of the anatomy.
+        grid: grid of the label map.
+        anatomy: the anatomy.
+        settings: settings of the stage.
+
+    Returns:
+        The case in the unit frame, with what was measured and changed.
+
+    Raises:
+        BadInputError: if the label map has no structure of the anatomy.
+    """
     roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
     labels = roi.zero_outside(labels)
     staircases, changes = tuple[SliceStaircase, ...](), list[Change]()
@@ -111,7 +134,7 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
         for s in anatomy.structures
         if s.kind != "tube" and np.any(cleaned == s.id)
     }
-    facts = CaseFacts(case.id, roi, staircases, tuple(changes), radii_mm, noise_mm2, warnings)
+    facts = CaseFacts(case_id, roi, staircases, tuple(changes), radii_mm, noise_mm2)
     return PreparedCase(facts, roi.resample_labels(labels, settings.resolution), cleaned)
 
 

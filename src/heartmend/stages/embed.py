@@ -1,6 +1,6 @@
 """embed: new cases in a trained model. Its weights stay frozen; only the latent code of each case is optimised.
 
-Twice: `place` fits the stiff code of the template to the prepared label map, which cannot follow noise and so repairs it;
+Twice: `place` fits the stiff code of the template to the prepared label map; it cannot follow noise and so repairs it.
 `encode` fits the whole code to the repaired map, so that the heart becomes one more point of the model's latent space.
 """
 
@@ -94,7 +94,10 @@ def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Ou
 
 
 def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Fit the whole code of every repaired case; yields an outcome for each. Leaves the model of these cases in the run."""
+    """Fit the whole code of every repaired case; yields an outcome for each.
+
+    The model of these cases is left in the run.
+    """
     run, encoded = context.run, dict[str, Code]()
     jobs = [_job(context, case) for case in cases]
     for job, code, error in context.compute.each(_encode, jobs):

@@ -54,8 +54,8 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
     for case in cases:
         reads_image = bool(plan.classified) and plan.classifier_images and case.image_path is not None
         mark = fingerprint(
-            run.digest(FIT), run.digest(CLASSIFIERS), run.digest(PREPARE, case.id), context.config, plan.refined, lowest_noise_mm2,
-            *([case.image_path] if reads_image else []),
+            run.digest(FIT), run.digest(CLASSIFIERS), run.digest(PREPARE, case.id), context.config, plan.refined,
+            lowest_noise_mm2, *([case.image_path] if reads_image else []),
         )  # fmt: skip
         if run.is_done(REFINE, case.id, mark):
             yield Outcome(case)

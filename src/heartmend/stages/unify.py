@@ -1,7 +1,7 @@
 """unify: one implicit function with a head for every structure that contains every heart of the data set.
 
-It is fitted to the fused maps. First the template of `fit` is adapted to them; then it is frozen, and what each case has
-beyond it (thin vessels above all) is fitted as a sparse grid of details under one small network shared by all cases.
+It is fitted to the fused maps. First the template of `fit` is adapted to them; then it is frozen, and what each case
+has beyond it (thin vessels above all) is fitted: a sparse grid of details under one small network shared by all cases.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class UnifySettings(BaseModel):
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = DETAIL_PHASES
     """Phases in which the details are fitted."""
     resolution: Annotated[int, Field(ge=32, le=512)] = 256
-    """Points are drawn from the voxels of a case, or from so many cells along its longest side, whichever are coarser."""
+    """Points are drawn from the voxels of a case, or from so many cells along its longest side if these are coarser."""
     cases_per_step: Annotated[int, Field(ge=1)] = 32
     """Cases that are drawn for each step."""
     points: Annotated[int, Field(ge=64)] = 2500
@@ -217,7 +217,7 @@ def _finish_model(
     context: Context[UnifySettings], cases: Sequence[Case], shape: UnifiedShape, codes: CodeBook,
     absent: dict[str, tuple[str, ...]],
 ) -> tuple[HeartModel, dict[str, dict[str, float]]]:  # fmt: skip
-    """Round the model, choose the thresholds that fit it then, and measure its Dice on the maps that it was fitted to."""
+    """Round the model, choose its thresholds, and measure its Dice on the maps that it was fitted to."""
     run, cohort = context.run, context.cohort
     frames = {case.id: run.roi(case.id) for case in cases}
     statistics = run.statistics(case.id for case in cases)

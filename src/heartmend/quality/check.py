@@ -51,7 +51,14 @@ class DataSetReport:
         return needed_bytes(self.cases)
 
     def count(self, status: str) -> int:
-        """Return the number of cases with a status: `ok`, `warning` or `error`."""
+        """Count the cases with a status.
+
+        Args:
+            status: `ok`, `warning` or `error`.
+
+        Returns:
+            Number of cases.
+        """
         return sum(case.status == status for case in self.cases)
 
     @property

@@ -33,11 +33,25 @@ class CasePlan:
     decisions: tuple[Decision, ...] = ()
 
     def structures_with(self, *choices: Choice) -> tuple[str, ...]:
-        """Return the structures with one of these choices, in the order of the anatomy."""
+        """Select structures by choice.
+
+        Args:
+            *choices: one or more choices.
+
+        Returns:
+            Names of the structures with one of the choices, in the order of the anatomy.
+        """
         return tuple(name for name, choice in self.choices.items() if choice in choices)
 
     def with_open_as(self, choice: Choice) -> CasePlan:
-        """Return the plan with `choice` for every open structure."""
+        """Close every open structure.
+
+        Args:
+            choice: choice for the open structures.
+
+        Returns:
+            A new plan.
+        """
         return replace(self, choices={n: choice if c == "open" else c for n, c in self.choices.items()})
 
 

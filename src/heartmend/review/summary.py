@@ -100,7 +100,14 @@ class ReviewSummary:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
-        """Read the table that `to_dict` returned."""
+        """Read a summary from a table.
+
+        Args:
+            table: table of `to_dict`, also after JSON.
+
+        Returns:
+            The summary.
+        """
         structures = tuple(
             StructureChange(**{**s, "point_mm": None if s["point_mm"] is None else tuple(s["point_mm"])})
             for s in table["structures"]
@@ -132,7 +139,14 @@ def read_summary(finished: FinishedRun, case: Case) -> ReviewSummary:
 
 
 def by_priority(summaries: Iterable[ReviewSummary]) -> list[ReviewSummary]:
-    """Sort summaries by descending priority, then by case id."""
+    """Sort summaries by priority.
+
+    Args:
+        summaries: summaries of cases.
+
+    Returns:
+        The summaries by descending priority, then by case id.
+    """
     return sorted(summaries, key=lambda s: (-s.priority.score, s.case))
 
 

@@ -68,11 +68,11 @@ def test_evaluation_by_slabs_equals_evaluation_at_once(monkeypatch: pytest.Monke
     model = two_balls()
     heart = model.heart("b")
     grid = heart.frame.grid_at((40, 31, 29))
-    whole = evaluate_labels(model, heart, grid)
+    expected = evaluate_labels(model, heart, grid)
     monkeypatch.setattr("heartmend.models.heart_model.SLAB_VOXELS", 9 * 31 * 29)
-    assert (evaluate_labels(model, heart, grid) == whole).all()
+    assert (evaluate_labels(model, heart, grid) == expected).all()
     fields = evaluate_distances(model, heart, grid)
-    assert ((fields["LV"] >= 0) == (whole == 3)).all()
+    assert ((fields["LV"] >= 0) == (expected == 3)).all()
 
 
 def test_an_absent_structure_stays_absent() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # it needs nibabel, which the GPU benchmark does without
 BAND_MM = 4.0
 """Half width of the band about the boundaries, in mm."""
 FUSED_BAND_MM = 2.0
-"""The same for fused maps: what decides a label lies within a voxel of a boundary."""
+"""The same for fused maps, whose labels are decided within one voxel of a boundary."""
 FUSED_FAR_SHARE = 0.03
 """Share of the cells outside the band that are sampled from a fused map; they are learned quickly."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
-__version__ = "0.1.0"
+from heartmend.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from heartmend import metrics as metrics

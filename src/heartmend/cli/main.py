@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from heartmend import __version__
 from heartmend.cli.commands import COMMANDS, GROUPS, RENAMED_COMMANDS, renamed_options
 from heartmend.cli.help import command_help, heading, help_width, option_row, paragraphs, two_columns
 from heartmend.cli.terminal import EXIT_CODES, configure_logging, print_message, report_errors, set_verbosity
+from heartmend.version import __version__
 
 SUMMARY = "Heartmend repairs the label maps of a data set of hearts with neural implicit shapes."
 EXAMPLES = """\

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Self, TextIO
 
-from heartmend import __version__
 from heartmend.io.file_names import escape_unprintable
+from heartmend.version import __version__
 
 log = logging.getLogger("heartmend")
 

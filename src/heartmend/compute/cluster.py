@@ -15,9 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heartmend import __version__
-from heartmend.compute.workers import ELSEWHERE, Outcome, keep_freed_memory, one_thread
+from heartmend.compute.workers import CLUSTER_RUNNER, Outcome, keep_freed_memory, one_thread
 from heartmend.errors import ConfigError, HeartmendError, RunError
+from heartmend.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -43,11 +43,11 @@ def scheduled(where: str, jobs: int = 0) -> Iterator[None]:
         return
     with _client(where, jobs) as client:
         _refuse_other_versions(client)
-        token = ELSEWHERE.set(lambda work, todo: _on(client, work, todo))
+        token = CLUSTER_RUNNER.set(lambda work, todo: _on(client, work, todo))
         try:
             yield
         finally:
-            ELSEWHERE.reset(token)
+            CLUSTER_RUNNER.reset(token)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heartmend import __version__
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.progress import Progress, as_progress
 from heartmend.compute.workers import each
@@ -20,6 +19,7 @@ from heartmend.metrics.case import MapName, Row, evaluate_case
 from heartmend.metrics.export import FlatTable, TableName, flat_tables
 from heartmend.metrics.metric_catalogue import TOLERANCES_MM, Metric, catalogue
 from heartmend.metrics.summary import StructureSummary, summarise
+from heartmend.version import __version__
 
 if TYPE_CHECKING:
     from pandas import DataFrame

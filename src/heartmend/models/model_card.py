@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heartmend import __version__
+from heartmend.version import __version__
 
 if TYPE_CHECKING:
     from heartmend.models.heart_model import HeartModel

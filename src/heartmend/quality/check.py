@@ -13,7 +13,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from heartmend import __version__
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
@@ -24,6 +23,7 @@ from heartmend.io.label_maps import UnknownLabels
 from heartmend.quality.case_check import CaseReport, Finding, check_case
 from heartmend.quality.disk_space import free_bytes, needed_bytes
 from heartmend.run_folder.folder import RunFolder
+from heartmend.version import __version__
 
 MAX_SIZE_RATIO = 2.0
 """Hearts of one data set differ in length by less; a wrong unit of the spacing makes a larger difference."""

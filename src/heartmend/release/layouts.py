@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from heartmend import __version__
 from heartmend.anatomy.schema import Anatomy
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
 from heartmend.io.file_names import escape_markdown
+from heartmend.version import __version__
 
 Layout = Literal["nnunet", "bids", "slicer", "itksnap", "meshes"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

@@ -12,7 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from heartmend import __version__
 from heartmend.anatomy.schema import Anatomy
 from heartmend.figures.files import as_svg
 from heartmend.io.file_names import escape_markdown
@@ -20,6 +19,7 @@ from heartmend.report.changes import CaseChange
 from heartmend.report.pictures import CasePictures
 from heartmend.report.run_summary import RuleRow
 from heartmend.report.tables import Table
+from heartmend.version import __version__
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from heartmend import __version__
 from heartmend.errors import BadInputError
 from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.io.dataset import Case
@@ -34,6 +33,7 @@ from heartmend.run_folder.decisions import (
 )
 from heartmend.run_folder.decisions_table import decisions_to_csv, import_csv
 from heartmend.run_folder.finished import FinishedRun
+from heartmend.version import __version__
 
 MAX_JSON_BYTES, MAX_CSV_BYTES = 1 << 18, 1 << 24
 Text = Annotated[str, Field(max_length=300)]

@@ -6,7 +6,7 @@ import platform
 import sys
 from importlib import metadata
 
-from heartmend import __version__
+from heartmend.version import __version__
 
 _PACKAGES = (
     "torch", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt", "fill-voids", "scikit-image",

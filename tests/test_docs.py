@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import heartmend
 from heartmend.anatomy.load import load_anatomy
 from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.cli.commands import COMMANDS
@@ -15,6 +16,7 @@ from heartmend.cli.main import load_command
 from heartmend.metrics.export import flat_tables
 from heartmend.metrics.metric_catalogue import catalogue
 from heartmend.pipelines.config import Config, load_config
+from test_layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -82,7 +84,13 @@ def test_every_page_is_in_the_navigation() -> None:
 def test_every_package_has_an_api_page() -> None:
     source = ROOT / "src" / "heartmend"
     packages = {p.stem for p in source.iterdir() if not p.name.startswith("_") and (p.suffix == ".py" or p.is_dir())}
+    packages.remove("version")
     assert {p.stem for p in (DOCS / "reference" / "api").glob("*.md")} - {"index"} == packages
+
+
+def test_the_floors_are_those_of_the_layers() -> None:
+    floors = re.findall(r"^\| \d+ \| (.*) \|$", text_of(DOCS / "concepts" / "architecture.md"), re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)`", floor)) for floor in reversed(floors)] == LAYERS
 
 
 def command_lines(page: Path) -> list[list[str]]:
@@ -186,3 +194,10 @@ def test_the_anatomy_page_has_every_key() -> None:
     for rule in load_anatomy("heart").rules:
         keys |= {rule.rule, *type(rule).model_fields} - {"rule"}
     assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_python_name_exists(page: Path) -> None:
+    blocks = "\n".join(match[3] for match in FENCE.finditer(text_of(page)) if match[2] == "python")
+    used = re.findall(r"\bhm\.(\w+)", blocks) + re.findall(r"`hm\.(\w+)", text_of(page))
+    assert [name for name in used if not hasattr(heartmend, name)] == []

@@ -17,7 +17,7 @@ from support import worker_tasks
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_begin_worker", worker_tasks.start_without_torch)
+    monkeypatch.setattr(workers, "_start_worker", worker_tasks.start_without_torch)
     monkeypatch.setattr(workers, "PRELOADED", [])
 
 
@@ -31,7 +31,7 @@ def test_an_item_that_kills_its_process_costs_that_item_alone() -> None:
     found = {item: (result, error) for item, result, error in each(worker_tasks.square, [1, 2, 13, 3, 4, 5], 2)}
     result, error = found.pop(13)
     assert result is None
-    assert isinstance(error, HeartmendError) and "killed, twice" in str(error) and "fewer --workers" in str(error)
+    assert isinstance(error, HeartmendError) and "killed twice" in str(error) and "fewer --workers" in str(error)
     assert found == {n: (n * n, None) for n in (1, 2, 3, 4, 5)}
 
 
@@ -60,7 +60,7 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         "from heartmend.compute import workers\n"
         "from support import worker_tasks\n"
         "if __name__ == '__main__':\n"
-        "    workers._begin_worker, workers.PRELOADED = worker_tasks.start_without_torch, []\n"
+        "    workers._start_worker, workers.PRELOADED = worker_tasks.start_without_torch, []\n"
         f"    list(workers.each(worker_tasks.note_pid_and_wait, [Path({str(tmp_path)!r})] * 2, 2))\n"
     )
     script = tmp_path / "parent.py"

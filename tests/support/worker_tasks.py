@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from heartmend.errors import BadInputError
 
 def start_without_torch() -> None:
     """Start a worker without torch, whose import takes seconds."""
-    threading.Thread(target=workers._die_with_parent, daemon=True).start()
+    workers.end_with_main_process()
 
 
 def square(number: int) -> int:

@@ -1,4 +1,4 @@
-"""One function over many cases, on several processes; one bad case never stops the others."""
+"""Worker processes: one function applied to many cases; a case that fails never stops the others."""
 
 from __future__ import annotations
 
@@ -6,66 +6,86 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
-from multiprocessing import connection, forkserver, get_context, parent_process
-from typing import Any, TypeVar
+from multiprocessing import connection, forkserver, get_context, parent_process, resource_tracker
+from multiprocessing.process import BaseProcess
+from typing import Any, NoReturn, TypeVar
 
+from heartmend.compute.main_module import without_main_module
+from heartmend.compute.process_lifetime import end_with_parent
 from heartmend.errors import HeartmendError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 Outcome = tuple[T, R | None, Exception | None]
-"""What was asked, what came of it, and the error if one did."""
-
-PRELOADED = ["torch"]
-"""What processes share beside the module of their work."""
-
-
+"""An item, the result, and the error if there was one."""
 Runner = Callable[[Callable[[Any], Any], list[Any]], Iterator[Outcome[Any, Any]]]
-ELSEWHERE: ContextVar[Runner | None] = ContextVar("ELSEWHERE", default=None)
-"""What does the work in the place of processes here: a cluster, for as long as one is asked for."""
+CLUSTER_RUNNER: ContextVar[Runner | None] = ContextVar("CLUSTER_RUNNER", default=None)
+"""Function that applies the work on a cluster instead of worker processes; set while a cluster is in use."""
+PRELOADED = ["torch"]
+"""Modules that the server imports in addition to the module of the work."""
+TERMINATED = 143
+"""Exit status of a process that SIGTERM ended."""
+GRACE_S = 0.4
+"""Time for workers to remove their temporary files after SIGTERM, before SIGKILL."""
+_POOLS: set[ProcessPoolExecutor] = set()
 
 
 def each(
     work: Callable[[T], R], items: Iterable[T], workers: int = 0, *, local: bool = False
 ) -> Iterator[Outcome[T, R]]:
-    """Apply `work` (of a module's top level) to every item; yields outcomes as they come.
+    """Apply a function to every item, on worker processes or on the cluster in use.
 
-    workers: processes, 0 for one a core; with 1 all is done in this process. Errors are yielded, not raised. An item
-    whose process is killed, such as for want of memory, is tried once more alone, then yielded with an error. The
-    result of an item does not depend on the number of workers: each has one thread. nearby: never on a cluster,
-    because what comes of an item is too much to travel.
+    The result of an item does not depend on the number of workers, because each uses one thread. An item whose process
+    is killed, for example for lack of memory, is tried once more without others beside it, then yielded with an error.
+
+    Args:
+        work: a function at the top level of a module.
+        items: its arguments; they are pickled.
+        workers: number of worker processes; 0: one per CPU core; 1: all in this process.
+        local: never on a cluster, for results that are too large to be sent.
+
+    Yields:
+        The item, its result and its error, in the order of completion. One of result and error is None.
+
+    Example:
+        >>> [(item, result) for item, result, error in each(abs, [-1, 2], workers=1)]
+        [(-1, 1), (2, 2)]
     """
     todo = list(items)
-    if (runner := ELSEWHERE.get()) is not None and not local:
+    if (runner := CLUSTER_RUNNER.get()) is not None and not local:
         yield from runner(work, todo)
         return
     count = min(workers or available_cores(), len(todo))
     if count > 1:
-        yield from _on_processes(work, todo, count)
+        yield from _run_on_processes(work, todo, count)
         return
     for item in todo:
         try:
             with one_thread():
                 result = work(item)
-        except Exception as error:  # noqa: BLE001  (yielded to the caller, who tells the user)
+        except Exception as error:  # noqa: BLE001  (yielded to the caller, who reports it)
             yield item, None, error
         else:
             yield item, result, None
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks: a fit makes the same large arrays each step, and page faults would be half of it."""
+    """Let glibc keep freed memory, because a fit allocates the same large arrays in every step.
+
+    Otherwise page faults take half of the time.
+    """
     try:
         libc = ctypes.CDLL("libc.so.6")
         trim_threshold, mmap_threshold = -1, -3
@@ -75,13 +95,32 @@ def keep_freed_memory() -> None:
         return
 
 
-def _on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator[Outcome[T, R]]:
-    """No more than `count` items are handed out at a time: when a process is killed, these alone are suspects."""
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limit torch to one thread in the block, as in a worker: the last bit of a sum depends on the number of threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def end_workers() -> None:
+    """End all worker processes of this process, with their current work."""
+    for pool in tuple(_POOLS):
+        _end(_processes(pool))
+
+
+def _run_on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator[Outcome[T, R]]:
+    """At most `count` items are submitted at a time: when a process is killed, only these can be the reason."""
     waiting = list(reversed(todo))
     while waiting:
         running: dict[Future[R], T] = {}
         with _pool(count, work.__module__) as pool:
-            while _handed_out(pool, work, waiting, running, count) and running:
+            while _submit(pool, work, waiting, running, count) and running:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 if not all(map(_is_sound, done)):
                     break
@@ -93,29 +132,31 @@ def _on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator
                 ended = _outcome(item, future)
                 yield ended
             else:
-                yield _alone(work, item)
+                yield _run_on_own_process(work, item)
 
 
-def _handed_out(
+def _submit(
     pool: ProcessPoolExecutor, work: Callable[[T], R], waiting: list[T], running: dict[Future[R], T], count: int
 ) -> bool:
     """Keep `count` items running while there are any; False when the pool takes no more, because a process died."""
     while waiting and len(running) < count:
         try:
-            future = pool.submit(work, waiting[-1])
+            with without_main_module(work.__module__):
+                future = pool.submit(_work_in_worker, work, waiting[-1])
         except BrokenProcessPool:
             return False
         running[future] = waiting.pop()
     return True
 
 
-def _alone(work: Callable[[T], R], item: T) -> Outcome[T, R]:
+def _run_on_own_process(work: Callable[[T], R], item: T) -> Outcome[T, R]:
     with _pool(1, work.__module__) as pool:
-        future = pool.submit(work, item)
+        with without_main_module(work.__module__):
+            future = pool.submit(_work_in_worker, work, item)
         wait([future])
         if _is_sound(future):
             return _outcome(item, future)
-    killed = "the process that worked on it was killed, twice; it may want more memory than there is"
+    killed = "the process that worked on it was killed twice; perhaps the memory was not enough"
     return item, None, HeartmendError(f"{killed}: give fewer --workers, or crop the volume")
 
 
@@ -132,61 +173,95 @@ def _is_sound(future: Future[R]) -> bool:
 
 @contextmanager
 def _pool(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose waiting work is dropped when the block ends early.
+    """Provide a pool of worker processes; they are ended when the block ends with an exception.
 
-    Its processes are forked from a server that has imported torch and the work's module and done nothing else. To
-    import them costs seconds, which every process of every verb would spend, and memory, which so they share.
+    The workers are forked from a server that has imported torch and the module of the work. The import takes seconds
+    and memory, which the workers share.
     """
-    server = get_context("forkserver")
-    server.set_forkserver_preload([*PRELOADED, module])
-    with _no_interrupt():
-        forkserver.ensure_running()
-    pool = ProcessPoolExecutor(count, mp_context=server, initializer=_begin_worker)
+    context = get_context("forkserver")
+    modules = [*PRELOADED, module]
+    # The kernel ends the server with the thread that started it, which may be short-lived if it is not the main one.
+    if threading.current_thread() is threading.main_thread():
+        modules.insert(0, "heartmend.compute.fork_server")
+    context.set_forkserver_preload(modules)
+    _start_server()
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+    _POOLS.add(pool)
     try:
         yield pool
+    except BaseException:
+        _end(_processes(pool))
+        raise
     finally:
+        # Only the workers of a pool in which a process died are still to be ended.
+        if getattr(pool, "_broken", False):
+            _end(_processes(pool))
         pool.shutdown(wait=True, cancel_futures=True)
+        _POOLS.discard(pool)
 
 
-def _begin_worker() -> None:
+def _start_server() -> None:
+    """Start the server of the workers with signals blocked, so that Ctrl-C prints no traceback of it."""
+    # Started first, because its start unblocks these signals.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _processes(pool: ProcessPoolExecutor) -> list[BaseProcess]:
+    """Processes of a pool, for which Python before 3.14 has no public interface."""
+    return list((getattr(pool, "_processes", None) or {}).values())
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """End processes: by SIGTERM, then by SIGKILL those that are in the middle of a long operation."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + GRACE_S
+    running = {process.sentinel: process for process in processes}
+    while running and (left := deadline - time.monotonic()) > 0:
+        for sentinel in connection.wait(list(running), left):
+            del running[sentinel]  # type: ignore[arg-type]
+    for process in running.values():
+        process.kill()
+
+
+def _start_worker() -> None:
     import torch
 
-    # Ctrl-C reaches every process of a terminal; a worker then ends without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_main_process()
     torch.set_num_threads(1)
     keep_freed_memory()
 
 
-def _die_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever, and write into what is another's run by then."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
+def end_with_main_process() -> None:
+    """End this worker when the process that started it ends, or by SIGTERM; ignore Ctrl-C, after which it is ended."""
+    end_with_parent()
+    # Where the kernel cannot do it, or the server was started by another thread than the main one.
+    threading.Thread(target=_exit_after_main_process, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+
+
+def _exit_after_main_process() -> None:
+    main_process = parent_process()
+    if main_process is not None:
+        connection.wait([main_process.sentinel])
         os._exit(1)
 
 
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Processes that are started in the block ignore Ctrl-C: the server of workers would print a traceback."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _exit_on_signal(*_: object) -> NoReturn:
+    """Exit by an exception, so that temporary files are removed."""
+    raise SystemExit(TERMINATED)
+
+
+def _work_in_worker(work: Callable[[T], R], item: T) -> R:
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """As in a worker: how a sum is shared among threads shows in its last bit."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+        return work(item)
+    except SystemExit:
+        # The pool would send it to the main process and wait for more work.
+        os._exit(TERMINATED)

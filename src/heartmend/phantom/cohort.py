@@ -9,11 +9,7 @@ import csv
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from heartmend.compute.progress import Progress, as_progress
+from heartmend.compute.workers import each
 from heartmend.phantom import coronary, ct, heart
 from heartmend.phantom.label_corruption import CorruptionRecipe, corrupt
 from heartmend.phantom.plan import Vector, draw_plan
@@ -140,7 +137,7 @@ def write_cohort(
         count: number of cases.
         seed: seed of the cohort.
         settings: as of `make_case`.
-        workers: number of worker processes.
+        workers: number of worker processes; 0: one per CPU core.
         progress: receiver of progress reports, one step for each case.
 
     Returns:
@@ -149,25 +146,32 @@ def write_cohort(
     folder, progress = Path(folder), as_progress(progress)
     for name in ("labels_true", "labels_noisy", "images"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    write = partial(_write_case, folder=folder, seed=seed, settings=settings or PhantomSettings())
-    rows = []
+    jobs = [_CaseJob(index, folder, seed, settings or PhantomSettings()) for index in range(count)]
+    rows = list[tuple[str, str]]()
     progress.start("phantom", count)
-    with ExitStack() as stack:
-        made: Iterator[tuple[str, str]] = map(write, range(count))
-        if workers > 1:
-            pool = ProcessPoolExecutor(min(workers, count), mp_context=get_context("spawn"))
-            made = stack.enter_context(pool).map(write, range(count))
-        for row in made:
-            rows.append(row)
-            progress.advance(len(rows), row[0])
+    for _, row, error in each(_write_case, jobs, workers, local=True):
+        if error is not None:
+            raise error
+        assert row is not None
+        rows.append(row)
+        progress.advance(len(rows), row[0])
+    rows.sort(key=lambda row: int(row[0]))
     _write_table(folder / "cases.csv", rows)
     return [case_id for case_id, _ in rows]
 
 
-def _write_case(index: int, folder: Path, seed: int, settings: PhantomSettings) -> tuple[str, str]:
-    case = make_case(index, seed, settings)
+@dataclass(frozen=True)
+class _CaseJob:
+    index: int
+    folder: Path
+    seed: int
+    settings: PhantomSettings
+
+
+def _write_case(job: _CaseJob) -> tuple[str, str]:
+    case = make_case(job.index, job.seed, job.settings)
     for name, volume in (("labels_true", case.truth), ("labels_noisy", case.noisy), ("images", case.image)):
-        _write_nifti(folder / name / f"{case.id}.nii.gz", volume, case.affine)
+        _write_nifti(job.folder / name / f"{case.id}.nii.gz", volume, case.affine)
     return case.id, ";".join(case.corruptions)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from heartmend.anatomy.schema import Anatomy, reference_errors
+from heartmend.anatomy.schema import MAX_STRUCTURES, Anatomy, reference_errors
+from heartmend.anatomy.toml_file import parse_toml, read_toml
+from heartmend.anatomy.validation import list_errors, message_of, place
 from heartmend.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,10 @@ def load_anatomy(source: str | os.PathLike[str]) -> Anatomy:
         return parse_anatomy(text, where=f"{source}.toml")
     path = Path(source)
     try:
-        return parse_anatomy(path.read_text(encoding="utf-8"), where=str(path))
+        return _anatomy_of(read_toml(path, "an anatomy"), where=str(path))
     except FileNotFoundError as error:
         names = ", ".join(built_in_anatomies())
         raise ConfigError(f"{path}: no such anatomy; give one of {names}, or the path of a .toml file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as an anatomy file: {error}") from error
 
 
 def parse_anatomy(text: str, where: str) -> Anatomy:
@@ -82,17 +81,21 @@ def parse_anatomy(text: str, where: str) -> Anatomy:
     Raises:
         ConfigError: with a list of all errors in the text.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: not TOML: {error}") from error
+    return _anatomy_of(parse_toml(text, where), where)
+
+
+def _anatomy_of(table: Mapping[str, Any], where: str) -> Anatomy:
+    for key, limit in (("structures", MAX_STRUCTURES), ("priority", MAX_STRUCTURES), ("rules", 100)):
+        entries = table.get(key)
+        if isinstance(entries, list) and len(entries) > limit:
+            raise ConfigError(f"{where}: {key} has {len(entries)} entries, the limit is {limit}; remove some")
     table = translate_old_words(table, where)
     try:
         return Anatomy.model_validate(table)
     except ValidationError as error:
-        errors = [_message(e["loc"], e["msg"], table) for e in error.errors() if e["loc"]] + reference_errors(table)
-        lines = "".join(f"\n  - {line}" for line in errors)
-        raise ConfigError(f"{where}: {len(errors)} error{'s' * (len(errors) > 1)}:{lines}") from error
+        found = error.errors(include_url=False, include_context=False)
+        errors = [_message(e["loc"], message_of(e["type"], e["msg"], e["input"]), table) for e in found if e["loc"]]
+        raise ConfigError(list_errors(where, errors + reference_errors(table))) from error
 
 
 def translate_old_words(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -131,7 +134,7 @@ def _present_words(section: str, entry: dict[str, Any], changes: dict[str, str])
             changes[f'"{key}" in [[{section}]]'] = f'"{new_key}"'
         values = _OLD_VALUES.get((section, new_key), {})
         new_value = values.get(value, value) if isinstance(value, str) else value
-        if new_value != value:
+        if new_value is not value:
             changes[f'{new_key} = "{value}"'] = f'{new_key} = "{new_value}"'
         translated[new_key] = new_value
     return translated
@@ -139,9 +142,9 @@ def _present_words(section: str, entry: dict[str, Any], changes: dict[str, str])
 
 def _message(location: tuple[int | str, ...], message: str, table: Mapping[str, Any]) -> str:
     """The error of one value with its place, `structures.LAA.colour: ...`, by the structure's name where it has one."""
-    parts = [str(p) for p in location]
+    parts = [place(p) for p in location]
     if len(location) > 1 and location[0] == "structures" and isinstance(location[1], int):
         entry = table["structures"][location[1]]
         if isinstance(entry, dict) and "name" in entry:
-            parts[1] = str(entry["name"])
+            parts[1] = place(str(entry["name"]))
     return f"{'.'.join(parts)}: {message}"

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Length = Annotated[float, Field(gt=0, le=200)]
-Volume = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Length = Annotated[float, Field(strict=True, gt=0, le=200)]
+Volume = Annotated[float, Field(strict=True, ge=0, le=1e7)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Names = Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=254)]
 
 
 class _RuleTable(BaseModel):
@@ -19,7 +20,7 @@ class _RuleTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    structures: tuple[str, ...] = ()
+    structures: Names = ()
     """Names of the structures that the rule applies to; empty for all structures of the kinds it is made for."""
 
 
@@ -88,7 +89,7 @@ class CutVesselsRule(_RuleTable):
     """Two components this near are joined in the same way, however many are expected, in mm."""
     touch_mm: Length = 6.0
     """Veins this near to the structure they grow out of are not joined to each other, in mm."""
-    worth: Annotated[float, Field(gt=0)] = 1.5
+    worth: Annotated[float, Field(strict=True, gt=0, le=100)] = 1.5
     """Largest volume of a bridge, as a multiple of the smaller component."""
     against_mm: Length = 4.0
     """The implicit shape forbids a bridge that is on average this far outside it, in mm."""
@@ -121,7 +122,7 @@ class DetachedSegmentsRule(_RuleTable):
     """Remove segments of a tree of thin vessels that are short, or far from the structures the tree runs on."""
 
     rule: Literal["detached_segments"]
-    near: tuple[str, ...]
+    near: Annotated[Names, Field(min_length=1)]
     """Names of the structures that the tree runs on."""
     max_mm: Length = 10.0
     """Largest distance from these structures, in mm."""

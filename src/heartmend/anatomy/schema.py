@@ -21,9 +21,19 @@ Kind = Literal["chamber", "wall", "vessel", "appendage", "tube"]
 # A name becomes the name of folders and files of a run, and a word in colour tables.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9 _+-]{0,61}[A-Za-z0-9+])?$")]
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
-Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# The upper limits are beyond any anatomy: a larger value is a mistake, such as one of the unit.
+Ratio = Annotated[float, Field(strict=True, gt=0, le=1000)]
+Length = Annotated[float, Field(strict=True, gt=0, le=1000)]
+MAX_STRUCTURES = UNKNOWN - BACKGROUND - 1
+"""Most structures of an anatomy: a voxel of a label map has 254 ids."""
+# Names that refer to structures; a wrong one is reported by `reference_errors`.
+Reference = Annotated[str, StringConstraints(max_length=63)]
+References = Annotated[tuple[Reference, ...], Field(max_length=MAX_STRUCTURES)]
+Alias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 T = TypeVar("T")
+# Longer lists have an error of their own.
+_MAX_LISTED = 300
 
 
 class _Table(BaseModel):
@@ -37,7 +47,7 @@ class Structure(_Table):
     """Its value in a label map, 1 to 254."""
     name: Name
     """Its name, also in file names and tables."""
-    aliases: tuple[str, ...] = ()
+    aliases: Annotated[tuple[Alias, ...], Field(max_length=100)] = ()
     """Other names of it in data sets; compared without case, blanks, `_` and `-`."""
     colour: tuple[Channel, Channel, Channel]
     """Red, green, blue, 0 to 255."""
@@ -46,21 +56,21 @@ class Structure(_Table):
     repair_method: Literal["template", "voxel_classifier"] = "template"
     """How it is repaired if it is no tube: by a template that is deformed to each case, or, where the cases have no
     common shape, by a network that classifies each voxel from the label around it."""
-    components: Annotated[int, Field(strict=True, ge=1)] = 1
+    components: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
     """Expected number of connected components (26-connectivity) in a large field of view."""
-    neighbours: tuple[str, ...] = ()
+    neighbours: References = ()
     """Names of the structures that share a boundary with it; it is enough that one of the two lists the other."""
-    must_touch: tuple[str, ...] = ()
+    must_touch: References = ()
     """Names of the structures that each of its components grows out of."""
-    root: str | None = None
+    root: Reference | None = None
     """Of a tube: the structure in which its trees start, such as the aorta."""
-    min_mm3: Annotated[float, Field(ge=0)] = 0.0
+    min_mm3: Annotated[float, Field(strict=True, ge=0, le=1e7)] = 0.0
     """Components below this volume are small components, in mm³."""
     max_volume_change: tuple[Ratio, Ratio] = (0.5, 2.0)
     """Acceptance: smallest and largest ratio of the repaired to the original volume."""
-    max_surface_mm: Ratio = 10.0
+    max_surface_mm: Length = 10.0
     """Acceptance: largest HD95 between the repaired and the original surface, in mm."""
-    image_edges: bool = True
+    image_edges: Annotated[bool, Field(strict=True)] = True
     """Whether its boundaries are moved to the edges of the image, where a case has one."""
 
     @property
@@ -81,13 +91,13 @@ class Anatomy(_Table):
 
     name: Name
     """Its name, also in file names."""
-    title: str = ""
+    title: Annotated[str, StringConstraints(max_length=200)] = ""
     """One line that describes it."""
-    structures: tuple[Structure, ...]
+    structures: Annotated[tuple[Structure, ...], Field(max_length=MAX_STRUCTURES)]
     """Its structures, in the order of the file."""
-    priority: tuple[str, ...]
+    priority: References
     """Names of all structures; where two overlap, the one that comes first gets the voxel."""
-    rules: tuple[Rule, ...] = ()
+    rules: Annotated[tuple[Rule, ...], Field(max_length=100)] = ()
     """Its anatomical rules, in the order in which they are applied."""
 
     @model_validator(mode="after")
@@ -205,38 +215,51 @@ def reference_errors(table: Mapping[str, Any]) -> list[str]:
     Returns:
         One message per error.
     """
-    entries = [e for e in table.get("structures") or () if isinstance(e, Mapping)]
-    names = [e["name"] for e in entries if isinstance(e.get("name"), str)]
+    entries = [e for e in _listing(table.get("structures")) if isinstance(e, Mapping)][:MAX_STRUCTURES]
+    listed = [e["name"] for e in entries if isinstance(e.get("name"), str)]
+    names = set(listed)
     errors = [] if entries else ["there is no [[structures]] table"]
     ids = Counter(_of_type(int, (e.get("id") for e in entries)))
     errors += [f"id {i} is used {n} times" for i, n in ids.items() if n > 1]
     owners: dict[str, str] = {}
     for entry in entries:
-        own = _of_type(str, (entry.get("name"), *(entry.get("aliases") or ())))
+        own = _of_type(str, (entry.get("name"), *_listing(entry.get("aliases"))[:_MAX_LISTED]))
         for name in dict.fromkeys(_normalised(n) for n in own):
             if name in owners:
                 errors.append(f"{own[0]} and {owners[name]} are both called {name!r}")
+            if not name:
+                errors.append(f"{own[0]}: a name or an alias contains blanks, `_` and `-` alone")
             owners[name] = own[0]
         for key in ("neighbours", "must_touch", "root"):
-            named = [entry[key]] if isinstance(entry.get(key), str) else entry.get(key) or ()
-            for other in _of_type(str, named):
+            for other in _references(entry, key):
                 if other not in names:
                     errors.append(f"{own[0] if own else '?'}.{key} names {other!r}, which is no structure")
                 elif own and other == own[0]:
                     errors.append(f"{own[0]}.{key} names itself")
-    priority = _of_type(str, table.get("priority") or ())
+    priority = _references(table, "priority")
     errors += [f"priority names {n!r}, which is no structure" for n in priority if n not in names]
     errors += [f"priority names {n!r} {k} times" for n, k in Counter(priority).items() if k > 1]
-    errors += [f"priority lacks {n!r}" for n in names if n not in priority]
-    for rule in (r for r in table.get("rules") or () if isinstance(r, Mapping)):
+    named = set(priority)
+    errors += [f"priority lacks {n!r}" for n in listed if n not in named]
+    for rule in (r for r in _listing(table.get("rules"))[:_MAX_LISTED] if isinstance(r, Mapping)):
         for key in ("structures", "near", "root"):
-            listed = [rule[key]] if isinstance(rule.get(key), str) else rule.get(key) or ()
             errors += [
                 f"rules.{rule.get('rule', '?')}.{key} names {n!r}, which is no structure"
-                for n in _of_type(str, listed)
+                for n in _references(rule, key)
                 if n not in names
             ]
     return errors
+
+
+def _listing(value: object) -> Sequence[Any]:
+    """A list of a raw table; empty where the value has another type."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _references(entry: Mapping[str, Any], key: str) -> list[str]:
+    """The names of structures in a value of a raw table, which is one name or a list."""
+    value = entry.get(key)
+    return [value] if isinstance(value, str) else _of_type(str, _listing(value)[:_MAX_LISTED])
 
 
 def _normalised(name: str) -> str:

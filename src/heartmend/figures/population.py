@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from heartmend.figures.scatter import scatter_figure
 from heartmend.figures.strips import strip_figure
 from heartmend.figures.style import StructureStyle
 from heartmend.io.atomic import write_text
+from heartmend.io.tables import format_csv
 from heartmend.models.heart_model import Heart, HeartModel, evaluate_labels
 from heartmend.models.population import heart_from_form, interpolate_hearts, outlier_scores, principal_modes
 from heartmend.types import Labels
@@ -76,15 +75,14 @@ def draw_population(
     )  # fmt: skip
     written.append(out / "hearts.png")
     save(figure, written[-1])
-    table = io.StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    columns = [f"mode_{n + 1}_sd" for n in range(modes.scores.shape[1])]
-    lines.writerow(["case", "distance_mm", "reconstruction_residual_mm", "outlier_z", *columns])
-    for row, score in enumerate(outliers):
-        own = [score.case_id, score.distance_mm, score.reconstruction_residual_mm, score.outlier_z]
-        lines.writerow([*own, *np.round(modes.scores[row], 3)])
+    columns = ["case", "distance_mm", "reconstruction_residual_mm", "outlier_z"]
+    columns += [f"mode_{n + 1}_sd" for n in range(modes.scores.shape[1])]
+    table = [
+        [score.case_id, score.distance_mm, score.reconstruction_residual_mm, score.outlier_z, *np.round(scores, 3)]
+        for score, scores in zip(outliers, modes.scores, strict=True)
+    ]
     written.append(out / "hearts.csv")
-    write_text(written[-1], table.getvalue())
+    write_text(written[-1], format_csv(columns, table))
     if ends:
         first, second = pair
         strip = [rendered(interpolate_hearts(model, first, second, share)) for share in SHARES]

@@ -5,7 +5,6 @@ A case depends on the seed, its index and the settings only, so a larger cohort 
 
 from __future__ import annotations
 
-import csv
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from heartmend.compute.progress import Progress, as_progress
 from heartmend.compute.workers import each
+from heartmend.io.atomic import write_text
+from heartmend.io.tables import format_csv
 from heartmend.phantom import coronary, ct, heart
 from heartmend.phantom.label_corruption import CorruptionRecipe, corrupt
 from heartmend.phantom.plan import Vector, draw_plan
@@ -156,7 +157,7 @@ def write_cohort(
         rows.append(row)
         progress.advance(len(rows), row[0])
     rows.sort(key=lambda row: int(row[0]))
-    _write_table(folder / "cases.csv", rows)
+    write_text(folder / "cases.csv", format_csv(("case", "corruptions"), rows))
     return [case_id for case_id, _ in rows]
 
 
@@ -184,16 +185,6 @@ def _write_nifti(path: Path, volume: NDArray[np.generic], affine: NDArray[np.flo
     os.close(handle)
     try:
         image.to_filename(name)
-        _publish(Path(name), path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _write_table(path: Path, rows: list[tuple[str, str]]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".csv")
-    try:
-        with os.fdopen(handle, "w", newline="") as file:
-            csv.writer(file).writerows([("case", "corruptions"), *rows])
         _publish(Path(name), path)
     finally:
         Path(name).unlink(missing_ok=True)

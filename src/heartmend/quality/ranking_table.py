@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from heartmend.io.atomic import write_json, write_text
+from heartmend.io.tables import format_csv
 from heartmend.quality.ranking import RankedCase, RankedStructure, Ranking
 
 N_SHOWN = 20
@@ -106,11 +105,7 @@ def _case_row(number: int, case: RankedCase) -> dict[str, Any]:
 
 
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(["; ".join(v) if isinstance(v, list) else v for v in row.values()] for row in rows)
-    return text.getvalue()
+    return format_csv(columns, (["; ".join(v) if isinstance(v, list) else v for v in row.values()] for row in rows))
 
 
 def _rounded(value: float | None) -> float | None:

@@ -21,6 +21,7 @@ from heartmend.io.label_maps import read_labels
 from heartmend.pipelines.config import Config, load_config
 from heartmend.pipelines.run import Request, resolve_device, run
 from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask
+from heartmend.stages.contract import DONE_BEFORE
 from support.cohorts import CONFIG, small_map, write_cohort
 from support.sheets import sheet
 
@@ -30,6 +31,7 @@ class Recorder(NoProgress):
 
     def __init__(self, stop_fit_at: int | None = None) -> None:
         self.steps: dict[str, int] = {}
+        self.notes: dict[str, str] = {}
         self._now, self._stop = "", stop_fit_at
 
     def start(self, task: str, total: int) -> None:
@@ -37,7 +39,7 @@ class Recorder(NoProgress):
         self.steps[task] = 0
 
     def advance(self, done: int, note: str = "") -> None:
-        self.steps[self._now] = done
+        self.steps[self._now], self.notes[self._now] = done, note
         if self._now == "fit" and done == self._stop:
             raise KeyboardInterrupt
 
@@ -133,7 +135,7 @@ def test_a_second_run_does_nothing(again: Path) -> None:
     times |= {p: p.stat().st_mtime_ns for p in (again / "out" / "run" / "fit").glob("*.safetensors")}
     recorder = Recorder()
     assert repair(again, "out", recorder) == first
-    assert recorder.steps["fit"] == 0
+    assert recorder.notes["fit"] == DONE_BEFORE
     assert {p: p.stat().st_mtime_ns for p in times} == times
     (again / "out" / "labels" / "3.nii.gz").unlink()
     assert repair(again, "out") == first

@@ -12,7 +12,7 @@ from heartmend.io.label_maps import read_labels
 from heartmend.models.heart_model import evaluate_labels
 from heartmend.repair.change_log import ChangeLog
 from heartmend.run_folder.folder import RunFolder
-from heartmend.stages.contract import Plan
+from heartmend.stages.contract import DONE_BEFORE, Plan
 from heartmend.stages.unify import UnifySettings, unify
 from heartmend.training.schedule import Phase
 from support.hearts import on_roi, prepared, small_heart
@@ -67,7 +67,7 @@ def unified(fused: Fused, settings: UnifySettings = SMALL, stop_at: int | None =
     steps = []
 
     def report(task: str, done: int, total: int, note: str) -> None:
-        if done:
+        if done and note != DONE_BEFORE:
             steps.append((done, total))
         if done and done == stop_at:
             raise InterruptedFitError

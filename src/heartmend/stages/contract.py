@@ -20,6 +20,8 @@ from heartmend.training.loop import Step
 from heartmend.training.schedule import Phase
 
 S = TypeVar("S")
+DONE_BEFORE = "done before"
+"""Note of a fit that an earlier run has finished."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,13 @@ class Stage(Protocol[S]):
 
     def __call__(self, context: Context[S], cases: Sequence[Case]) -> Iterator[Outcome]:
         """Do the work that is not done yet; yields an outcome for each case, or one for the whole cohort."""
+
+
+def start_steps(progress: Progress, task: str, steps: int, *, done: bool) -> None:
+    """Start the progress of a fit; one that was done before is reported as finished."""
+    progress.start(task, steps)
+    if done:
+        progress.advance(steps, DONE_BEFORE)
 
 
 def report_steps(progress: Progress) -> Callable[[Step, float | None], None]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heartmend.errors import FitError
 from heartmend.geometry.roi import Roi
@@ -36,7 +36,7 @@ from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.sampling import sample_case, sample_fused_case
-from heartmend.training.schedule import Phase
+from heartmend.training.schedule import MAX_PHASES, Phase
 from heartmend.types import BACKGROUND, Labels
 
 PLACE, ENCODE = "place", "encode"
@@ -59,20 +59,28 @@ class EmbedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    place_phases: tuple[Phase, ...] = PLACEMENT
+    place_phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAX_PHASES)] = PLACEMENT
     """Phases in which the template is fitted to the prepared label map."""
     template_phase: Phase = FOLLOW_PHASE
     """Phase in which the template is fitted to the repaired label map."""
     detail_phase: Phase = DETAIL_PHASE
     """Phase in which the details are fitted."""
-    points: Annotated[int, Field(ge=64)] = 3000
+    points: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 3000
     """Points in each step."""
-    resolution: Annotated[int, Field(ge=32, le=512)] = 256
+    resolution: Annotated[int, Field(strict=True, ge=32, le=512)] = 256
     """As `unify.resolution`."""
-    error_mm: Annotated[float, Field(ge=0)] = 0.25
+    error_mm: Annotated[float, Field(strict=True, ge=0, le=100)] = 0.25
     """As `unify.error_mm`."""
-    complete: bool = False
+    complete: Annotated[bool, Field(strict=True)] = False
     """Add structures that a label map lacks from the model, where the map has background."""
+
+    @model_validator(mode="after")
+    def _losses_fit(self) -> Self:
+        # A template has no batch of the joint loss; side is that of the model.
+        phases = [("template_phase", self.template_phase), *(("place_phases", phase) for phase in self.place_phases)]
+        if wrong := [name for name, phase in phases if phase.loss == "joint"]:
+            raise ValueError(f'{wrong[0]}: loss = "joint" is the loss of details; give "surface_distance"')
+        return self
 
 
 def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -106,7 +114,9 @@ def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[O
         yield Outcome(job.case, error)
     if encoded:
         model = _embedded_model(_model(jobs[0].model), encoded, context)
-        run.write_model(EMBED, model)
+        run.forget(EMBED)
+        mark = fingerprint(context.config, context.plan.seed, sorted(encoded))
+        run.finish(EMBED, None, mark, run.write_model(EMBED, model))
         if context.config.complete:
             for case in (case for case in cases if case.id in encoded):
                 _complete(context, case, model)

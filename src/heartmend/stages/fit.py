@@ -11,34 +11,44 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heartmend.compute.ranks import Ranks
 from heartmend.compute.resources import workers_per_process
 from heartmend.compute.workers import available_cores, each, keep_freed_memory
-from heartmend.errors import ConfigError, FitError
+from heartmend.errors import ConfigError, DamagedError, FitError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case
 from heartmend.io.digests import fingerprint
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
+from heartmend.models.shape_schema import MAX_CODE_SIZE
 from heartmend.repair.voxel_classifier.cohort import ClassifierCase, classifiers_wanted, train_classifiers
 from heartmend.repair.voxel_classifier.training import ClassifierSettings
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CLASSIFIERS, FIT, PREPARE
 from heartmend.run_folder.records import PreparedCase
-from heartmend.stages.contract import Context, Outcome, report_steps
+from heartmend.stages.contract import Context, Outcome, report_steps, start_steps
 from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.sampling import CaseSamples, CaseSummary, sample_case
-from heartmend.training.schedule import TEMPLATE_PHASES, Phase, scale_steps_to_cohort
+from heartmend.training.schedule import (
+    MAX_CHECKPOINT_SECONDS,
+    MAX_EPOCHS,
+    MAX_PHASES,
+    TEMPLATE_PHASES,
+    Phase,
+    scale_steps_to_cohort,
+    step_errors,
+    template_phase_errors,
+)
 from heartmend.training.training_log import ReportStep, TrainingLog, resume_or_start
 from heartmend.training.volume_dice import compute_volume_dice
 from heartmend.types import Labels
@@ -55,26 +65,37 @@ class FitSettings(BaseModel):
 
     shape: Literal["template", "decoder"] = "template"
     """The implicit function: a template with a deformation per case, or NeAR's decoder made pointwise."""
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = TEMPLATE_PHASES
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAX_PHASES)] = TEMPLATE_PHASES
     """Phases of the fit, coarse to fine."""
-    cases_per_step: Annotated[int, Field(ge=1)] = 32
+    cases_per_step: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 32
     """Cases that are drawn for each step."""
-    points: Annotated[int, Field(ge=64)] = 2500
+    points: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 2500
     """Points of each case in a step; halved when memory runs out."""
-    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
     """Draws whose gradients are added up for one step."""
-    code_size: Annotated[int, Field(ge=1)] = 256
+    code_size: Annotated[int, Field(strict=True, ge=1, le=MAX_CODE_SIZE)] = 256
     """Length of the latent code of the decoder."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Numeric precision; auto: bfloat16 for the decoder on a GPU, else float32."""
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(strict=True, ge=1, le=MAX_EPOCHS)] | None = None
     """Passes over all cases; then the steps of a phase are only its share of them."""
-    min_epochs: Annotated[int, Field(ge=0)] = 400
+    min_epochs: Annotated[int, Field(strict=True, ge=0, le=MAX_EPOCHS)] = 400
     """Least number of passes over all cases, or as many as the phases have steps: a large cohort takes more steps."""
-    checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+    checkpoint_seconds: Annotated[float, Field(strict=True, ge=0, le=MAX_CHECKPOINT_SECONDS)] = 30.0
     """Time between two checkpoints."""
     voxel_classifier: ClassifierSettings = ClassifierSettings()
     """For structures that are repaired by a voxel classifier and have no part in the shape."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        errors = step_errors(self.cases_per_step, self.points)
+        if self.shape == "template":
+            errors += [f"phases: {error}" for error in template_phase_errors(self.phases, starts=True)]
+        elif any(phase.loss == "joint" for phase in self.phases):
+            errors.append('phases: loss = "joint" is the loss of details; give "dice_focal"')
+        if errors:
+            raise ValueError("; ".join(errors))
+        return self
 
     def phases_for(self, cases: int) -> tuple[Phase, ...]:
         """Return the phases for a number of cases. With gradient accumulation, each draw counts."""
@@ -104,12 +125,14 @@ def fit(context: Context[FitSettings], cases: Sequence[Case]) -> Iterator[Outcom
 def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     run, settings, plan = context.run, context.config, context.plan
     case_ids, heads = sorted(case.id for case in cases), dict(plan.shaped)
-    context.progress.start(FIT, sum(phase.steps for phase in settings.phases_for(len(case_ids))))
     mark = fingerprint(
         settings.model_dump(exclude={"checkpoint_seconds", "voxel_classifier"}), heads, plan.seed, case_ids,
         [run.digest(PREPARE, id) for id in case_ids],
     )  # fmt: skip
-    if run.is_done(FIT, None, mark):
+    is_done = run.is_done(FIT, None, mark)
+    steps = sum(phase.steps for phase in settings.phases_for(len(case_ids)))
+    start_steps(context.progress, FIT, steps, done=is_done)
+    if is_done:
         return
     context.compute.group.refuse_more_than(len(case_ids))
     run.forget(FIT)
@@ -117,7 +140,7 @@ def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     job = _Job(run.output, tuple(case_ids), heads, settings, plan.seed, context.compute.workers, mark)
     found = context.compute.group.call(_work, job, report_steps(context.progress))
     run.write_validation(FIT, {id: dict(zip(heads, row, strict=True)) for id, row in found.items()})
-    run.finish(FIT, None, mark, [run.fitted_path()])
+    run.finish(FIT, None, mark, [run.fitted_path()], run.fit_reports())
     run.training_files(FIT).delete()
 
 
@@ -128,13 +151,14 @@ def _fit_classifiers(context: Context[FitSettings], cases: Sequence[Case]) -> No
     image_names = [name for name in heads if plan.classifier_images and anatomy.by_name(name).image_edges]
     images = [case.image_path for case in cases if case.image_path is not None]
     wanted = classifiers_wanted(list(heads), image_names, len(cases), len(images))
-    context.progress.start(CLASSIFIERS, settings.steps * len(wanted))
     reads_images = any(reads for _, reads in wanted)
     mark = fingerprint(
         settings, heads, plan.seed, wanted, [(case.id, run.digest(PREPARE, case.id)) for case in cases],
         *(images if reads_images else []),
     )  # fmt: skip
-    if run.is_done(CLASSIFIERS, None, mark):
+    is_done = run.is_done(CLASSIFIERS, None, mark)
+    start_steps(context.progress, CLASSIFIERS, settings.steps * len(wanted), done=is_done)
+    if is_done:
         return
     run.forget(CLASSIFIERS)
     torch.set_num_threads(available_cores())
@@ -217,6 +241,8 @@ def _sample_cases(
     found = dict[str, CaseSamples]()
     jobs = [_SampleJob(run.output, id, ids, seed) for id in case_ids]
     for job, samples, error in each(_sample, jobs, workers, local=True):
+        if isinstance(error, DamagedError):
+            raise error
         if error is not None or samples is None:
             raise FitError(f"case {job.case_id}: it could not be sampled: {error}") from error
         found[job.case_id] = samples

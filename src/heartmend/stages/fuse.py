@@ -45,11 +45,11 @@ class FuseSettings(BaseModel):
 
     mode: Mode = "evidence"
     """How a voxel that several structures claim is decided: by evidence and priority, or by priority alone."""
-    margin_mm: Annotated[float, Field(ge=0)] = 1.0
+    margin_mm: Annotated[float, Field(strict=True, ge=0, le=100)] = 1.0
     """How much deeper a voxel must be in a structure to win it against the priority."""
-    repair_vessels: bool = True
+    repair_vessels: Annotated[bool, Field(strict=True)] = True
     """Repair thin vessels as trees; off: their labels stay unchanged."""
-    image_edges: bool = True
+    image_edges: Annotated[bool, Field(strict=True)] = True
     """Move boundaries to the edges of the CT, where there is one; off: labels alone decide."""
 
     @property
@@ -73,7 +73,10 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
             yield Outcome(case)
         else:
             jobs.append(_Job(run.output, cohort.without_cases(), case, settings, structures, calibres, mark))
+    moved = {job.case.id: run.set_aside(job.case.id, run.result_path(job.case)) for job in jobs}
     for job, _, error in context.compute.each(_work, jobs):
+        if error is None:
+            run.resolve_set_aside(run.result_path(job.case), moved[job.case.id])
         yield Outcome(job.case, error)
 
 

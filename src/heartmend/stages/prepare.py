@@ -41,11 +41,11 @@ class PrepareSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    resolution: Annotated[int, Field(ge=32, le=512)] = 128
+    resolution: Annotated[int, Field(strict=True, ge=32, le=512)] = 128
     """Cells along each side of the region of interest."""
-    margin_voxels: Annotated[int, Field(ge=0)] = 10
+    margin_voxels: Annotated[int, Field(strict=True, ge=0, le=1000)] = 10
     """Margin of the region of interest about the structures."""
-    repair_faults: bool = True
+    repair_faults: Annotated[bool, Field(strict=True)] = True
     """Remove slice staircases, missing slices, speckle and swaps before the fit; off in the preset `reference`."""
 
 

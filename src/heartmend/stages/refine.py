@@ -34,7 +34,7 @@ class RefineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label_weight: Annotated[float, Field(ge=0)] = 0.5
+    label_weight: Annotated[float, Field(strict=True, ge=0, le=1000)] = 0.5
     """Weight of a label beside the shape, where the misfit is as large as its noise; 0: the shape alone decides."""
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heartmend.compute.ranks import Ranks
 from heartmend.compute.resources import workers_per_process
 from heartmend.compute.workers import available_cores, each, keep_freed_memory
-from heartmend.errors import ConfigError, FitError
+from heartmend.errors import ConfigError, DamagedError, FitError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import fingerprint
@@ -27,11 +27,12 @@ from heartmend.models.fidelity import evaluate_in_roi, reconstruction_dice, sing
 from heartmend.models.heart_model import HeartModel
 from heartmend.models.label_decision import choose_thresholds
 from heartmend.models.model_file import round_model, round_template
+from heartmend.models.shape_schema import MAX_CHANNELS, MAX_DETAIL_SIDE, MAX_WIDTH
 from heartmend.models.template import TemplateShape
 from heartmend.models.unified import UnifiedShape
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import PREPARE, UNIFY
-from heartmend.stages.contract import Context, Outcome, report_steps
+from heartmend.stages.contract import Context, Outcome, report_steps, start_steps
 from heartmend.training.detail_nodes import add_detail_codes
 from heartmend.training.initialise import initialise_template
 from heartmend.training.joint_training import JointSampler, shape_as_teacher
@@ -39,7 +40,17 @@ from heartmend.training.loop import Fit
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.point_set import PointSet
 from heartmend.training.sampling import CaseSamples, CaseSummary, sample_fused_case
-from heartmend.training.schedule import DETAIL_PHASES, FOLLOW_PHASES, Phase, scale_steps_to_cohort
+from heartmend.training.schedule import (
+    DETAIL_PHASES,
+    FOLLOW_PHASES,
+    MAX_CHECKPOINT_SECONDS,
+    MAX_EPOCHS,
+    MAX_PHASES,
+    Phase,
+    scale_steps_to_cohort,
+    step_errors,
+    template_phase_errors,
+)
 from heartmend.training.training_log import ChainedTrainingLog, ReportStep
 from heartmend.types import Labels
 
@@ -55,34 +66,45 @@ class UnifySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    template_phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = FOLLOW_PHASES
+    template_phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAX_PHASES)] = FOLLOW_PHASES
     """Phases in which the template is adapted to the fused maps."""
-    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = DETAIL_PHASES
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAX_PHASES)] = DETAIL_PHASES
     """Phases in which the details are fitted."""
-    resolution: Annotated[int, Field(ge=32, le=512)] = 256
+    resolution: Annotated[int, Field(strict=True, ge=32, le=512)] = 256
     """Points are drawn from the voxels of a case, or from so many cells along its longest side if these are coarser."""
-    cases_per_step: Annotated[int, Field(ge=1)] = 32
+    cases_per_step: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 32
     """Cases that are drawn for each step."""
-    points: Annotated[int, Field(ge=64)] = 2500
+    points: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 2500
     """Points of each case in a step."""
-    positives: Annotated[int, Field(ge=10)] = 500
+    positives: Annotated[int, Field(strict=True, ge=10, le=1_000_000)] = 500
     """Points inside each structure in a step, over its cases."""
-    side: Annotated[int, Field(ge=4, le=128)] = 80
+    side: Annotated[int, Field(strict=True, ge=4, le=MAX_DETAIL_SIDE)] = 80
     """Nodes of the details along each side of the template's frame."""
-    channels: Annotated[int, Field(ge=1)] = 8
+    channels: Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS)] = 8
     """Features at each node."""
-    width: Annotated[int, Field(ge=4)] = 64
+    width: Annotated[int, Field(strict=True, ge=4, le=MAX_WIDTH)] = 64
     """Width of the network that reads the details."""
-    error_mm: Annotated[float, Field(ge=0)] = 0.25
+    error_mm: Annotated[float, Field(strict=True, ge=0, le=100)] = 0.25
     """Details are opened where the template misses the surfaces by more than this on average."""
-    teach: dict[str, Annotated[float, Field(ge=0)]] = {}
+    teach: Annotated[
+        dict[Annotated[str, Field(max_length=100)], Annotated[float, Field(strict=True, ge=0, le=1000)]],
+        Field(max_length=254),
+    ] = {}
     """Weight of the shape of `fit` beside the fused map, by structure; 0 where it is not named."""
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(strict=True, ge=1, le=MAX_EPOCHS)] | None = None
     """Passes over all cases for the details; then the steps of both lists of phases are only their shares."""
-    min_epochs: Annotated[int, Field(ge=0)] = 800
+    min_epochs: Annotated[int, Field(strict=True, ge=0, le=MAX_EPOCHS)] = 800
     """Least number of passes over all cases, for each list of phases, or as many as it has steps."""
-    checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+    checkpoint_seconds: Annotated[float, Field(strict=True, ge=0, le=MAX_CHECKPOINT_SECONDS)] = 30.0
     """Time between two checkpoints."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        errors = step_errors(self.cases_per_step, self.points)
+        errors += [f"template_phases: {error}" for error in template_phase_errors(self.template_phases, starts=False)]
+        if errors:
+            raise ValueError("; ".join(errors))
+        return self
 
     def for_cases(self, cases: int) -> UnifySettings:
         """Return these settings with the phases for a number of cases."""
@@ -121,14 +143,15 @@ def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Ou
     settings, coarse_phases = context.config.for_cases(len(cases)), plan.coarse_phases(len(cases))
     adapts_fitted = tuple(plan.shaped) == bulky and run.has_fitted() and isinstance(run.fitted()[0], TemplateShape)
     phases = (*(() if adapts_fitted else coarse_phases), *settings.template_phases, *settings.phases)
-    context.progress.start(UNIFY, sum(phase.steps for phase in phases))
     mark = fingerprint(
         _LAYOUT, context.config.model_dump(exclude={"checkpoint_seconds"}), anatomy, plan.seed,
         [case.id for case in cases], [asdict(phase) for phase in coarse_phases], adapts_fitted,
         *([run.fitted_path()] if adapts_fitted else []), *(run.result_path(case) for case in cases),
         [run.digest(PREPARE, case.id) for case in cases],
     )  # fmt: skip
-    if run.is_done(UNIFY, None, mark):
+    is_done = run.is_done(UNIFY, None, mark)
+    start_steps(context.progress, UNIFY, sum(phase.steps for phase in phases), done=is_done)
+    if is_done:
         yield Outcome()
         return
     run.forget(UNIFY)
@@ -143,7 +166,7 @@ def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Ou
     assert isinstance(shape, UnifiedShape)
     model, dice = _finish_model(context, cases, shape, codes, absent)
     run.write_validation(UNIFY, dice)
-    run.finish(UNIFY, None, mark, run.write_model(UNIFY, model))
+    run.finish(UNIFY, None, mark, run.write_model(UNIFY, model), run.fit_reports(UNIFY))
     run.fitted_path(UNIFY).unlink(missing_ok=True)
     for name in (TEMPLATE, DETAILS):
         run.training_files(UNIFY, name).delete()
@@ -272,6 +295,8 @@ def _sample_cases(job: _Job, ids: tuple[int, ...], ranks: Ranks) -> list[CaseSam
     found, own = dict[str, CaseSamples](), ranks.own(job.cases)
     jobs = [_SampleJob(job.output, job.cohort, case, ids, job.settings.resolution, job.seed) for case in own]
     for one, samples, error in each(_sample, jobs, workers_per_process(job.workers, ranks.count), local=True):
+        if isinstance(error, DamagedError):
+            raise error
         if error is not None or samples is None:
             raise FitError(f"case {one.case.id}: its fused map could not be sampled: {error}") from error
         found[one.case.id] = samples

@@ -1,11 +1,7 @@
 """One function over many cases: a bad one, or one that kills its process, never stops the others."""
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
@@ -51,26 +47,3 @@ def test_in_this_process_work_has_one_thread_as_in_a_worker() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-
-
-def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        "from pathlib import Path\n"
-        "from heartmend.compute import workers\n"
-        "from support import worker_tasks\n"
-        "if __name__ == '__main__':\n"
-        "    workers._start_worker, workers.PRELOADED = worker_tasks.start_without_torch, []\n"
-        f"    list(workers.each(worker_tasks.note_pid_and_wait, [Path({str(tmp_path)!r})] * 2, 2))\n"
-    )
-    script = tmp_path / "parent.py"
-    script.write_text(code)
-    parent = subprocess.Popen([sys.executable, str(script)])
-    deadline = time.monotonic() + 60
-    while len(noted := [p for p in tmp_path.iterdir() if p.name.isdecimal()]) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    children = [psutil.Process(int(path.name)) for path in noted]
-    parent.kill()
-    parent.wait()
-    assert len(children) == 2
-    assert psutil.wait_procs(children, timeout=10)[1] == []

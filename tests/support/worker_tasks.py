@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from heartmend.compute import workers
 from heartmend.errors import BadInputError
+from heartmend.io.atomic import atomic_write
 
 
 def start_without_torch() -> None:
@@ -27,9 +29,26 @@ def square(number: int) -> int:
 
 
 def note_pid_and_wait(folder: Path) -> None:
-    """Write a file that is named by the process id, then wait for a minute."""
+    """Write a file that is named by the process id, then wait for an hour."""
     (folder / str(os.getpid())).touch()
-    time.sleep(60)
+    time.sleep(3600)
+
+
+def note_pid_and_wait_once(folder: Path) -> None:
+    """Write a file that is named by the process id; the first to find FOLDER/continue returns, the other one waits."""
+    (folder / str(os.getpid())).touch()
+    while True:
+        time.sleep(0.02)
+        with suppress(OSError):
+            (folder / "continue").rename(folder / "continued")
+            return
+
+
+def write_and_wait(folder: Path) -> None:
+    """Wait for an hour in the middle of writing a file."""
+    with atomic_write(folder / f"{os.getpid()}.txt") as temporary:
+        temporary.touch()
+        time.sleep(3600)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from heartmend.cli.commands import COMMANDS, GROUPS, RENAMED_COMMANDS, renamed_options
 from heartmend.cli.help import command_help, heading, help_width, option_row, paragraphs, two_columns
+from heartmend.cli.signals import orderly_exit
 from heartmend.cli.terminal import EXIT_CODES, configure_logging, print_message, report_errors, set_verbosity
 from heartmend.version import __version__
 
@@ -181,4 +182,5 @@ def _program(
 
 def main() -> None:
     """Run the program with the arguments of the command line."""
-    app(prog_name="heartmend")
+    with orderly_exit():
+        app(prog_name="heartmend")

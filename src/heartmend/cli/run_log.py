@@ -38,6 +38,8 @@ class RunLog(logging.Handler):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.write("interrupted", logging.WARNING)
+        elif isinstance(error, SystemExit):
+            self.write("ended by SIGTERM", logging.WARNING)
         elif error is not None:
             self.write(f"{type(error).__name__}: {error}", logging.ERROR)
         logging.getLogger().removeHandler(self)
@@ -61,7 +63,7 @@ class RunLog(logging.Handler):
             from heartmend.run_folder.folder import RunFolder
 
             try:
-                self._file = open(RunFolder(self._out).log_file, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+                self._file = RunFolder(self._out).open_log()
             except OSError:
                 # The run itself reports a folder that cannot be written.
                 return

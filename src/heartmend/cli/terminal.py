@@ -18,13 +18,14 @@ from heartmend.io.file_names import escape_unprintable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-ALL_DONE, FAILED, WRONG_USE, SOME_SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+ALL_DONE, FAILED, WRONG_USE, SOME_SKIPPED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 EXIT_CODES = (
     ("0", "all cases are done"),
     ("1", "an error; nothing could be done"),
     ("2", "wrong use of the command line"),
     ("3", "some cases were skipped; the others are done"),
-    ("130", "interrupted"),
+    ("130", "interrupted by Ctrl-C"),
+    ("143", "ended by SIGTERM"),
 )
 _COLOURS = {"error": "red", "warning": "yellow", "skipped": "red", "note": "cyan", "info": "cyan", "debug": "cyan"}
 _LISTED = "heartmend.pipelines.driver"
@@ -188,7 +189,9 @@ def report_errors(continues: bool = False) -> Iterator[None]:
 
     Raises:
         typer.Exit: with `FAILED` after an error, with `INTERRUPTED` after Ctrl-C.
+        SystemExit: with `TERMINATED` after SIGTERM.
     """
+    hint = " The same command continues where it stopped." if continues else ""
     try:
         yield
     except HeartmendError as error:
@@ -201,5 +204,9 @@ def report_errors(continues: bool = False) -> Iterator[None]:
         print_message("error", f"{error.filename}: {error.strerror}")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
-        typer.echo("Interrupted." + (" The same command continues where it stopped." if continues else ""), err=True)
+        typer.echo(f"Interrupted.{hint}", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except SystemExit as error:
+        if error.code == TERMINATED:
+            typer.echo(f"Ended by SIGTERM.{hint}", err=True)
+        raise

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from multiprocessing import connection, forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from heartmend.compute.main_module import without_main_module
 from heartmend.compute.process_lifetime import end_with_parent
@@ -32,7 +32,7 @@ PRELOADED = ["torch"]
 """Modules that the server imports in addition to the module of the work."""
 TERMINATED = 143
 """Exit status of a process that SIGTERM ended."""
-GRACE_S = 0.4
+GRACE_S = 1.0
 """Time for workers to remove their temporary files after SIGTERM, before SIGKILL."""
 _POOLS: set[ProcessPoolExecutor] = set()
 
@@ -97,7 +97,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit torch to one thread in the block, as in a worker: the last bit of a sum depends on the number of threads."""
+    """Limit torch to one thread, as in a worker: the last bit of a sum depends on the number of threads."""
     import torch
 
     threads = torch.get_num_threads()
@@ -112,6 +112,11 @@ def end_workers() -> None:
     """End all worker processes of this process, with their current work."""
     for pool in tuple(_POOLS):
         _end(_processes(pool))
+
+
+# At exit Python waits for the current work of all pools; this is called before, since it is registered later. There is
+# no public function for it: those of `atexit` are called after the wait.
+threading._register_atexit(end_workers)  # type: ignore[attr-defined]
 
 
 def _run_on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator[Outcome[T, R]]:
@@ -254,14 +259,25 @@ def _exit_after_main_process() -> None:
         os._exit(1)
 
 
-def _exit_on_signal(*_: object) -> NoReturn:
-    """Exit by an exception, so that temporary files are removed."""
-    raise SystemExit(TERMINATED)
+def _exit_on_signal(*_: object) -> None:
+    """Exit by an exception within work, so that temporary files are removed, otherwise at once."""
+    if _State.is_working:
+        raise SystemExit(TERMINATED)
+    os._exit(TERMINATED)
+
+
+class _State:
+    """State of this worker."""
+
+    is_working = False
 
 
 def _work_in_worker(work: Callable[[T], R], item: T) -> R:
     try:
+        _State.is_working = True
         return work(item)
     except SystemExit:
         # The pool would send it to the main process and wait for more work.
         os._exit(TERMINATED)
+    finally:
+        _State.is_working = False

@@ -29,6 +29,10 @@ class RunError(HeartmendError):
     """The run folder is locked, belongs to another input, or lacks the result of an earlier stage."""
 
 
+class DamagedError(RunError):
+    """A file that Heartmend wrote into a run was changed since. The command that wrote it makes it again."""
+
+
 class FitError(HeartmendError):
     """The training failed: it diverged, or ran out of memory at the smallest possible step."""
 

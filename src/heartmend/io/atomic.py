@@ -18,6 +18,7 @@ import numpy as np
 from safetensors.numpy import save as encode_tensors
 
 from heartmend.errors import OutputError, RunError
+from heartmend.io.regular import open_to_read, read_regular
 
 TEMPORARY_PREFIX = ".heartmend-tmp-"
 COMPRESSION_LEVEL = 2
@@ -75,7 +76,7 @@ def write_bytes(path: str | os.PathLike[str], *chunks: bytes | memoryview) -> No
     Raises:
         OutputError: if the system cannot write it.
     """
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "xb") as file:
         for chunk in chunks:
             file.write(chunk)
 
@@ -141,10 +142,10 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         The arrays by name.
 
     Raises:
-        RunError: if the file is missing or damaged, or contains pickled objects.
+        RunError: if the file is missing, damaged or not regular, or contains pickled objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_to_read(Path(path)) as file, np.load(file, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
         # NumPy returns a member that is no array as bytes.
         if others := [name for name, array in content.items() if not isinstance(array, np.ndarray)]:
@@ -164,10 +165,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         Its value.
 
     Raises:
-        RunError: if the file is missing or damaged.
+        RunError: if the file is missing, damaged or not regular.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_regular(Path(path)).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: {_damaged(error)}") from error
 

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from heartmend.errors import HeartmendError, OutputError, RunError
+from heartmend.errors import DamagedError, HeartmendError, OutputError, RunError
 from heartmend.io.dataset import Case, Cohort
 from heartmend.run_folder.admission import cannot_write
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context, Outcome, Stage
 
+ATTEMPTS = 3
+"""How often the stages are started where a file of the run is damaged while they work."""
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +40,8 @@ class Step:
 def run_steps(steps: Sequence[Step], context: Context[Any]) -> dict[str, str]:
     """Run stages in order; each works on the cases that no stage before it has skipped.
 
-    One bad case never stops the others: it is skipped from then on.
+    One bad case never stops the others: it is skipped from then on. A file of the run that is damaged is no fault of
+    its case: the stages are started again, and that which wrote the file makes it again.
 
     Args:
         steps: the stages.
@@ -50,20 +53,32 @@ def run_steps(steps: Sequence[Step], context: Context[Any]) -> dict[str, str]:
     Raises:
         OutputError: if the output cannot be written; no case is to blame, and to continue would skip all others too.
         RunError: if no case is left.
+        DamagedError: if a file of the run is damaged again and again.
     """
     skipped = dict(context.cohort.skipped)
     with _recorded(context.run, skipped):
-        for step in steps:
-            cases = remaining_cases(context.cohort, skipped)
-            if step.per_case:
-                context.progress.start(step.name, len(cases))
-            for done, outcome in enumerate(step.stage(replace(context, config=step.config), cases), start=1):
-                if outcome.error is not None:
-                    _skip(outcome, skipped)
-                if step.per_case:
-                    context.progress.advance(done, outcome.case.id if outcome.case is not None else "")
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                _run_once(steps, context, skipped)
+                break
+            except DamagedError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                log.warning("%s; the stages are started again", error)
         remaining_cases(context.cohort, skipped)
     return skipped
+
+
+def _run_once(steps: Sequence[Step], context: Context[Any], skipped: dict[str, str]) -> None:
+    for step in steps:
+        cases = remaining_cases(context.cohort, skipped)
+        if step.per_case:
+            context.progress.start(step.name, len(cases))
+        for done, outcome in enumerate(step.stage(replace(context, config=step.config), cases), start=1):
+            if outcome.error is not None:
+                _skip(outcome, skipped)
+            if step.per_case:
+                context.progress.advance(done, outcome.case.id if outcome.case is not None else "")
 
 
 def remaining_cases(cohort: Cohort, skipped: Mapping[str, str]) -> list[Case]:
@@ -99,7 +114,7 @@ def _recorded(run: RunFolder, skipped: dict[str, str]) -> Iterator[None]:
 
 def _skip(outcome: Outcome, skipped: dict[str, str]) -> None:
     error, case = outcome.error, outcome.case
-    if isinstance(error, OutputError) or case is None:
+    if isinstance(error, OutputError | DamagedError) or case is None:
         assert error is not None
         raise error
     reason = str(error) or type(error).__name__

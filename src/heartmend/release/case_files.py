@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from heartmend.errors import RunError
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.mesh import mesh_of_mask
 from heartmend.io.atomic import write_json, write_text
@@ -53,15 +52,12 @@ def compose_case(finished: FinishedRun, plan: CasePlan) -> ComposedMap:
         The label map.
 
     Raises:
-        RunError: if a hand-corrected map is needed and missing.
+        RunError: if a hand-corrected map is needed and missing, or a map was damaged.
     """
     before, after = finished.before(plan.case), finished.after(plan.case)
     corrected = None
     if plan.structures_with("corrected"):
-        path = finished.run.corrected_path(plan.case.id)
-        if not path.is_file():
-            raise RunError(f"{path}: the hand-corrected label map is missing; import it again, or decide otherwise")
-        corrected = read_labels(path, finished.anatomy).labels
+        corrected = read_labels(finished.run.corrected_map(plan.case.id), finished.anatomy).labels
     labels = compose_labels(before.labels, after.labels, plan, finished.anatomy, corrected)
     return ComposedMap(labels, before.grid, before.unknown)
 

@@ -13,7 +13,6 @@ from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Case
 from heartmend.io.file_names import group_by_case, volume_ending
 from heartmend.io.label_maps import read_labels
-from heartmend.io.nifti import write_volume
 from heartmend.io.segments import is_segmentation, read_segments
 from heartmend.release.case_files import compose_case
 from heartmend.release.plan import CasePlan, plan_release
@@ -97,7 +96,7 @@ def _import_map(
     corrected = [s.name for s in finished.anatomy.structures if s.id in different_ids | flagged_ids]
     if not corrected:
         raise BadInputError(f"{path}: equals the exported map, and no structure of the case is flagged for correction")
-    write_volume(labels, exported.grid, finished.run.corrected_path(plan.case.id))
+    finished.run.write_corrected(plan.case.id, labels, exported.grid, path)
     numbers = {(d.case, d.structure): d.number for d in decisions.current()}
     notes = {d.structure: d.note for d in plan.decisions}
     requests = [

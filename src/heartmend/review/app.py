@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from heartmend.errors import BadInputError
+from heartmend.errors import BadInputError, HeartmendError
 from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.io.dataset import Case
 from heartmend.review.access import Access, Guard
 from heartmend.review.case_cache import read_image
+from heartmend.review.load import Load, QuietStop, ResponseCache, in_thread
 from heartmend.review.summary import ReviewSummary, by_priority, read_summary
 from heartmend.run_folder.decisions import (
     MAX_NOTE_LENGTH,
@@ -31,11 +31,11 @@ from heartmend.run_folder.decisions import (
     DecisionRequest,
     open_decisions,
 )
-from heartmend.run_folder.decisions_table import decisions_to_csv, import_csv
+from heartmend.run_folder.decisions_table import MAX_TABLE_BYTES, decisions_to_csv, import_csv
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.version import __version__
 
-MAX_JSON_BYTES, MAX_CSV_BYTES = 1 << 18, 1 << 24
+MAX_JSON_BYTES = 1 << 18
 Text = Annotated[str, Field(max_length=300)]
 
 
@@ -87,21 +87,25 @@ class Review:
         self.summaries: dict[str, ReviewSummary] = {
             s.case: s for s in by_priority(read_summary(finished, case) for case in ready)
         }
+        self._cache = ResponseCache()
+        # Made once: the summaries do not change, and many requests share the text.
+        self._run = JSONResponse(self._describe_run()).body
 
     async def run(self, request: Request) -> Response:
         """Send the run: structures, colours, and the cases in the order of review."""
+        return Response(self._run, media_type="application/json")
+
+    def _describe_run(self) -> dict[str, Any]:
         structures = [{"id": s.id, "name": s.name, "colour": s.colour} for s in self.finished.anatomy.structures]
-        return JSONResponse(
-            {
-                "name": self.finished.run.output.name,
-                "version": __version__,
-                "reviewer": self.reviewer,
-                "structures": structures,
-                "colours": {"added": ADDED, "removed": REMOVED, "relabelled": RELABELLED},
-                "left_out": self.finished.left_out,
-                "cases": [_to_dict(s) for s in self.summaries.values()],
-            }
-        )
+        return {
+            "name": self.finished.run.output.name,
+            "version": __version__,
+            "reviewer": self.reviewer,
+            "structures": structures,
+            "colours": {"added": ADDED, "removed": REMOVED, "relabelled": RELABELLED},
+            "left_out": self.finished.left_out,
+            "cases": [_to_dict(s) for s in self.summaries.values()],
+        }
 
     async def case(self, request: Request) -> Response:
         """Send the grid and the changes of a case, with the position of each change."""
@@ -122,14 +126,15 @@ class Review:
     async def image(self, request: Request) -> Response:
         """Send the CT."""
         case = self.cases[self._summary(request).case]
-        return Response(await run_in_threadpool(read_image, self.finished, case), media_type="application/octet-stream")
+        body = await self._cache.get(("image", case.id), lambda: read_image(self.finished, case))
+        return Response(body, media_type="application/octet-stream")
 
     async def read(self, request: Request) -> Response:
         """Send the current decisions with a number above `since`."""
         since = request.query_params.get("since", "0")
         if not since.isdecimal() or len(since) > 18:
             raise HTTPException(400, "since must be the number of a decision")
-        found = await run_in_threadpool(self.decisions.current, int(since))
+        found = await in_thread(lambda: self.decisions.current(int(since)))
         return JSONResponse({"decisions": [asdict(d) for d in found]})
 
     async def write(self, request: Request) -> Response:
@@ -151,17 +156,17 @@ class Review:
 
     async def save_table(self, request: Request) -> Response:
         """Send the current decisions as CSV."""
-        text = decisions_to_csv(await run_in_threadpool(self.decisions.current))
+        text = await in_thread(lambda: decisions_to_csv(self.decisions.current()))
         headers = {"content-disposition": 'attachment; filename="decisions.csv"'}
         return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
     async def load_table(self, request: Request) -> Response:
         """Import a CSV table of decisions."""
         _require_type(request, "text/csv")
-        text = (await _body(request, MAX_CSV_BYTES)).decode("utf-8-sig", errors="replace")
+        table = await _body(request, MAX_TABLE_BYTES)
         known = dict.fromkeys(self.summaries, self.finished.anatomy.names)
         try:
-            return JSONResponse(asdict(await run_in_threadpool(import_csv, text, self.decisions, known)))
+            return JSONResponse(asdict(await in_thread(lambda: import_csv(table, self.decisions, known))))
         except (BadInputError, ConflictError) as error:
             raise HTTPException(400, str(error)) from error
 
@@ -172,8 +177,8 @@ class Review:
         return found
 
     async def _packed(self, request: Request, kind: str) -> Response:
-        path = self.finished.run.review_volume(self._summary(request).case, kind)
-        body = await run_in_threadpool(path.read_bytes)
+        case_id = self._summary(request).case
+        body = await self._cache.get((kind, case_id), lambda: self.finished.run.read_review_volume(case_id, kind))
         return Response(body, media_type="application/octet-stream", headers={"content-encoding": "gzip"})
 
 
@@ -208,14 +213,19 @@ def create_app(review: Review, access: Access) -> Starlette:
         Route("/api/decisions.csv", review.load_table, methods=["POST"]),
         Mount("/static", StaticFiles(directory=static, follow_symlink=False)),
     ]
-    return Starlette(
-        routes=routes, middleware=[Middleware(Guard, access=access)], exception_handlers={HTTPException: _error}
-    )
+    middleware = [Middleware(QuietStop), Middleware(Guard, access=access), Middleware(Load)]
+    handlers = {HTTPException: _error, HeartmendError: _failure}
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 
 async def _error(request: Request, error: Exception) -> Response:
     code, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "internal error")
     return JSONResponse({"error": detail}, code)
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    """Response where a file of the run or of the data set cannot be read, or the decisions cannot be written."""
+    return JSONResponse({"error": str(error)}, 500)
 
 
 def _to_dict(summary: ReviewSummary) -> dict[str, Any]:
@@ -233,7 +243,7 @@ def _to_dict(summary: ReviewSummary) -> dict[str, Any]:
 
 async def _respond(write: Any) -> Response:
     try:
-        written: list[Decision] = await run_in_threadpool(write)
+        written: list[Decision] = await in_thread(write)
     except ConflictError as error:
         return JSONResponse({"error": str(error), "newer": [asdict(d) for d in error.newer]}, 409)
     except BadInputError as error:
@@ -247,7 +257,7 @@ async def _read_batch(request: Request) -> _Batch:
         return _Batch.model_validate_json(await _body(request, MAX_JSON_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
-        raise HTTPException(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise HTTPException(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300]) from error
 
 
 def _require_type(request: Request, wanted: str) -> None:
@@ -257,9 +267,17 @@ def _require_type(request: Request, wanted: str) -> None:
 
 
 async def _body(request: Request, limit: int) -> bytes:
+    """Read the body of a request. A body that is declared too large is not read."""
+    too_large = HTTPException(413, f"more than {limit} bytes")
+    length = request.headers.get("content-length", "0")
+    if not (length.isdecimal() and len(length) < 19 and int(length) <= limit):
+        raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise HTTPException(413, f"more than {limit} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise too_large
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the connection ended before the end of the request") from error
     return bytes(body)

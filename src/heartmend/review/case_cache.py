@@ -91,5 +91,5 @@ def _write_files(job: _Job) -> None:
     run.forget(REVIEW, case.id)
     maps = pack_maps(cropped_before, cropped_after)
     surfaces = pack_surfaces(cropped_before, cropped_after, crop.grid, finished.anatomy)
-    run.write_review_case(case.id, summary.to_dict(), maps, surfaces)
-    run.finish(REVIEW, case.id, job.fingerprint)
+    files = run.write_review_case(case.id, summary.to_dict(), maps, surfaces)
+    run.finish(REVIEW, case.id, job.fingerprint, files)

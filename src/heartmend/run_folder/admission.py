@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def refuse_output(folder: Path, source: Path, images_dir: str | Path | None) -> 
     for own in (folder / "labels", folder / "run"):
         if own.is_symlink():
             raise RunError(f"{own}: is a link, which could lead anywhere; put a folder in its place")
-    if not (folder / "run" / "run.json").exists() and (foreign := _foreign_files(folder)):
+    if not os.path.lexists(folder / "run" / "run.json") and (foreign := _foreign_files(folder)):
         found = ", ".join(foreign[:3])
         raise RunError(f"{folder}: not empty and not a run of Heartmend (it contains {found}); give another --output")
 

@@ -13,14 +13,16 @@ from heartmend.geometry.roi import Roi
 from heartmend.io.atomic import read_json, read_npz, write_json, write_npz, write_text
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import LabelVolume, read_labels
+from heartmend.io.regular import check_regular, is_regular, read_regular
 from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json
-from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, RunPaths, inside
+from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, inside
 from heartmend.run_folder.records import CaseFacts, CohortStatistics, PreparedCase
+from heartmend.run_folder.stamps import StampedStages
 from heartmend.types import Labels, Mask
 
 
-class CaseRecords(RunPaths):
-    """Records of the cases of a run."""
+class CaseRecords(StampedStages):
+    """Records of the cases of a run. A file that was changed since its stage wrote it is an error when it is read."""
 
     def write_prepared(self, case: PreparedCase) -> list[Path]:
         """Write a prepared case; returns its files."""
@@ -36,6 +38,7 @@ class CaseRecords(RunPaths):
             RunError: if it is missing or damaged.
         """
         path = self._case_path(PREPARE, case_id, ".npz")
+        self.check_intact(PREPARE, case_id, path)
         arrays = read_npz(path)
         try:
             return PreparedCase(self.facts(case_id), arrays["cube"], arrays["cleaned"])
@@ -48,7 +51,9 @@ class CaseRecords(RunPaths):
         Raises:
             RunError: if it is missing or damaged.
         """
-        return CaseFacts.from_dict(case_id, read_json(self._case_path(PREPARE, case_id, ".json")))
+        path = self._case_path(PREPARE, case_id, ".json")
+        self.check_intact(PREPARE, case_id, path)
+        return CaseFacts.from_dict(case_id, read_json(path))
 
     def roi(self, case_id: str) -> Roi:
         """Read the region of interest of a prepared case."""
@@ -72,17 +77,20 @@ class CaseRecords(RunPaths):
         return [arrays, table]
 
     def distances(self, case_id: str) -> dict[str, DistanceMap]:
-        """Read the distance maps of the refined structures of a case on the voxels of its ROI; empty where there are none.
+        """Read the distance maps of the refined structures of a case, on the voxels of its ROI; empty without any.
 
         Raises:
             RunError: if the file is damaged.
         """
         path = self._case_path(REFINE, case_id, ".npz")
-        return {name: DistanceMap(steps) for name, steps in read_npz(path).items()} if path.is_file() else {}
+        self.check_intact(REFINE, case_id, path)
+        return {name: DistanceMap(steps) for name, steps in read_npz(path).items()} if is_regular(path) else {}
 
     def label_margins_mm(self, case_id: str) -> dict[str, float | None]:
         """Read how deep in the shape a voxel had to be to be taken against its label, by structure."""
-        return dict(read_json(self._case_path(REFINE, case_id, ".json"))["label_margin_mm"])
+        path = self._case_path(REFINE, case_id, ".json")
+        self.check_intact(REFINE, case_id, path)
+        return dict(read_json(path)["label_margin_mm"])
 
     def write_fused(
         self, cohort: Cohort, case: Case, labels: Labels, log: ChangeLog, unknown: Mask | None = None
@@ -102,8 +110,15 @@ class CaseRecords(RunPaths):
         return [changes, result]
 
     def has_fused(self, case: Case) -> bool:
-        """Whether a case has a repaired label map and a change log."""
-        return self.result_path(case).is_file() and self._case_path(FUSE, case.id, ".json").is_file()
+        """Check whether a case has a repaired label map and a change log.
+
+        Raises:
+            RunError: if there is a link, a pipe or a device in the place of one.
+        """
+        files = self.result_path(case), self._case_path(FUSE, case.id, ".json")
+        for path in files:
+            check_regular(path)
+        return all(is_regular(path) for path in files)
 
     def changes(self, case_id: str) -> ChangeLog:
         """Read what was changed in a case.
@@ -112,10 +127,11 @@ class CaseRecords(RunPaths):
             RunError: if the case was not repaired, or its change log is damaged.
         """
         path = self._case_path(FUSE, case_id, ".json")
-        if not path.is_file():
+        self.check_intact(FUSE, case_id, path)
+        if not is_regular(path):
             raise RunError(f"{self.output}: case {case_id} was not repaired; run `heartmend fuse` first")
         try:
-            return change_log_from_json(path.read_text(encoding="utf-8"))
+            return change_log_from_json(read_regular(path).decode())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: cannot be read as a change log ({error}); repair the case again") from error
 
@@ -128,7 +144,9 @@ class CaseRecords(RunPaths):
 
         Raises:
             BadInputError: if there is none.
+            DamagedError: if it is neither as `fuse` wrote it, nor a correction that was registered.
         """
+        self.check_intact(FUSE, case.id, self.result_path(case))
         return read_labels(self.result_path(case), cohort.anatomy, cohort.unknown_labels, cohort.file_ids)
 
     def fused_labels(self, cohort: Cohort, case: Case) -> Labels:

@@ -53,7 +53,12 @@ class FinishedRun:
         for case in cohort:
             if case.id in left_out:
                 continue
-            if run.has_fused(case):
+            try:
+                is_repaired = run.has_fused(case)
+            except RunError as error:
+                left_out[case.id] = str(error)
+                continue
+            if is_repaired:
                 repaired.append(case)
             else:
                 left_out[case.id] = "not repaired yet"

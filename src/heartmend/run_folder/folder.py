@@ -13,14 +13,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import OutputError, RunError
 from heartmend.io.atomic import remove_temporaries, write_json
 from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.io.label_maps import UnknownLabels
-from heartmend.run_folder._compat import Compat
+from heartmend.io.regular import check_regular, is_regular, open_to_append
 from heartmend.run_folder.admission import (
     LOG_NAME,
     cannot_write,
@@ -32,13 +32,12 @@ from heartmend.run_folder.admission import (
 from heartmend.run_folder.case_records import CaseRecords
 from heartmend.run_folder.lock import FolderLock
 from heartmend.run_folder.model_records import ModelRecords
-from heartmend.run_folder.paths import EMBED, FIT, FUSE, PREPARE, REFINE, UNIFY, read_table
+from heartmend.run_folder.paths import EMBED, FIT, FUSE, PREPARE, RECORDS, REFINE, UNIFY, inside, read_table
 from heartmend.run_folder.review_records import ReviewRecords
 from heartmend.run_folder.run_records import RunRecords
-from heartmend.run_folder.stamps import StampedStages
 
 
-class RunFolder(StampedStages, RunRecords, CaseRecords, ModelRecords, ReviewRecords, Compat):
+class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
     """The output folder of a run, which this process has locked when it was opened with `open`.
 
     Use it in a `with` block, or `close` it.
@@ -80,12 +79,13 @@ class RunFolder(StampedStages, RunRecords, CaseRecords, ModelRecords, ReviewReco
         except OSError as error:
             raise OutputError(cannot_write(folder, error)) from error
         try:
-            if not marker.exists():
+            if not os.path.lexists(marker):
                 write_json(marker, run_marker(source))
             # Another process may have been first.
             refuse_foreign(marker, source)
             remove_temporaries(folder)
             run = cls(folder, lock)
+            run.finish(RECORDS, "run", "", [marker])
             run.labels.mkdir(exist_ok=True)
         except OSError as error:
             lock.release()
@@ -105,9 +105,9 @@ class RunFolder(StampedStages, RunRecords, CaseRecords, ModelRecords, ReviewReco
         folder, source = Path(output).resolve(), Path(labels_dir).resolve()
         refuse_output(folder, source, images_dir)
         marker = folder / "run" / "run.json"
-        if marker.exists():
+        if os.path.lexists(marker):
             refuse_foreign(marker, source)
-        if (lock := marker.parent / "lock").is_file():
+        if os.path.lexists(lock := marker.parent / "lock"):
             FolderLock(lock).release()
         existing = next(parent for parent in (marker.parent, *marker.parents) if parent.exists())
         if not os.access(existing, os.W_OK | os.X_OK):
@@ -122,11 +122,14 @@ class RunFolder(StampedStages, RunRecords, CaseRecords, ModelRecords, ReviewReco
         """
         folder = Path(output).resolve()
         marker = folder / "run" / "run.json"
-        if not marker.is_file():
+        check_regular(marker)
+        if not is_regular(marker):
             raise RunError(f"{folder}: is no run of Heartmend; start one with `heartmend run LABELS --output {output}`")
         table = read_table(marker)
         refuse_other_format(marker, table.get("format"), table.get("format_version"))
-        return cls(folder)
+        run = cls(folder)
+        run.check_intact(RECORDS, "run", inside(marker.parent, marker.name))
+        return run
 
     def close(self) -> None:
         """Release the lock."""
@@ -141,10 +144,14 @@ class RunFolder(StampedStages, RunRecords, CaseRecords, ModelRecords, ReviewReco
     ) -> None:
         self.close()
 
-    @property
-    def log_file(self) -> Path:
-        """The log of every command that worked on the run."""
-        return self._root / LOG_NAME
+    def open_log(self) -> TextIO:
+        """Open the log of every command that worked on the run, to append to it.
+
+        Raises:
+            RunError: if there is a link, a pipe or a device in its place.
+            OSError: if it cannot be written.
+        """
+        return open_to_append(inside(self._root, LOG_NAME))
 
     @property
     def is_started(self) -> bool:
@@ -163,7 +170,7 @@ def model_file(path: Path) -> Path:
 
 def labels_folder(folder: Path) -> Path:
     """Return the folder of label maps: the folder itself, or of a run its OUT/labels."""
-    return folder / "labels" if (folder / "run" / "run.json").is_file() else folder
+    return folder / "labels" if is_regular(folder / "run" / "run.json") else folder
 
 
 def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error") -> Cohort:
@@ -182,6 +189,6 @@ def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = 
     """
     folder = labels_folder(folder)
     cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
-    if cohort.file_ids is not None or not (folder.parent / "run" / "run.json").is_file():
+    if cohort.file_ids is not None or not is_regular(folder.parent / "run" / "run.json"):
         return cohort
     return replace(cohort, file_ids=RunFolder.at(folder.parent).file_ids())

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from heartmend.errors import RunError
+from heartmend.io.regular import is_regular, open_descriptor
 
 _LOCKED: dict[tuple[int, int], int] = {}
 """Device and inode of the lock files that this process has locked, with its id."""
@@ -28,9 +29,9 @@ class FolderLock:
             RunError: if another process has it, or this one.
         """
         self._descriptor: int | None = None
-        if path.is_file() and _LOCKED.get(_key(path)) == os.getpid():
+        if is_regular(path) and _LOCKED.get(_key(path)) == os.getpid():
             raise _taken(path, str(os.getpid()))
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_descriptor(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

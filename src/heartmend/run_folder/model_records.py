@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heartmend.errors import RunError
 from heartmend.io.atomic import write_json, write_text
-from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, UNIFY, RunPaths, inside, read_table
+from heartmend.io.regular import check_regular, is_regular, read_regular
+from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, UNIFY, inside, read_table
+from heartmend.run_folder.stamps import StampedStages
 
 if TYPE_CHECKING:
     from heartmend.models.base import Shape
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from heartmend.training.training_log import TrainingFiles
 
 
-class ModelRecords(RunPaths):
+class ModelRecords(StampedStages):
     """Records of the fits of a run. torch is imported only where a model is read or written."""
 
     def training_files(self, stage: str, name: str = "last") -> TrainingFiles:
@@ -27,27 +30,44 @@ class ModelRecords(RunPaths):
         from heartmend.training.training_log import TrainingFiles
 
         folder = self._folder(stage)
+        paths = [inside(folder, f"{name}.safetensors"), inside(folder, f"{name}.json")]
+        paths += [inside(folder, file) for file in ("best.safetensors", "log.csv", "tensorboard")]
+        # The events of TensorBoard are written into a folder.
+        inside(paths[-1], "events")
         return TrainingFiles(
-            checkpoint=folder / f"{name}.safetensors", checkpoint_stamp=folder / f"{name}.json",
-            best_model=folder / "best.safetensors", log_csv=folder / "log.csv", tensorboard=folder / "tensorboard",
+            checkpoint=paths[0], checkpoint_stamp=paths[1], best_model=paths[2], log_csv=paths[3], tensorboard=paths[4]
         )  # fmt: skip
 
     def training_log(self, stage: str = FIT) -> list[dict[str, str]] | None:
-        """Read the log of a fit, a row for each report; None where nothing was fitted."""
-        path = inside(self._root, stage) / "log.csv"
-        if not path.is_file():
+        """Read the log of a fit, a row for each report; None where nothing was fitted.
+
+        Raises:
+            RunError: if it is damaged.
+        """
+        path = inside(inside(self._root, stage), "log.csv")
+        self.check_intact(stage, None, path)
+        if not is_regular(path):
             return None
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            return list(csv.DictReader(file))
+        return list(csv.DictReader(io.StringIO(read_regular(path).decode(errors="replace"), newline="")))
 
     def write_validation(self, stage: str, table: Mapping[str, Mapping[str, float]]) -> None:
         """Write the Dice of each structure of each case after a fit."""
-        write_json(self._folder(stage) / "validation.json", table)
+        write_json(inside(self._folder(stage), "validation.json"), table)
+
+    def fit_reports(self, stage: str = FIT) -> list[Path]:
+        """List the files of a fit that are there and that no stage reads: its log, validation and best model."""
+        names = ("validation.json", "log.csv", "best.safetensors")
+        return [path for name in names if is_regular(path := inside(self._folder(stage), name))]
 
     def validation(self, stage: str) -> dict[str, dict[str, float]]:
-        """Read the Dice of each structure of each case after a fit; empty where there was none."""
-        path = inside(self._root, stage) / "validation.json"
-        return read_table(path) if path.is_file() else {}
+        """Read the Dice of each structure of each case after a fit; empty where there was none.
+
+        Raises:
+            RunError: if it is damaged.
+        """
+        path = inside(inside(self._root, stage), "validation.json")
+        self.check_intact(stage, None, path)
+        return read_table(path) if is_regular(path) else {}
 
     def write_fitted(self, shape: Shape, codes: CodeBook, stage: str = FIT) -> list[Path]:
         """Write a fitted shape and the codes of its cases; returns the files."""
@@ -66,23 +86,24 @@ class ModelRecords(RunPaths):
         from heartmend.training.checkpoint import load_model
 
         path = self.fitted_path(stage)
-        if not path.is_file():
+        self.check_intact(stage, None, path)
+        if not is_regular(path):
             raise RunError(f"{self.output}: has no fitted shape; run `heartmend fit` first")
         return load_model(path)
 
     def has_fitted(self) -> bool:
         """Whether a shape was fitted."""
-        return self.fitted_path().is_file()
+        return is_regular(self.fitted_path())
 
     def fitted_path(self, stage: str = FIT) -> Path:
         """Return the file of the fitted shape and codes of a stage."""
-        return self._folder(stage) / "model.safetensors"
+        return inside(self._folder(stage), "model.safetensors")
 
     def write_classifiers(self, classifiers: VoxelClassifiers) -> list[Path]:
         """Write the voxel classifiers of a cohort; returns the files."""
         from heartmend.repair.voxel_classifier.classifier_file import save_classifiers
 
-        path = self._folder(CLASSIFIERS) / "model.safetensors"
+        path = self.fitted_path(CLASSIFIERS)
         save_classifiers(path, classifiers)
         return [path]
 
@@ -94,14 +115,16 @@ class ModelRecords(RunPaths):
         """
         from heartmend.repair.voxel_classifier.classifier_file import load_classifiers
 
-        return load_classifiers(self._folder(CLASSIFIERS) / "model.safetensors")
+        path = self.fitted_path(CLASSIFIERS)
+        self.check_intact(CLASSIFIERS, None, path)
+        return load_classifiers(path)
 
     def write_model(self, stage: str, model: HeartModel) -> list[Path]:
         """Write the model of all hearts and its card; returns the files. stage: unify or embed."""
         from heartmend.models.model_card import model_card
         from heartmend.models.model_file import save_heart_model
 
-        path, card = self._folder(stage) / "model.zip", self._folder(stage) / "MODEL_CARD.md"
+        path, card = (inside(self._folder(stage), name) for name in ("model.zip", "MODEL_CARD.md"))
         save_heart_model(path, model)
         write_text(card, model_card(model))
         return [path, card]
@@ -120,9 +143,12 @@ class ModelRecords(RunPaths):
         """Return the file of the model of all hearts, from `unify` or `embed`.
 
         Raises:
-            RunError: if the run is not unified yet.
+            RunError: if the run is not unified yet, or the file is damaged.
         """
-        found = [path for stage in (UNIFY, EMBED) if (path := inside(self._root, stage) / "model.zip").is_file()]
-        if not found:
-            raise RunError(f"{self.output}: has no model of its hearts; run `heartmend unify` first")
-        return found[0]
+        for stage in (UNIFY, EMBED):
+            path = inside(inside(self._root, stage), "model.zip")
+            check_regular(path)
+            if is_regular(path):
+                self.check_intact(stage, None, path)
+                return path
+        raise RunError(f"{self.output}: has no model of its hearts; run `heartmend unify` first")

@@ -10,6 +10,8 @@ from heartmend.io.atomic import read_json
 
 PREPARE, FIT, REFINE, FUSE, UNIFY, EMBED, REVIEW = "prepare", "fit", "refine", "fuse", "unify", "embed", "review"
 CLASSIFIERS = "classifiers"
+RECORDS = "records"
+"""Stamps of the records of a run as a whole, such as its settings."""
 
 
 class RunPaths:

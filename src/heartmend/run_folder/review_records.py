@@ -6,21 +6,54 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from heartmend.errors import RunError
+from heartmend.geometry.grid import Grid
 from heartmend.io.atomic import write_bytes, write_json
-from heartmend.run_folder.paths import REVIEW, RunPaths, read_table
+from heartmend.io.nifti import write_volume
+from heartmend.io.regular import is_regular, read_regular
+from heartmend.run_folder.paths import REVIEW, inside, read_table
+from heartmend.run_folder.stamps import StampedStages
+from heartmend.types import Labels
 
 
-class ReviewRecords(RunPaths):
+class ReviewRecords(StampedStages):
     """Records of the review of a run."""
 
     @property
     def decisions_path(self) -> Path:
         """Path of the database of the decisions."""
-        return self._folder(REVIEW) / "decisions.sqlite"
+        return inside(self._folder(REVIEW), "decisions.sqlite")
 
     def corrected_path(self, case_id: str) -> Path:
         """Return the path of the hand-corrected label map of a case."""
         return self._case_path(REVIEW, case_id, ".corrected.nii.gz")
+
+    def write_corrected(self, case_id: str, labels: Labels, grid: Grid, given: Path) -> None:
+        """Write the hand-corrected label map of a case, and register it and the file that it was read from.
+
+        Args:
+            case_id: id of the case.
+            labels: (x, y, z) in the ids of the anatomy.
+            grid: the grid of the case.
+            given: the file that was imported.
+        """
+        path = self.corrected_path(case_id)
+        write_volume(labels, grid, path)
+        self.register_correction(case_id, path, given)
+
+    def corrected_map(self, case_id: str) -> Path:
+        """Return the file of the hand-corrected label map of a case, to be read.
+
+        Raises:
+            RunError: if it is missing, or was changed since it was imported.
+        """
+        path = self.corrected_path(case_id)
+        if not is_regular(path):
+            raise RunError(f"{path}: the hand-corrected label map is missing; import it again, or decide otherwise")
+        known = self._registered(case_id)
+        if known and not self._matches(path, known):
+            raise RunError(f"{path}: was changed since it was imported; import the hand-corrected label map again")
+        return path
 
     def write_review_case(self, case_id: str, summary: Mapping[str, Any], maps: bytes, surfaces: bytes) -> list[Path]:
         """Write the files of a case for the review page; returns the files.
@@ -39,12 +72,27 @@ class ReviewRecords(RunPaths):
 
     def has_review_case(self, case_id: str) -> bool:
         """Return whether the review files of a case exist."""
-        return self._case_path(REVIEW, case_id, ".json").is_file()
+        return is_regular(self._case_path(REVIEW, case_id, ".json"))
 
     def review_summary(self, case_id: str) -> dict[str, Any]:
-        """Read the review summary of a case as a table."""
-        return read_table(self._case_path(REVIEW, case_id, ".json"))
+        """Read the review summary of a case as a table.
 
-    def review_volume(self, case_id: str, kind: str) -> Path:
-        """Return the path of a packed file of a case for the review page. kind: `maps` or `surfaces`."""
-        return self._case_path(REVIEW, case_id, f".{kind}.gz")
+        Raises:
+            RunError: if it is missing or damaged.
+        """
+        path = self._case_path(REVIEW, case_id, ".json")
+        self.check_intact(REVIEW, case_id, path)
+        return read_table(path)
+
+    def read_review_volume(self, case_id: str, kind: str) -> bytes:
+        """Read a packed file of a case for the review page. kind: `maps` or `surfaces`.
+
+        Raises:
+            RunError: if it is missing or damaged.
+        """
+        path = self._case_path(REVIEW, case_id, f".{kind}.gz")
+        self.check_intact(REVIEW, case_id, path)
+        try:
+            return read_regular(path)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read ({error.strerror}); start the review again") from error

@@ -13,16 +13,18 @@ from heartmend.errors import RunError
 from heartmend.io.atomic import write_json
 from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
 from heartmend.io.dataset import Cohort, discover_cohort
-from heartmend.run_folder.paths import RunPaths, read_table
+from heartmend.io.regular import is_regular, read_regular
+from heartmend.run_folder.paths import RECORDS, inside, read_table
+from heartmend.run_folder.stamps import StampedStages
 from heartmend.run_folder.versions import versions
 
 
-class RunRecords(RunPaths):
-    """Records of a run as a whole."""
+class RunRecords(StampedStages):
+    """Records of a run as a whole. Each has a stamp, so that it is an error if it was changed since."""
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Write the settings as resolved, defaults included."""
-        write_json(self._root / "settings.json", settings)
+        self._write_record("settings.json", settings)
 
     def settings(self) -> dict[str, Any]:
         """Read the settings; empty where the run has none."""
@@ -30,7 +32,7 @@ class RunRecords(RunPaths):
 
     def write_versions(self) -> None:
         """Write the versions of the software that the result may depend on."""
-        write_json(self._root / "versions.json", versions())
+        self._write_record("versions.json", versions())
 
     def versions(self) -> dict[str, Any]:
         """Read the versions of the software; empty where the run has none."""
@@ -38,9 +40,9 @@ class RunRecords(RunPaths):
 
     def write_anatomy(self, anatomy: Anatomy) -> None:
         """Write the anatomy, and its names and colours for 3D Slicer and ITK-SNAP."""
-        write_json(self._root / "anatomy.json", anatomy)
-        write_slicer_colours(anatomy, self._root / f"{anatomy.name}.ctbl")
-        write_itksnap_labels(anatomy, self._root / f"{anatomy.name}.itksnap.txt")
+        self._write_record("anatomy.json", anatomy)
+        write_slicer_colours(anatomy, inside(self._root, f"{anatomy.name}.ctbl"))
+        write_itksnap_labels(anatomy, inside(self._root, f"{anatomy.name}.itksnap.txt"))
 
     def anatomy(self) -> Anatomy:
         """Read the anatomy that the run was made with.
@@ -48,9 +50,9 @@ class RunRecords(RunPaths):
         Raises:
             RunError: if it cannot be read.
         """
-        path = self._root / "anatomy.json"
+        path = self._checked_record("anatomy.json")
         try:
-            return Anatomy.model_validate_json(path.read_text(encoding="utf-8"))
+            return Anatomy.model_validate_json(read_regular(path))
         except (OSError, ValidationError) as error:
             raise RunError(f"{path}: cannot be read as an anatomy ({error}); is the run complete?") from error
 
@@ -62,7 +64,7 @@ class RunRecords(RunPaths):
         ]
         ids = None if cohort.file_ids is None else {str(k): v for k, v in cohort.file_ids.items()}
         table = {"anatomy": cohort.anatomy.name, "unknown_labels": cohort.unknown_labels, "file_ids": ids}
-        write_json(self._root / "cohort.json", {**table, "cases": cases})
+        self._write_record("cohort.json", {**table, "cases": cases})
 
     def cohort(self, labels: Path | None = None, images: Path | None = None) -> Cohort:
         """Find the input of the run.
@@ -75,7 +77,7 @@ class RunRecords(RunPaths):
             RunError: if the run cannot be read, or its CTs are not there any more.
             BadInputError: if the label maps are not there any more.
         """
-        unknown_labels = read_table(self._root / "cohort.json").get("unknown_labels", "error")
+        unknown_labels = read_table(self._checked_record("cohort.json")).get("unknown_labels", "error")
         given = labels or self.labels_dir(), images or self.images_dir()
         return discover_cohort(*given, anatomy=self.anatomy(), unknown_labels=unknown_labels)
 
@@ -90,7 +92,7 @@ class RunRecords(RunPaths):
         Raises:
             RunError: if the run cannot be read.
         """
-        marker = self._root / "run.json"
+        marker = self._checked_record("run.json")
         try:
             return Path(read_table(marker)["labels_dir"])
         except (KeyError, TypeError) as error:
@@ -109,7 +111,7 @@ class RunRecords(RunPaths):
 
     def write_skipped(self, skipped: Mapping[str, str]) -> None:
         """Write the cases that were skipped, with the reasons, in the order of their ids."""
-        write_json(self._root / "skipped.json", dict(sorted(skipped.items())))
+        self._write_record("skipped.json", dict(sorted(skipped.items())))
 
     def skipped(self) -> dict[str, str]:
         """Read the cases that were skipped, with the reasons."""
@@ -117,12 +119,23 @@ class RunRecords(RunPaths):
 
     def write_warnings(self, warnings: Mapping[str, Sequence[str]]) -> None:
         """Write what is unusual about the files of cases."""
-        write_json(self._root / "warnings.json", warnings)
+        self._write_record("warnings.json", warnings)
 
     def warnings(self) -> dict[str, list[str]]:
         """Read what is unusual about the files of cases."""
         return {str(id): list(found) for id, found in self._optional_table("warnings.json").items()}
 
     def _optional_table(self, name: str) -> dict[str, Any]:
-        path = self._root / name
-        return read_table(path) if path.is_file() else {}
+        path = self._checked_record(name)
+        return read_table(path) if is_regular(path) else {}
+
+    def _write_record(self, name: str, value: Any) -> None:
+        path, record = inside(self._root, name), name.removesuffix(".json")
+        self.forget(RECORDS, record)
+        write_json(path, value)
+        self.finish(RECORDS, record, "", [path])
+
+    def _checked_record(self, name: str) -> Path:
+        path = inside(self._root, name)
+        self.check_intact(RECORDS, name.removesuffix(".json"), path)
+        return path

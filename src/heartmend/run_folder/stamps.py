@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from heartmend.errors import RunError
+from heartmend.errors import DamagedError, RunError
 from heartmend.io.atomic import read_json, write_json
-from heartmend.run_folder.paths import FUSE, RunPaths, inside
+from heartmend.io.regular import check_regular, open_to_read
+from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, FUSE, RECORDS, REVIEW, RunPaths, inside
+
+WITHDRAWN = "withdrawn"
+"""Folder of results that are not those of the run any more."""
+_COMMANDS = {CLASSIFIERS: FIT, RECORDS: "run", REVIEW: REVIEW, EMBED: EMBED}
+"""Command that writes the files of a stage, where it has another name."""
+_SETTLED_NS = 1_000_000_000
+"""A file is digested again as long as it is younger: two changes in the same tick of the clock look like one."""
+_DIGESTS: dict[Path, tuple[tuple[int, ...], str]] = {}
+"""Identity and digest of the files that this process has read, by path."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -19,47 +33,69 @@ class Stamp:
     Attributes:
         fingerprint: of the settings and inputs that the result depends on.
         files: digest of the content of each file that the stage wrote, by its path relative to OUT.
+        reports: the same for files that no stage reads, such as the log of a fit; damage to one is no reason to repeat
+            the stage.
     """
 
     fingerprint: str
     files: dict[str, str]
+    reports: dict[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """A short text that changes with the content of any of the files."""
+        """A short text that changes with the content of any of the files, but not of the reports."""
         listed = "\n".join(f"{name} {digest}" for name, digest in sorted(self.files.items()))
         return hashlib.blake2b(listed.encode(), digest_size=16).hexdigest()
 
     @classmethod
-    def of_files(cls, fingerprint: str, files: Iterable[Path], output: Path) -> Stamp:
+    def of_files(cls, fingerprint: str, files: Iterable[Path], output: Path, reports: Iterable[Path] = ()) -> Stamp:
         """Make the stamp of files below `output`."""
-        return cls(fingerprint, {path.relative_to(output).as_posix(): content_digest(path) for path in files})
+        of_files, of_reports = (
+            {path.relative_to(output).as_posix(): content_digest(path) for path in paths} for paths in (files, reports)
+        )
+        return cls(fingerprint, of_files, of_reports)
 
     def write(self, path: Path) -> None:
         """Write the stamp as JSON."""
-        write_json(path, {"fingerprint": self.fingerprint, "files": self.files})
+        reports = {"reports": self.reports} if self.reports else {}
+        write_json(path, {"fingerprint": self.fingerprint, "files": self.files, **reports})
 
     @classmethod
     def read(cls, path: Path) -> Stamp | None:
         """Read a stamp; None where there is none, or it cannot be read."""
         try:
             table = read_json(path)
-            return cls(str(table["fingerprint"]), {str(name): str(digest) for name, digest in table["files"].items()})
+            files, reports = (
+                {str(name): str(digest) for name, digest in listed.items()}
+                for listed in (table["files"], table.get("reports", {}))
+            )
+            return cls(str(table["fingerprint"]), files, reports)
         except (RunError, KeyError, TypeError, AttributeError):
             return None
 
 
 def content_digest(path: Path) -> str:
-    """Compute the digest of the whole content of a file.
+    """Compute the digest of the whole content of a regular file; once in a process as long as it does not change.
 
     Args:
         path: the file.
 
     Returns:
         32 hexadecimal digits (BLAKE2b).
+
+    Raises:
+        RunError: if there is a link, a pipe or a device in its place.
+        OSError: if it is missing or cannot be read.
     """
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    with open_to_read(path) as file:
+        status = os.fstat(file.fileno())
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if (known := _DIGESTS.get(path)) is not None and known[0] == identity:
+            return known[1]
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
+        _DIGESTS[path] = identity, digest
+    return digest
 
 
 class StampedStages(RunPaths):
@@ -68,17 +104,23 @@ class StampedStages(RunPaths):
     def is_done(self, stage: str, case_id: str | None, fingerprint: str) -> bool:
         """Check whether a stage has finished a case (None: the whole cohort) with this fingerprint.
 
-        It has not where one of its files is missing or was changed. A repaired label map may have been corrected by
-        hand since; it is left as it is.
+        It has not where one of its files is missing or was changed. A repaired label map may also be a correction by
+        hand that was registered (`register_correction`). A report that was changed is withdrawn, with a warning.
         """
         stamp = Stamp.read(self._stamp_path(stage, case_id))
         if stamp is None or stamp.fingerprint != fingerprint:
             return False
-        return all(self._is_intact(name, digest, stamp) for name, digest in stamp.files.items())
+        if not all(self._is_intact(name, digest, case_id) for name, digest in stamp.files.items()):
+            return False
+        self._withdraw_damaged_reports(stage, case_id, stamp)
+        return True
 
-    def finish(self, stage: str, case_id: str | None, fingerprint: str, files: Iterable[Path] = ()) -> None:
+    def finish(
+        self, stage: str, case_id: str | None, fingerprint: str, files: Iterable[Path] = (),
+        reports: Iterable[Path] = (),
+    ) -> None:  # fmt: skip
         """Stamp a case (None: the whole cohort) as finished, after all files of it are in place."""
-        Stamp.of_files(fingerprint, files, self.output).write(self._stamp_path(stage, case_id))
+        Stamp.of_files(fingerprint, files, self.output, reports).write(self._stamp_path(stage, case_id))
 
     def forget(self, stage: str, case_id: str | None = None) -> None:
         """Remove a stamp, before the files of the stage are changed."""
@@ -93,6 +135,47 @@ class StampedStages(RunPaths):
         """Return the fingerprint with which a stage has finished a case; empty where it has not finished it."""
         stamp = Stamp.read(self._stamp_path(stage, case_id))
         return "" if stamp is None else stamp.fingerprint
+
+    def register_correction(self, case_id: str, *files: Path) -> None:
+        """Register label maps of a case that were corrected by hand, so that they are not taken for damaged results.
+
+        Args:
+            case_id: the case.
+            files: the maps, in the run or where they were imported from.
+        """
+        known = self._registered(case_id)
+        write_json(self._registry_path(case_id), sorted(known | {content_digest(file.resolve()) for file in files}))
+
+    def set_aside(self, case_id: str, result: Path) -> Path | None:
+        """Move a repaired label map that is not the one of the stamp to OUT/run/withdrawn, before it is written again.
+
+        It may be a correction by hand, which is never lost without a warning.
+
+        Returns:
+            The moved file where there is no stamp, for `resolve_set_aside`: a process that was killed between a result
+            and its stamp leaves one. Otherwise None.
+        """
+        if not os.path.lexists(result):
+            return None
+        stamp = Stamp.read(self._stamp_path(FUSE, case_id))
+        name = f"labels/{result.name}"
+        if stamp is not None and name in stamp.files and self._matches(result, {stamp.files[name]}):
+            return None
+        target = self._withdraw(result)
+        if stamp is None:
+            return target
+        self._warn_of_unknown(result, target)
+        return None
+
+    def resolve_set_aside(self, result: Path, moved: Path | None) -> None:
+        """Remove the file that `set_aside` returned if the result that was made again is the same; warn otherwise."""
+        if moved is None:
+            return
+        digest = content_digest(result)
+        if self._matches(moved, {digest}):
+            moved.unlink()
+        else:
+            self._warn_of_unknown(result, moved)
 
     def withdraw(self, kept: Iterable[str]) -> list[Path]:
         """Move the results of all cases but those `kept` from OUT/labels to OUT/run/withdrawn.
@@ -110,24 +193,110 @@ class StampedStages(RunPaths):
             stamp = Stamp.read(path)
             for name in stamp.files if stamp is not None else ():
                 result = inside(self.labels, Path(name).name)
-                if name == f"labels/{result.name}" and result.is_file():
-                    target = inside(self._folder("withdrawn"), result.name)
-                    result.replace(target)
-                    moved.append(target)
+                if name == f"labels/{result.name}" and os.path.lexists(result):
+                    moved.append(self._withdraw(result))
             path.unlink(missing_ok=True)
         return moved
+
+    def check_intact(self, stage: str, case_id: str | None, path: Path) -> None:
+        """Check that a file is as a stage wrote it, where the stage has stamped it. A missing file is no error.
+
+        Args:
+            stage: the stage.
+            case_id: the case; None for a file of the whole cohort.
+            path: the file.
+
+        Raises:
+            DamagedError: if it was changed.
+            RunError: if there is a link, a pipe or a device in its place.
+        """
+        check_regular(path)
+        stamp_path = self._stamp_path(stage, case_id)
+        if not os.path.lexists(path) or not os.path.lexists(stamp_path):
+            return
+        stamp, name = Stamp.read(stamp_path), path.relative_to(self.output).as_posix()
+        command = f"heartmend {_COMMANDS.get(stage, stage)}"
+        if stamp is None:
+            raise DamagedError(f"{stamp_path}: is damaged, so {path.name} cannot be checked; repeat `{command}`")
+        expected = {**stamp.files, **stamp.reports}.get(name)
+        if expected is None or self._matches(path, {expected}):
+            return
+        if path.parent == self.labels:
+            if case_id is not None and self._matches(path, self._registered(case_id)):
+                return
+            raise DamagedError(
+                f"{path}: was changed since `{command}` wrote it, and is no correction that was imported; repeat "
+                "`heartmend run`, which moves it to OUT/run/withdrawn and makes it again. Corrections by hand are "
+                "registered by `heartmend import`"
+            )
+        remedy = f"repeat `{command}`, which makes it again"
+        if name in stamp.reports:
+            remedy = f"no result depends on it; to make it again, remove {stamp_path} and repeat `{command}`"
+        raise DamagedError(f"{path}: is damaged: it was changed since `{command}` wrote it; {remedy}")
+
+    def _warn_of_unknown(self, result: Path, target: Path) -> None:
+        log.warning(
+            "%s was damaged or changed since it was written; it is now %s, and the result is made again. If it was "
+            "corrected by hand, register it with `heartmend import`",
+            result, target,
+        )  # fmt: skip
+
+    def _withdraw(self, path: Path) -> Path:
+        """Move a file to OUT/run/withdrawn, under a name that is free; returns the new path."""
+        folder, number = self._folder(WITHDRAWN), 1
+        target = inside(folder, path.name)
+        while os.path.lexists(target):
+            number += 1
+            target = inside(folder, f"{number}-{path.name}")
+        path.rename(target)
+        return target
+
+    def _withdraw_damaged_reports(self, stage: str, case_id: str | None, stamp: Stamp) -> None:
+        damaged = [name for name, digest in stamp.reports.items() if not self._is_intact(name, digest, case_id)]
+        for name in damaged:
+            path, stamp_path = self.output / name, self._stamp_path(stage, case_id)
+            moved = f"; it is now {self._withdraw(path)}" if os.path.lexists(path) else ""
+            log.warning(
+                "%s is missing or damaged%s. No result depends on it; to make it again, remove %s and repeat this",
+                path, moved, stamp_path,
+            )  # fmt: skip
+        if damaged:
+            reports = {name: digest for name, digest in stamp.reports.items() if name not in damaged}
+            replace(stamp, reports=reports).write(self._stamp_path(stage, case_id))
 
     def _stamp_path(self, stage: str, case_id: str | None) -> Path:
         # The stamps of cases have a folder of their own, so no case id can be taken for the cohort's.
         if case_id is None:
-            return inside(self._root, stage) / "done.json"
-        return inside(inside(self._root, stage) / "done", f"{case_id}.json")
+            return inside(inside(self._root, stage), "done.json")
+        return inside(inside(inside(self._root, stage), "done"), f"{case_id}.json")
 
-    def _is_intact(self, name: str, digest: str, stamp: Stamp) -> bool:
-        path = self.output / name
-        if path.parent == self.labels:
-            return path.is_file()
+    def _registry_path(self, case_id: str) -> Path:
+        return self._case_path(REVIEW, case_id, ".corrections.json")
+
+    def _registered(self, case_id: str) -> set[str]:
+        """The digests of the label maps of a case that were corrected by hand."""
+        path = self._registry_path(case_id)
+        if not os.path.lexists(path):
+            return set()
+        found = read_json(path)
+        if not isinstance(found, list):
+            raise RunError(f"{path}: is damaged; import the corrected label map again")
+        return {str(digest) for digest in found}
+
+    def _matches(self, path: Path, digests: set[str]) -> bool:
         try:
-            return Stamp.of_files(stamp.fingerprint, [path], self.output).files[name] == digest
-        except (OSError, ValueError, KeyError):
+            return content_digest(path) in digests
+        except (OSError, RunError):
             return False
+
+    def _is_intact(self, name: str, digest: str, case_id: str | None) -> bool:
+        """Check a file of a stamp; a stamp can be damaged too, so its names must not lead anywhere else."""
+        try:
+            folder = self.output
+            for part in (parts := name.split("/"))[:-1]:
+                folder = inside(folder, part)
+            path = inside(folder, parts[-1])
+            registered = self._registered(case_id) if path.parent == self.labels and case_id is not None else set()
+        except RunError:
+            return False
+        return self._matches(path, {digest} | registered)

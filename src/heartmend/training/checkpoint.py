@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -9,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from heartmend.errors import RunError
+from heartmend.errors import DamagedError, RunError
 from heartmend.io.atomic import write_safetensors
+from heartmend.io.regular import check_regular
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.shapes import make_shape
@@ -44,7 +47,7 @@ class Checkpoints:
             fit: the fit, between two steps.
             now: whether to write in any case.
         """
-        if not fit.ranks.agreed(now or time.monotonic() - self._saved > self._wait):
+        if not fit.ranks.broadcast(now or time.monotonic() - self._saved > self._wait):
             return
         started = time.monotonic()
         save_fit(self.path, fit)
@@ -73,6 +76,15 @@ def save_fit(path: Path, fit: Fit) -> None:
     if fit.ranks.is_main:
         stored = {name: value for name, value in tensors.items() if value is not None}
         _write(path, stored, {"position": asdict(fit.position), "ids": ids})
+
+
+def is_intact(path: Path) -> bool:
+    """Check whether a model or checkpoint file has the content that was written."""
+    try:
+        _read(path)
+    except RunError:
+        return False
+    return True
 
 
 def load_fit(path: Path, fit: Fit) -> None:
@@ -195,13 +207,31 @@ def _load_model(shape: Shape, codes: CodeBook, tensors: dict[str, Tensor]) -> No
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, Any]) -> None:
     arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
-    write_safetensors(path, arrays, {"metadata": json.dumps(metadata)})
+    # One text: safetensors writes several in random order.
+    table = {**metadata, "digest": _digest(arrays, metadata)}
+    write_safetensors(path, arrays, {"metadata": json.dumps(table)})
+
+
+def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
+    """Digest of all content of a file: safetensors has none, and a changed byte would be read as a number."""
+    digest = hashlib.blake2b(json.dumps(metadata).encode(), digest_size=16)
+    for name, array in sorted((name, np.ascontiguousarray(array)) for name, array in arrays.items()):
+        digest.update(f"\0{name} {array.shape} {array.dtype.str}\0".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["metadata"])
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118  (not a dict)
-    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: cannot be read as a checkpoint ({error}); delete it to start again") from error
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+        digest = metadata.pop("digest", None)
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise DamagedError(f"{path}: cannot be read as a checkpoint ({error}); delete it to start again") from error
+    if digest is not None and _digest({name: tensor.numpy() for name, tensor in tensors.items()}, metadata) != digest:
+        raise DamagedError(
+            f"{path}: is damaged: its content was changed since it was written; delete it to start again"
+        )
+    return tensors, metadata

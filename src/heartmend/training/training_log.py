@@ -15,7 +15,9 @@ from torch.utils.tensorboard import SummaryWriter
 from heartmend.compute.ranks import Ranks
 from heartmend.errors import RunError
 from heartmend.io.atomic import read_json, write_json, write_text
-from heartmend.training.checkpoint import Checkpoints, load_fit, read_metadata, save_model
+from heartmend.io.regular import is_regular, open_to_append, read_regular
+from heartmend.io.tables import format_csv
+from heartmend.training.checkpoint import Checkpoints, is_intact, load_fit, read_metadata, save_model
 from heartmend.training.loop import Fit, Step
 
 ReportStep = Callable[[Step, float | None], None]
@@ -78,6 +80,8 @@ class TrainingFiles(CheckpointFiles):
 def resume_or_start(fit: Fit, files: CheckpointFiles, stamp: str) -> bool:
     """Load the checkpoint of a fit if it has the same stamp; otherwise delete it. Every process must call it.
 
+    A damaged checkpoint is deleted too, with a warning.
+
     Args:
         fit: a new fit, modified in place.
         files: paths of the checkpoint.
@@ -87,13 +91,23 @@ def resume_or_start(fit: Fit, files: CheckpointFiles, stamp: str) -> bool:
         Whether the fit continues from a checkpoint.
 
     Raises:
-        RunError: if the checkpoint is damaged.
+        RunError: if the checkpoint is of other cases, or of another version of Heartmend.
     """
-    if fit.ranks.agreed(files.checkpoint.is_file() and files.read_stamp() == stamp):
+    if fit.ranks.broadcast(_can_resume(fit, files, stamp)):
         load_fit(files.checkpoint, fit)
         return True
     if fit.ranks.is_main:
         files.start(stamp)
+    return False
+
+
+def _can_resume(fit: Fit, files: CheckpointFiles, stamp: str) -> bool:
+    """Check the checkpoint; the answer of the main process counts."""
+    if not fit.ranks.is_main or not is_regular(files.checkpoint) or files.read_stamp() != stamp:
+        return False
+    if is_intact(files.checkpoint):
+        return True
+    log.warning("%s: the checkpoint is damaged; the fit starts again", files.checkpoint)
     return False
 
 
@@ -123,7 +137,7 @@ class TrainingLog:
         self._logged = time.monotonic()
         self._step, self._phase = fit.steps_done, fit.position.phase
         best = files.best_model
-        self._best = fit.ranks.agreed(float(read_metadata(best).get("dice", -1.0)) if best.is_file() else -1.0)
+        self._best = fit.ranks.broadcast(float(read_metadata(best).get("dice", -1.0)) if is_intact(best) else -1.0)
         self._volume_dice: float | None = None
 
     def __enter__(self) -> TrainingLog:
@@ -134,7 +148,8 @@ class TrainingLog:
         columns += [*(f"dice_{name}" for name in self._heads), "seconds"]
         # The steps after the last checkpoint of an interrupted fit are repeated, and logged again.
         write_text(path, _log_up_to(self._step, path, columns))
-        self._file = path.open("a", newline="", encoding="utf-8")
+        self._file = open_to_append(path)
+        # Its own writer, because rows are appended while the fit runs. They contain numbers only, which need no quotes.
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._board = SummaryWriter(str(self._files.tensorboard), purge_step=self._step)
         return self
@@ -235,9 +250,9 @@ class ChainedTrainingLog:
 
 def _log_up_to(step: int, path: Path, columns: list[str]) -> str:
     """The log up to a step, or its header only if there is no log with these columns."""
-    header = ",".join(columns) + "\n"
-    if step == 0 or not path.is_file():
+    header = format_csv(columns, [])
+    if step == 0 or not is_regular(path):
         return header
-    first, *rows = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    first, *rows = read_regular(path).decode(errors="replace").splitlines() or [""]
     kept = [row for row in rows if row.partition(",")[0].isdecimal() and int(row.partition(",")[0]) <= step]
     return header + "".join(f"{row}\n" for row in kept) if f"{first}\n" == header else header

@@ -11,6 +11,7 @@ The commands are functions here, with the same words:
 Every name is imported when it is first used.
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 import lazy_loader
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
     from heartmend.anatomy.load import load_anatomy as load_anatomy
     from heartmend.anatomy.schema import Anatomy as Anatomy
     from heartmend.api import check as check
+    from heartmend.api import crop as crop
     from heartmend.api import embed as embed
     from heartmend.api import evaluate as evaluate
+    from heartmend.api import export as export
     from heartmend.api import load_model as load_model
+    from heartmend.api import make_phantoms as make_phantoms
     from heartmend.api import run as run
     from heartmend.api import screen as screen
+    from heartmend.api import write_report as write_report
     from heartmend.errors import BadInputError as BadInputError
     from heartmend.errors import ConfigError as ConfigError
     from heartmend.errors import FitError as FitError
@@ -41,7 +46,9 @@ if TYPE_CHECKING:
     from heartmend.io.label_maps import write_labels_like as write_labels_like
     from heartmend.pipelines.config import Config as Config
     from heartmend.pipelines.config import load_config as load_config
+    from heartmend.pipelines.repair_labels import RepairedLabels as RepairedLabels
     from heartmend.pipelines.repair_labels import repair_labels as repair_labels
+    from heartmend.pipelines.result import Result as Result
     from heartmend.run_folder.open_run import open_run as open_run
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -50,14 +57,29 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "anatomy.load": ["load_anatomy"],
         "anatomy.schema": ["Anatomy"],
-        "api": ["check", "embed", "evaluate", "load_model", "run", "screen"],
+        "api": [
+            "check",
+            "crop",
+            "embed",
+            "evaluate",
+            "export",
+            "load_model",
+            "make_phantoms",
+            "run",
+            "screen",
+            "write_report",
+        ],
         "errors": ["BadInputError", "ConfigError", "FitError", "HeartmendError", "OutputError", "RunError"],
         "geometry.grid": ["Grid"],
         "geometry.roi": ["Roi"],
         "io.dataset": ["Cohort", "discover_cohort"],
         "io.label_maps": ["read_labels", "write_labels_like"],
         "pipelines.config": ["Config", "load_config"],
-        "pipelines.repair_labels": ["repair_labels"],
+        "pipelines.repair_labels": ["RepairedLabels", "repair_labels"],
+        "pipelines.result": ["Result"],
         "run_folder.open_run": ["open_run"],
     },
 )
+
+# Without a handler of the application, logging would print warnings to stderr.
+logging.getLogger("heartmend").addHandler(logging.NullHandler())

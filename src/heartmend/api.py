@@ -1,44 +1,83 @@
-"""The Python front door: the commands as functions, on paths and on arrays, with the words of the command line."""
+"""Public functions of Heartmend: the commands, with the words of the command line, on paths and on arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, get_args
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.progress import Progress, as_progress
+from heartmend.errors import ConfigError
+from heartmend.io.label_maps import UnknownLabels
 
 if TYPE_CHECKING:
     from heartmend.metrics.evaluation import Evaluation
     from heartmend.models.heart_model import HeartModel
     from heartmend.pipelines.config import Config
-    from heartmend.pipelines.result import Result
+    from heartmend.pipelines.result import CropResult, ExportResult, Result
+    from heartmend.pipelines.run import StageName
     from heartmend.quality.check import DataSetReport
     from heartmend.quality.ranking import Ranking
+    from heartmend.release.layouts import Layout
+    from heartmend.release.plan import Undecided
+    from heartmend.run_folder.finished import FinishedRun
+
+log = logging.getLogger(__name__)
 
 StrPath = str | PathLike[str]
+Names = str | Sequence[str]
+"""Names, as a sequence or in one text with commas."""
+Preset = Literal["mend", "fast", "reference"]
 ProgressLike = Progress | Callable[[str, int, int, str], None] | type | None
 """A `heartmend.compute.progress.Progress`, a function `(task, done, total, note)`, or tqdm's class."""
 
 
+@dataclass(frozen=True)
+class Phantoms:
+    """Cohort of phantom hearts.
+
+    Attributes:
+        labels_noisy: folder of the corrupted label maps.
+        labels_true: folder of the true label maps.
+        images: folder of the synthetic CTs.
+        cases: ids of the cases.
+    """
+
+    labels_noisy: Path
+    labels_true: Path
+    images: Path
+    cases: tuple[str, ...]
+
+
 def run(
-    labels: StrPath, output: StrPath, *, images: StrPath | None = None, stop_after: str = "unify",
-    config: Config | str | StrPath = "mend", progress: ProgressLike = None, **options: Any,
+    labels: StrPath, output: StrPath, *, images: StrPath | None = None, anatomy: StrPath = "heart",
+    structures: Names = (), unknown_labels: UnknownLabels = "error", preset: Preset = "mend",
+    config: Config | StrPath | None = None, stop_after: StageName = "unify", resume: bool = True,
+    device: str = "auto", devices: int = 1, workers: int = 0, scheduler: str = "", progress: ProgressLike = None,
 ) -> Result:  # fmt: skip
     """Repair all label maps of a data set, as `heartmend run`.
 
     Args:
         labels: folder of label maps, or an nnU-Net v2 data set. It is never written to.
-        output: OUT, the folder of the result; a run that is there is continued.
+        output: OUT, the folder of the result; a run that is in it is continued.
         images: folder of CTs.
+        anatomy: name of a built-in anatomy (heart, adrenal), or path of an anatomy file.
+        structures: names of the structures to repair; all of them if empty.
+        unknown_labels: label ids that the anatomy does not have: "error" skips the case, "keep" keeps their voxels.
+        preset: mend, fast (coarser and quicker), or reference (settings of the NeAR project).
+        config: path of a TOML file that changes the preset, or settings, which replace it.
         stop_after: the last stage: prepare, fit, refine, fuse or unify.
-        config: a preset (mend, fast or reference), the path of a TOML file, or settings.
+        resume: whether a run that is in the output folder is continued; otherwise it is an error.
+        device: auto, cpu, cuda, cuda:1, ...
+        devices: number of GPUs of this machine that fit together.
+        workers: number of worker processes; 0: one per CPU core.
+        scheduler: Dask cluster for the work on single cases: its address, its file, or slurm.
         progress: receiver of progress reports, a function `(task, done, total, note)`, or tqdm's class.
-        options: further fields of `heartmend.pipelines.run.Request`: anatomy, structures, unknown_labels, device,
-            devices, workers, scheduler, resume.
 
     Returns:
         The result: the cases that are done, those that were skipped with the reasons, warnings, and `table()`.
@@ -47,34 +86,33 @@ def run(
         ConfigError: if a setting or an option is not valid.
         HeartmendError: if nothing could be done at all.
     """
-    from heartmend.errors import ConfigError
     from heartmend.pipelines.run import STAGES, Request
     from heartmend.pipelines.run import run as run_pipeline
 
-    if stop_after not in STAGES:
-        raise ConfigError(f"stop_after={stop_after!r}: give one of {', '.join(STAGES)}")
-    if unknown := options.keys() - Request.__dataclass_fields__.keys():
-        raise ConfigError(f"run has no option {', '.join(sorted(unknown))}; see heartmend.pipelines.run.Request")
-    if isinstance(options.get("structures"), str):
-        options["structures"] = tuple(name.strip() for name in options["structures"].split(","))
-    images_dir = None if images is None else Path(images)
-    request = Request(Path(labels), Path(output), images_dir, stop_after=stop_after, **options)  # type: ignore[arg-type]
-    return run_pipeline(request, as_config(config), as_progress(progress))
+    _check_choice("stop_after", stop_after, STAGES)
+    _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
+    request = Request(
+        Path(labels), Path(output), _optional(images), str(anatomy), _names(structures), unknown_labels, device,
+        devices, workers, scheduler, stop_after, resume,
+    )  # fmt: skip
+    return run_pipeline(request, _config(preset, config), as_progress(progress))
 
 
 def embed(
-    model: StrPath, labels: StrPath, output: StrPath, *, complete: bool = False, progress: ProgressLike = None,
-    **options: Any,
+    model: StrPath, labels: StrPath, output: StrPath, *, unknown_labels: UnknownLabels = "error",
+    complete: bool = False, workers: int = 0, seed: int = 0, progress: ProgressLike = None,
 ) -> Result:  # fmt: skip
     """Repair label maps of new patients with a trained model, as `heartmend embed`.
 
     Args:
-        model: a model file, or the folder of a run that is unified.
+        model: a model file, or the folder of a run that made one.
         labels: folder of the label maps.
         output: OUT, the folder of the result.
+        unknown_labels: label ids that the anatomy does not have: "error" skips the case, "keep" keeps their voxels.
         complete: add structures that a label map lacks from the model, where the map has background.
+        workers: number of worker processes; 0: one per CPU core.
+        seed: seed of all random draws.
         progress: as for `run`.
-        options: further fields of `heartmend.pipelines.embed.EmbedRequest`: unknown_labels, workers, seed.
 
     Returns:
         The result.
@@ -87,13 +125,15 @@ def embed(
     from heartmend.run_folder.folder import model_file
     from heartmend.stages.embed import EmbedSettings
 
-    request = EmbedRequest(model_file(Path(model)), Path(labels), Path(output), **options)
+    _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
+    request = EmbedRequest(model_file(Path(model)), Path(labels), Path(output), unknown_labels, workers, seed)
     return embed_pipeline(request, EmbedSettings(complete=complete), as_progress(progress))
 
 
 def evaluate(
-    a: StrPath, b: StrPath, reference: StrPath | None = None, *, anatomy: str | Anatomy = "heart",
-    progress: ProgressLike = None, **settings: Any,
+    a: StrPath, b: StrPath, reference: StrPath | None = None, *, anatomy: StrPath | Anatomy = "heart",
+    unknown_labels: UnknownLabels = "error", tolerances_mm: Sequence[float] = (0.5, 1, 2, 3), metrics: Names = (),
+    workers: int = 0, scheduler: str = "", progress: ProgressLike = None,
 ) -> Evaluation:  # fmt: skip
     """Compare two sets of label maps, or both with a reference, as `heartmend evaluate`.
 
@@ -102,27 +142,36 @@ def evaluate(
         b: another one, which is compared with a.
         reference: a third one, such as the ground truth.
         anatomy: name of a built-in anatomy, path of an anatomy file, or an anatomy.
+        unknown_labels: label ids that the anatomy does not have: "error" skips the case, "keep" counts them as
+            background.
+        tolerances_mm: tolerances of the surface Dice in mm.
+        metrics: keys of the metrics to compute, such as dice and hd95_mm; all of them if empty.
+        workers: number of worker processes; 0: one per CPU core.
+        scheduler: Dask cluster for the work on single cases: its address, its file, or slurm.
         progress: as for `run`.
-        settings: fields of `heartmend.metrics.EvaluationSettings`: tolerances_mm, metrics, unknown_labels, workers.
 
     Returns:
         The evaluation, with `to_pandas()` and `to_csv(path)`.
 
     Raises:
         BadInputError: if no case can be compared.
+        ConfigError: for an unknown metric or tolerance.
     """
+    from heartmend.compute.cluster import scheduled
     from heartmend.metrics.evaluation import EvaluationSettings
     from heartmend.pipelines.evaluate import evaluate_folders
 
-    against = None if reference is None else Path(reference)
-    return evaluate_folders(
-        Path(a), Path(b), as_anatomy(anatomy), against, EvaluationSettings(**settings), as_progress(progress)
-    )
+    _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
+    settings = EvaluationSettings(tuple(tolerances_mm), _names(metrics), unknown_labels, workers)
+    folders = Path(a), Path(b), _anatomy(anatomy), _optional(reference)
+    with scheduled(scheduler, workers):
+        return evaluate_folders(*folders, settings, as_progress(progress))
 
 
 def check(
-    labels: StrPath, *, images: StrPath | None = None, anatomy: str | Anatomy = "heart",
-    output: StrPath | None = None, progress: ProgressLike = None,
+    labels: StrPath, *, images: StrPath | None = None, anatomy: StrPath | Anatomy = "heart",
+    unknown_labels: UnknownLabels = "error", run_folder: StrPath | None = None, workers: int = 0,
+    progress: ProgressLike = None,
 ) -> DataSetReport:  # fmt: skip
     """Check a data set before a run, as `heartmend check`; nothing is written.
 
@@ -130,7 +179,9 @@ def check(
         labels: folder of label maps, or an nnU-Net v2 data set.
         images: folder of CTs.
         anatomy: name of a built-in anatomy, path of an anatomy file, or an anatomy.
-        output: where the result of a run would be written, to be checked too.
+        unknown_labels: label ids that the anatomy does not have: "error" or "keep".
+        run_folder: output folder of a later run, to check whether it can be written to.
+        workers: number of worker processes; 0: one per CPU core.
         progress: as for `run`.
 
     Returns:
@@ -141,24 +192,30 @@ def check(
     """
     from heartmend.quality.check import check_data_set
 
-    paths = (None if path is None else Path(path) for path in (images, output))
-    images_dir, output_dir = paths
+    _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
     return check_data_set(
-        Path(labels), images_dir, as_anatomy(anatomy), output=output_dir, progress=as_progress(progress)
-    )
+        Path(labels), _optional(images), _anatomy(anatomy), unknown_labels, _optional(run_folder), workers,
+        as_progress(progress),
+    )  # fmt: skip
 
 
 def screen(
-    labels: StrPath, *, anatomy: str = "heart", config: Config | str | StrPath = "mend", quick: bool = False,
-    progress: ProgressLike = None,
+    labels: StrPath, *, anatomy: StrPath = "heart", unknown_labels: UnknownLabels = "error", quick: bool = False,
+    preset: Preset = "fast", config: Config | StrPath | None = None, run_folder: StrPath | None = None,
+    device: str = "auto", workers: int = 0, progress: ProgressLike = None,
 ) -> Ranking:  # fmt: skip
-    """Rank the labels of a data set by how likely they are wrong, as `heartmend screen`; nothing is repaired.
+    """Rank the labels of a data set by their expected error, as `heartmend screen`; nothing is repaired.
 
     Args:
         labels: folder of label maps, an nnU-Net v2 data set, or the folder of a run.
         anatomy: name of a built-in anatomy, or path of an anatomy file.
+        unknown_labels: label ids that the anatomy does not have: "error" skips the case, "keep" keeps their voxels.
+        quick: without a fit: each label map by itself.
+        preset: as for `run`.
         config: as for `run`.
-        quick: leave the fit out.
+        run_folder: where the prepared cases and the fit are kept for a later run; a temporary folder if None.
+        device: as for `run`.
+        workers: number of worker processes; 0: one per CPU core.
         progress: as for `run`.
 
     Returns:
@@ -168,26 +225,32 @@ def screen(
         HeartmendError: if no label map could be used.
     """
     from heartmend.pipelines.run import Request
-    from heartmend.quality.screen import screen_in_temporary_folder, screen_run
+    from heartmend.quality.screen import screen_in_temporary_folder, screen_labels, screen_run
     from heartmend.run_folder.folder import labels_folder
 
+    _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
     folder, receiver = Path(labels), as_progress(progress)
     if labels_folder(folder) != folder:
-        return screen_run(folder, quick, progress=receiver)
-    return screen_in_temporary_folder(Request(folder, Path(), anatomy=anatomy), as_config(config), quick, receiver)
+        return screen_run(folder, quick, workers, receiver)
+    request = Request(
+        folder, Path(run_folder or ""), anatomy=str(anatomy), unknown_labels=unknown_labels, device=device,
+        workers=workers, stop_after="fit",
+    )  # fmt: skip
+    screened = screen_in_temporary_folder if run_folder is None else screen_labels
+    return screened(request, _config(preset, config), quick, receiver)
 
 
 def load_model(path: StrPath) -> HeartModel:
     """Load a trained model.
 
     Args:
-        path: a model file, or the folder of a run that is unified.
+        path: a model file, or the folder of a run that made one.
 
     Returns:
         The model, with `render(case_id, spacing_mm=...)` and `mesh(case_id)`.
 
     Raises:
-        BadInputError: if the file is no model, or damaged.
+        BadInputError: if the file is not a model, or is damaged.
         RunError: if the run has no model.
     """
     from heartmend.models.model_file import load_heart_model
@@ -196,17 +259,191 @@ def load_model(path: StrPath) -> HeartModel:
     return load_heart_model(model_file(Path(path)))
 
 
-def as_anatomy(anatomy: str | Anatomy) -> Anatomy:
-    """Load an anatomy by name or path; an anatomy stays as it is."""
+def make_phantoms(
+    output: StrPath, *, count: int = 12, seed: int = 1, spacing_mm: float = 0.9, workers: int = 0,
+    progress: ProgressLike = None,
+) -> Phantoms:  # fmt: skip
+    """Generate phantom hearts with CTs, true and corrupted label maps, as `heartmend phantom`.
+
+    Args:
+        output: folder for the result; gets labels_noisy/, labels_true/, images/ and cases.csv.
+        count: number of hearts.
+        seed: seed of the random numbers. A larger cohort of the same seed starts with the same hearts.
+        spacing_mm: voxel size in mm, 0.4 to 3.
+        workers: number of worker processes; 0: one per CPU core.
+        progress: as for `run`.
+
+    Returns:
+        The folders and the ids of the cases.
+
+    Raises:
+        ConfigError: if the count or the spacing is out of range.
+    """
+    from heartmend.compute.workers import available_cores
+    from heartmend.phantom.cohort import PhantomSettings, write_cohort
+
+    if count < 1:
+        raise ConfigError(f"count={count}: give the number of hearts, at least 1")
+    if not 0.4 <= spacing_mm <= 3:
+        raise ConfigError(f"spacing_mm={spacing_mm}: give a voxel size from 0.4 to 3 mm")
+    folder, settings = Path(output), PhantomSettings(spacing_mm)
+    ids = write_cohort(folder, count, seed, settings, workers or available_cores(), as_progress(progress))
+    return Phantoms(folder / "labels_noisy", folder / "labels_true", folder / "images", tuple(ids))
+
+
+def write_report(
+    output: StrPath, folder: StrPath | None = None, *, images: StrPath | None = None, labels: StrPath | None = None,
+    reference: StrPath | None = None, cases: Names = (), worst: int = 2, most_changed: int = 2, workers: int = 0,
+    scheduler: str = "", progress: ProgressLike = None,
+) -> list[Path]:  # fmt: skip
+    """Write an HTML report of a run, as `heartmend report`.
+
+    Args:
+        output: OUT, the folder of the run.
+        folder: folder for the report; OUT/report if None.
+        images: folder of the CTs, if not where the run had them.
+        labels: folder of the original label maps, if moved since the run.
+        reference: true label maps, such as those of a phantom cohort.
+        cases: ids of cases that are shown with pictures too.
+        worst: number of the worst cases with pictures.
+        most_changed: number of the most changed cases with pictures.
+        workers: number of worker processes; 0: one per CPU core.
+        scheduler: Dask cluster for the work on single cases: its address, its file, or slurm.
+        progress: as for `run`.
+
+    Returns:
+        The files; the first is report.html.
+
+    Raises:
+        RunError: if there is no run, or none of its cases is repaired.
+        BadInputError: if a case is not in the run, or the reference cannot be used.
+    """
+    from heartmend.compute.cluster import scheduled
+    from heartmend.report.build import write_report as write_report_files
+    from heartmend.report.changes import CaseSelection
+    from heartmend.run_folder.finished import FinishedRun
+
+    finished = FinishedRun.open(Path(output), _optional(labels), _optional(images))
+    selection = CaseSelection(_names(cases), worst, most_changed)
+    with scheduled(scheduler, workers):
+        return write_report_files(
+            finished, Path(folder or Path(output) / "report"), reference=_optional(reference), selection=selection,
+            workers=workers, progress=as_progress(progress),
+        )  # fmt: skip
+
+
+def export(
+    output: StrPath, folder: StrPath, *, images: StrPath | None = None, labels: StrPath | None = None,
+    formats: Names = ("nnunet", "bids", "slicer", "itksnap", "meshes"), undecided: Undecided = "leave-out",
+    copy_images: bool = False, workers: int = 0, progress: ProgressLike = None,
+) -> ExportResult:  # fmt: skip
+    """Write the reviewed label maps of a run as a data set, as `heartmend export`.
+
+    Args:
+        output: OUT, the folder of the run.
+        folder: folder of the data set; it must be new or empty.
+        images: folder of the CTs, if not where the run had them.
+        labels: folder of the original label maps, if moved since the run.
+        formats: layouts besides labels/: nnunet, bids, slicer, itksnap, meshes; none if empty.
+        undecided: structures without a decision: "leave-out" leaves out the case, "accept" or "reject" the changes.
+        copy_images: whether the CTs are copied into nnunet/ too.
+        workers: number of worker processes; 0: one per CPU core.
+        progress: as for `run`.
+
+    Returns:
+        The released cases, those to be corrected by hand, and those left out with the reasons.
+
+    Raises:
+        ConfigError: if a format or `undecided` is unknown.
+        RunError: if no case can be released, or the folder is not empty or in a folder of the run.
+    """
+    from heartmend.pipelines.result import ExportResult
+    from heartmend.release.export import export_release
+    from heartmend.release.layouts import LAYOUTS
+    from heartmend.release.plan import UNDECIDED
+
+    layouts: frozenset[Layout] = frozenset(layout for layout in LAYOUTS if layout in _names(formats))
+    for name in _names(formats):
+        _check_choice("formats", name, LAYOUTS)
+    _check_choice("undecided", undecided, UNDECIDED)
+    receiver = as_progress(progress)
+    finished = _ready_for_review(output, labels, images, workers, receiver)
+    plan = export_release(finished, Path(folder), layouts, undecided, copy_images, workers, receiver)
+    released, to_correct = (tuple(p.case.id for p in plans) for plans in (plan.release, plan.to_correct))
+    return ExportResult(Path(folder), released, to_correct, dict(plan.left_out))
+
+
+def crop(
+    labels: StrPath, output: StrPath, *, images: StrPath | None = None, anatomy: StrPath | Anatomy = "heart",
+    resolution: int = 256, workers: int = 0, progress: ProgressLike = None,
+) -> CropResult:  # fmt: skip
+    """Crop every case to its ROI and resample it to a cube, as `heartmend crop`; nothing is repaired.
+
+    Args:
+        labels: folder of label maps, or an nnU-Net v2 data set.
+        output: folder for the result; gets labels/ and images/.
+        images: folder of CTs.
+        anatomy: name of a built-in anatomy, path of an anatomy file, or an anatomy.
+        resolution: voxels along each side of the cubes, at least 2.
+        workers: number of worker processes; 0: one per CPU core.
+        progress: as for `run`.
+
+    Returns:
+        The cropped cases, and those that were skipped with the reasons.
+
+    Raises:
+        ConfigError: if the resolution is too low.
+        BadInputError: if there is no case.
+        RunError: if the output folder overlaps an input folder, or contains a run.
+    """
+    from heartmend.pipelines.crop import crop_cohort
+    from heartmend.pipelines.result import CropResult
+
+    if resolution < 2:
+        raise ConfigError(f"resolution={resolution}: give the voxels along each side, at least 2")
+    outcomes = dict(
+        crop_cohort(
+            Path(labels), Path(output), _optional(images), _anatomy(anatomy), resolution, workers,
+            as_progress(progress),
+        )
+    )  # fmt: skip
+    done = tuple(sorted(case_id for case_id, error in outcomes.items() if error is None))
+    return CropResult(Path(output), done, {id: str(error) for id, error in outcomes.items() if error is not None})
+
+
+def _ready_for_review(
+    output: StrPath, labels: StrPath | None, images: StrPath | None, workers: int, progress: Progress
+) -> FinishedRun:
+    """Open a run and write the review files of its cases."""
+    from heartmend.review.case_cache import make_ready
+    from heartmend.run_folder.finished import FinishedRun
+
+    finished = FinishedRun.open(Path(output), _optional(labels), _optional(images))
+    for case_id, reason in make_ready(finished, workers, progress).items():
+        log.warning("case %s cannot be reviewed: %s", case_id, reason)
+    return finished
+
+
+def _optional(path: StrPath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _names(given: Names) -> tuple[str, ...]:
+    if isinstance(given, str):
+        given = given.split(",")
+    return tuple(name.strip() for name in given if name.strip())
+
+
+def _anatomy(anatomy: StrPath | Anatomy) -> Anatomy:
     return anatomy if isinstance(anatomy, Anatomy) else load_anatomy(anatomy)
 
 
-def as_config(config: Config | str | StrPath) -> Config:
-    """Load settings by the name of a preset, or from a TOML file; settings stay as they are."""
-    from heartmend.pipelines.config import PRESETS, Config, load_config
+def _config(preset: str, config: Config | StrPath | None) -> Config:
+    from heartmend.pipelines.config import Config, load_config
 
-    if isinstance(config, Config):
-        return config
-    if config in PRESETS:
-        return load_config(str(config))
-    return load_config("mend", Path(config))
+    return config if isinstance(config, Config) else load_config(preset, _optional(config))
+
+
+def _check_choice(name: str, given: str, allowed: Sequence[str]) -> None:
+    if given not in allowed:
+        raise ConfigError(f"{name}={given!r}: give one of {', '.join(allowed)}")

@@ -61,6 +61,10 @@ class Evaluation:
     skipped: Mapping[str, str]
     folders: Mapping[MapName, Path]
 
+    def __repr__(self) -> str:
+        cases, folders = len({row.case for row in self.rows}), [str(folder) for folder in self.folders.values()]
+        return f"Evaluation({', '.join(map(repr, folders))}: {cases} cases, {len(self.skipped)} skipped)"
+
     @cached_property
     def summary(self) -> tuple[StructureSummary, ...]:
         """Summary of each structure over the cases, in the order of the anatomy."""

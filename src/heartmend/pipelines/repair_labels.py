@@ -1,22 +1,28 @@
-"""Repair one label map in memory with a trained model."""
+"""Repair of one label map in memory with a trained model."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from heartmend.compute.workers import one_thread
 from heartmend.errors import BadInputError
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
+from heartmend.io.label_maps import UnknownLabels, check_labels
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import HeartModel
+from heartmend.models.model_file import load_heart_model
 from heartmend.repair.change_log import ChangeLog
+from heartmend.run_folder.folder import model_file
 from heartmend.stages.embed import EmbedSettings, place_case
-from heartmend.stages.fuse import FuseSettings, RefinedCase, fuse_case
+from heartmend.stages.fuse import FusedCase, FuseSettings, RefinedCase, fuse_case
 from heartmend.stages.prepare import PrepareSettings, prepare_labels
 from heartmend.stages.refine import RefineSettings, refine_case
 from heartmend.types import Labels
@@ -28,6 +34,8 @@ CASE_ID = "labels"
 class RepairedLabels:
     """A repaired label map.
 
+    NumPy functions accept it in place of `labels`.
+
     Attributes:
         labels: (x, y, z), in the data type of the input.
         affine: (4, 4), voxel index to RAS+ mm, as it was given.
@@ -38,44 +46,75 @@ class RepairedLabels:
     affine: npt.NDArray[np.float64]
     changes: ChangeLog
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        return np.array(self.labels, dtype=dtype, copy=copy) if copy else np.asarray(self.labels, dtype=dtype)
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
+        """Convert to an array of the labels."""
+        return np.array(self.labels, dtype=dtype, copy=copy)
 
 
 def repair_labels(
-    labels: npt.NDArray[np.generic],
-    affine: npt.NDArray[np.floating],
-    model: HeartModel,
+    labels: npt.ArrayLike,
+    affine: npt.ArrayLike,
+    model: HeartModel | str | PathLike[str],
     *,
-    image: npt.NDArray[np.generic] | None = None,
-    structures: tuple[str, ...] = (),
+    image: npt.ArrayLike | None = None,
+    structures: str | Sequence[str] = (),
+    unknown_labels: UnknownLabels = "error",
     seed: int = 0,
 ) -> RepairedLabels:
     """Repair one label map in memory with a trained model.
 
-    The weights of the model stay frozen; only the latent code of this heart is optimised. The same label map in a file
-    gives the same result with `embed`.
+    The weights of the model stay frozen; only the latent code of this heart is optimised. Without an image, the same
+    label map in a file gives the same result with `embed`.
 
     Args:
-        labels: (x, y, z) of whole numbers, in the ids of the model's anatomy. It is not changed.
+        labels: (x, y, z) of whole numbers of any type, in the ids of the model's anatomy. It is not changed.
         affine: (4, 4), voxel index to RAS+ mm.
-        model: the model.
+        model: the model, its file, or the folder of a run that made one.
         image: (x, y, z) CT in HU on the same voxels; None: labels alone.
-        structures: names of the structures to repair; empty: all of them.
-        seed: of the points that are drawn.
+        structures: names of the structures to repair, as a sequence or with commas; all of them if empty.
+        unknown_labels: label ids that the anatomy does not have: "error", or "keep" keeps their voxels unchanged.
+        seed: seed of the points that are drawn.
 
     Returns:
         The repaired label map, and what was changed.
 
     Raises:
-        BadInputError: if the array is no label map of the anatomy, or the image has another shape.
+        BadInputError: if the array is not a label map of the anatomy, the affine is not valid, or the image has another
+            shape.
+        ConfigError: if the anatomy has no such structure.
         FitError: if the label map has none of the structures of the model's template.
     """
-    original = _checked(labels, model)
-    grid = Grid(original.shape, np.asarray(affine, dtype=np.float64))
-    if image is not None and image.shape != original.shape:
-        raise BadInputError(f"image: has the shape {image.shape}, the label map {original.shape}; resample one of them")
-    names = tuple(model.anatomy.by_name(name).name for name in structures)
+    given, hu = np.asarray(labels), None if image is None else np.asarray(image)
+    if given.ndim != 3:
+        raise BadInputError(f"labels: the array has the shape {given.shape}; give an array (x, y, z) of one label map")
+    if given.dtype.kind not in "buif":
+        raise BadInputError(f"labels: the array has the data type {given.dtype}; give whole numbers")
+    if hu is not None and hu.shape != given.shape:
+        raise BadInputError(f"image: has the shape {hu.shape}, the label map {given.shape}; resample one of them")
+    try:
+        world = np.array(affine, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"affine: give a (4, 4) array of numbers, not {affine!r}") from error
+    grid = Grid(given.shape, world)
+    if not isinstance(model, HeartModel):
+        model = load_heart_model(model_file(Path(model)))
+    names = structures.split(",") if isinstance(structures, str) else structures
+    wanted = tuple(model.anatomy.by_name(name.strip()).name for name in names if name.strip())
+    original, unknown = check_labels(given, model.anatomy, unknown_labels)
+    # With one thread, as a worker of `embed` does it: the last bit of a sum depends on the number of threads.
+    with one_thread():
+        fused = _repair(model, original, grid, hu, wanted, seed)
+    repaired = fused.labels.astype(given.dtype)
+    if unknown is not None:
+        repaired = np.where(unknown, given, repaired)
+    return RepairedLabels(repaired, world, fused.log)
+
+
+def _repair(
+    model: HeartModel, original: Labels, grid: Grid, image: npt.NDArray[np.generic] | None,
+    structures: tuple[str, ...], seed: int,
+) -> FusedCase:  # fmt: skip
+    """The stages prepare, place, refine and fuse."""
     prepared = prepare_labels(CASE_ID, original, grid, model.anatomy, PrepareSettings())
     code = place_case(model, prepared, EmbedSettings(), seed)
     fitted = (model.shape.template, CodeBook([CASE_ID], {name: value.detach() for name, value in code.items()}))
@@ -85,22 +124,7 @@ def repair_labels(
     maps = {
         name: DistanceMap.of_mm(distance, keep_inside=True)
         for name, distance in distances.items()
-        if not names or name in names
+        if not structures or name in structures
     }
-    fused = fuse_case(
-        RefinedCase(original, prepared, maps, image), model.anatomy, FuseSettings(), names, model.calibres
-    )
-    return RepairedLabels(fused.labels.astype(labels.dtype), np.array(affine, dtype=np.float64), fused.log)
-
-
-def _checked(labels: npt.NDArray[np.generic], model: HeartModel) -> Labels:
-    """The label map as uint8."""
-    if labels.ndim != 3:
-        raise BadInputError(f"labels: has {labels.ndim} axes (shape {labels.shape}), a label map has 3")
-    values = np.unique(labels)
-    unknown = [value for value in values.tolist() if value not in (0, *model.anatomy.ids)]
-    if unknown:
-        known = ", ".join(f"{s.id} {s.name}" for s in model.anatomy.structures)
-        some = ", ".join(f"{value:g}" for value in unknown[:5])
-        raise BadInputError(f"labels: has the values {some}, which anatomy {model.anatomy.name} does not have: {known}")
-    return np.asarray(labels, dtype=np.uint8)
+    refined = RefinedCase(original, prepared, maps, image)
+    return fuse_case(refined, model.anatomy, FuseSettings(), structures, model.calibres)

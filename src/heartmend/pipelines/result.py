@@ -1,4 +1,4 @@
-"""The result of a pipeline."""
+"""Results of the pipelines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from heartmend.run_folder.folder import RunFolder
 
 COLUMNS = (
     Column("case", str),
-    Column("structure", str),
+    Column("structure", str, title="empty for changes of the map as a whole"),
     Column("accepted", bool, title="whether the repaired structure was accepted; empty where it was not refined"),
     Column("volume_ratio", float, NO_UNIT, "repaired volume over original volume"),
     Column("surface_mm", float, "mm", "95th percentile of the distance between the original and the repaired surface"),
@@ -38,6 +38,9 @@ class Result:
     warnings: dict[str, list[str]] = field(default_factory=dict)
     is_main: bool = True
 
+    def __repr__(self) -> str:
+        return f"Result({str(self.output)!r}: {len(self.cases)} cases, {len(self.skipped)} skipped)"
+
     def table(self) -> Table:
         """Make a table of what was changed: a row for each structure of each repaired case.
 
@@ -49,10 +52,42 @@ class Result:
         return Table(COLUMNS, [row for id in self.cases if id in repaired for row in _rows(run, id)])
 
 
+@dataclass(frozen=True)
+class CropResult:
+    """Result of `crop`.
+
+    Attributes:
+        output: folder with labels/ and images/.
+        cases: ids of the cropped cases.
+        skipped: the cases that were skipped, with the reasons.
+    """
+
+    output: Path
+    cases: tuple[str, ...]
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """Result of `export`.
+
+    Attributes:
+        output: folder of the data set.
+        cases: ids of the released cases.
+        to_correct: ids of the cases that were written for correction by hand.
+        left_out: the other cases, with the reasons.
+    """
+
+    output: Path
+    cases: tuple[str, ...]
+    to_correct: tuple[str, ...]
+    left_out: dict[str, str]
+
+
 def _rows(run: RunFolder, case_id: str) -> list[dict[str, object]]:
     log = run.changes(case_id)
     verdicts = {verdict.structure: verdict for verdict in log.verdicts}
-    names = [*verdicts, *dict.fromkeys(c.structure for c in log.changes if c.structure and c.structure not in verdicts)]
+    names = [*verdicts, *dict.fromkeys(c.structure for c in log.changes if c.structure not in verdicts)]
     order = {"info": 0, "review": 1, "warning": 2}
     rows: list[dict[str, object]] = []
     for name in names:

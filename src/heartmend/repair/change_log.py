@@ -12,9 +12,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from heartmend.io import tables
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.changes import ORIGINAL_KEPT, SEVERITIES, Change, Severity
 
+CHANGE_COLUMNS = (
+    tables.Column("rule", str, title="rule or method that made the change"),
+    tables.Column("structure", str, title="empty for all structures"),
+    tables.Column("action", str, title="what was done"),
+    tables.Column("voxels", int, tables.NO_UNIT),
+    tables.Column("volume_mm3", float, "mm3"),
+    *(tables.Column(f"{axis}_mm", float, "mm", "centre, RAS+") for axis in "xyz"),
+    tables.Column("severity", str, title="info, review or warning"),
+    tables.Column("note", str),
+)
 _STYLES: Mapping[Severity, str] = {"info": "dim", "review": "yellow", "warning": "bold red"}
 
 
@@ -38,6 +49,19 @@ class ChangeLog:
         if not all(v.accepted for v in self.verdicts):
             return "warning"
         return max((c.severity for c in self.changes), key=SEVERITIES.index, default="info")
+
+    def table(self) -> tables.Table:
+        """Make a table of the changes, a row for each.
+
+        Returns:
+            The table, with the centre of each change in mm, RAS+.
+        """
+        rows = []
+        for change in self.changes:
+            x, y, z = (round((low + high) / 2, 1) for low, high in zip(*change.box_mm, strict=True))
+            row = {name: getattr(change, name) for name in ("rule", "structure", "action", "voxels", "volume_mm3")}
+            rows.append({**row, "x_mm": x, "y_mm": y, "z_mm": z, "severity": change.severity, "note": change.note})
+        return tables.Table(CHANGE_COLUMNS, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the log to a table for JSON."""

@@ -1,9 +1,11 @@
-"""A run, opened to be read: its cases with their records, loaded when they are first used."""
+"""A run in Python: its cases with their records, read when they are first used, and its review decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import getpass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.errors import BadInputError
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.label_maps import LabelVolume
+from heartmend.io.label_maps import LabelVolume, read_labels
 from heartmend.repair.change_log import ChangeLog
-from heartmend.run_folder.decisions import Decisions
+from heartmend.run_folder.decisions import Choice, Decision, DecisionRequest, Decisions
+from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from heartmend.models.heart_model import HeartModel
+
+CHOICES: tuple[Choice, ...] = ("accept", "reject", "correct", "open")
+"""The choices of `OpenRun.decide`; `corrected` needs a hand-corrected label map, which `heartmend import` reads."""
 
 
 class RunCase:
@@ -73,9 +82,53 @@ class RunCase:
         """The file of the repaired label map."""
         return self._run.result_path(self._case)
 
+    @property
+    def original_path(self) -> Path:
+        """The file of the original label map."""
+        return self._case.labels_path
+
+    @property
+    def changed_structures(self) -> tuple[str, ...]:
+        """Names of the structures whose voxels changed, in the order of the anatomy; a decision is needed for these."""
+        before, after = self.original.labels, self.labels.labels
+        changed = before != after
+        ids = set(np.unique(before[changed])) | set(np.unique(after[changed]))
+        return tuple(s.name for s in self._cohort.anatomy.structures if s.id in ids)
+
+    def figure(
+        self, truth: str | PathLike[str] | npt.NDArray[np.generic] | None = None, title: str = "",
+        through: Sequence[int] | None = None,
+    ) -> Figure:  # fmt: skip
+        """Draw three planes of the case: before, after and changes.
+
+        Args:
+            truth: the true label map, as a file or as an array on the same voxels; it is drawn as a dashed outline.
+            title: title of the figure; the id of the case if empty.
+            through: index of the voxel that the planes go through; the centre of the largest change if None.
+
+        Returns:
+            The figure, which a notebook shows with `%matplotlib inline`, and which `savefig` writes.
+
+        Raises:
+            BadInputError: if a label map cannot be read, or the truth has another shape.
+        """
+        from heartmend.figures.planes import before_after_figure
+        from heartmend.figures.style import StructureStyle
+        from heartmend.figures.view import BeforeAfter
+
+        anatomy, grid = self._cohort.anatomy, self.original.grid
+        if truth is not None:
+            truth = read_labels(Path(truth), anatomy).labels if isinstance(truth, str | PathLike) else np.asarray(truth)
+            if truth.shape != grid.shape:
+                raise BadInputError(f"truth: has the shape {truth.shape}, the label map {grid.shape}; resample it")
+        maps = BeforeAfter(
+            self.original.labels, self.labels.labels, grid.spacing_mm, grid.axcodes, image=self.image, truth=truth
+        )
+        return before_after_figure(maps, StructureStyle.of(anatomy), title or f"Case {self.id}", through)
+
 
 class OpenRun:
-    """A run, opened to be read.
+    """A run with its cases and its review decisions.
 
     Iterates over its cases; `run["001"]` is one of them.
 
@@ -137,18 +190,75 @@ class OpenRun:
     def model(self) -> HeartModel:
         """Read the model of all hearts.
 
+        Returns:
+            The model, as from `heartmend.load_model`.
+
         Raises:
             RunError: if the run is not unified.
         """
         return self._run.model()
 
-    def decisions(self) -> Decisions:
-        """Open the data base of the decisions of a review."""
-        return Decisions(self._run.decisions_path)
+    def decisions(self) -> list[Decision]:
+        """Read the current review decisions.
+
+        Returns:
+            The newest decision of every structure, in the order of writing.
+
+        Raises:
+            RunError: if the database cannot be read.
+        """
+        return Decisions(self._run.decisions_path).current()
+
+    def decide(
+        self, case_id: str, structure: str, choice: Choice, *, note: str = "", reviewer: str = ""
+    ) -> Decision:  # fmt: skip
+        """Decide about the changes of one structure, as on the page of `heartmend review`.
+
+        The decision replaces the current one about this structure. It is valid for the two label maps as they are now.
+
+        Args:
+            case_id: id of the case.
+            structure: name of the structure.
+            choice: "accept": take the repaired structure; "reject": keep the original one; "correct": it will be
+                corrected by hand; "open": not decided.
+            note: free text.
+            reviewer: name of the person who decides; your user name if empty.
+
+        Returns:
+            The decision as written.
+
+        Raises:
+            BadInputError: if there is no such case, choice or change, or a text is too long.
+            ConfigError: if the anatomy has no such structure.
+            RunError: if no case of the run is repaired, or the database cannot be written.
+            ConflictError: if another reviewer decided about the structure at the same time.
+        """
+        case, name = self[case_id], self.anatomy.by_name(structure).name
+        if choice not in CHOICES:
+            raise BadInputError(f"choice={choice!r}: give one of {', '.join(CHOICES)}")
+        if name not in case.changed_structures:
+            changed = ", ".join(case.changed_structures) or "no structure"
+            raise BadInputError(f"case {case.id}: {name} did not change, so there is no decision; changed: {changed}")
+        known = [d.number for d in self.decisions() if (d.case, d.structure) == (case.id, name)]
+        request = DecisionRequest(case.id, name, choice, note, self._stamp(case.id), known[0] if known else 0)
+        return Decisions(self._run.decisions_path).write([request], reviewer or _user_name())[0]
+
+    def _stamp(self, case_id: str) -> str:
+        """The stamp of the two label maps of a case, as of the review page."""
+        return FinishedRun(self._run, self.cohort, {}, Path()).stamp(self.cohort[case_id])
 
 
-def open_run(output: str | Path, labels: str | Path | None = None, images: str | Path | None = None) -> OpenRun:
-    """Open a run to be read.
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
+def open_run(
+    output: str | PathLike[str], labels: str | PathLike[str] | None = None, images: str | PathLike[str] | None = None
+) -> OpenRun:
+    """Open a run, to read its records and to decide about its changes.
 
     Args:
         output: OUT.
@@ -156,11 +266,11 @@ def open_run(output: str | Path, labels: str | Path | None = None, images: str |
         images: the input folder of CTs, where it was moved.
 
     Returns:
-        The run.
+        The run; `open_run("out/")["001"].changes` are the changes of a case.
 
     Raises:
         RunError: if there is no run, or it cannot be read.
-        BadInputError: if the input is not there any more.
+        BadInputError: if the input does not exist any more.
     """
-    run = RunFolder.at(output)
+    run = RunFolder.at(Path(output))
     return OpenRun(run, run.cohort(None if labels is None else Path(labels), None if images is None else Path(images)))

@@ -107,9 +107,10 @@ def _along_axis(slices: Labels, axis: int, first: int) -> SliceStaircase | None:
     # Change i is between the slices i and i + 1: a block may start at i + 1.
     starts = np.arange(low, high - 1) + first + 1
     lattices = [_Lattice(float(n), float(o)) for n in range(2, MAX_THICKNESS + 1) for o in range(n)]
-    even = min(
-        (f for f in lattices if len(change) >= MIN_BLOCKS * f.thickness), key=lambda f: f.contrast(change, starts)
-    )
+    lattices = [lattice for lattice in lattices if len(change) >= MIN_BLOCKS * lattice.thickness]
+    if not lattices:
+        return None
+    even = min(lattices, key=lambda lattice: lattice.contrast(change, starts))
     if even.contrast(change, starts) < MAX_CONTRAST:
         return SliceStaircase(axis, even.thickness, even.offset)
     uneven = _uneven_lattice(change, starts)

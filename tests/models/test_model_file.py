@@ -103,7 +103,7 @@ def test_an_unknown_case_raises_an_error_that_names_the_known_ones() -> None:
 @pytest.mark.parametrize("content", [b"", b"no model", b"PK\x05\x06" + bytes(18)])
 def test_another_file_raises_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.zip").write_bytes(content)
-    with pytest.raises(BadInputError, match=r"x\.zip: is not a heart model"):
+    with pytest.raises(BadInputError, match=r"x\.zip: is (not a heart model|empty)"):
         load_heart_model(tmp_path / "x.zip")
 
 

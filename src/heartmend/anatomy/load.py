@@ -144,6 +144,7 @@ def _message(location: tuple[int | str, ...], message: str, table: Mapping[str, 
     """The error of one value with its place, `structures.LAA.colour: ...`, by the structure's name where it has one."""
     parts = [place(p) for p in location]
     if len(location) > 1 and location[0] == "structures" and isinstance(location[1], int):
+        # An index: pydantic found an error within a list.
         entry = table["structures"][location[1]]
         if isinstance(entry, dict) and "name" in entry:
             parts[1] = place(str(entry["name"]))

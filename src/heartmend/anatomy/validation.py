@@ -42,10 +42,12 @@ def error_lines(error: ValidationError) -> list[str]:
     Returns:
         The lines.
     """
-    return [
-        f"{'.'.join(place(part) for part in found['loc']) or 'all'}: {message_of(found['type'], found['msg'], found['input'])}"
-        for found in error.errors(include_url=False, include_context=False)
-    ]
+    lines = []
+    for found in error.errors(include_url=False, include_context=False):
+        where = ".".join(place(part) for part in found["loc"])
+        message = message_of(found["type"], found["msg"], found["input"])
+        lines.append(f"{where}: {message}" if where else message)
+    return lines
 
 
 def place(part: int | str) -> str:

@@ -71,6 +71,33 @@ def case_id(path: Path) -> str:
     return stem
 
 
+def check_case_id(id: str) -> str:
+    """Check that a case id is safe as a file name: the rule for ids from file names, for ids from anywhere else.
+
+    Args:
+        id: the id, such as one from a model file.
+
+    Returns:
+        The id.
+
+    Raises:
+        BadInputError: if it is empty, starts with a dot, contains a slash or a control character, or is too long.
+
+    Example:
+        >>> check_case_id("heart_001")
+        'heart_001'
+    """
+    if not _is_safe(id):
+        raise BadInputError(
+            f"case id '{escape_unprintable(id[:80])}': is not safe as a file name; rename the case, for example to 001"
+        )
+    if len(id.encode()) > _MAX_ID_BYTES:
+        raise BadInputError(
+            f"case id '{escape_unprintable(id[:80])}...': is too long (limit {_MAX_ID_BYTES} bytes); rename the case"
+        )
+    return id
+
+
 def file_role(path: Path) -> Role:
     """Derive from a file name whether the volume is an image or a label map.
 
@@ -175,6 +202,10 @@ def escape_markdown(text: object) -> str:
     return "".join(f"\\{c}" if c in _MARKDOWN_SPECIAL else c for c in line)
 
 
+def _is_safe(name: str) -> bool:
+    return bool(name.strip(" .")) and not name.startswith(".") and not _UNSAFE.search(name)
+
+
 def _parsed(path: Path) -> tuple[str, Role]:
     """Case id and role."""
     ending = volume_ending(path)
@@ -186,7 +217,7 @@ def _parsed(path: Path) -> tuple[str, Role]:
         stem = stem[: match.start()]
         if role == "either":
             role = _ROLES[match[1].lower()]
-    if not stem.strip(" .") or stem.startswith(".") or _UNSAFE.search(stem):
+    if not _is_safe(stem):
         raise BadInputError(
             f"{escape_unprintable(str(path))}: the name gives no case id that is safe as a file name; rename the file, "
             "for example to 001.nii.gz"

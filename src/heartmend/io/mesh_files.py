@@ -20,6 +20,7 @@ from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.errors import ConfigError
 from heartmend.geometry.mesh import Mesh
 from heartmend.io.atomic import write_bytes, write_text
+from heartmend.io.file_names import check_case_id
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
@@ -231,8 +232,12 @@ def write_meshes(folder: Path, case_id: str, meshes: Mapping[str, Mesh], anatomy
         The written files.
 
     Raises:
+        BadInputError: if the id or a name would lead out of the folder.
         ConfigError: for any other format.
     """
+    check_case_id(case_id)
+    for name in meshes:
+        check_case_id(name)
     if kind == "glb":
         write_glb(folder / f"{case_id}.glb", meshes, anatomy)
         return [folder / f"{case_id}.glb"]

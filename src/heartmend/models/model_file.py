@@ -16,18 +16,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load as decode_tensors
+from pydantic import ValidationError
 from safetensors.numpy import save as encode_tensors
 
 from heartmend.anatomy.calibre import Calibre
-from heartmend.anatomy.schema import Anatomy
-from heartmend.errors import BadInputError
+from heartmend.anatomy.validation import error_lines, shorten
+from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.roi import Roi
 from heartmend.io.atomic import jsonable, write_bytes
+from heartmend.io.reading import readable_file
+from heartmend.io.strict_json import parse_json
+from heartmend.io.tensor_header import check_tensors, decode_tensors, read_tensor_header
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import HeartModel
+from heartmend.models.model_archive import open_members, read_rest
 from heartmend.models.model_card import model_card
+from heartmend.models.model_schema import ModelTable, check_memory_of_model, check_values
 from heartmend.models.unified import UnifiedShape, make_details, stack_details
 
 FORMAT, FORMAT_VERSION = "heartmend-model", 2
@@ -38,7 +42,14 @@ DETAIL_STEP = 1 / 8
 FIELD_STEP = 1 / 512
 """Quantisation step of the fields, in units of half the box: about 0.15 mm, an error of at most 0.08 mm."""
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
-_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
+_STEPS = {"codes.field": FIELD_STEP, "codes.detail": DETAIL_STEP}
+# Of 5,000 cases model.json has 5 MB; the values of JSON need up to twenty times the memory of its text.
+_LIMITS = {TENSORS: 2**32, TABLE: 2**23, CARD: 2**20}
+"""Largest size of each member in bytes."""
+_ERRORS = (
+    ArithmeticError, AttributeError, ConfigError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
+    ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 """Errors that reading a damaged file can raise."""
 
 
@@ -149,7 +160,7 @@ def save_heart_model(path: Path, model: HeartModel) -> None:
         "absent": {id: names for id, names in model.absent.items() if names},
         "calibres": {name: asdict(calibre) for name, calibre in model.calibres.items()},
         "lowest_surface_noise_mm2": model.lowest_surface_noise_mm2, "metadata": model.metadata,
-        "steps": {"codes.field": FIELD_STEP, "codes.detail": DETAIL_STEP},
+        "steps": _STEPS,
     }  # fmt: skip
     parts = {
         TENSORS: encode_tensors(encode_model(model)),
@@ -177,28 +188,62 @@ def load_heart_model(path: Path) -> HeartModel:
     Raises:
         BadInputError: if the file is not a model, is damaged, or has another format version.
     """
+    path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            table: dict[str, Any] = json.loads(archive.read(TABLE))
-            tensors = decode_tensors(archive.read(TENSORS))
-        _check_version(path, table)
-        shape, codes = decode_model(tensors, UnifiedShape(**table["shape"]), table["ids"])
+        with readable_file(path), open_members(path, _LIMITS) as members:
+            table = _read_table(path, bytes(members.read(TABLE)))
+            with members.open(TENSORS) as file:
+                size, file_bytes = members.size(TENSORS), path.stat().st_size
+                header = read_tensor_header(file, size)
+                check_tensors(header, table.tensor_specs())
+                check_memory_of_model(table, header, file_bytes)
+                tensors = decode_tensors(read_rest(file, size - header.data_start), header)
+        opened = check_values(tensors)
+        check_memory_of_model(table, header, file_bytes, max(opened) + 1)
+        shape, codes = decode_model(tensors, UnifiedShape(**table.shape.model_dump()), table.ids)
         return HeartModel(
-            shape.eval(), codes, Anatomy.model_validate(table["anatomy"]), table["thresholds"],
-            {id: Roi.from_dict(frame) for id, frame in table["frames"].items()},
-            {id: tuple(names) for id, names in table["absent"].items()},
-            {name: Calibre(**calibre) for name, calibre in table["calibres"].items()},
-            table["lowest_surface_noise_mm2"], table["metadata"],
+            shape.eval(), codes, table.anatomy, dict(table.thresholds),
+            {id: Roi.from_dict(table.frames[id].model_dump()) for id in table.frames},
+            {id: tuple(names) for id, names in table.absent.items()},
+            {name: Calibre(**calibre.model_dump()) for name, calibre in table.calibres.items()},
+            dict(table.lowest_surface_noise_mm2), table.metadata,
         )  # fmt: skip
+    except BadInputError as error:
+        # The file is named, also where a grid or a case id of it has the error.
+        raise (error if str(path) in str(error) else _not_a_model(path, error)) from error
     except _ERRORS as error:
-        raise BadInputError(f"{path}: is not a heart model ({error}); give a file that `heartmend unify` wrote, "
-                            "OUT/run/unify/model.zip") from error  # fmt: skip
+        raise _not_a_model(path, error) from error
+
+
+def _not_a_model(path: Path, error: Exception) -> BadInputError:
+    if isinstance(error, ValidationError):
+        reason = f"{TABLE}: {'; '.join(shorten(line, 240) for line in error_lines(error)[:3])}"
+    elif isinstance(error, MemoryError | RecursionError):
+        reason = type(error).__name__
+    else:
+        reason = str(error) or type(error).__name__
+    return BadInputError(
+        f"{path}: is not a heart model ({shorten(reason, 800)}); give a file that `heartmend unify` wrote, "
+        "OUT/run/unify/model.zip"
+    )
+
+
+def _read_table(path: Path, data: bytes) -> ModelTable:
+    table = parse_json(data)
+    if not isinstance(table, dict):
+        raise ValueError(f"{TABLE} is no table")
+    _check_version(path, table)
+    if (steps := table.get("steps")) != _STEPS:
+        raise ValueError(f"its steps of quantisation are {shorten(repr(steps), 80)}, not {_STEPS}")
+    return ModelTable.model_validate(table)
 
 
 def _check_version(path: Path, table: dict[str, Any]) -> None:
-    if table["format"] != FORMAT:
-        raise ValueError(f"its format is {table['format']!r}, not {FORMAT!r}")
-    version = table["format_version"]
+    if table.get("format") != FORMAT:
+        raise ValueError(f"its format is {shorten(repr(table.get('format')), 80)}, not {FORMAT!r}")
+    version = table.get("format_version")
+    if type(version) is not int:
+        raise ValueError(f"its format_version is {shorten(repr(version), 80)}, not an integer")
     if version == FORMAT_VERSION:
         return
     if version < FORMAT_VERSION:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from heartmend.anatomy.toml_file import read_toml
+from heartmend.anatomy.validation import error_lines, list_errors, place
 from heartmend.errors import ConfigError
 from heartmend.stages.fit import FitSettings
 from heartmend.stages.fuse import FuseSettings
@@ -18,6 +19,9 @@ from heartmend.stages.prepare import PrepareSettings
 from heartmend.stages.refine import RefineSettings
 from heartmend.stages.unify import UnifySettings
 from heartmend.training.schedule import Phase
+
+MAX_SEED = 2**32 - 1
+"""Largest seed: it is multiplied for each step, and torch takes 64 bits."""
 
 
 class Config(BaseModel):
@@ -34,7 +38,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)] = 0
     prepare: PrepareSettings = PrepareSettings()
     fit: FitSettings = FitSettings()
     refine: RefineSettings = RefineSettings()
@@ -111,14 +115,13 @@ def load_config(preset: str = "mend", path: Path | None = None) -> Config:
     if path is None:
         return config
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+        table = read_toml(path, "settings")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: cannot be read: there is no such file; give a file of settings") from error
     try:
         return Config.model_validate(_merged(config.model_dump(), _with_new_keys(table, path)))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: {problems}") from error
+        raise ConfigError(list_errors(str(path), error_lines(error))) from error
 
 
 def _with_new_keys(value: Any, path: Path, table: str = "") -> Any:
@@ -130,7 +133,7 @@ def _with_new_keys(value: Any, path: Path, table: str = "") -> Any:
     names, renamed = DEPRECATED_KEYS.get(table, {}), dict[str, Any]()
     for key, content in value.items():
         new = names.get(key, key)
-        label = f"{table}.{key}".lstrip(".")
+        label = f"{table}.{place(key)}".lstrip(".")
         if new is None:
             log.warning("%s: %s is ignored: it has no effect any more; remove it", path, label)
             continue

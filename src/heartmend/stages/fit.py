@@ -134,7 +134,7 @@ def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     start_steps(context.progress, FIT, steps, done=is_done)
     if is_done:
         return
-    context.compute.group.refuse_more_than(len(case_ids))
+    context.compute.group.check_size(len(case_ids))
     run.forget(FIT)
     torch.set_num_threads(available_cores())
     job = _Job(run.output, tuple(case_ids), heads, settings, plan.seed, context.compute.workers, mark)

@@ -155,7 +155,7 @@ def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Ou
         yield Outcome()
         return
     run.forget(UNIFY)
-    context.compute.group.refuse_more_than(len(cases))
+    context.compute.group.check_size(len(cases))
     torch.set_num_threads(available_cores())
     job = _Job(
         run.output, context.cohort.without_cases(), tuple(cases), adapts_fitted, coarse_phases, settings, plan.seed,

@@ -5,6 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from heartmend.models.shape_schema import MAX_CONTROLS, MAX_TEMPLATE_SIDE, MIN_CONTROLS, MIN_SIDE
+
+LossName = Literal["dice_focal", "dice", "focal", "bce", "surface_distance", "joint"]
+"""Names of the losses, the keys of `heartmend.training.losses.LOSSES`."""
+MAX_STEPS = 10_000_000
+"""Most steps that settings can give: weeks of a GPU."""
+MAX_RATE = 10.0
+"""Largest learning rate: Adam moves a value by so much in one step, and the unit frame is 2 wide."""
+MAX_EPOCHS = 100_000
+"""Most passes over all cases: a case needs less than a thousand."""
+MAX_PHASES, MAX_BAND_SHARES = 100, 100
+MAX_CHECKPOINT_SECONDS = 7 * 86_400.0
+"""Longest time between two checkpoints, a week."""
+MAX_STEP_POINTS = 100_000_000
+"""Most points in one step, over its cases: their coordinates alone are more than a gigabyte."""
+Rate = Annotated[float, Field(strict=True, le=MAX_RATE)]
 
 
 @dataclass(frozen=True)
@@ -35,26 +55,38 @@ class Phase:
     # Read by pydantic where a phase is part of a table of settings.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    steps: int
-    code_lr: float
-    shape_lr: float
-    loss: str = "surface_distance"
-    tolerance_mm: float = 2.0
-    regularisation: float = 1e-5
-    band_shares: tuple[float, ...] = (0.8,)
-    warm_up: float = 0.0
-    side: int | None = None
-    controls: int | None = None
+    # The limit is one of given phases: `scale_steps_to_cohort` can exceed it.
+    steps: Annotated[int, Field(strict=True, le=MAX_STEPS)]
+    code_lr: Rate
+    shape_lr: Rate
+    loss: LossName = "surface_distance"
+    tolerance_mm: Annotated[float, Field(strict=True)] = 2.0
+    regularisation: Annotated[float, Field(strict=True)] = 1e-5
+    band_shares: Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(max_length=MAX_BAND_SHARES)] = (0.8,)
+    warm_up: Annotated[float, Field(strict=True)] = 0.0
+    side: Annotated[int, Field(strict=True)] | None = None
+    controls: Annotated[int, Field(strict=True)] | None = None
 
     def __post_init__(self) -> None:
-        for name, valid, expected in (
-            ("steps", self.steps >= 1, "1 or more"), ("code_lr", self.code_lr > 0, "more than 0"),
-            ("shape_lr", self.shape_lr >= 0, "0 or more"), ("tolerance_mm", self.tolerance_mm > 0, "more than 0"),
-            ("regularisation", self.regularisation >= 0, "0 or more"),
+        side, controls = self.side, self.controls
+        # The comparisons are false for NaN.
+        limits = (
+            ("steps", self.steps >= 1, "1 or more"),
+            ("code_lr", 0 < self.code_lr <= MAX_RATE, f"more than 0 and at most {MAX_RATE:g}"),
+            ("shape_lr", 0 <= self.shape_lr <= MAX_RATE, f"0 to {MAX_RATE:g}"),
+            ("loss", self.loss in get_args(LossName), f"one of {', '.join(get_args(LossName))}"),
+            ("tolerance_mm", 0 < self.tolerance_mm <= 100, "more than 0 and at most 100"),
+            ("regularisation", 0 <= self.regularisation <= 1000, "0 to 1000"),
             ("warm_up", 0 <= self.warm_up < 1, "0 or more and less than 1"),
-        ):  # fmt: skip
-            if not valid:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be {expected}")
+            ("band_shares", 0 < len(self.band_shares) <= MAX_BAND_SHARES and all(0 <= b <= 1 for b in self.band_shares),
+             f"1 to {MAX_BAND_SHARES} values from 0 to 1"),
+            ("side", side is None or MIN_SIDE <= side <= MAX_TEMPLATE_SIDE, f"{MIN_SIDE} to {MAX_TEMPLATE_SIDE}"),
+            ("controls", controls is None or MIN_CONTROLS <= controls <= MAX_CONTROLS,
+             f"{MIN_CONTROLS} to {MAX_CONTROLS}"),
+        )  # fmt: skip
+        wrong = [f"{name} is {getattr(self, name)!r}; it must be {limit}" for name, valid, limit in limits if not valid]
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
     def rate_factor(self, step: int) -> float:
         """Compute the factor of the learning rates: a linear warm-up, then a cosine from 1 to 0.03.
@@ -73,6 +105,40 @@ class Phase:
     def band_share(self, step: int) -> float:
         """Return the share of the points of a step (from 0, within the phase) that are drawn from the band."""
         return self.band_shares[min(step * len(self.band_shares) // self.steps, len(self.band_shares) - 1)]
+
+
+def step_errors(cases_per_step: int, points: int) -> list[str]:
+    """Check that the points of one step, over its cases, are not too many; returns one message, or none."""
+    if (total := cases_per_step * points) <= MAX_STEP_POINTS:
+        return []
+    return [f"cases_per_step times points is {total}, the limit is {MAX_STEP_POINTS}; give fewer of one of them"]
+
+
+def template_phase_errors(phases: Sequence[Phase], *, starts: bool) -> list[str]:
+    """Find the phases whose resolution a template cannot have.
+
+    Args:
+        phases: phases of a fit of a template.
+        starts: whether the first phase makes the template, so that it needs a resolution.
+
+    Returns:
+        One message for each error.
+
+    Example:
+        >>> template_phase_errors([Phase(steps=1, code_lr=0.1, shape_lr=0.1, side=8)], starts=True)
+        ['phase 0: side and controls belong together; give both or neither']
+    """
+    errors = []
+    if starts and phases[0].side is None and phases[0].controls is None:
+        errors.append("phase 0: the first phase of a template needs side and controls; give side and controls")
+    for number, phase in enumerate(phases):
+        if (phase.side is None) != (phase.controls is None):
+            errors.append(f"phase {number}: side and controls belong together; give both or neither")
+        elif phase.side is not None and phase.controls is not None and phase.controls > phase.side:
+            errors.append(f"phase {number}: controls is {phase.controls}; it must be at most side, {phase.side}")
+        if phase.loss == "joint":
+            errors.append(f'phase {number}: loss = "joint" is the loss of details; give "surface_distance"')
+    return errors
 
 
 def scale_steps_to_cohort(

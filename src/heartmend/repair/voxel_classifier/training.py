@@ -21,6 +21,7 @@ from heartmend.repair.voxel_classifier.classifier import (
 )
 from heartmend.repair.voxel_classifier.features import Image, IntensityScale, uncertain_voxels, window_features
 from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask, estimate_strength
+from heartmend.training.schedule import MAX_RATE
 from heartmend.types import Mask
 
 BATCH = 512
@@ -46,13 +47,13 @@ class ClassifierSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rounds: Annotated[int, Field(ge=1)] = 2
+    rounds: Annotated[int, Field(strict=True, ge=1, le=100)] = 2
     """Training rounds: the first on the labels, each further one on the labels that the round before repaired."""
-    examples: Annotated[int, Field(ge=1000)] = 120_000
+    examples: Annotated[int, Field(strict=True, ge=1000, le=100_000_000)] = 120_000
     """Voxels in each round, over all cases."""
-    passes: Annotated[int, Field(ge=1)] = 2
+    passes: Annotated[int, Field(strict=True, ge=1, le=1000)] = 2
     """Passes over the voxels of a round."""
-    rate: Annotated[float, Field(gt=0)] = 1e-3
+    rate: Annotated[float, Field(strict=True, gt=0, le=MAX_RATE)] = 1e-3
     """Learning rate at the start of a round."""
 
     @property

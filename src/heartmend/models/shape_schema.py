@@ -1,0 +1,84 @@
+"""Limits of the settings of implicit shapes, and the tensors of a shape and its codes, without creating them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from heartmend.io.tensor_header import TensorSpec
+
+# Every limit is several times what a cohort of hearts needs. Above it a file is damaged or hostile, or a setting is a
+# mistake, and its tensors would fill the memory.
+MIN_SIDE, MAX_TEMPLATE_SIDE, MAX_DETAIL_SIDE = 2, 256, 128
+MIN_CONTROLS, MAX_CONTROLS = 4, 64
+"""Control points along each side: a cubic spline needs four."""
+MAX_CHANNELS, MAX_WIDTH, MAX_CODE_SIZE = 64, 1024, 8192
+MAX_HEADS = 254
+"""Most heads of a shape: so many structures can an anatomy have."""
+
+Head = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    heads: Annotated[list[Head], Field(min_length=1, max_length=MAX_HEADS)]
+
+    @model_validator(mode="after")
+    def _heads_are_unique(self) -> Self:
+        if len(set(self.heads)) != len(self.heads):
+            raise ValueError("heads: a structure is named twice; name each once")
+        return self
+
+
+class TemplateSettings(_Settings):
+    """Settings of a `TemplateShape`."""
+
+    side: Annotated[int, Field(strict=True, ge=MIN_SIDE, le=MAX_TEMPLATE_SIDE)]
+    controls: Annotated[int, Field(strict=True, ge=MIN_CONTROLS, le=MAX_CONTROLS)]
+
+    def code_specs(self, cases: int) -> dict[str, TensorSpec]:
+        """Return the codes of a number of cases."""
+        return {"affine": ("F32", (cases, 3, 4)), "field": ("F32", (cases, 3, *(self.controls,) * 3))}
+
+
+class DecoderSettings(_Settings):
+    """Settings of a `DecoderShape`."""
+
+    code_size: Annotated[int, Field(strict=True, ge=1, le=MAX_CODE_SIZE)]
+
+    def code_specs(self, cases: int) -> dict[str, TensorSpec]:
+        """Return the codes of a number of cases."""
+        return {"latent": ("F32", (cases, self.code_size))}
+
+
+class UnifiedSettings(_Settings):
+    """Settings of a `UnifiedShape`."""
+
+    template: TemplateSettings
+    side: Annotated[int, Field(strict=True, ge=MIN_SIDE, le=MAX_DETAIL_SIDE)]
+    channels: Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS)]
+    width: Annotated[int, Field(strict=True, ge=1, le=MAX_WIDTH)]
+
+    @model_validator(mode="after")
+    def _template_has_some_heads(self) -> Self:
+        if unknown := [name for name in self.template.heads if name not in self.heads]:
+            raise ValueError(f"template.heads names {unknown[0]!r}, which is none of heads")
+        return self
+
+    def code_specs(self, cases: int) -> dict[str, TensorSpec]:
+        """Return the codes of a number of cases."""
+        details: dict[str, TensorSpec] = {
+            "slot": ("I32", (cases, self.side**3)),
+            "detail": ("F32", (cases, None, self.channels)),
+        }
+        return self.template.code_specs(cases) | details
+
+
+ShapeSettings = TemplateSettings | DecoderSettings | UnifiedSettings
+SCHEMAS: Mapping[str, type[ShapeSettings]] = {
+    "template": TemplateSettings, "decoder": DecoderSettings, "unified": UnifiedSettings,
+}  # fmt: skip
+"""Schemas of the settings, by the kind of the shape."""

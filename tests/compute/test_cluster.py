@@ -1,4 +1,4 @@
-"""Cases on a Dask cluster: every one done once, none lost, though a worker is killed in the middle of its work."""
+"""Cases on a Dask cluster: each is processed once, also if a worker is killed in the middle of its work."""
 
 import os
 from collections.abc import Iterator
@@ -20,26 +20,23 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    """Two workers in processes of their own, which find this folder's modules but lie in another folder."""
+    """Dask cluster of two workers in processes of their own; returns the address of its scheduler."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(TESTS)
-    settings = {
-        "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
-    }  # fmt: skip
     with (
-        dask.config.set(settings),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, protocol="tcp") as here,
+        dask.config.set({"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, protocol="tcp") as cluster,
     ):
-        yield here.scheduler_address
+        yield cluster.scheduler_address
     if before is None:
         del os.environ["PYTHONPATH"]
     else:
         os.environ["PYTHONPATH"] = before
 
 
-def test_every_case_is_done_once_though_a_worker_is_killed(scheduler: str, tmp_path: Path) -> None:
-    """Case 5 kills its worker when it is first begun, and with it what that worker had not handed over yet: the case is
-    begun again, and those that were done are found to be done, as the verbs find their own."""
+def test_each_case_is_processed_once_if_a_worker_is_killed(scheduler: str, tmp_path: Path) -> None:
+    """Case 5 kills its worker at the first attempt, which also loses the results that were not sent yet: these cases
+    are started again, and skip what is done, as the stages do."""
     cases = [worker_tasks.RecordedCase(tmp_path, number, kills=number == 5) for number in range(12)]
     with scheduled(scheduler):
         outcomes = list(each(worker_tasks.record, cases))
@@ -48,33 +45,33 @@ def test_every_case_is_done_once_though_a_worker_is_killed(scheduler: str, tmp_p
     done = [path.read_text().split() for path in sorted(tmp_path.glob("*.txt"))]
     assert len(done) == 12
     assert all(len(times) == 1 for times in done)
-    # A worker's folder is its own; a case finds the files of the one who asked.
-    assert {where for (where,) in done} == {str(Path.cwd())}
+    # A worker has another current folder; relative paths of a case are those of the main process.
+    assert {folder for (folder,) in done} == {str(Path.cwd())}
 
 
 def test_an_error_is_yielded_with_its_case(scheduler: str) -> None:
     with scheduled(scheduler):
-        found = {item: (result, error) for item, result, error in each(worker_tasks.square, [2, -1, 3])}
-    assert found[2] == (4, None) and found[3] == (9, None)
-    assert isinstance(found[-1][1], BadInputError)
+        outcomes = {item: (result, error) for item, result, error in each(worker_tasks.square, [2, -1, 3])}
+    assert outcomes[2] == (4, None) and outcomes[3] == (9, None)
+    assert isinstance(outcomes[-1][1], BadInputError)
 
 
-def test_a_case_that_kills_every_worker_costs_itself_alone() -> None:
+def test_only_the_case_that_kills_every_worker_has_an_error() -> None:
     killed = SimpleNamespace(status="error", exception=lambda: KilledWorker.__new__(KilledWorker))
     item, result, error = cluster._outcome(13, killed)
     assert (item, result) == (13, None)
-    assert isinstance(error, HeartmendError) and "every worker that began it was lost" in str(error)
-    with pytest.raises(RunError, match="the Dask scheduler is gone"):
+    assert isinstance(error, HeartmendError) and "every worker that started it was lost" in str(error)
+    with pytest.raises(RunError, match="the Dask scheduler was lost"):
         cluster._outcome(13, SimpleNamespace(status="cancelled"))
 
 
-def test_what_is_too_much_to_travel_stays_here(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_on", lambda *_: pytest.fail("it travelled"))
+def test_local_work_is_not_sent_to_the_cluster(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_run_on_cluster", lambda *_: pytest.fail("the work was sent to the cluster"))
     with scheduled(scheduler):
         assert [result for _, result, _ in each(worker_tasks.square, [2], 1, local=True)] == [4]
 
 
-def test_no_more_cases_than_asked_for_are_with_the_scheduler(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_submitted_cases_is_limited(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "IN_FLIGHT", 2)
     with scheduled(scheduler):
         outcomes = each(worker_tasks.square, range(20, 40))
@@ -84,13 +81,13 @@ def test_no_more_cases_than_asked_for_are_with_the_scheduler(scheduler: str, mon
         assert sorted(result for _, result, _ in each(worker_tasks.square, range(7))) == [n * n for n in range(7)]
 
 
-def test_without_a_scheduler_nothing_changes() -> None:
+def test_without_a_scheduler_work_is_done_on_this_machine() -> None:
     with scheduled(""):
         assert [result for _, result, _ in each(worker_tasks.square, [3], 1)] == [9]
 
 
-def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE_S", 0.2)
+def test_a_scheduler_that_does_not_answer_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "TIMEOUT_S", 0.2)
     with (
         pytest.raises(ConfigError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers"),
         scheduled("tcp://127.0.0.1:9"),
@@ -98,5 +95,5 @@ def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: p
         pass
     with pytest.raises(ConfigError, match=r"none\.json: there is no such file"), scheduled(str(tmp_path / "none.json")):
         pass
-    with pytest.raises(ConfigError, match="give --workers, how many jobs"), scheduled("slurm"):
+    with pytest.raises(ConfigError, match="give --workers, the number of jobs"), scheduled("slurm"):
         pass

@@ -1,4 +1,4 @@
-"""One function over many cases: a bad one, or one that kills its process, never stops the others."""
+"""Worker processes: a case that fails, or that kills its process, never stops the others."""
 
 import time
 
@@ -12,26 +12,27 @@ from support import worker_tasks
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def workers_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import of torch takes seconds."""
     monkeypatch.setattr(workers, "_start_worker", worker_tasks.start_without_torch)
     monkeypatch.setattr(workers, "PRELOADED", [])
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_an_error_is_yielded_with_its_item(count: int) -> None:
-    found = {item: (result, type(error)) for item, result, error in each(worker_tasks.square, [2, -1, 3], count)}
-    assert found == {2: (4, type(None)), -1: (None, BadInputError), 3: (9, type(None))}
+    outcomes = {item: (result, type(error)) for item, result, error in each(worker_tasks.square, [2, -1, 3], count)}
+    assert outcomes == {2: (4, type(None)), -1: (None, BadInputError), 3: (9, type(None))}
 
 
-def test_an_item_that_kills_its_process_costs_that_item_alone() -> None:
-    found = {item: (result, error) for item, result, error in each(worker_tasks.square, [1, 2, 13, 3, 4, 5], 2)}
-    result, error = found.pop(13)
+def test_only_the_item_that_kills_its_process_has_an_error() -> None:
+    outcomes = {item: (result, error) for item, result, error in each(worker_tasks.square, [1, 2, 13, 3, 4, 5], 2)}
+    result, error = outcomes.pop(13)
     assert result is None
     assert isinstance(error, HeartmendError) and "killed twice" in str(error) and "fewer --workers" in str(error)
-    assert found == {n: (n * n, None) for n in (1, 2, 3, 4, 5)}
+    assert outcomes == {n: (n * n, None) for n in (1, 2, 3, 4, 5)}
 
 
-def test_to_stop_early_drops_what_waits() -> None:
+def test_waiting_items_are_dropped_when_the_caller_stops() -> None:
     outcomes = each(worker_tasks.square, list(range(20, 1000)), 2)
     next(outcomes)
     began = time.monotonic()
@@ -39,7 +40,7 @@ def test_to_stop_early_drops_what_waits() -> None:
     assert time.monotonic() - began < 20
 
 
-def test_in_this_process_work_has_one_thread_as_in_a_worker() -> None:
+def test_work_in_this_process_has_one_thread_as_in_a_worker() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -1,1 +1,1 @@
-"""Where work is done: worker processes, a cluster, and the process group of a fit."""
+"""Computing resources: worker processes, a cluster, the process group of a fit, and progress."""

@@ -1,7 +1,7 @@
-"""The work of many cases on many machines, by Dask: what `each` does on processes here, done by workers anywhere.
+"""Work on many cases on many machines, by Dask: a replacement of the worker processes of this machine.
 
-Workers read and write the files of a run themselves, on a disk that all machines share; only the names of files and
-settings travel, never a volume.
+The workers read and write the files of a run themselves, on a disk that all machines share. Only file names and
+settings are sent to them, no volumes.
 """
 
 from __future__ import annotations
@@ -23,27 +23,32 @@ if TYPE_CHECKING:
     from distributed import Client
 
 IN_FLIGHT = 1000
-"""So many cases are handed to the scheduler at a time: enough for any cluster, and few for its memory."""
-PATIENCE_S = 30.0
-"""How long a scheduler has to answer."""
-_AT_WORK = threading.Lock()
+"""Limit for the cases that are submitted at a time: enough for any cluster, and few for the scheduler's memory."""
+TIMEOUT_S = 30.0
+"""Limit for the answer of a scheduler."""
+_WORK_LOCK = threading.Lock()
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def scheduled(where: str, jobs: int = 0) -> Iterator[None]:
-    """Within the block `each` hands its cases to a Dask cluster; with an empty `where` it does not.
+    """Let `each` send its cases to a Dask cluster within the block.
 
-    where: the address of a scheduler (tcp://host:8786), the path of its scheduler file, or `slurm`: then so many
-    `jobs` are sent to the queue, as the table jobqueue.slurm of Dask's own configuration says, and ended with the
-    block. Raises ConfigError when Dask is not installed, no scheduler answers, or its workers are of another version.
+    Args:
+        where: the address of a scheduler (tcp://host:8786), the path of its scheduler file, or `slurm`; empty: no
+            cluster.
+        jobs: number of jobs that are submitted to the queue for `slurm`, by the table jobqueue.slurm of Dask's
+            configuration. They are ended with the block.
+
+    Raises:
+        ConfigError: if Dask is not installed, no scheduler answers, or its workers have another version.
     """
     if not where:
         yield
         return
     with _client(where, jobs) as client:
-        _refuse_other_versions(client)
-        token = CLUSTER_RUNNER.set(lambda work, todo: _on(client, work, todo))
+        _check_versions(client)
+        token = CLUSTER_RUNNER.set(lambda work, todo: _run_on_cluster(client, work, todo))
         try:
             yield
         finally:
@@ -57,81 +62,81 @@ def _client(where: str, jobs: int) -> Iterator[Client]:
     except ImportError as error:
         raise ConfigError(f"--scheduler {where}: needs Dask: pip install 'heartmend[cluster]'") from error
     if where == "slurm":
-        with _slurm(jobs) as cluster, Client(cluster) as client:
+        with _slurm_cluster(jobs) as cluster, Client(cluster) as client:
             yield client
         return
     if where.endswith(".json") and not Path(where).is_file():
         raise ConfigError(f"--scheduler {where}: there is no such file; `dask scheduler --scheduler-file` writes it")
-    given: dict[str, Any] = {"scheduler_file": where} if where.endswith(".json") else {"address": where}
+    address: dict[str, Any] = {"scheduler_file": where} if where.endswith(".json") else {"address": where}
     try:
-        client = Client(**given, timeout=PATIENCE_S, set_as_default=False)
+        client = Client(**address, timeout=TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--scheduler {where}: no Dask scheduler answers there ({error}); begin one with "
+        raise ConfigError(f"--scheduler {where}: no Dask scheduler answers ({error}); start one with "
                           "`dask scheduler` and workers with `dask worker`") from error  # fmt: skip
     with client:
         yield client
 
 
-def _slurm(jobs: int) -> Any:
+def _slurm_cluster(jobs: int) -> Any:
     try:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError as error:
         raise ConfigError("--scheduler slurm: needs dask-jobqueue: pip install 'heartmend[cluster]'") from error
     if jobs < 1:
-        raise ConfigError("--scheduler slurm: give --workers, how many jobs to send to the queue")
+        raise ConfigError("--scheduler slurm: give --workers, the number of jobs to submit")
     try:
         cluster = SLURMCluster()
         cluster.scale(jobs=jobs)
     except (ValueError, TypeError, OSError) as error:
         raise ConfigError(
-            f"--scheduler slurm: {error}; see docs/scale.md for the file with cores, memory, walltime"
+            f"--scheduler slurm: {error}; see docs/how-to/cluster-and-gpus.md for the file with cores, memory, walltime"
         ) from error
     return cluster
 
 
-def _refuse_other_versions(client: Client) -> None:
+def _check_versions(client: Client) -> None:
     if not client.scheduler_info()["workers"]:
         log.warning("waiting for the first worker of the cluster")
     client.wait_for_workers(1)
     others = {version for version in client.run(_version).values() if version != __version__}
     if others:
-        raise ConfigError(f"the cluster's workers have Heartmend {', '.join(map(str, others))}, here is {__version__}; "
-                          "install the same on all machines")  # fmt: skip
+        raise ConfigError(f"the cluster's workers have Heartmend {', '.join(map(str, others))}, this machine has "
+                          f"{__version__}; install the same version on all machines")  # fmt: skip
 
 
 def _version() -> str:
     return __version__
 
 
-def _on(client: Client, work: Callable[[Any], Any], todo: list[Any]) -> Iterator[Outcome[Any, Any]]:
-    """Each outcome as it comes. A case whose worker is lost is begun again on another one, by the scheduler."""
+def _run_on_cluster(client: Client, work: Callable[[Any], Any], todo: list[Any]) -> Iterator[Outcome[Any, Any]]:
+    """Yield outcomes in the order of completion. A case whose worker is lost is started again on another one."""
     from distributed.client import as_completed
 
-    waiting, here = iter(todo), Path.cwd()
+    waiting, folder = iter(todo), Path.cwd()
     running: dict[Any, Any] = {}
 
-    def more(count: int) -> list[Any]:
+    def submit(count: int) -> list[Any]:
         futures = []
         for item in islice(waiting, count):
-            futures.append(client.submit(_there, work, item, str(here), pure=False))
+            futures.append(client.submit(_run_on_worker, work, item, str(folder), pure=False))
             running[futures[-1].key] = item
         return futures
 
-    done = as_completed(more(IN_FLIGHT), loop=client.loop)
+    done = as_completed(submit(IN_FLIGHT), loop=client.loop)
     try:
         for future in done:
             outcome = _outcome(running.pop(future.key), future)
-            # What a finished case came to is not kept on its worker, with which it could be lost.
+            # So that its worker does not keep the result, which would be lost with the worker.
             future.release()
-            done.update(more(1))
+            done.update(submit(1))
             yield outcome
     finally:
         client.cancel(list(running), force=True)
 
 
-def _there(work: Callable[[Any], Any], item: Any, folder: str) -> Any:
-    """On a worker: as in a process here, in the same folder, one case at a time and in one thread."""
-    with _AT_WORK, one_thread():
+def _run_on_worker(work: Callable[[Any], Any], item: Any, folder: str) -> Any:
+    """Work as in a worker process: in the same folder, one case at a time and in one thread."""
+    with _WORK_LOCK, one_thread():
         keep_freed_memory()
         os.chdir(folder)
         return work(item)
@@ -143,10 +148,10 @@ def _outcome(item: Any, future: Any) -> Outcome[Any, Any]:
     if future.status == "finished":
         return item, future.result(), None
     if future.status != "error":
-        raise RunError("the Dask scheduler is gone; begin it again and give the same command: what is done is kept")
+        raise RunError("the Dask scheduler was lost; start it again and give the same command: finished cases are kept")
     failure = future.exception()
     if isinstance(failure, KilledWorker):
-        return item, None, HeartmendError("every worker that began it was lost; it may want more memory than they have")
+        return item, None, HeartmendError("every worker that started it was lost; perhaps their memory is not enough")
     if not isinstance(failure, Exception):
         raise failure
     return item, None, failure

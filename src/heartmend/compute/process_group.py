@@ -1,19 +1,21 @@
-"""The processes that fit together, one a device, however they were begun: here, by torchrun, or by Slurm.
+"""Process group of a fit: processes that fit one model together, one per device.
 
-Lightning Fabric finds out where we are, begins the processes and lets them find each other. The leader does all else of
-a run alone; the others wait until it calls them to a piece of work, which then every process does on its own cases.
+They are started here, by torchrun or by Slurm; Lightning Fabric detects which, and connects them. The main process does
+everything else of a run alone. The others wait until it calls a function, which then every process executes for its own
+cases.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,138 +23,186 @@ import torch.distributed as dist
 from torch.distributed import is_torchelastic_launched
 from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
 
+from heartmend.compute.process_lifetime import end_with_parent
 from heartmend.compute.ranks import Ranks
 from heartmend.errors import ConfigError, FitError, HeartmendError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Tell = Callable[..., None]
-PATIENCE = timedelta(days=14)
-"""How long the others wait for the leader, which prepares a data set meanwhile."""
-_KEPT = "what it had reached is kept in its last checkpoint: give the same command again to go on from there"
+Report = Callable[..., None]
+"""Called on the main process with whatever the work reports."""
+Work = Callable[[Ranks, Any, Report | None], Any]
+"""Function at the top level of a module that every process executes.
 
-
-Work = Callable[[Ranks, Any, Any], Any]
-"""What every process does: a function of a module's top level. It is given the ranks, the job, and what to call with
-what there is to tell, if it is to tell anything; what the leader's comes to is what `ProcessGroup.call` returns."""
+Its arguments are the ranks, the job, and on the main process a function for reports or None. `ProcessGroup.call`
+returns the result of the main process.
+"""
+TIMEOUT = timedelta(days=14)
+"""Limit for the wait of the other processes, during which the main process prepares a data set."""
+_CONTINUE = "its progress is stored in the last checkpoint: give the same command again to continue from there"
 
 
 class ProcessGroup:
-    """`call` does a piece of work on every process and returns what the leader's came to."""
+    """Processes that fit together.
+
+    Attributes:
+        device: cpu, cuda, or one device such as cuda:1.
+        devices: number of processes on this machine.
+    """
 
     def __init__(self, device: str = "cpu", devices: int = 1, fabric: Fabric | None = None) -> None:
-        """device: cpu, cuda or one such as cuda:1; devices: processes to begin on this machine for each call;
-        fabric: the processes are there already."""
+        """Create a group.
+
+        Args:
+            device: cpu, cuda, or one device such as cuda:1.
+            devices: number of processes that are started on this machine for each call.
+            fabric: the connection of processes that exist already; None: processes are started for each call.
+        """
         self.device, self.devices, self._fabric = device, devices, fabric
-        self._cut_off = False
+        self._is_interrupted = False
 
     @property
     def is_main(self) -> bool:
-        """Whether this process does what only one may do."""
+        """Whether this is the main process, which reads and writes the run."""
         return self._fabric is None or self._fabric.global_rank == 0
 
-    def refuse_more_than(self, cases: int) -> None:
-        """ConfigError when there are more processes than cases to share among them."""
+    def check_size(self, cases: int) -> None:
+        """Check that every process gets a case.
+
+        Args:
+            cases: number of cases.
+
+        Raises:
+            ConfigError: if there are more processes than cases.
+        """
         size = self.devices if self._fabric is None else self._fabric.world_size
         if size > cases:
             raise ConfigError(f"{size} devices are more than the {cases} cases that they share; give fewer --devices")
 
-    def call(self, work: Work, job: Any, tell: Tell | None = None) -> Any:
-        """Do `work` with `job` on every process; tell: called with what the leader's work tells.
+    def call(self, work: Work, job: Any, report: Report | None = None) -> Any:
+        """Execute a function on every process.
 
-        Raises what the work raises of our own errors, and FitError when a process died.
+        Args:
+            work: the function.
+            job: its second argument; it is pickled.
+            report: called with the reports of the main process.
+
+        Returns:
+            The result of the main process.
+
+        Raises:
+            HeartmendError: if the work raises it.
+            FitError: if a process died.
         """
         if self._fabric is not None:
             self._fabric.broadcast((work, job))
-            return self._do(work, job, tell)
+            return self._execute(work, job, report)
         if self.devices == 1:
-            return work(Ranks(device=torch.device(self.device)), job, tell)
-        return _on_new_processes(_fabric(self.device, self.devices), work, job, tell)
+            return work(Ranks(device=torch.device(self.device)), job, report)
+        return _call_on_new_processes(_fabric(self.device, self.devices), work, job, report)
 
-    def follow(self) -> None:
-        """Do what the leader calls to, until it is done."""
+    def serve(self) -> None:
+        """Execute the calls of the main process until it closes the group; for the other processes."""
         assert self._fabric is not None
+        # This process writes no files, and in the wait for a call Python would not handle a signal.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
         nothing: Any = None
-        while (called := self._fabric.broadcast(nothing)) is not None:
-            self._do(called[0], called[1], None)
-        _part(self._fabric)
+        while (call := self._fabric.broadcast(nothing)) is not None:
+            self._execute(call[0], call[1], None)
+        _disconnect(self._fabric)
 
-    def dismiss(self) -> None:
-        """Let the others go, unless they were cut off in the middle of a work: then they wait for other words."""
-        if self._fabric is not None and self.is_main and not self._cut_off:
+    def close(self) -> None:
+        """End the other processes, unless a call was interrupted: then they do not wait for a call."""
+        if self._fabric is not None and self.is_main and not self._is_interrupted:
             self._fabric.broadcast(None)
-            _part(self._fabric)
+            _disconnect(self._fabric)
 
-    def _do(self, work: Work, job: Any, tell: Tell | None) -> Any:
+    def _execute(self, work: Work, job: Any, report: Report | None) -> Any:
         assert self._fabric is not None
-        self._cut_off = True
+        self._is_interrupted = True
         try:
-            done = work(_ranks(self._fabric), job, tell)
-            self._cut_off = False
-            return done
+            result = work(_ranks(self._fabric), job, report)
+            self._is_interrupted = False
+            return result
         except RuntimeError as error:
-            # What a lost connection raises has no class of its own.
-            why = str(error).splitlines()[0]
+            # The error of a lost connection has no class of its own.
+            reason = str(error).splitlines()[0]
             raise FitError(
-                f"process {self._fabric.global_rank} of {self._fabric.world_size} of the fit could not go on ({why}); "
-                f"another may have died; {_KEPT}"
+                f"process {self._fabric.global_rank} of {self._fabric.world_size} of the fit failed ({reason}); "
+                f"another one may have died; {_CONTINUE}"
             ) from error
 
 
 @contextmanager
 def process_group(device: str = "cpu", devices: int = 1) -> Iterator[ProcessGroup]:
-    """The team of this command. Under torchrun and srun each process is one of it, and `devices` need not be given."""
+    """Provide the process group of this command.
+
+    Args:
+        device: cpu, cuda, or one device such as cuda:1.
+        devices: number of processes on this machine; under torchrun and srun it may be left at 1.
+
+    Yields:
+        The group; under torchrun and srun each process is one of it.
+
+    Raises:
+        ConfigError: if the machine does not have these devices.
+    """
     if devices < 1:
         raise ConfigError(f"--devices {devices}: give 1 or more")
-    if (begun := _begun_outside()) is None:
+    if (launched := _launched_processes()) is None:
         if devices > 1 and ":" in device:
             raise ConfigError(f"--device {device} is one device; with --devices {devices} give cuda or cpu")
         if device == "cuda" and devices > torch.cuda.device_count():
             raise ConfigError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs")
         yield ProcessGroup(device, devices)
         return
-    here, machines = begun
-    if devices not in (1, here):
-        raise ConfigError(f"--devices {devices}: there are {here} processes on this machine; leave --devices away")
-    fabric = _fabric(device.partition(":")[0], here, machines, begun_outside=True)
+    local, machines = launched
+    if devices not in (1, local):
+        raise ConfigError(f"--devices {devices}: {local} processes were started on this machine; remove --devices")
+    fabric = _fabric(device.partition(":")[0], local, machines, is_launched=True)
     fabric.launch()
-    team = ProcessGroup(device, here, fabric)
+    group = ProcessGroup(device, local, fabric)
     try:
-        yield team
-    finally:
-        team.dismiss()
+        yield group
+    except Exception:
+        # After Ctrl-C or SIGTERM the launcher ends all processes.
+        group.close()
+        raise
+    group.close()
 
 
-def _begun_outside() -> tuple[int, int] | None:
-    """Processes on this machine, and machines, when torchrun or srun began more than one; else None."""
+def _launched_processes() -> tuple[int, int] | None:
+    """Processes on this machine, and machines, when torchrun or srun started more than one process; else None."""
     if is_torchelastic_launched():
-        here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-        return (here, everywhere // here) if everywhere > 1 else None
-    # A batch script has the same variables but is no step.
+        local, total = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+        return (local, total // local) if total > 1 else None
+    # A batch script has the same variables, but it is not a step.
     if "SLURM_STEP_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
         machines = int(os.environ.get("SLURM_NNODES", "1"))
         return int(os.environ["SLURM_NTASKS"]) // machines, machines
     return None
 
 
-# It would tell of every process that begins.
+# It logs every process that starts.
 logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)
 
 
-def _fabric(device: str, devices: int, machines: int = 1, *, begun_outside: bool = False) -> Fabric:
-    # A second to read, which a fit on one device is spared.
+def _fabric(device: str, devices: int, machines: int = 1, *, is_launched: bool = False) -> Fabric:
+    # The import takes a second, which a fit on one device does not need.
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    strategy = DDPStrategy(start_method="popen" if begun_outside else "spawn", timeout=PATIENCE)
-    environment = None if begun_outside else LightningEnvironment()
+    strategy = DDPStrategy(start_method="popen" if is_launched else "spawn", timeout=TIMEOUT)
+    environment = None if is_launched else LightningEnvironment()
     return Fabric(accelerator=device, devices=devices, num_nodes=machines, strategy=strategy, plugins=environment)
 
 
-def _part(fabric: Fabric) -> None:
-    """All have done; who simply ended would cut off one that is still listening."""
+def _disconnect(fabric: Fabric) -> None:
+    """Disconnect all processes together, because one that still receives would fail when another one ends."""
     fabric.barrier()
     dist.destroy_process_group()
 
@@ -161,67 +211,75 @@ def _ranks(fabric: Fabric) -> Ranks:
     return Ranks(fabric.global_rank, fabric.world_size, fabric.device)
 
 
-def _on_new_processes(fabric: Fabric, work: Work, job: Any, tell: Tell | None) -> Any:
-    """Begin the processes, pass on what they tell, and end all of them when one of them ends badly."""
-    words = get_context("spawn").Queue()
+def _call_on_new_processes(fabric: Fabric, work: Work, job: Any, report: Report | None) -> Any:
+    """Start the processes, pass on their reports, and end all of them when one fails."""
+    messages = get_context("spawn").Queue()
     failures, results = list[HeartmendError](), list[Any]()
 
-    def listen() -> None:
-        while (word := words.get()) is not None:
-            kind, what = word
-            if kind == "told" and tell is not None:
-                tell(*what)
-            elif kind != "told":
-                (failures if kind == "failed" else results).append(what)
+    def receive() -> None:
+        while (message := messages.get()) is not None:
+            kind, content = message
+            if kind == "report" and report is not None:
+                report(*content)
+            elif kind != "report":
+                (failures if kind == "failure" else results).append(content)
 
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
+    receiver = threading.Thread(target=receive, daemon=True)
+    receiver.start()
+    others = set(active_children())
     try:
-        with _own_environment():
-            # Fabric looks into arguments, for what is to be moved; in a partial it looks for nothing.
-            fabric.launch(partial(_work_on_rank, work=work, job=job, words=words))
+        with _restored_environment():
+            # Fabric searches the arguments for objects to move to the device; it does not search a partial.
+            fabric.launch(partial(_work_on_rank, work=work, job=job, messages=messages))
     except ProcessException as error:
-        words.put(None)
-        listener.join()
+        messages.put(None)
+        receiver.join()
         if failures:
             raise failures[0] from error
-        raise FitError(f"{_death(error)} of {fabric.world_size} of the fit; {_KEPT}") from error
-    words.put(None)
-    listener.join()
+        raise FitError(f"{_failure(error)} of {fabric.world_size} of the fit; {_CONTINUE}") from error
+    except BaseException:
+        # Ctrl-C and SIGTERM; at exit Python would wait for the end of the fit.
+        for process in set(active_children()) - others:
+            process.kill()
+        raise
+    messages.put(None)
+    receiver.join()
     return results[0]
 
 
-def _work_on_rank(fabric: Fabric, work: Work, job: Any, words: Any) -> None:
-    """What comes of it goes through our own queue: Fabric's holds a few kilobytes, and waits when there are more."""
+def _work_on_rank(fabric: Fabric, work: Work, job: Any, messages: Any) -> None:
+    """Send the result by our own queue: the pipe of Fabric holds a few kilobytes, and then blocks."""
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def tell(*what: Any) -> None:
-        words.put(("told", what))
+    def report(*content: Any) -> None:
+        messages.put(("report", content))
 
     is_main = fabric.global_rank == 0
     try:
-        done = work(_ranks(fabric), job, tell if is_main else None)
+        result = work(_ranks(fabric), job, report if is_main else None)
         if is_main:
-            words.put(("done", done))
-        _part(fabric)
+            messages.put(("result", result))
+        _disconnect(fabric)
     except HeartmendError as error:
-        words.put(("failed", error))
+        messages.put(("failure", error))
         raise
     finally:
-        words.close()
-        words.join_thread()
+        messages.close()
+        messages.join_thread()
 
 
-def _death(error: ProcessException) -> str:
+def _failure(error: ProcessException) -> str:
     if isinstance(error, ProcessExitedException):
-        how = f"was killed by {error.signal_name}" if error.signal_name else f"ended with status {error.exit_code}"
-        return f"process {error.error_index} {how}"
+        reason = f"was killed by {error.signal_name}" if error.signal_name else f"ended with status {error.exit_code}"
+        return f"process {error.error_index} {reason}"
     last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
     return f"process {error.error_index} failed ({last.strip()})"
 
 
 @contextmanager
-def _own_environment() -> Iterator[None]:
-    """What Fabric leaves in the environment for its processes is not for what comes later."""
+def _restored_environment() -> Iterator[None]:
+    """Restore the environment variables, because Fabric sets some for its processes."""
     before = dict(os.environ)
     try:
         yield

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 Callback = Callable[[str, int, int, str], None]
-"""Called with the task, the steps done, the steps in all, and a short note."""
+"""Called with the task, the number of finished steps, the number of steps, and a short note."""
 
 
 @runtime_checkable
@@ -14,14 +14,24 @@ class Progress(Protocol):
     """Receiver of progress reports."""
 
     def start(self, task: str, total: int) -> None:
-        """Start a task of `total` steps; the task before it has ended."""
+        """Start a task; the previous one has ended.
+
+        Args:
+            task: name of the task.
+            total: its number of steps.
+        """
 
     def advance(self, done: int, note: str = "") -> None:
-        """Report that `done` steps of the task are finished, with a short note such as a case id or a loss."""
+        """Report progress of the task.
+
+        Args:
+            done: number of finished steps.
+            note: a short note such as a case id or a loss.
+        """
 
 
 class NoProgress:
-    """Progress that is not reported."""
+    """Receiver that ignores progress reports."""
 
     def start(self, task: str, total: int) -> None:
         """Do nothing."""
@@ -31,23 +41,23 @@ class NoProgress:
 
 
 class CallbackProgress:
-    """Progress passed on to a function."""
+    """Receiver that calls a function."""
 
     def __init__(self, callback: Callback) -> None:
         self._callback, self._task, self._total = callback, "", 0
 
     def start(self, task: str, total: int) -> None:
-        """Call the function with no step done."""
+        """Call the function with no finished step."""
         self._task, self._total = task, total
         self._callback(task, 0, total, "")
 
     def advance(self, done: int, note: str = "") -> None:
-        """Call the function with the steps done."""
+        """Call the function with the number of finished steps."""
         self._callback(self._task, done, self._total, note)
 
 
 class TqdmProgress:
-    """Progress shown by tqdm or a class with its interface, one bar for each task."""
+    """Receiver that shows a bar of tqdm, or of a class with its interface, for each task."""
 
     def __init__(self, bar_class: Callable[..., Any]) -> None:
         self._bar_class = bar_class
@@ -55,7 +65,7 @@ class TqdmProgress:
         self._done = 0
 
     def start(self, task: str, total: int) -> None:
-        """Close the bar of the task before and open a new one."""
+        """Close the bar of the previous task and open a new one."""
         if self._bar is not None:
             self._bar.close()
         self._bar, self._done = self._bar_class(total=total, desc=task), 0
@@ -63,7 +73,7 @@ class TqdmProgress:
             self._bar.close()
 
     def advance(self, done: int, note: str = "") -> None:
-        """Move the bar."""
+        """Update the bar; close it after the last step."""
         if note:
             self._bar.set_postfix_str(note)
         self._bar.update(done - self._done)
@@ -73,7 +83,7 @@ class TqdmProgress:
 
 
 def as_progress(given: Progress | Callback | type | None) -> Progress:
-    """Convert what a caller gave into a `Progress`.
+    """Convert a function, a class or None to a receiver of progress reports.
 
     Args:
         given: a `Progress`; a function `(task, done, total, note)`; tqdm's class or one with its interface; or None.
@@ -99,4 +109,4 @@ def as_progress(given: Progress | Callback | type | None) -> Progress:
         return given
     if callable(given):
         return CallbackProgress(given)
-    raise TypeError(f"progress: {given!r} is no function, no Progress and no class like tqdm")
+    raise TypeError(f"progress: {given!r} is not a function, a Progress or a class like tqdm")

@@ -1,4 +1,4 @@
-"""What a run computes with: worker processes for cases, and the process group of a fit."""
+"""Computing resources of a run: worker processes for cases, and the process group of a fit."""
 
 from __future__ import annotations
 
@@ -15,21 +15,41 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Compute:
-    """What a run computes with.
+    """Computing resources of a run.
 
     Attributes:
-        workers: worker processes for work on single cases; 0: one per CPU core.
-        group: the processes that fit together.
+        workers: number of worker processes for work on single cases; 0: one per CPU core.
+        group: processes that fit together.
     """
 
     workers: int = 0
     group: ProcessGroup = field(default_factory=ProcessGroup)
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
-        """Apply a module-level function to every item, on worker processes; yields the outcomes as they come."""
+        """Apply a function to every item; see `heartmend.compute.workers.each`.
+
+        Args:
+            work: a function at the top level of a module.
+            items: its arguments.
+
+        Returns:
+            The items with their results or errors, in the order of completion.
+        """
         return each(work, items, self.workers)
 
 
 def workers_per_process(workers: int, processes: int) -> int:
-    """Share the worker processes of a machine among the processes of a fit, one at least."""
+    """Divide the worker processes of a machine among the processes of a fit.
+
+    Args:
+        workers: number of worker processes; 0: one per CPU core.
+        processes: number of processes that fit together on this machine.
+
+    Returns:
+        Worker processes for each process, at least 1.
+
+    Example:
+        >>> workers_per_process(8, 3), workers_per_process(1, 2)
+        (2, 1)
+    """
     return max((workers or available_cores()) // processes, 1)

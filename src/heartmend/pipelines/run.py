@@ -90,7 +90,7 @@ def run(request: Request, config: Config | None = None, progress: Progress | Non
     keep_freed_memory()
     with process_group(resolve_device(request.device), request.devices) as group:
         if not group.is_main:
-            group.follow()
+            group.serve()
             return Result(request.output, (), {}, is_main=False)
         with scheduled(request.scheduler, request.workers):
             return _run(request, config or Config(), group, progress or NoProgress())

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heartmend.compute.ranks import ALONE, Ranks
+from heartmend.compute.ranks import SINGLE_PROCESS, Ranks
 from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.unified import UnifiedShape, node_weights, stack_details
@@ -34,7 +34,7 @@ def add_detail_codes(
     codes: CodeBook,
     cases: Sequence[CaseSamples] | PointSet,
     error_mm: float,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> CodeBook:
     """Extend the codes of a template to codes of the unified shape, with details of which most nodes are closed.
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heartmend.compute.ranks import ALONE, Ranks
+from heartmend.compute.ranks import SINGLE_PROCESS, Ranks
 from heartmend.geometry.distance import STEP_MM
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
@@ -65,7 +65,7 @@ class JointSampler(PointSampler):
         cases: Sequence[CaseSamples] | PointSet,
         device: torch.device,
         seed: int = 0,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
         *,
         positives: int = 1000,
         teacher: Teacher | None = None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from heartmend.compute.ranks import ALONE, Ranks
+from heartmend.compute.ranks import SINGLE_PROCESS, Ranks
 from heartmend.training.point_set import PointSet
 from heartmend.training.sampling import CaseSamples
 
@@ -54,7 +54,11 @@ class PointSampler:
     """
 
     def __init__(
-        self, cases: Sequence[CaseSamples] | PointSet, device: torch.device, seed: int = 0, ranks: Ranks = ALONE
+        self,
+        cases: Sequence[CaseSamples] | PointSet,
+        device: torch.device,
+        seed: int = 0,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         """Create the sampler.
 
@@ -110,7 +114,7 @@ class PointSampler:
         if self.device.type != "cpu":
             generator = torch.Generator(device=self.device).manual_seed(self.seed * 1_000_003 + step)
         chance = torch.rand(len(rows), points, generator=generator, device=self.device, dtype=torch.float64)
-        places, own = self.ranks.drawn(rows)
+        places, own = self.ranks.own_rows(rows)
         if places is not None:
             chance = chance[places.to(self.device, non_blocking=True)]
         return own.to(self.device, non_blocking=True), chance

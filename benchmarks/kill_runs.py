@@ -64,8 +64,8 @@ checkpoint_seconds = 0
 template_phases = [{steps = 10, code_lr = 0.005, shape_lr = 0.05, side = 24, controls = 7}]
 phases = [{steps = 20, code_lr = 0.05, shape_lr = 0.005, loss = "joint"}]
 """
-# Files with times, memory or versions, which are not results.
-TIMES = ("log.csv", "lock", "run.json", "config.json", "versions.json", "last.json")
+# Files with times, memory or versions, or with the digest of such a file, which are not results.
+TIMES = ("log.csv", "heartmend.log", "lock", "run.json", "config.json", "versions.json", "last.json", "done.json")
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--stop-after", choices=STAGES, default="unify", help="the last verb")
+    parser.add_argument("--stop-after", choices=STAGES, default="unify", help="the last stage")
     parser.add_argument("--table", type=Path, help="CSV file with one line for each kill")
     arguments, console = parser.parse_args(), Console(width=140, highlight=False)
     folder, rng = Path(tempfile.mkdtemp(prefix="heartmend-kill-")), random.Random(arguments.seed)

@@ -28,7 +28,7 @@ def test_a_run_under_torchrun_writes_the_same_label_maps(tmp_path: Path) -> None
         assert process.returncode == 0, process.stdout + process.stderr
         printed[name] = process.stdout
     # Only the main process prints.
-    assert printed["two"].count("3 cases done, 0 skipped") == 1
+    assert printed["two"].count("3 cases repaired, 0 skipped") == 1
     for path in sorted((tmp_path / "one" / "labels").iterdir()):
         a, b = (np.asanyarray(nib.load(tmp_path / name / "labels" / path.name).dataobj) for name in ("one", "two"))
         assert (a != b).mean() < 1e-3

@@ -1,4 +1,4 @@
-"""Nothing that a user may have been given can run code, reach out of OUT, or carry a patient's name into a report."""
+"""Security: no given file can run code, write outside of OUT, or be followed out of OUT by a link."""
 
 import ast
 import io
@@ -17,7 +17,6 @@ from heartmend.io.atomic import read_json, read_npz, write_npz
 from heartmend.io.dataset import Case
 from heartmend.io.file_names import case_id
 from heartmend.run_folder.folder import RunFolder
-from heartmend.run_folder.records import load_fields
 from heartmend.training.checkpoint import load_model
 from support.hearts import small_hearts
 from support.volumes import save_nifti, some_labels
@@ -25,8 +24,8 @@ from support.volumes import save_nifti, some_labels
 SOURCE = Path(__file__).parents[1] / "src" / "heartmend"
 
 
-class Trap:
-    """Unpickled, it makes a file."""
+class Exploit:
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,49 +35,49 @@ class Trap:
 
 
 @pytest.fixture
-def sprung(tmp_path: Path) -> Path:
-    return tmp_path / "sprung"
+def evidence(tmp_path: Path) -> Path:
+    """File that exists if an object was unpickled."""
+    return tmp_path / "evidence"
 
 
-def planted(path: Path, sprung: Path) -> list[Path]:
-    """A pickle in every dress in which it could come to us, with the ending of `path`."""
+def write_exploits(path: Path, evidence: Path) -> list[Path]:
+    """Write a pickle bare, as .npy, as .npz and by torch, each with the ending of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bare, npy, npz, torch_file = (path.with_name(f"{n}{path.suffix}") for n in "abcd")
-    bare.write_bytes(pickle.dumps(Trap(sprung)))
-    objects = np.array([Trap(sprung)], dtype=object)
+    bare.write_bytes(pickle.dumps(Exploit(evidence)))
+    objects = np.array([Exploit(evidence)], dtype=object)
     with open(npy, "wb") as file:
         np.save(file, objects, allow_pickle=True)
     with open(npz, "wb") as file:
         np.savez(file, labels=objects, source=objects)
-    torch.save(Trap(sprung), torch_file)
+    torch.save(Exploit(evidence), torch_file)
     return [bare, npy, npz, torch_file]
 
 
-def test_a_planted_pickle_is_refused_wherever_it_lies(tmp_path: Path, sprung: Path) -> None:
-    for path in planted(tmp_path / "x.npz", sprung):
-        for read in (read_npz, load_fields):
-            with pytest.raises(RunError, match=rf"{path.name}: is damaged"):
-                read(path)
-    for path in planted(tmp_path / "x.safetensors", sprung):
-        with pytest.raises(RunError, match=rf"{path.name}: cannot be read"):
+def test_a_pickle_in_place_of_a_file_is_not_unpickled(tmp_path: Path, evidence: Path) -> None:
+    for path in write_exploits(tmp_path / "x.npz", evidence):
+        with pytest.raises(RunError, match=rf"{path.name}: is damaged"):
+            read_npz(path)
+    for path in write_exploits(tmp_path / "x.safetensors", evidence):
+        with pytest.raises(RunError, match=path.name):
             load_model(path)
-    assert not sprung.exists()
+    assert not evidence.exists()
 
 
-def test_nor_as_a_prepared_case_of_a_run_that_one_was_given(tmp_path: Path, sprung: Path) -> None:
+def test_a_pickle_in_place_of_a_prepared_case_is_not_unpickled(tmp_path: Path, evidence: Path) -> None:
     (tmp_path / "labels").mkdir()
     with RunFolder.open(tmp_path / "out", tmp_path / "labels") as run:
         case = small_hearts(1)[0]
         path, _ = run.write_prepared(case)
-        for trap in planted(tmp_path / "x.npz", sprung):
-            path.write_bytes(trap.read_bytes())
-            with pytest.raises(RunError, match="remove it"):
+        for exploit in write_exploits(tmp_path / "x.npz", evidence):
+            path.write_bytes(exploit.read_bytes())
+            with pytest.raises(RunError, match=path.name):
                 run.prepared(case.case_id)
-    assert not sprung.exists()
+    assert not evidence.exists()
 
 
-def test_no_module_can_unpickle_or_run_a_text() -> None:
-    """All arrays come through `read_npz`, all tensors through safetensors."""
+def test_no_module_can_unpickle_or_execute_text() -> None:
+    """All arrays are read by `read_npz`, all tensors by safetensors."""
     for path in SOURCE.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         modules = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
@@ -88,10 +87,10 @@ def test_no_module_can_unpickle_or_run_a_text() -> None:
             name = ast.unparse(call.func)
             assert name not in ("eval", "exec", "torch.load", "np.fromfile", "os.system"), path
             if name in ("np.load", "numpy.load"):
-                assert path.name == "files.py" and "allow_pickle=False" in ast.unparse(call), path
+                assert path.name == "atomic.py" and "allow_pickle=False" in ast.unparse(call), path
 
 
-def test_a_member_of_an_archive_writes_nothing(tmp_path: Path) -> None:
+def test_the_members_of_an_archive_are_not_written_to_disk(tmp_path: Path) -> None:
     packed = io.BytesIO()
     np.save(packed, np.arange(3))
     path = tmp_path / "deep" / "x.npz"
@@ -104,7 +103,7 @@ def test_a_member_of_an_archive_writes_nothing(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_damaged_archive_or_table_is_our_own_error(
+def test_a_damaged_archive_or_table_is_an_error_that_names_it(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("fuzz")
@@ -115,33 +114,32 @@ def test_any_damaged_archive_or_table_is_our_own_error(
     (folder / "a.npz").write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
     (folder / "a.json").write_bytes(data.draw(st.binary(max_size=60)))
     for read in (read_npz, read_json):
-        told = str(folder)
+        message = str(folder)
         try:
             read(folder / f"a.{read.__name__.removeprefix('read_')}")
         except RunError as error:
-            told = str(error)
-        assert str(folder) in told
+            message = str(error)
+        assert str(folder) in message
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=[]), min_size=1, max_size=60))
-def test_no_name_leads_out_of_a_folder(name: str) -> None:
-    told, id = "", "1"
+def test_no_file_name_makes_a_case_id_that_is_a_path(name: str) -> None:
+    message, id = "", "1"
     try:
         id = case_id(Path("LABELS") / f"{name}.nii.gz")
     except BadInputError as error:
-        told = str(error)
-    # Either can be printed, and says what it is.
-    assert not any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in told + id)
+        message = str(error)
+    assert not any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in message + id), "cannot be printed"
     assert id not in (".", "..") and "/" not in id and "\\" not in id and not id.startswith(".")
     assert (Path("/out/run/fit") / f"{id}.json").resolve().parent == Path("/out/run/fit")
 
 
-@pytest.mark.parametrize("planted_at", ["labels", "run", "run/fuse", "run/fuse/done"])
-def test_a_link_in_a_run_leads_nowhere(tmp_path: Path, planted_at: str) -> None:
+@pytest.mark.parametrize("place", ["labels", "run", "run/fuse", "run/fuse/done"])
+def test_a_link_in_place_of_a_folder_of_a_run_is_an_error(tmp_path: Path, place: str) -> None:
     save_nifti(tmp_path / "in" / "1.nii.gz", some_labels())
     RunFolder.open(tmp_path / "out", tmp_path / "in").close()
-    link = tmp_path / "out" / planted_at
+    link = tmp_path / "out" / place
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_dir():
         link.rename(tmp_path / "moved")

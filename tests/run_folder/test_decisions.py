@@ -6,12 +6,20 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from heartmend.errors import BadInputError, RunError
-from heartmend.run_folder.decisions import ConflictError, DecisionRequest, Decisions
+from heartmend.run_folder.decisions import (
+    ConflictError,
+    DecisionBatch,
+    DecisionRequest,
+    Decisions,
+    now,
+    parse_time,
+)
 
 
 def request(
@@ -77,7 +85,11 @@ def test_undo_keeps_a_later_decision_of_another_reviewer(decisions: Decisions) -
         ([request(choice="perhaps")], "Anna", "'perhaps'"),
         ([request(note="x" * 2001)], "Anna", "2001 characters; at most 2000"),
         ([request()], "  ", "1 to 80 characters"),
-        ([request(), request()], "Anna", "decided twice"),
+        ([request("RA"), request(), request()], "Anna", r"decided more than once: 1 LA \(entries 2, 3\)"),
+        ([request(note="a\0b")], "Anna", "the note has a character that cannot be stored"),
+        ([request(note="\ud800")], "Anna", "the note has a character that cannot be stored"),
+        ([request(case="1" * 301)], "Anna", "the case id has 301 characters; at most 300"),
+        ([], "A\0", "the reviewer has a character"),
     ],
 )
 def test_an_invalid_request_is_an_error(
@@ -86,6 +98,46 @@ def test_an_invalid_request_is_an_error(
     with pytest.raises(BadInputError, match=message):
         decisions.write(requests, reviewer)
     assert decisions.history() == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yesterday", "", "2026", "2026-02-30T00:00:00Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00",
+        "2026-01-01T00:00Z", "2026-01-01T02:00:00+02:00", "2026-01-01T00:00:00z", "20260101T000000Z", "2026-W01-1",
+        "٢٠٢٦-01-01T00:00:00Z", "2026-01-01T00:00:00Z\n", "2026-01-01T24:00:00Z", "9" * 10_000,
+        "9999-12-31T23:59:59Z", "9999-12-31T23:59:59+00:00",
+    ],
+)  # fmt: skip
+def test_a_wrong_time_is_an_error(decisions: Decisions, text: str) -> None:
+    with pytest.raises(BadInputError, match=r"is no time|in the future"):
+        decisions.write([request()], "Anna", text)
+    assert decisions.history() == []
+
+
+def test_a_time_is_at_most_a_day_ahead() -> None:
+    assert parse_time(now()) <= datetime.now(UTC)
+    clock = datetime.now(UTC)
+    assert parse_time((clock + timedelta(hours=23)).isoformat()) == clock + timedelta(hours=23)
+    with pytest.raises(BadInputError, match="in the future; correct it, or the clock"):
+        parse_time((clock + timedelta(hours=25)).isoformat())
+
+
+@pytest.mark.parametrize("fault", ["conflict", "unknown", "repeated", "time", "reviewer"])
+def test_all_batches_are_written_or_none(decisions: Decisions, fault: str) -> None:
+    decisions.write([request("RA")], "Ben")
+    first = DecisionBatch([request("LA"), request("LV")], "Anna", "2026-01-01T00:00:00+00:00")
+    last = {
+        "conflict": DecisionBatch([request("RA")], "Anna"),
+        "unknown": DecisionBatch([request("RV", follows=7)], "Anna"),
+        "repeated": DecisionBatch([request("LA")], "Ben"),
+        "time": DecisionBatch([request("RV")], "Anna", "9999-01-01T00:00:00+00:00"),
+        "reviewer": DecisionBatch([request("RV")], ""),
+    }[fault]
+    with pytest.raises((ConflictError, BadInputError)):
+        decisions.write_batches([first, last])
+    assert [d.structure for d in decisions.history()] == ["RA"]
+    assert [d.structure for d in decisions.write_batches([first])] == ["LA", "LV"]
 
 
 def test_a_damaged_file_is_named_in_the_error(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
-import uvicorn
 
 from heartmend.review.app import Review, create_app
 from heartmend.review.case_cache import make_ready
+from heartmend.review.connections import Server as WebServer
 from heartmend.review.serve import listen
 from heartmend.run_folder.finished import FinishedRun
 
@@ -57,7 +57,7 @@ def served(out: Path) -> Iterator[str]:
     finished = FinishedRun.open(out)
     assert make_ready(finished, workers=1) == {}
     listener, access = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(Review(finished, "Anna"), access), log_level="error"))
+    server = WebServer(create_app(Review(finished, "Anna"), access))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -71,8 +71,8 @@ def served(out: Path) -> Iterator[str]:
 class Server:
     """Process of `heartmend review` that can be killed and started again on the same port."""
 
-    def __init__(self, out: Path, *more: str) -> None:
-        self.out, self.more, self.port = out, more, 0
+    def __init__(self, out: Path, *more: str, errors: IO[str] | None = None) -> None:
+        self.out, self.more, self.errors, self.port = out, more, errors, 0
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Server:
@@ -90,7 +90,9 @@ class Server:
         """Start the process and wait until it prints its address."""
         command = [sys.executable, "-m", "heartmend", "review", str(self.out), "--no-browser", "--port", str(self.port)]
         command += ["--by", "Anna", "--workers", "1", *self.more]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=os.environ | {"COLUMNS": "200"}
+        )
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if found := re.search(r"cases at http://127\.0\.0\.1:(\d+)/", line):

@@ -34,13 +34,12 @@ def import_(
     """
     from heartmend.release.corrections import import_corrected
     from heartmend.run_folder.decisions import open_decisions
-    from heartmend.run_folder.decisions_table import import_csv
+    from heartmend.run_folder.decisions_table import import_file
 
     finished = open_for_review(run_folder, labels, images, workers)
     if source.is_file():
         structures = dict.fromkeys((case.id for case in finished), finished.anatomy.names)
-        text = source.read_text(encoding="utf-8-sig", errors="replace")
-        counts = import_csv(text, open_decisions(finished), structures)
+        counts = import_file(source, open_decisions(finished), structures)
         print_summary(
             f"{plural(counts.written, 'decision')} imported, {counts.known} already known, "
             f"{counts.older} older than the decisions of the run"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import socket
 
-import uvicorn
-
 from heartmend.errors import ConfigError
 from heartmend.review.access import Access
 from heartmend.review.app import Review, create_app
+from heartmend.review.connections import ConnectionLimits, Server
 
 
 def listen(host: str, port: int, token: str = "") -> tuple[socket.socket, Access]:
@@ -41,16 +40,13 @@ def listen(host: str, port: int, token: str = "") -> tuple[socket.socket, Access
     return listener, Access(host, listener.getsockname()[1], requested.token)
 
 
-def serve(review: Review, access: Access, listener: socket.socket) -> None:
-    """Serve the page until Ctrl-C. Requests are not logged, because their addresses can contain the token.
+def serve(review: Review, access: Access, listener: socket.socket, limits: ConnectionLimits | None = None) -> None:
+    """Serve the page until Ctrl-C or SIGTERM. Requests are not logged, because their addresses can contain the token.
 
     Args:
         review: cases and decisions.
         access: access rules.
         listener: socket of `listen`.
+        limits: limits of the connections.
     """
-    config = uvicorn.Config(
-        create_app(review, access), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=3,
-    )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(create_app(review, access), limits).run(sockets=[listener])

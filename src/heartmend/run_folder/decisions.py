@@ -6,15 +6,18 @@ new decision names the number of the decision that it follows, so that two revie
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
 from heartmend.errors import BadInputError, RunError
+from heartmend.io.regular import check_regular
 from heartmend.run_folder.finished import FinishedRun
 
 Choice = Literal["accept", "reject", "correct", "corrected", "open"]
@@ -22,7 +25,11 @@ Choice = Literal["accept", "reject", "correct", "corrected", "open"]
 `corrected`: taken from a hand-corrected label map. `open`: not decided."""
 CHOICES: tuple[str, ...] = get_args(Choice)
 SCHEMA_VERSION = 2
-MAX_NOTE_LENGTH, MAX_REVIEWER_LENGTH = 2000, 80
+MAX_NOTE_LENGTH, MAX_REVIEWER_LENGTH, MAX_NAME_LENGTH = 2000, 80, 300
+MAX_AHEAD = timedelta(days=1)
+"""Clocks of two machines may differ; a decision of a later time would outlast all later ones."""
+EXAMPLE_TIME = "2026-01-31T12:00:00+00:00"
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|\+00:00)", re.ASCII)
 
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -101,6 +108,21 @@ class DecisionRequest:
     follows: int
 
 
+@dataclass(frozen=True)
+class DecisionBatch:
+    """Decisions of one reviewer at one time.
+
+    Attributes:
+        requests: the decisions.
+        reviewer: name of the person who decides.
+        decided_at: time in UTC, ISO 8601; now if None.
+    """
+
+    requests: Sequence[DecisionRequest]
+    reviewer: str
+    decided_at: str | None = None
+
+
 class ConflictError(RunError):
     """Another reviewer decided in the meantime.
 
@@ -133,6 +155,7 @@ class Decisions:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as database:
+            _check_intact(path, database)
             version = int(database.execute("PRAGMA user_version").fetchone()[0])
             is_new = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
             if is_new:
@@ -178,9 +201,26 @@ class Decisions:
 
         Raises:
             ConflictError: if a request follows a decision that is not current any more.
-            BadInputError: if a choice is unknown or a text is too long.
+            BadInputError: if a request is invalid, as for `write_batches`.
         """
-        _check(requests, reviewer)
+        return self.write_batches([DecisionBatch(requests, reviewer, decided_at)])
+
+    def write_batches(self, batches: Sequence[DecisionBatch]) -> list[Decision]:
+        """Write several batches in one transaction: all of them or none.
+
+        Args:
+            batches: the batches, in the order of writing.
+
+        Returns:
+            The decisions as written. They are on the disk when the method returns.
+
+        Raises:
+            ConflictError: if a request follows a decision that is not current any more.
+            BadInputError: if a structure of a case is decided twice, a choice is unknown, a text is too long or cannot
+                be stored, or a time is not in UTC or in the future.
+        """
+        _check(batches)
+        requests = [r for batch in batches for r in batch.requests]
         with self._open() as database, _transaction(database):
             newest = {(d.case, d.structure): d for d in (Decision(*row) for row in database.execute(_NEWEST))}
             conflicts = [
@@ -189,7 +229,7 @@ class Decisions:
             unknown = [r for r in requests if r.follows and (r.case, r.structure) not in newest]
             if conflicts or unknown:
                 raise ConflictError(conflicts)
-            return _insert(database, requests, reviewer, decided_at or now())
+            return [d for b in batches for d in _insert(database, b.requests, b.reviewer, b.decided_at or now())]
 
     def undo(self, reviewer: str) -> list[Decision]:
         """Undo the newest batch of a reviewer that is not undone yet: the decisions before it become current again.
@@ -202,7 +242,10 @@ class Decisions:
 
         Raises:
             ConflictError: if another batch decided about the same structures since.
+            BadInputError: if the name of the reviewer cannot be stored.
         """
+        if error := find_text_error("", "", "", reviewer):
+            raise BadInputError(error)
         with self._open() as database, _transaction(database):
             batch = database.execute(_LAST_BATCH, (reviewer,)).fetchone()[0]
             if batch is None:
@@ -225,6 +268,8 @@ class Decisions:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
+        for ending in ("", "-journal", "-wal", "-shm"):
+            check_regular(self.path.with_name(self.path.name + ending))
         try:
             with closing(sqlite3.connect(self.path, timeout=10, isolation_level=None)) as database:
                 database.execute("PRAGMA synchronous = FULL")
@@ -251,6 +296,74 @@ def open_decisions(finished: FinishedRun) -> Decisions:
 def now() -> str:
     """Return the time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def parse_time(text: str) -> datetime:
+    """Parse the time of a decision strictly.
+
+    Args:
+        text: time in UTC, ISO 8601 with date, `T`, time to the second or finer, and `Z` or `+00:00`.
+
+    Returns:
+        The time, in UTC.
+
+    Raises:
+        BadInputError: if it is no such time, or more than `MAX_AHEAD` in the future.
+
+    Example:
+        >>> parse_time("2026-01-31T12:00:00Z").isoformat()
+        '2026-01-31T12:00:00+00:00'
+    """
+    if not _TIME.fullmatch(text):
+        raise BadInputError(f"{text[:40]!r} is no time in UTC; write it as {EXAMPLE_TIME}")
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInputError(f"{text!r} is no time ({error}); write it as {EXAMPLE_TIME}") from error
+    if time > datetime.now(UTC) + MAX_AHEAD:
+        raise BadInputError(f"the time {text!r} is in the future; correct it, or the clock of this machine")
+    return time
+
+
+def find_text_error(case: str, structure: str, note: str, reviewer: str, stamp: str = "") -> str:
+    """Find an error of the texts of a decision.
+
+    Args:
+        case: case id.
+        structure: name of the structure.
+        note: free text of the reviewer.
+        reviewer: name of the person.
+        stamp: stamp of the reviewed label maps.
+
+    Returns:
+        The message; empty if they can be stored.
+    """
+    if not reviewer.strip() or len(reviewer) > MAX_REVIEWER_LENGTH:
+        return f"the name of the reviewer must have 1 to {MAX_REVIEWER_LENGTH} characters: {reviewer[:100]!r}"
+    if len(note) > MAX_NOTE_LENGTH:
+        place = f"{case[:80]} {structure[:80]}"
+        return f"the note on {place} has {len(note)} characters; at most {MAX_NOTE_LENGTH} are allowed"
+    for name, text in (("case id", case), ("structure", structure), ("note", note), ("reviewer", reviewer),
+                       ("stamp", stamp)):  # fmt: skip
+        if name != "note" and len(text) > MAX_NAME_LENGTH:
+            return f"the {name} has {len(text)} characters; at most {MAX_NAME_LENGTH} are allowed"
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            return f"the {name} has a character that cannot be stored: {text[:40]!r}; remove it"
+    return ""
+
+
+def _check_intact(path: Path, database: sqlite3.Connection) -> None:
+    """Check the pages and the index of the database, and the choices: SQLite has no digest of the rows."""
+    faults = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
+    if faults == ["ok"] and database.execute("SELECT 1 FROM sqlite_master WHERE name = 'decisions'").fetchone():
+        choices = {str(row[0]) for row in database.execute("SELECT DISTINCT choice FROM decisions")}
+        faults += [f"unknown choice {choice[:20]!r}" for choice in sorted(choices - set(CHOICES))]
+    if faults != ["ok"]:
+        what = "; ".join(fault for fault in faults if fault != "ok")
+        raise RunError(
+            f"{path}: the database of the decisions is damaged ({what[:300]}); restore it from a copy, or move it away "
+            "and import the table of decisions (decisions.csv)"
+        )
 
 
 @contextmanager
@@ -281,18 +394,41 @@ def _insert(
     return written
 
 
-def _check(requests: Sequence[DecisionRequest], reviewer: str) -> None:
-    if not reviewer.strip() or len(reviewer) > MAX_REVIEWER_LENGTH:
-        raise BadInputError(
-            f"the name of the reviewer must have 1 to {MAX_REVIEWER_LENGTH} characters: {reviewer[:100]!r}"
-        )
-    if len({(r.case, r.structure) for r in requests}) < len(requests):
-        raise BadInputError("one structure of a case is decided twice in one request")
-    for r in requests:
+def _check(batches: Sequence[DecisionBatch]) -> None:
+    """Check all requests before any is written."""
+    positions = defaultdict(list)
+    requests = [(batch, r) for batch in batches for r in batch.requests]
+    for position, (batch, r) in enumerate(requests, start=1):
         if r.choice not in CHOICES:
             raise BadInputError(f"unknown choice {r.choice!r}; give one of {', '.join(CHOICES)}")
-        if len(r.note) > MAX_NOTE_LENGTH:
-            raise BadInputError(
-                f"the note on {r.case} {r.structure} has {len(r.note)} characters; "
-                f"at most {MAX_NOTE_LENGTH} are allowed"
-            )
+        if error := find_text_error(r.case, r.structure, r.note, batch.reviewer, r.stamp):
+            raise BadInputError(error)
+        positions[r.case, r.structure].append(position)
+    for batch in batches:
+        if error := find_text_error("", "", "", batch.reviewer):
+            raise BadInputError(error)
+        if batch.decided_at is not None:
+            parse_time(batch.decided_at)
+    if error := describe_repeated(positions, "entries"):
+        raise BadInputError(error)
+
+
+def describe_repeated(positions: Mapping[tuple[str, str], Sequence[int]], word: str) -> str:
+    """Describe the structures that are decided more than once.
+
+    Args:
+        positions: where each structure of a case is decided, by case id and name.
+        word: what the positions are, in the plural.
+
+    Returns:
+        The message; empty if there are none.
+    """
+    repeated = [(key, places) for key, places in positions.items() if len(places) > 1]
+    if not repeated:
+        return ""
+    texts = []
+    for (case, structure), places in repeated[:10]:
+        more = f" and {len(places) - 10} more" if len(places) > 10 else ""
+        texts.append(f"{case} {structure} ({word} {', '.join(map(str, places[:10]))}{more})")
+    rest = f"; and {len(repeated) - 10} more structures" if len(repeated) > 10 else ""
+    return f"decided more than once: {'; '.join(texts)}{rest}; keep one decision on each structure of a case"

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 
 from heartmend.errors import BadInputError
+from heartmend.io.reading import readable_file
+from heartmend.io.tables import format_csv, parse_csv
 from heartmend.run_folder.decisions import (
     CHOICES,
-    MAX_NOTE_LENGTH,
-    MAX_REVIEWER_LENGTH,
     Decision,
+    DecisionBatch,
     DecisionRequest,
     Decisions,
+    describe_repeated,
+    find_text_error,
+    parse_time,
 )
 
 COLUMNS = ("case", "structure", "choice", "note", "reviewer", "decided_at", "stamp")
-# A spreadsheet evaluates a cell with one of these first characters as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_EXAMPLE_TIME = "2026-01-31T12:00:00+00:00"
+MAX_TABLE_BYTES = 1 << 24
+MAX_ROWS = 200_000
+_N_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,12 @@ class ImportCounts:
     older: int
 
 
+@dataclass(frozen=True)
+class _Row:
+    cells: Mapping[str, str]
+    time: datetime
+
+
 def decisions_to_csv(decisions: Iterable[Decision]) -> str:
     """Convert decisions into a CSV table.
 
@@ -49,20 +59,15 @@ def decisions_to_csv(decisions: Iterable[Decision]) -> str:
     Returns:
         The table (RFC 4180), sorted by case and structure. Cells that a spreadsheet would evaluate start with `'`.
     """
-    text = io.StringIO()
-    # Line ends of RFC 4180: then a lone carriage return in a note is quoted too.
-    table = csv.writer(text, lineterminator="\r\n")
-    table.writerow(COLUMNS)
-    for d in sorted(decisions, key=lambda d: (d.case, d.structure)):
-        table.writerow([_quote(str(getattr(d, name))) for name in COLUMNS])
-    return text.getvalue()
+    in_order = sorted(decisions, key=lambda d: (d.case, d.structure))
+    return format_csv(COLUMNS, ([str(getattr(d, name)) for name in COLUMNS] for d in in_order), line_end="\r\n")
 
 
-def import_csv(text: str, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> ImportCounts:
-    """Write the decisions of a CSV table into the database where they are newer than the current ones.
+def import_file(path: Path, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> ImportCounts:
+    """Import a file with a CSV table, as `import_csv`.
 
     Args:
-        text: table with the columns `COLUMNS`, such as from `decisions_to_csv`.
+        path: the file.
         decisions: database to write to.
         structures: names of the structures of each case of the run, by case id.
 
@@ -70,65 +75,103 @@ def import_csv(text: str, decisions: Decisions, structures: Mapping[str, Iterabl
         Numbers of rows that were written and skipped.
 
     Raises:
-        BadInputError: if the table has errors; the message lists them, and nothing is written.
-        ConflictError: if another process decided in the meantime.
+        BadInputError: if the file cannot be read or has errors; nothing is written.
+        ConflictError: if another process decided in the meantime; nothing is written.
     """
-    rows, errors = [], []
-    reader = csv.DictReader(io.StringIO(text))
-    if missing := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
-        raise BadInputError(f"the table lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-    for number, row in enumerate(reader, start=2):
-        cells = {name: _unquote(row[name] or "") for name in COLUMNS}
-        if error := _find_error(cells, structures):
-            errors.append(f"line {number}: {error}")
-        rows.append(cells)
-    if errors:
-        more = f"; and {len(errors) - 10} more" if len(errors) > 10 else ""
-        raise BadInputError(f"the table has errors, nothing was imported: {'; '.join(errors[:10])}{more}")
+    with readable_file(path), path.open("rb") as file:
+        table = file.read(MAX_TABLE_BYTES + 1)
+    try:
+        return import_csv(table, decisions, structures)
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
+
+
+def import_csv(table: str | bytes, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> ImportCounts:
+    """Write the decisions of a CSV table into the database where they are newer than the current ones.
+
+    All rows are checked before any is written, and all are written in one transaction.
+
+    Args:
+        table: table with the columns `COLUMNS`, such as from `decisions_to_csv`; its text, or its bytes in UTF-8.
+        decisions: database to write to.
+        structures: names of the structures of each case of the run, by case id.
+
+    Returns:
+        Numbers of rows that were written and skipped.
+
+    Raises:
+        BadInputError: if the table has errors; the message lists their lines, and nothing is written.
+        ConflictError: if another process decided in the meantime; nothing is written.
+    """
+    if len(table) > MAX_TABLE_BYTES:
+        raise BadInputError(f"the table has more than {MAX_TABLE_BYTES >> 20} MiB; import it in parts")
+    rows = _checked(parse_csv(table, COLUMNS, MAX_ROWS), structures)
     current = {(d.case, d.structure): d for d in decisions.current()}
     known = older = 0
     new = []
-    for cells in rows:
-        found = current.get((cells["case"], cells["structure"]))
-        if found and all(getattr(found, name) == cells[name] for name in COLUMNS):
+    for row in rows:
+        found = current.get((row.cells["case"], row.cells["structure"]))
+        if found and _is_same(found, row):
             known += 1
-        elif found and datetime.fromisoformat(found.decided_at) >= datetime.fromisoformat(cells["decided_at"]):
+        elif found and _stored_time(found) >= row.time:
             older += 1
         else:
-            new.append((cells, found.number if found else 0))
-    in_order = sorted(new, key=lambda entry: (entry[0]["decided_at"], entry[0]["reviewer"]))
-    for (decided_at, reviewer), group in groupby(in_order, key=lambda e: (e[0]["decided_at"], e[0]["reviewer"])):
-        requests = [
-            DecisionRequest(c["case"], c["structure"], c["choice"], c["note"], c["stamp"], follows)  # type: ignore[arg-type]  # checked
-            for c, follows in group
-        ]
-        decisions.write(requests, reviewer, decided_at)
+            new.append((row, found.number if found else 0))
+    new.sort(key=lambda entry: (entry[0].time, entry[0].cells["reviewer"]))
+    batches = [
+        DecisionBatch([_request(row.cells, follows) for row, follows in group], reviewer, time.isoformat())
+        for (time, reviewer), group in groupby(new, key=lambda entry: (entry[0].time, entry[0].cells["reviewer"]))
+    ]
+    if batches:
+        decisions.write_batches(batches)
     return ImportCounts(len(new), known, older)
 
 
-def _find_error(cells: Mapping[str, str], structures: Mapping[str, Iterable[str]]) -> str:
+def _checked(rows: Iterable[tuple[int, Mapping[str, str]]], structures: Mapping[str, Iterable[str]]) -> list[_Row]:
+    names = {case: frozenset(found) for case, found in structures.items()}
+    lines = defaultdict(list)
+    checked, errors = [], []
+    for line, cells in rows:
+        try:
+            checked.append(_check(cells, names))
+            lines[cells["case"], cells["structure"]].append(line)
+        except BadInputError as error:
+            errors.append(f"line {line}: {error}")
+    if repeated := describe_repeated(lines, "lines"):
+        errors.insert(0, repeated)
+    if errors:
+        more = f"; and {len(errors) - _N_SHOWN} more" if len(errors) > _N_SHOWN else ""
+        raise BadInputError(f"the table has errors, nothing was imported: {'; '.join(errors[:_N_SHOWN])}{more}")
+    return checked
+
+
+def _check(cells: Mapping[str, str], names: Mapping[str, frozenset[str]]) -> _Row:
     case, structure = cells["case"], cells["structure"]
-    if case not in structures:
-        return f"no case {case!r} in this run"
-    if structure not in set(structures[case]):
-        return f"case {case} has no structure {structure!r}"
+    if case not in names:
+        raise BadInputError(f"no case {case[:80]!r} in this run")
+    if structure not in names[case]:
+        raise BadInputError(f"case {case} has no structure {structure[:80]!r}")
     if cells["choice"] not in CHOICES:
-        return f"unknown choice {cells['choice']!r}; give one of {', '.join(CHOICES)}"
-    if not cells["reviewer"].strip() or len(cells["reviewer"]) > MAX_REVIEWER_LENGTH:
-        return f"the name of the reviewer must have 1 to {MAX_REVIEWER_LENGTH} characters"
-    if len(cells["note"]) > MAX_NOTE_LENGTH:
-        return f"the note has {len(cells['note'])} characters; at most {MAX_NOTE_LENGTH} are allowed"
+        raise BadInputError(f"unknown choice {cells['choice'][:80]!r}; give one of {', '.join(CHOICES)}")
+    if error := find_text_error(case, structure, cells["note"], cells["reviewer"], cells["stamp"]):
+        raise BadInputError(error)
+    return _Row(cells, parse_time(cells["decided_at"]))
+
+
+def _request(cells: Mapping[str, str], follows: int) -> DecisionRequest:
+    return DecisionRequest(
+        cells["case"], cells["structure"], cells["choice"], cells["note"], cells["stamp"], follows  # type: ignore[arg-type]  # checked
+    )  # fmt: skip
+
+
+def _is_same(found: Decision, row: _Row) -> bool:
+    same = all(getattr(found, name) == row.cells[name] for name in COLUMNS if name != "decided_at")
+    return same and _stored_time(found) == row.time
+
+
+def _stored_time(decision: Decision) -> datetime:
+    """Time of a stored decision; a time that cannot be right is older than any other one."""
     try:
-        if datetime.fromisoformat(cells["decided_at"]).tzinfo is None:
-            return f"the time {cells['decided_at']!r} has no time zone; write it as {_EXAMPLE_TIME}"
-    except ValueError:
-        return f"{cells['decided_at']!r} is no time; write it as {_EXAMPLE_TIME}"
-    return ""
-
-
-def _quote(cell: str) -> str:
-    return f"'{cell}" if cell.startswith((*_FORMULA, "'")) else cell
-
-
-def _unquote(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*_FORMULA, "'")) else cell
+        return parse_time(decision.decided_at)
+    except BadInputError:
+        return datetime.min.replace(tzinfo=UTC)

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ from heartmend.run_folder.versions import versions
 from support.hearts import prepared, small_heart
 from support.volumes import save_nifti, some_labels
 
-HOLD = (
+OPEN_RUN = (
     "import sys, time; from heartmend.run_folder.folder import RunFolder; "
     "r = RunFolder.open(*sys.argv[1:]); print('locked', flush=True); "
 )
@@ -41,12 +43,17 @@ def labels(tmp_path: Path) -> Path:
     return folder
 
 
-def hold(code: str, *arguments: Path) -> subprocess.Popen[str]:
-    """Another process that opens a run and goes on with `code`."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD + code, *arguments], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "locked\n"
-    return process
+@contextmanager
+def lock_owner(code: str, *arguments: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that opens a run and continues with `code`; killed after the block."""
+    command = [sys.executable, "-c", OPEN_RUN + code, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "locked\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_run_is_started_and_continued(tmp_path: Path, labels: Path) -> None:
@@ -116,40 +123,38 @@ def test_a_marker_that_cannot_be_read_is_an_error(tmp_path: Path, labels: Path, 
         RunFolder.open(tmp_path / "out", labels)
 
 
-def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path, labels: Path) -> None:
+def test_a_run_can_be_opened_by_one_process_at_a_time(tmp_path: Path, labels: Path) -> None:
     out = tmp_path / "out"
-    first = hold("time.sleep(60)", out, labels)
-    with pytest.raises(RunError, match=rf"another process \(id {first.pid}\)"):
-        RunFolder.open(out, labels)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    RunFolder.open(out, labels).close()
+    with lock_owner("time.sleep(3600)", out, labels) as first:
+        with pytest.raises(RunError, match=rf"another process \(id {first.pid}\)"):
+            RunFolder.open(out, labels)
+        first.kill()
+        first.wait()
+        RunFolder.open(out, labels).close()
 
 
 def test_an_orphaned_worker_does_not_keep_the_lock(tmp_path: Path, labels: Path) -> None:
     out = tmp_path / "out"
-    code = "import os; worker = os.fork(); print(worker, flush=True) if worker else None; time.sleep(60)"
-    first = hold(code, out, labels)
-    assert first.stdout is not None
-    worker = int(first.stdout.readline())
-    try:
-        first.kill()
-        first.wait()
-        RunFolder.open(out, labels).close()
-    finally:
-        os.kill(worker, signal.SIGKILL)
+    code = "import os; worker = os.fork(); print(worker, flush=True) if worker else None; time.sleep(3600)"
+    with lock_owner(code, out, labels) as first:
+        assert first.stdout is not None
+        worker = int(first.stdout.readline())
+        try:
+            first.kill()
+            first.wait()
+            RunFolder.open(out, labels).close()
+        finally:
+            os.kill(worker, signal.SIGKILL)
 
 
 def test_a_forked_worker_does_not_release_the_lock_of_its_parent(tmp_path: Path, labels: Path) -> None:
     out = tmp_path / "out"
-    code = "import os; w = os.fork(); w or os._exit(0); os.waitpid(w, 0); print('gone', flush=True); time.sleep(60)"
-    first = hold(code, out, labels)
-    assert first.stdout is not None
-    first.stdout.readline()
-    with pytest.raises(RunError, match="another process"):
-        RunFolder.open(out, labels)
-    first.kill()
-    first.wait()
+    code = "import os; w = os.fork(); w or os._exit(0); os.waitpid(w, 0); print('ended', flush=True); time.sleep(3600)"
+    with lock_owner(code, out, labels) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "ended\n"
+        with pytest.raises(RunError, match="another process"):
+            RunFolder.open(out, labels)
 
 
 def test_a_second_run_in_this_process_is_refused_too(tmp_path: Path, labels: Path) -> None:
@@ -288,10 +293,15 @@ def test_a_killed_writer_leaves_a_complete_file(tmp_path: Path, labels: Path) ->
     out = tmp_path / "out"
     code = "n = 0\nwhile True: n += 1; r.write_warnings({'1': [str(n)] * 9999})"
     for pause in (0.05, 0.11, 0.2):
-        process = hold(f"exec({code!r})", out, labels)
-        time.sleep(pause)
-        process.kill()
-        process.wait()
+        warnings = out / "run" / "warnings.json"
+        warnings.unlink(missing_ok=True)
+        with lock_owner(f"exec({code!r})", out, labels):
+            deadline = time.monotonic() + 120
+            while not warnings.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            # Three moments in the middle of writing, whichever these are.
+            time.sleep(pause)
         with RunFolder.open(out, labels) as run:
             assert not list(out.rglob(f"{TEMPORARY_PREFIX}*"))
             assert len(set(run.warnings().get("1", ["0"]))) == 1
@@ -317,8 +327,10 @@ def test_a_stage_is_not_done_where_a_file_of_it_is_missing_or_changed(tmp_path: 
         changes, result = run.write_fused(cohort, case, cohort.read_labels(case).labels, ChangeLog("1"))
         run.finish("fuse", "1", "abc", [changes, result])
         assert run.is_done("fuse", "1", "abc")
-        # Corrected by hand: it stays.
+        # Corrected by hand: it stays once it is registered.
         result.write_bytes(b"corrected")
+        assert not run.is_done("fuse", "1", "abc")
+        run.register_correction("1", result)
         assert run.is_done("fuse", "1", "abc")
         content = changes.read_bytes()
         # One changed digit, the same size.

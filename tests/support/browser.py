@@ -95,7 +95,7 @@ class Server:
         )
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if found := re.search(r"cases at http://127\.0\.0\.1:(\d+)/", line):
+            if found := re.search(r"cases? at http://127\.0\.0\.1:(\d+)/", line):
                 self.port = int(found[1])
                 return
         raise AssertionError("the server did not start")

@@ -135,7 +135,10 @@ class Connection(H11Protocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Close the connection after its response, because the server stops."""
+        """Close the connection after its response, because the server stops; at once if a request is incomplete."""
+        if self.is_in_request and self.cycle.more_body:
+            self.end()
+            return
         with suppress(h11.LocalProtocolError):
             super().shutdown()
 

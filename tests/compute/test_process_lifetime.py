@@ -119,7 +119,7 @@ def test_phantom_leaves_no_process_behind(
 def test_a_run_leaves_no_process_behind_and_the_same_command_continues(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    labels, log, out = write_cohort(tmp_path, count=6), tmp_path / "log", tmp_path / "out"
+    labels, log, out = write_cohort(tmp_path, count=24), tmp_path / "log", tmp_path / "out"
     command = ("-m", "heartmend", "run", labels, "-o", out, "--config", tmp_path / "small.toml", "--workers", 2)
     with started(*command, "--stop-after", "prepare", log=log) as process:
         others = started_workers(process)

@@ -1,7 +1,8 @@
 """Tests of the report in a headless Chromium."""
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def page(finished_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
         shown = browser.new_page(viewport={"width": 1100, "height": 900})
+        shown.set_default_timeout(120_000)
         shown.loaded, shown.errors = [], []
         shown.on("request", lambda request: shown.loaded.append(request.url))
         shown.on("pageerror", lambda error: shown.errors.append(str(error)))
@@ -46,32 +48,43 @@ def picture(page: Any, path: Path) -> np.ndarray:
     return imread(path)[..., :3]
 
 
+def picture_where(condition: Callable[[np.ndarray], bool], page: Any, path: Path) -> np.ndarray:
+    """Wait until the surfaces are still and a condition is true of their picture; returns the picture."""
+    last, deadline = picture(page, path), time.monotonic() + 120
+    while True:
+        page.wait_for_timeout(200)
+        now = picture(page, path)
+        if np.array_equal(last, now) and condition(now):
+            return now
+        assert time.monotonic() < deadline, f"{path.name}: the condition was not met"
+        last = now
+
+
+def coloured(part: np.ndarray) -> float:
+    """Share of coloured pixels."""
+    return float((np.ptp(part, axis=2) > 0.25).mean())
+
+
 def test_the_surfaces_can_be_rotated_and_hidden(page: Any, tmp_path: Path) -> None:
     page.locator("figure.solid").scroll_into_view_if_needed()
-    page.wait_for_selector("figure.solid.live", timeout=60_000)
-    page.wait_for_timeout(300)
-    front = picture(page, tmp_path / "front.png")
-    half = front.shape[1] // 2
-    for side in (front[:, :half], front[:, half:]):
-        # Both halves contain coloured pixels.
-        assert (np.ptp(side, axis=2) > 0.25).mean() > 0.05
+    page.wait_for_selector("figure.solid.live")
+
+    def both_halves_are_coloured(image: np.ndarray) -> bool:
+        half = image.shape[1] // 2
+        return coloured(image[:, :half]) > 0.05 and coloured(image[:, half:]) > 0.05
+
+    front = picture_where(both_halves_are_coloured, page, tmp_path / "front.png")
     box = page.locator(".stage").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.mouse.down()
     page.mouse.move(box["x"] + 260, box["y"] + 120, steps=5)
     page.mouse.up()
-    page.wait_for_timeout(1500)
-    rotated = picture(page, tmp_path / "rotated.png")
-    assert np.abs(rotated - front).mean() > 0.01
+    picture_where(lambda image: np.abs(image - front).mean() > 0.01, page, tmp_path / "rotated.png")
     page.locator(".home").click()
-    page.wait_for_timeout(200)
-    home = picture(page, tmp_path / "home.png")
-    assert np.abs(home - front).mean() < 0.003
+    picture_where(lambda image: np.abs(image - front).mean() < 0.003, page, tmp_path / "home.png")
     for box in page.locator(".parts input").all():
         box.uncheck()
-    page.wait_for_timeout(200)
-    empty = picture(page, tmp_path / "empty.png")
-    assert (np.ptp(empty, axis=2) > 0.25).mean() < 0.002
+    picture_where(lambda image: coloured(image) < 0.002, page, tmp_path / "empty.png")
 
 
 def test_the_page_loads_no_other_file_and_has_no_error(page: Any) -> None:

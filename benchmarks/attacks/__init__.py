@@ -1,0 +1,1 @@
+"""Attacks on Heartmend, one module for each kind; `attack.py` runs them."""

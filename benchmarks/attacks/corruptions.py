@@ -1,0 +1,108 @@
+"""Damaged files of a complete run: after the same command again, the labels are the same, or the damage is reported."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attacks.commands import Ended, preload, run_command
+from attacks.damages import DAMAGES, swap
+from attacks.lab import RUN_MODULES, Lab, Outcome, digests
+
+COUNT = 210
+TIME_LIMIT_S = 120.0
+UNCHECKED = ("run/heartmend.log", "run/lock", "run/fit/tensorboard", "run/withdrawn")
+"""Files that are written for people alone, or anew each time; nothing reads them."""
+
+
+def jobs(lab: Lab) -> int:
+    """Number of jobs; each is one attack."""
+    return max(round(COUNT * lab.scale), len(DAMAGES))
+
+
+@contextmanager
+def opened(lab: Lab) -> Iterator[list[str]]:
+    """Provide the names of the files of the run, one of every kind."""
+    preload(*RUN_MODULES, "heartmend.cli.export", "heartmend.release.export")
+    out = lab.undisturbed
+    names = [path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if path.is_file()]
+    names = [name for name in names if not Path(name).name.startswith(("002.", "003."))]
+    random.Random(lab.seed).shuffle(names)
+    with lab.scratch() as folder:
+        expected = _export(lab, lab.undisturbed, folder)
+        if expected.status not in (0, 3):
+            raise SystemExit(f"the undisturbed run cannot be exported: {expected.text}")
+        (lab.folder / "base" / "export.txt").write_text(repr(sorted(_exported(folder).items())))
+    yield names
+
+
+def attack(lab: Lab, names: list[str], job: int, rng: random.Random) -> Iterator[Outcome]:
+    """Damage one file of a copy of the run; run again; export."""
+    damage = DAMAGES[job % len(DAMAGES)]
+    # Every kind of file meets every damage in turn.
+    name = names[(job + job // len(names)) % len(names)]
+    with lab.scratch() as folder:
+        out = folder / "out"
+        shutil.copytree(lab.undisturbed, out)
+        path = out / name
+        others = [p for p in sorted(path.parent.iterdir()) if p.is_file() and p != path and p.suffix == path.suffix]
+        if damage is swap and not others:
+            others = [out / "run" / "settings.json"]
+        damage(path, rng.choice(others) if others else path, rng)
+        again = lab.run(out, TIME_LIMIT_S)
+        problem = _problem(lab, out, name, again)
+        if not problem and again.status == 0 and not name.startswith(UNCHECKED):
+            problem = _problem_of_export(lab, out, name, folder)
+        yield Outcome.of(f"{damage.__name__.replace('_', ' ')}: {name}", again, problem)
+
+
+def _problem(lab: Lab, out: Path, name: str, again: Ended) -> str:
+    if fault := again.fault():
+        return fault
+    if again.status != 0:
+        # Of a swap the other file may be the one that is reported.
+        return "" if again.names(Path(name).name, str(out)) else f"no message names the file: {again.text[-300:]}"
+    if different := lab.different(out):
+        return f"exit status 0, but {different}"
+    path, original = out / name, lab.undisturbed / name
+    if name.startswith((*UNCHECKED, "run/review")) or again.names(path.name):
+        return ""
+    if path.is_symlink() or not path.is_file():
+        return "remains no regular file, without a message"
+    return "" if _same(path, original) else "remains damaged, without a message"
+
+
+def _same(path: Path, original: Path) -> bool:
+    """Whether a file was made again; settings name the output folder, and logs have times."""
+    if path.suffix in (".json", ".csv") or path.name == "last.json":
+        return path.stat().st_size > 0.3 * original.stat().st_size
+    return path.read_bytes() == original.read_bytes()
+
+
+def _problem_of_export(lab: Lab, out: Path, name: str, folder: Path) -> str:
+    """The review files and decisions are read by `export`: the same data set, or a message."""
+    ended = _export(lab, out, folder)
+    if fault := ended.fault():
+        return f"export: {fault}"
+    expected = (lab.folder / "base" / "export.txt").read_text()
+    if ended.status in (0, 3) and repr(sorted(_exported(folder).items())) == expected:
+        return ""
+    if ended.names(Path(name).name, str(out)):
+        return ""
+    return f"export: another data set without a message: {ended.text[-200:]}"
+
+
+def _export(lab: Lab, out: Path, folder: Path) -> Ended:
+    words = ["export", out, "-o", folder / "export", "--workers", 1]
+    return run_command(words, folder / "export.txt", TIME_LIMIT_S)
+
+
+def _exported(folder: Path) -> dict[str, str]:
+    """Digests of the exported label maps by name."""
+    found: dict[str, str] = {}
+    for inner in sorted(p for p in (folder / "export").rglob("*") if p.is_dir()):
+        found |= {f"{inner.name}/{k}": v for k, v in digests(inner).items() if ".nii" in k or ".nrrd" in k}
+    return found

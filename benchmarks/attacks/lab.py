@@ -1,0 +1,205 @@
+"""What the attacks share: a cohort, an undisturbed run of it, and the outcome of an attack."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from attacks.commands import Ended, preload, run_command
+
+CASES = 3
+SETTINGS = """
+[prepare]
+resolution = 32
+
+[fit]
+points = 64
+checkpoint_seconds = 0
+phases = [
+  {steps = 5, code_lr = 0.01, shape_lr = 0.1, side = 16, controls = 5, tolerance_mm = 3.0},
+  {steps = 5, code_lr = 0.006, shape_lr = 0.05, side = 24, controls = 6},
+]
+
+[unify]
+resolution = 32
+side = 8
+channels = 4
+width = 16
+points = 100
+positives = 30
+checkpoint_seconds = 0
+template_phases = [{steps = 4, code_lr = 0.005, shape_lr = 0.05, side = 24, controls = 6}]
+phases = [{steps = 5, code_lr = 0.05, shape_lr = 0.005, loss = "joint"}]
+"""
+RUN_MODULES = (
+    "heartmend.cli.run", "heartmend.pipelines.run", "heartmend.stages.prepare", "heartmend.stages.fit",
+    "heartmend.stages.refine", "heartmend.stages.fuse", "heartmend.stages.unify", "tensorboard.summary",
+)  # fmt: skip
+"""Modules that `heartmend run` imports while it works."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of one attack.
+
+    Attributes:
+        attack: what was done.
+        problem: why it was not held; empty if it was.
+        seconds: time until the answer; 0 where it has no meaning.
+        peak_mb: peak memory of the process that was attacked; 0 where it was not measured.
+        skipped: why the attack could not be done on this machine.
+    """
+
+    attack: str
+    problem: str = ""
+    seconds: float = 0.0
+    peak_mb: float = 0.0
+    skipped: str = ""
+
+    @classmethod
+    def of(cls, attack: str, ended: Ended, problem: str) -> Outcome:
+        """Outcome of an attack on one command."""
+        return cls(attack, problem, round(ended.seconds, 3), round(ended.peak_mb, 1))
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Folders of the attacks.
+
+    Attributes:
+        folder: folder of everything that they write.
+        scale: factor of the number of attacks.
+        seed: seed of the attacks.
+    """
+
+    folder: Path
+    scale: float = 1.0
+    seed: int = 0
+
+    @property
+    def labels(self) -> Path:
+        """Label maps of the cohort; they are never changed."""
+        return self.folder / "base" / "labels_noisy"
+
+    @property
+    def settings(self) -> Path:
+        """Settings that repair the cohort in seconds."""
+        return self.folder / "base" / "settings.toml"
+
+    @property
+    def undisturbed(self) -> Path:
+        """Complete run of the cohort, with review files and decisions; it is never changed."""
+        return self.folder / "base" / "out"
+
+    def rng(self, kind: str, job: int) -> random.Random:
+        """Random numbers of a job, which depend on nothing but the seed."""
+        return random.Random(f"{self.seed} {kind} {job}")
+
+    def run_words(self, out: Path, workers: int = 1, labels: Path | None = None, *more: str) -> list[object]:
+        """Words of `heartmend run`."""
+        words: list[object] = ["run", labels or self.labels, "-o", out, "--config", self.settings, "--device", "cpu"]
+        return [*words, "--workers", workers, *more]
+
+    def run(self, out: Path, limit_s: float = 300.0, labels: Path | None = None, **more: object) -> Ended:
+        """Run `heartmend run` until its end; the log is beside `out`."""
+        return run_command(self.run_words(out, labels=labels), out.parent / "log.txt", limit_s, **more)  # type: ignore[arg-type]
+
+    def different(self, out: Path) -> str:
+        """Return which repaired label maps differ from those of the undisturbed run; empty if none does."""
+        expected, found = digests(self.undisturbed / "labels"), digests(out / "labels")
+        names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        return f"label maps differ from the undisturbed run: {', '.join(names)}" if names else ""
+
+    def prepare(self) -> None:
+        """Make cohort and undisturbed run where they are missing.
+
+        Raises:
+            SystemExit: if the undisturbed run fails.
+        """
+        done = self.folder / "base" / "done"
+        if done.exists():
+            return
+        shutil.rmtree(done.parent, ignore_errors=True)
+        done.parent.mkdir(parents=True)
+        in_child(lambda: _write_cohort(done.parent))
+        self.settings.write_text(SETTINGS)
+        preload()
+        ended = self.run(self.undisturbed)
+        if ended.status != 0:
+            raise SystemExit(f"the undisturbed run failed:\n{ended.text}")
+        in_child(lambda: _decide(self.undisturbed))
+        done.touch()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Provide an empty folder, removed at the end."""
+        parent = self.folder / "scratch"
+        parent.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Digest of every regular file of a folder, by its name; links and other files by their kind."""
+    found = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        regular = path.is_file() and not path.is_symlink()
+        found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest() if regular else "no regular file"
+    return found
+
+
+def in_child(work: object) -> None:
+    """Call a function in a child process, so that its imports and threads are not inherited by later children.
+
+    Raises:
+        SystemExit: if it fails.
+    """
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()  # type: ignore[operator]
+            status = 0
+        except BaseException:  # noqa: BLE001  (the child must not continue with the work of its parent)
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    if os.waitpid(pid, 0)[1]:
+        raise SystemExit("the data of the attacks could not be made; see the traceback above")
+
+
+def _write_cohort(folder: Path) -> None:
+    from heartmend.phantom.cohort import PhantomSettings, write_cohort
+
+    write_cohort(folder, CASES, 3, PhantomSettings(spacing_mm=3.0))
+
+
+def _decide(out: Path) -> None:
+    """Make the run ready for its review and accept one change of every case."""
+    from heartmend.review.app import Review
+    from heartmend.review.case_cache import make_ready
+    from heartmend.run_folder.decisions import DecisionRequest
+    from heartmend.run_folder.finished import FinishedRun
+
+    finished = FinishedRun.open(out)
+    if failed := make_ready(finished, workers=1):
+        raise SystemExit(f"cases cannot be reviewed: {failed}")
+    review = Review(finished, "Anna")
+    requests = [
+        DecisionRequest(s.case, s.changed_structures[0], "accept", "", s.stamp, 0)
+        for s in review.summaries.values()
+        if s.changed_structures
+    ]
+    review.decisions.write(requests, "Anna")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BufferedReader
 from typing import IO
 
 import numpy as np
@@ -160,6 +161,28 @@ def decode_tensors(data: bytes | bytearray, header: TensorHeader) -> dict[str, n
         arrays[name] = flat.reshape(tensor.shape)
         check_finite(name, arrays[name])
     return arrays
+
+
+def read_array(file: BufferedReader, header: TensorHeader, tensor: TensorInfo) -> np.ndarray:
+    """Read one tensor of an open file.
+
+    Args:
+        file: the file.
+        header: its header.
+        tensor: position of the tensor.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: if the file ends before it.
+        OSError: if it cannot be read.
+    """
+    array = np.empty(tensor.shape, _DTYPES[tensor.dtype])
+    file.seek(header.data_start + tensor.start)
+    if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+        raise ValueError("the file ends within a tensor")
+    return array
 
 
 def check_finite(name: str, values: np.ndarray) -> None:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 import psutil
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heartmend.anatomy.schema import Anatomy
@@ -19,7 +18,7 @@ from heartmend.io.file_names import check_case_id
 from heartmend.io.reading import MAX_VOXELS
 from heartmend.io.tensor_header import TensorHeader, TensorSpec
 from heartmend.models.shape_schema import MAX_HEADS, UnifiedSettings
-from heartmend.models.unified import UnifiedShape
+from heartmend.models.shapes import weight_specs
 
 MAX_CASES = 5000
 """Most cases of a model; their codes need about ten gigabytes of memory."""
@@ -145,10 +144,10 @@ class ModelTable(_Table):
         """Return type and shape of every tensor of the model's file."""
         cases, shape = len(self.ids), self.shape
         field = (cases, 3, *(shape.template.controls,) * 3)
-        # On the device "meta" a tensor has a shape but no memory.
-        with torch.device("meta"):
-            net = UnifiedShape(**shape.model_dump()).net.state_dict()
-        weights: dict[str, TensorSpec] = {f"net.{name}": ("F16", tuple(w.shape)) for name, w in net.items()}
+        specs = weight_specs("unified", shape.model_dump())
+        weights: dict[str, TensorSpec] = {
+            name: ("F16", dims) for name, (_, dims) in specs.items() if name.startswith("net.")
+        }
         return weights | {
             "template.level": ("I8", (len(shape.template.heads), shape.template.side**3)),
             "template.levels_mm": ("F32", (None,)),

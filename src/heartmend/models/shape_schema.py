@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from heartmend.anatomy.validation import shorten
 from heartmend.io.tensor_header import TensorSpec
 
 # Every limit is several times what a cohort of hearts needs. Above it a file is damaged or hostile, or a setting is a
@@ -82,3 +83,25 @@ SCHEMAS: Mapping[str, type[ShapeSettings]] = {
     "template": TemplateSettings, "decoder": DecoderSettings, "unified": UnifiedSettings,
 }  # fmt: skip
 """Schemas of the settings, by the kind of the shape."""
+
+
+def check_settings(kind: object, settings: object) -> ShapeSettings:
+    """Check the settings of a shape from a file.
+
+    Args:
+        kind: kind of the shape.
+        settings: arguments of its class.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: if there is no such kind, or a setting is wrong.
+
+    Example:
+        >>> check_settings("decoder", {"heads": ["LV"], "code_size": 16}).code_specs(3)
+        {'latent': ('F32', (3, 16))}
+    """
+    if not isinstance(kind, str) or kind not in SCHEMAS:
+        raise ValueError(f"unknown shape {shorten(repr(kind), 60)}, not one of {', '.join(SCHEMAS)}")
+    return SCHEMAS[kind].model_validate(settings)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+import torch
 
+from heartmend.anatomy.validation import shorten
 from heartmend.errors import RunError
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
+from heartmend.geometry.grid import SPACING_LIMITS_MM
 from heartmend.io.atomic import write_safetensors
+from heartmend.io.regular import open_to_read
+from heartmend.io.tensor_header import (
+    TensorHeader,
+    TensorSpec,
+    check_finite,
+    check_tensors,
+    read_array,
+    read_tensor_header,
+)
 from heartmend.repair.voxel_classifier.classifier import VoxelClassifier, new_network
 from heartmend.repair.voxel_classifier.features import IntensityScale
 from heartmend.repair.voxel_classifier.isotropic import Spacing, isotropic_image, isotropic_mask, resample_spacing
@@ -20,6 +33,8 @@ from heartmend.types import DistanceField, Mask
 
 LABELS, IMAGES = "labels", "images"
 """Kinds of classifiers in a file."""
+STEP, THRESHOLD, INTENSITY = "step_mm", "threshold", "intensity"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _+-]{0,62}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,17 +121,53 @@ def load_classifiers(path: Path) -> VoxelClassifiers:
         RunError: if the file is missing or damaged.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
-        step_mm, by_kind = float(tensors.pop("step_mm")), dict[str, dict[str, VoxelClassifier]]()
-        for kind, name in dict.fromkeys(tuple(key.split("/")[:2]) for key in tensors):
-            prefix = f"{kind}/{name}/"
-            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            threshold, scale = float(own.pop("threshold")), own.pop("intensity", None)
-            net = new_network(scale is not None)
-            net.load_state_dict(own)
-            intensity = None if scale is None else IntensityScale(*scale.tolist())
-            by_kind.setdefault(kind, {})[name] = VoxelClassifier(net.eval(), threshold, intensity)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); remove the file to train the classifiers again") from error
+        with open_to_read(path) as file:
+            header = read_tensor_header(file, os.fstat(file.fileno()).st_size)
+            check_tensors(header, _specs(header))
+            arrays = {name: read_array(file, header, tensor) for name, tensor in header.tensors.items()}
+        for name, array in arrays.items():
+            check_finite(name, array)
+        return _classifiers(arrays)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path}: cannot be read ({shorten(str(error), 300)}); remove the file to train the classifiers again"
+        ) from error
+
+
+def _specs(header: TensorHeader) -> dict[str, TensorSpec]:
+    """Type and shape of every tensor of the classifiers that a header names."""
+    specs: dict[str, TensorSpec] = {STEP: ("F32", (1,))}
+    names = [tuple(key.rsplit("/", 1)[0].split("/")) for key in header.tensors if key != STEP]
+    for parts in dict.fromkeys(names):
+        if len(parts) != 2 or parts[0] not in (LABELS, IMAGES) or not _NAME.fullmatch(parts[1]):
+            raise ValueError(f"it contains no classifier of a structure, but {shorten('/'.join(parts), 60)!r}")
+        prefix = "/".join(parts)
+        reads_images = f"{prefix}/{INTENSITY}" in header.tensors
+        with torch.device("meta"):
+            net = new_network(reads_images).state_dict()
+        specs |= {f"{prefix}/{name}": ("F32", tuple(weight.shape)) for name, weight in net.items()}
+        specs[f"{prefix}/{THRESHOLD}"] = ("F32", (1,))
+        if reads_images:
+            specs[f"{prefix}/{INTENSITY}"] = ("F32", (2,))
+    return specs
+
+
+def _classifiers(arrays: dict[str, np.ndarray]) -> VoxelClassifiers:
+    """The classifiers from the arrays of their file, whose types and shapes are right."""
+    step_mm, by_kind = float(arrays.pop(STEP)[0]), dict[str, dict[str, VoxelClassifier]]()
+    low, high = SPACING_LIMITS_MM
+    if not low <= step_mm <= high:
+        raise ValueError(f"step_mm is {step_mm:g}; it must be {low:g} to {high:g}")
+    for kind, name in dict.fromkeys(tuple(key.split("/")[:2]) for key in arrays):
+        prefix = f"{kind}/{name}/"
+        own = {
+            key.removeprefix(prefix): torch.from_numpy(array) for key, array in arrays.items() if key.startswith(prefix)
+        }
+        threshold, scale = float(own.pop(THRESHOLD)), own.pop(INTENSITY, None)
+        net = new_network(scale is not None)
+        net.load_state_dict(own)
+        intensity = None if scale is None else IntensityScale(*scale.tolist())
+        if intensity is not None and intensity.deviation <= 0:
+            raise ValueError(f"{prefix}{INTENSITY} has a deviation of {intensity.deviation:g}; it must be more than 0")
+        by_kind.setdefault(kind, {})[name] = VoxelClassifier(net.eval(), threshold, intensity)
     return VoxelClassifiers(step_mm, by_kind.get(LABELS, {}), by_kind.get(IMAGES, {}))

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -119,10 +120,8 @@ def test_optional_columns_and_the_lines_of_rows() -> None:
 @given(st.one_of(st.binary(max_size=200), texts.map(str.encode)))
 def test_any_bytes_are_rows_or_one_error(table: bytes) -> None:
     for prefix in (b"", b"a,b\n"):
-        try:
-            parse_csv(prefix + table, ("a", "b"), 10)
-        except BadInputError as error:
-            assert "the table" in str(error)
+        with suppress(BadInputError):
+            assert all(set(row) == {"a", "b"} for _, row in parse_csv(prefix + table, ("a", "b"), 10))
 
 
 def test_every_csv_file_is_written_by_this_module() -> None:

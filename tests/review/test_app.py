@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from heartmend.errors import ConfigError
+from heartmend.errors import ConfigError, RunError
 from heartmend.review.access import POLICY, Access
 from heartmend.review.app import Review, create_app
 from heartmend.review.case_cache import make_ready
@@ -92,6 +94,7 @@ def test_a_conflict_has_status_409_and_returns_the_current_decisions(page: TestC
         ({"choice": 1}, 400),
         ({"stamp": "unknown_labels"}, 400),
         ({"note": "x" * 2001}, 400),
+        ({"note": "a\0b"}, 400),
         ({"follows": -1}, 400),
         ({"more": 1}, 400),
     ],
@@ -179,3 +182,58 @@ def test_the_table_of_decisions_is_exported_and_imported(page: TestClient, revie
     assert page.post("/api/decisions.csv", content=text, headers={"content-type": "text/csv"}).json()["known"] == 1
     broken = page.post("/api/decisions.csv", content="case,nothing\n", headers={"content-type": "text/csv"})
     assert (broken.status_code, "lacks the columns" in broken.json()["error"]) == (400, True)
+
+
+HEAD = b"case,structure,choice,note,reviewer,decided_at,stamp\n"
+ROW = b"1,LV,accept,,Ben,2026-01-01T00:00:00Z,s\n"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"", b"\0", HEAD + ROW + ROW, HEAD + ROW + b"9,LV,accept,,Ben,2026-01-01T00:00:00Z,s\n",
+        HEAD + ROW + b"1,RV,accept,,Ben,9999-01-01T00:00:00Z,s\n", HEAD + ROW + b"1,RV,accept,,Ben,0,s\n",
+        HEAD + ROW + b"1,RV,accept," + b"x" * 200_000 + b",Ben,2026-01-01T00:00:00Z,s\n",
+        HEAD + ROW + b"1,RV,accept,a\rb,Ben,2026-01-01T00:00:00Z,s\n", (HEAD + ROW).replace(b"\n", b"\r"),
+        HEAD + ROW + b"1,RV,accept,a\0b,Ben,2026-01-01T00:00:00Z,s\n", HEAD + ROW + b'1,"RV', HEAD + ROW + b"\xff\n",
+        b"\xff\xfe" + (HEAD + ROW).decode().encode("utf-16-le"), HEAD + ROW * 400_000,
+        b"colour," + HEAD + b"red," + ROW, HEAD + ROW + b"1,RV\n", HEAD + ROW + b"," * 100_000,
+    ],
+)  # fmt: skip
+def test_a_table_with_an_error_gets_status_400_and_writes_nothing(
+    page: TestClient, review: Review, table: bytes
+) -> None:
+    response = page.post("/api/decisions.csv", content=table, headers={"content-type": "text/csv"})
+    assert response.status_code == 400
+    assert 0 < len(response.json()["error"]) < 3000
+    assert review.decisions.history() == []
+    good = page.post("/api/decisions.csv", content=b"\xef\xbb\xbf" + HEAD + ROW, headers={"content-type": "text/csv"})
+    assert good.json() == {"written": 1, "known": 0, "older": 0}
+
+
+def test_a_structure_that_is_decided_twice_in_a_request_is_not_written(page: TestClient, review: Review) -> None:
+    entries = [entry(page, structure="RV"), entry(page), entry(page, choice="reject")]
+    response = page.post("/api/decisions", json={"reviewer": "Anna", "entries": entries})
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("decided more than once: 1 LV (entries 2, 3)")
+    assert review.decisions.history() == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["/api/decisions", "/api/undo", "/api/decisions.csv"]), st.binary(max_size=200), st.booleans())
+def test_any_body_gets_an_answer(page: TestClient, path: str, body: bytes, has_head: bool) -> None:
+    kind = "text/csv" if path.endswith("csv") else "application/json"
+    head = HEAD if kind == "text/csv" else b'{"reviewer": "A", "entries": ['
+    response = page.post(path, content=(head if has_head else b"") + body, headers={"content-type": kind})
+    assert response.status_code in (200, 400, 409)
+
+
+def test_a_file_that_cannot_be_read_is_an_error_with_its_message(
+    page: TestClient, review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise RunError("001.nii.gz: is missing")
+
+    monkeypatch.setattr("heartmend.review.app.read_image", fail)
+    response = page.get("/api/cases/1/image")
+    assert (response.status_code, response.json()) == (500, {"error": "001.nii.gz: is missing"})

@@ -44,7 +44,7 @@ class ConnectionLimits:
     request_seconds: float = 8.0
     body_bytes_per_second: int = 1 << 16
     rest_seconds: float = 2.0
-    stalled_seconds: float = 20.0
+    stalled_seconds: float = 10.0
     stop_seconds: float = 1.0
     header_bytes: int = 1 << 15
 
@@ -161,7 +161,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app, http=partial(Connection, limits=self.limits),  # type: ignore[arg-type]  # it is called like the class
             ws="none", lifespan="off", loop="asyncio", log_level="error", access_log=False, server_header=False,
-            proxy_headers=False, backlog=64, h11_max_incomplete_event_size=self.limits.header_bytes,
+            proxy_headers=False, backlog=256, h11_max_incomplete_event_size=self.limits.header_bytes,
             # A request beyond this number gets status 503; `Connection` keeps below it.
             limit_concurrency=2 * self.limits.connections,
         )  # fmt: skip

@@ -1,10 +1,12 @@
 """Voxel classifiers of several structures: their file, and their use on any grid."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from heartmend.errors import RunError
@@ -40,6 +42,48 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no")
     with pytest.raises(RunError, match="cannot be read"):
         load_classifiers(tmp_path / "model.safetensors")
+
+
+Arrays = dict[str, np.ndarray]
+HOSTILE: dict[str, Callable[[Arrays], object]] = {
+    **{f"step_mm is {value}": (lambda a, v=value: a["step_mm"].fill(v)) for value in (np.nan, np.inf, 0, -1, 1e9)},
+    **{f"a threshold is {value}": (lambda a, v=value: a["labels/LAA/threshold"].fill(v)) for value in (np.nan, np.inf)},
+    **{f"a weight is {value}": (lambda a, v=value: a["labels/LAA/0.weight"].fill(v)) for value in (np.nan, -np.inf)},
+    **{f"a deviation is {value}": (lambda a, v=value: a["images/LAA/intensity"].fill(v)) for value in (np.nan, 0, -1)},
+    "no step": lambda a: a.pop("step_mm"),
+    "a step of two axes": lambda a: a.update(step_mm=np.ones((1, 1), np.float32)),
+    "a step in doubles": lambda a: a.update(step_mm=np.ones(1)),
+    "no threshold": lambda a: a.pop("labels/LAA/threshold"),
+    "a weight is missing": lambda a: a.pop("labels/LAA/0.weight"),
+    "a weight is small": lambda a: a.update({"labels/LAA/0.weight": np.ones((1, 1), np.float32)}),
+    "an unknown weight": lambda a: a.update({"labels/LAA/99.weight": np.ones(1, np.float32)}),
+    "an unknown kind": lambda a: a.update({"voices/LAA/threshold": np.ones(1, np.float32)}),
+    "a name that leads out": lambda a: a.update({"labels/../../x/threshold": np.ones(1, np.float32)}),
+    "a name with a line end": lambda a: a.update({"labels/L\n/threshold": np.ones(1, np.float32)}),
+    "no name": lambda a: a.update({"labels//threshold": np.ones(1, np.float32)}),
+    "a name alone": lambda a: a.update({"labels": np.ones(1, np.float32)}),
+    "an intensity of three numbers": lambda a: a.update({"images/LAA/intensity": np.ones(3, np.float32)}),
+    "labels with an intensity": lambda a: a.update({"labels/LAA/intensity": np.ones(2, np.float32)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_an_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model.safetensors"
+    scale = IntensityScale(0.1, 0.2)
+    save_classifiers(
+        path,
+        VoxelClassifiers(
+            0.9, {"LAA": VoxelClassifier(new_network(), 0.2)}, {"LAA": VoxelClassifier(new_network(True), 0.2, scale)}
+        ),
+    )
+    assert load_classifiers(path).names == {"LAA"}
+    arrays = {key: array.copy() for key, array in load_file(path).items()}
+    HOSTILE[name](arrays)
+    save_file(arrays, path)
+    with pytest.raises(RunError, match=r"model\.safetensors: cannot be read .*; remove the file") as caught:
+        load_classifiers(path)
+    assert str(caught.value).isprintable()
 
 
 def test_only_anisotropic_voxels_are_resampled() -> None:

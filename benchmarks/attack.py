@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder of all files; a second call continues")
     parser.add_argument("--table", type=Path, help="CSV file with one line for each attack")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that attack at once")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that attack at once; 1: this one")
     parser.add_argument("--shard", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ.update(THREADS)
@@ -56,7 +56,7 @@ def main() -> None:
         return
     try:
         started = time.monotonic()
-        failed = conduct(kinds, folder, arguments)
+        failed = conduct(kinds, folder, arguments) if arguments.jobs > 1 else work_alone(kinds, folder, arguments)
         rows = {kind: read_results(folder, kind) for kind in kinds}
         not_held = show(rows, time.monotonic() - started, arguments.table)
     finally:
@@ -86,6 +86,16 @@ def conduct(kinds: list[str], folder: Path, arguments: argparse.Namespace) -> li
                 print(f"{kind}, part {index}: the attacking process failed", file=sys.stderr)  # noqa: T201
         time.sleep(0.1)
     return failed
+
+
+def work_alone(kinds: list[str], folder: Path, arguments: argparse.Namespace) -> list[str]:
+    """Do all jobs in this process, which imports everything once."""
+    from attacks.lab import Lab
+
+    Lab(folder).prepare()
+    for kind in kinds:
+        work(kind, folder, arguments, 0, 1)
+    return []
 
 
 PREPARE = "import sys; from pathlib import Path; from attacks.lab import Lab; Lab(Path(sys.argv[1])).prepare()"

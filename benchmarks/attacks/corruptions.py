@@ -96,7 +96,7 @@ def _problem_of_export(lab: Lab, out: Path, name: str, folder: Path) -> str:
 
 
 def _export(lab: Lab, out: Path, folder: Path) -> Ended:
-    words = ["export", out, "-o", folder / "export", "--workers", 1]
+    words = ["export", out, "-o", folder / "export", "--undecided", "accept", "--formats", "none", "--workers", 1]
     return run_command(words, folder / "export.txt", TIME_LIMIT_S)
 
 

@@ -69,10 +69,14 @@ def attack(lab: Lab, run_s: float, job: int, rng: random.Random) -> Iterator[Out
             if not problem and all_digests(lab.labels) != before:
                 problem = "the input has changed"
             name = number.name if was_running else f"{number.name}, after the end"
-            outcomes.append(Outcome(f"{name}: at {at:.2f} s of CPU time", problem, round(time.monotonic() - started, 2)))
+            outcomes.append(
+                Outcome(f"{name}: at {at:.2f} s of CPU time", problem, round(time.monotonic() - started, 2))
+            )
         last = Command(lab.run_words(out, workers=2), folder / "last.txt")
         ended = last.wait(limit_s=300)
-        end = ended.fault() or ("" if ended.status == 0 else f"continued with exit status {ended.status}: {ended.text[-200:]}")
+        end = ended.fault() or (
+            "" if ended.status == 0 else f"continued with exit status {ended.status}: {ended.text[-200:]}"
+        )
         end = end or lab.different(out) or _problem(out, last, "", None)
         yield from (Outcome(o.attack, o.problem or end, o.seconds) for o in outcomes)
 

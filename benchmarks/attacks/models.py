@@ -30,8 +30,8 @@ VALUES: tuple[Any, ...] = (
     "x" * 10_000, [], {}, [[]], "../../X", "/tmp/X", "\u0000", "<b>", 0.5, [1] * 5000,
 )  # fmt: skip
 IDS = (
-    "../../X", "/tmp/X", "a/b", "", ".", "..", "a\0b", "a\nb", "a\x1b[2Jb", "x" * 300, "..\\X", "\ud800", " ", ".hidden",
-    "a" * 250, "con/../../y",
+    "../../X", "/tmp/X", "a/b", "", ".", "..", "a\0b", "a\nb", "a\x1b[2Jb", "x" * 300, "..\\X", "\ud800", " ",
+    ".hidden", "a" * 250, "con/../../y",
 )  # fmt: skip
 
 
@@ -278,7 +278,9 @@ def _write_raw(path: Path, members: dict[str, tuple[bytes, int, int]]) -> None:
             fields = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, crc, len(data), size, len(name), 0)
             local = b"PK\x03\x04" + fields + name.encode()
             file.write(local + data)
-            directory += b"PK\x01\x02" + struct.pack("<H", 20) + fields + struct.pack("<HHHII", 0, 0, 0, 0, at) + name.encode()
+            directory += (
+                b"PK\x01\x02" + struct.pack("<H", 20) + fields + struct.pack("<HHHII", 0, 0, 0, 0, at) + name.encode()
+            )
             at += len(local) + len(data)
         count = len(members)
         file.write(directory + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), at, 0))

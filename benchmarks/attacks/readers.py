@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import os
 import random
 import shutil
@@ -168,8 +167,8 @@ def _header_lie(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Ma
     metas = (
         f"ObjectType = Image\nNDims = 3\nDimSize = 10 12 9\nElementType = MET_UCHAR\nElementDataFile = {secret}\n",
         "ObjectType = Image\nNDims = 3\nDimSize = 10 12 9\nElementType = MET_UCHAR\nElementDataFile = /etc/passwd\n",
-        "ObjectType = Image\nNDims = 3\nDimSize = 10 12 9\nElementType = MET_UCHAR\nElementDataFile = LIST\n/etc/passwd",
-        "ObjectType = Image\nNDims = 3\nDimSize = 9999999 9999999 99\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n",
+        "ObjectType = Image\nNDims = 3\nDimSize = 10 12 9\nElementType = MET_UCHAR\nElementDataFile = LIST\nx",
+        "ObjectType = Image\nNDims = 3\nDimSize = 999999 999999 99\nElementType = MET_CHAR\nElementDataFile = LOCAL\n",
         f"ObjectType = Image\nNDims = {_HUGE}\nDimSize = 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n",
         "ObjectType = Image\nNDims = 3\nDimSize = 0 0 0\nElementType = MET_NONE\nElementDataFile = LOCAL\n",
     )
@@ -226,7 +225,8 @@ def _json(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
         base.replace("3", '"3"'), base.replace("3", "{}"), base.replace("3", "true"),
         base.replace(".nii.gz", "/../../x"), base.replace('".nii.gz"', "7"), base.replace('"LV"', '"\\ud800"'),
         base.replace('"LV"', '"\\u0000"'), base.replace('"LV"', f'"{"L" * 100_000}"'),
-        base.replace('"LV": 3', '"LV": 3, "LV": 4'), base.replace('"LV": 3', ", ".join(f'"s{n}": {n}' for n in range(1, 70000))),
+        base.replace('"LV": 3', '"LV": 3, "LV": 4'),
+        base.replace('"LV": 3', ", ".join(f'"s{n}": {n}' for n in range(1, 70000))),
         base.replace("labels", "label"), base + base, "\ufeff" + base, base.replace('"LV"', '"<img src=x>"'),
     )  # fmt: skip
     data = texts[turn % len(texts)].encode()

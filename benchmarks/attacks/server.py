@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import re
 import shutil
@@ -66,8 +67,18 @@ def jobs(lab: Lab) -> int:
     return sum(_counts(lab).values())
 
 
+def _ranges(lab: Lab) -> Iterator[tuple[str, int, int]]:
+    """First job and the one after the last of every kind."""
+    first = 0
+    for kind, count in _counts(lab).items():
+        yield kind, first, first + count
+        first += count
+
+
 def _counts(lab: Lab) -> dict[str, int]:
-    return {kind: max(round(count * lab.scale), 1) for kind, count in COUNTS.items()}
+    # Those that wait for the server's limits need 10 s each.
+    least = {"slow": int(lab.scale >= 0.1), "idle": int(lab.scale >= 0.1)}
+    return {kind: max(round(count * lab.scale), least.get(kind, 1)) for kind, count in COUNTS.items()}
 
 
 @contextmanager
@@ -112,8 +123,6 @@ def served(out: Path, *more: str) -> Iterator[Target]:
         yield target
     finally:
         with suppress(ProcessLookupError):
-            import os
-
             os.kill(command.pid, signal.SIGTERM)
         ended = command.wait(limit_s=60)
         if ended.status not in (0, 130, 143) or "Traceback" in ended.text:
@@ -122,10 +131,7 @@ def served(out: Path, *more: str) -> Iterator[Target]:
 
 def attack(lab: Lab, targets: tuple[Target, Target], job: int, rng: random.Random) -> Iterator[Outcome]:
     """Send one request, or many connections, and check answer, decisions and memory of the server."""
-    for kind, count in _counts(lab).items():
-        if job < count:
-            break
-        job -= count
+    kind, job = next((k, job - first) for k, first, last in _ranges(lab) if first <= job < last)
     target = targets[kind == "token"]
     started = time.monotonic()
     name, problem = KINDS[kind](target, job, rng)
@@ -203,7 +209,8 @@ def _host(target: Target, turn: int, rng: random.Random) -> tuple[str, str]:
         f"127.0.0.1:{port}@evil.example", f"evil.example:{port}#127.0.0.1:{port}", f"127.0.0.1:{port + 1}", "127.0.0.1",
         "localhost", f"127.1:{port}", f"0.0.0.0:{port}", f"2130706433:{port}", f"0x7f000001:{port}", f"[::1]:{port}",
         f"[::ffff:127.0.0.1]:{port}", f"localhost.:{port}", f"127.0.0.1:{port}.", f"127.0.0.1:0{port}", "x" * 5000, "*",
-        f"127.0.0.1:{port}, evil.example", f"127.0.0.1:{port} evil.example", f"ⓛocalhost:{port}", f"127.0.0.1%00:{port}",
+        f"127.0.0.1:{port}, evil.example", f"127.0.0.1:{port} evil.example", f"ⓛocalhost:{port}",
+        f"127.0.0.1%00:{port}",
         f"user:pass@127.0.0.1:{port}", f"127.0.0.2:{port}", f"rebind.network:{port}", f"127.0.0.1:{port}\tx",
     )  # fmt: skip
     paths = ("/", "/api/run", "/api/decisions", f"/api/cases/{target.case}/maps", "/static/page.css")
@@ -259,7 +266,8 @@ def _path(target: Target, turn: int, rng: random.Random) -> tuple[str, str]:
     path = base + (up + slash) * rng.choice((1, 2, 3, 8)) + end.replace("/", slash)
     special = (
         "//etc/passwd", "/static//etc/passwd", "/static/%00", "/api/cases/%00/maps", f"/api/cases/{'x' * 9000}/maps",
-        "http://evil.example/", "/static/", "/static", "/api/cases/", "/api/cases//maps", "/?token=x", "/%", "/%zz", "*",
+        "http://evil.example/", "/static/", "/static", "/api/cases/", "/api/cases//maps", "/?token=x", "/%", "/%zz",
+        "*",
         f"/api/cases/{target.case}%00/maps", f"/api/cases/{target.case}%20/maps", f"/api/cases/{target.case}/maps%2f..",
         "/static/file:%2f%2f%2fetc%2fpasswd", "/api/decisions?since=-1", "/api/decisions?since=1e9",
         "/api/decisions?since=9999999999999999999", "/api/decisions?since=%F0%9F%92%A9", "/api/decisions?since=²",
@@ -342,12 +350,14 @@ def _csv(target: Target, turn: int, rng: random.Random) -> tuple[str, str]:
         "", "\n", "\0", heading + "\n" + good + "\n" + good, heading + "\n" + good.replace("reject", "x"),
         heading + "\n" + good + "\n9,LV,accept,,Eve,2031-01-01T00:00:00+00:00,x",
         heading + "\n" + good.replace(",,", f",{'n' * 200_000},"), heading + "\n" + good.replace(",,", ",\0,"),
-        heading + "\r" + good.replace("reject", "y"), heading + "\n" + good.replace(",Eve", ',"E\rve'), heading + "\n" + "," * 500_000,
+        heading + "\r" + good.replace("reject", "y"), heading + "\n" + good.replace(",Eve", ',"E\rve'),
+        heading + "\n" + "," * 500_000,
         heading + "\n" + good.replace("2031", "9999"), heading + "\n" + good.replace("2031-01-01", "2031-99-99"),
-        heading + "\n" + good.replace("2031-01-01T00:00:00+00:00", "now"), heading.replace("case", "CASE") + "\n" + good,
+        heading + "\n" + good.replace("2031-01-01T00:00:00+00:00", "now"), heading.replace("case", "X") + "\n" + good,
         heading + ",case\n" + good + ",9", good, heading + "\n" + good[:-3] + '"', heading + '\n"' + good,
         heading + "\n" + good.replace("Eve", "E" * 81), heading + "\n" + good.replace("Eve", ""),
-        heading + "\n" + (good.replace("reject", "accept") + "\n") * 50_000, heading + "\n../../x,LV,accept,,Eve,2031-01-01,x",
+        heading + "\n" + (good.replace("reject", "accept") + "\n") * 50_000,
+        heading + "\n../../x,LV,accept,,Eve,2031-01-01,x",
         heading + "\n" + good.replace("+00:00", "+99:99"), heading + "\n" + good.replace("2031", "0000"),
     )  # fmt: skip
     data = texts[turn % len(texts)].encode()
@@ -373,7 +383,8 @@ def _bytes(target: Target, turn: int, rng: random.Random) -> tuple[str, str]:
         get(target, "/", {"upgrade": "websocket", "connection": "Upgrade"}), b"GET / HTTP/1.1\nhost: x\n\n",
         get(target, "/").replace(b"\r\n\r\n", b"\r\nx\0: y\r\n\r\n"), get(target, "/", {"expect": "100-continue"}),
         get(target, "/", {"transfer-encoding": "chunked", "content-length": "5"}) + b"0\r\n\r\n",
-        get(target, "/", {"transfer-encoding": "gzip"}), get(target, "/") * 3, get(target, "/", {"range": "bytes=0-0,-1"}),
+        get(target, "/", {"transfer-encoding": "gzip"}), get(target, "/") * 3,
+        get(target, "/", {"range": "bytes=0-0,-1"}),
     )  # fmt: skip
     data = bytearray(wholes[turn] if turn < len(wholes) else valid)
     if turn >= len(wholes):
@@ -386,7 +397,18 @@ def _bytes(target: Target, turn: int, rng: random.Random) -> tuple[str, str]:
 
 
 def _token(target: Target, turn: int, rng: random.Random) -> tuple[str, str]:
-    near = (TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "", TOKEN[::-1], "%00" + TOKEN, TOKEN * 100, "é" * 22, "\udcff", "*")
+    near = (
+        TOKEN[:-1],
+        TOKEN + "x",
+        TOKEN.upper(),
+        "",
+        TOKEN[::-1],
+        "%00" + TOKEN,
+        TOKEN * 100,
+        "é" * 22,
+        "\udcff",
+        "*",
+    )
     token = near[turn % len(near)]
     path = rng.choice(("/", "/api/run", "/api/decisions", f"/api/cases/{target.case}/maps", "/static/page.css"))
     headers: dict[str, str] = {}
@@ -397,7 +419,10 @@ def _token(target: Target, turn: int, rng: random.Random) -> tuple[str, str]:
             headers["authorization"] = f"Bearer {token}" if token else "Basic x"
         case _:
             headers["cookie"] = f"heartmend_token={token}; heartmend_token="
-    answer = send(target, get(target, path, headers) if "\udcff" not in path else get(target, path.replace("\udcff", "%ff"), headers))
+    answer = send(
+        target,
+        get(target, path, headers) if "\udcff" not in path else get(target, path.replace("\udcff", "%ff"), headers),
+    )
     if TOKEN in target.command.log.read_text().replace(f"token={TOKEN}", "", 1):
         return "log", "the token is in the log"
     right = send(target, get(target, "/api/run", {"authorization": f"Bearer {TOKEN}"}))[0]

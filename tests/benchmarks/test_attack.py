@@ -1,0 +1,64 @@
+"""The hostile test: a short selection of its attacks, and its definition of a refusal."""
+
+import csv
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from attack import COLUMNS, KINDS, read_results, show
+from attacks.commands import Ended
+
+ATTACK = Path(__file__).parents[2] / "benchmarks" / "attack.py"
+REFUSED = Ended(1, "note: x\nerror: /a/model.zip: is not a heart model\n", 0.2, 300.0, 0.1)
+
+
+def attack(folder: Path, *options: str) -> list[dict[str, str]]:
+    words = [sys.executable, ATTACK, "--keep", folder, "--count-scale", "0.02", *options]
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return [row for kind in KINDS for row in read_results(folder, kind)]
+
+
+def test_a_short_selection_of_attacks_is_held(tmp_path: Path) -> None:
+    rows = attack(tmp_path, "--kind", "models", "--kind", "readers", "--kind", "server", "--jobs", "1")
+    assert len(rows) >= 35 and all(row["held"] == "1" for row in rows)
+
+
+@pytest.mark.slow
+def test_some_attacks_of_every_kind_are_held(tmp_path: Path) -> None:
+    rows = attack(tmp_path)
+    assert {path.stem.rsplit("-", 1)[0] for path in (tmp_path / "results").iterdir()} == set(KINDS)
+    assert all(row["held"] == "1" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        (REFUSED, ""),
+        (replace(REFUSED, status=0), "exit status 0"),
+        (replace(REFUSED, status=None), "no end"),
+        (replace(REFUSED, status=-9), "exit status -9"),
+        (replace(REFUSED, cpu_s=6.0, seconds=6.5), "refused after 6.5 s"),
+        (replace(REFUSED, peak_mb=600.0), "600 MB"),
+        (replace(REFUSED, text="error: damaged\n"), "no message names model.zip"),
+        (replace(REFUSED, text=REFUSED.text + "  more\n"), "a message of 2 lines"),
+        (replace(REFUSED, text="Traceback (most recent call last):\n  x\nValueError: y\n"), "traceback: ValueError: y"),
+    ],
+)
+def test_a_refusal_is_one_line_that_names_the_file_in_bounded_time_and_memory(ended: Ended, reason: str) -> None:
+    found = ended.not_refused("model.zip")
+    assert reason in found and bool(reason) == bool(found)
+
+
+def test_the_table_counts_the_attacks_that_are_not_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "results").mkdir()
+    with open(tmp_path / "results" / "models-0.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        for job, (problem, skipped) in enumerate((("", ""), ("accepted", ""), ("", "no browser"))):
+            row = {"job": job, "attack": "mesh: x", "held": int(not problem), "seconds": 1, "peak_mb": 2}
+            writer.writerow(row | {"problem": problem, "skipped": skipped})
+    assert show({"models": read_results(tmp_path, "models")}, 1.0, tmp_path / "table.csv") == 1
+    assert "not held: models 1: mesh: x: accepted" in capsys.readouterr().out
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 4

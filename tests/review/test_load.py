@@ -179,8 +179,8 @@ def test_a_signal_stops_the_server_in_time_with_open_connections(
         start = time.monotonic()
         server.process.send_signal(number)
         code = server.process.wait(PATIENCE)
-        # The server needs less than 2 seconds; the rest is for a busy machine.
-        assert time.monotonic() - start < 10
+        # The server needs less than 2 seconds; the rest is for the end of Python on a busy machine.
+        assert time.monotonic() - start < 30
         for client in clients:
             client.close()
     assert code in (status, -number)

@@ -64,3 +64,15 @@ def test_packed_surfaces_can_be_unpacked() -> None:
     faces = np.frombuffer(stream.read(), "<u4").reshape(-1, 3)
     assert len(faces) == entry["faces"] and faces.max() == len(vertices) - 1
     assert abs(np.linalg.norm(vertices - 9, axis=1).mean() - 6) < 0.5
+
+
+def test_the_ct_is_converted_to_steps_of_the_display() -> None:
+    values = np.random.default_rng(0).normal(0, 700, (5, 6, 7)).astype(np.float32)
+    values[0, 0, 0], values[0, 0, 1], values[0, 0, 2] = np.nan, np.inf, -np.inf
+    grid = Grid((5, 6, 7), np.eye(4))
+    image = nib.Nifti1Image.from_bytes(image_file(values, grid))
+    finite = np.nan_to_num(values, nan=LOWEST_HU)
+    expected = np.clip(np.rint((finite - LOWEST_HU) / STEP_HU), 0, 255)
+    assert np.array_equal(np.asarray(image.dataobj.get_unscaled()), expected)
+    assert np.abs(image.get_fdata() - values)[np.abs(values) < 450].max() <= STEP_HU / 2
+    assert not np.asarray(nib.Nifti1Image.from_bytes(image_file(None, grid)).dataobj.get_unscaled()).any()

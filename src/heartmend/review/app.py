@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from heartmend.errors import BadInputError, HeartmendError
+from heartmend.errors import BadInputError, RunError, HeartmendError
 from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.io.dataset import Case
 from heartmend.review.access import Access, Guard
@@ -178,7 +178,10 @@ class Review:
 
     async def _packed(self, request: Request, kind: str) -> Response:
         case_id = self._summary(request).case
-        body = await self._cache.get((kind, case_id), lambda: self.finished.run.read_review_volume(case_id, kind))
+        try:
+            body = await self._cache.get((kind, case_id), lambda: self.finished.run.read_review_volume(case_id, kind))
+        except RunError as error:
+            raise HTTPException(500, f"the {kind} of case {case_id} are damaged; start the review again") from error
         return Response(body, media_type="application/octet-stream", headers={"content-encoding": "gzip"})
 
 

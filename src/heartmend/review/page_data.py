@@ -158,11 +158,12 @@ def image_file(values: npt.NDArray[np.generic] | None, grid: Grid) -> bytes:
     Returns:
         The file; intensities in steps of `STEP_HU` from `LOWEST_HU`.
     """
-    if values is None:
-        steps = np.zeros(grid.shape, np.uint8)
-    else:
-        hu = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=LOWEST_HU)
-        steps = np.clip(np.rint((hu - LOWEST_HU) / STEP_HU), 0, 255).astype(np.uint8)
+    steps = np.zeros(grid.shape, np.uint8)
+    if values is not None:
+        # Slice by slice, because each step of the calculation takes four times the memory of the file.
+        for k in range(grid.shape[2]):
+            hu = np.nan_to_num(np.asarray(values[..., k], dtype=np.float32), nan=LOWEST_HU)
+            steps[..., k] = np.clip(np.rint((hu - LOWEST_HU) / STEP_HU), 0, 255).astype(np.uint8)
     image = nib.Nifti1Image(steps, grid.affine)
     image.header.set_slope_inter(STEP_HU, LOWEST_HU)
     image.header.set_xyzt_units("mm")

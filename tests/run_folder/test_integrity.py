@@ -8,7 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -102,8 +102,10 @@ def out(undisturbed: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def repair(cohort: Path, out: Path, progress: Progress | None = None) -> None:
-    request = Request(cohort / "labels", out, device="cpu", workers=1)
+def repair(
+    cohort: Path, out: Path, progress: Progress | None = None, stop_after: Literal["fuse", "unify"] = "unify"
+) -> None:
+    request = Request(cohort / "labels", out, device="cpu", workers=1, stop_after=stop_after)
     assert run(request, load_config("mend", cohort / "small.toml"), progress).skipped == {}
 
 
@@ -225,7 +227,9 @@ def test_a_file_that_is_damaged_while_the_stages_work_is_made_again(
     assert f"{name}: is damaged" in caplog.text and "started again" in caplog.text
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_byte, empty, link, pipe], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "damage", [flip_a_byte, *(pytest.param(one, marks=pytest.mark.slow) for one in (truncate, empty, link, pipe))]
+)
 def test_a_damaged_checkpoint_starts_the_fit_again(
     undisturbed: Path, tmp_path: Path, damage: Damage, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -235,10 +239,10 @@ def test_a_damaged_checkpoint_starts_the_fit_again(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        repair(undisturbed, out, Intruder("fit", 30, interrupt))
+        repair(undisturbed, out, Intruder("fit", 30, interrupt), "fuse")
     checkpoint = out / "run" / "fit" / "last.safetensors"
     damage(checkpoint, checkpoint)
-    repair(undisturbed, out)
+    repair(undisturbed, out, stop_after="fuse")
     assert results(out) == results(undisturbed / "out")
     assert ("the checkpoint is damaged" in caplog.text) == (damage not in (link, pipe))
 

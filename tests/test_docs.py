@@ -140,7 +140,7 @@ def test_the_command_reference_is_that_of_the_commands() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_benchmark_that_is_named_exists(page: Path) -> None:
-    named = set(re.findall(r"benchmarks/\w+\.py", text_of(page)))
+    named = set(re.findall(r"(?<!tests/)benchmarks/\w+\.py", text_of(page)))
     assert {name for name in named if not (ROOT / name).is_file()} == set()
 
 
@@ -171,11 +171,21 @@ def test_every_toml_example_is_valid(page: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_option_of_a_benchmark_exists(page: Path) -> None:
     unknown = []
-    for name, words in re.findall(r"(benchmarks/\w+\.py)([^\n`]*)", text_of(page)):
+    for name, words in re.findall(r"(?<!tests/)(benchmarks/\w+\.py)([^\n`]*)", text_of(page)):
         source = text_of(ROOT / name) if (ROOT / name).is_file() else ""
         options = re.findall(r"(?<=\s)--[a-z][a-z-]*", words.partition("#")[0])
         unknown += [f"{name} {option}" for option in options if f'"{option}"' not in source]
     assert unknown == []
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    text = text_of(DOCS / "reference" / "errors-and-faults.md")
+    cells = re.findall(r"^\| .+? \| (`tests/.*) \|$", text, re.MULTILINE)
+    assert len(cells) > 20
+    for named in re.findall(r"`(.*?)`", " ".join(cells)):
+        path, _, test = named.partition("::")
+        source = text_of(ROOT / path)
+        assert f"def {test}(" in source if test else "def test_" in source, named
 
 
 def test_the_metrics_page_has_every_column() -> None:

@@ -1,5 +1,6 @@
 """Messages, results and errors in the terminal."""
 
+import errno
 import json
 import logging
 from pathlib import Path
@@ -53,6 +54,21 @@ def test_ctrl_c_prints_one_line(continues: bool, line: str, capsys: pytest.Captu
         raise KeyboardInterrupt
     assert exit.value.exit_code == INTERRUPTED
     assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "error: not enough memory; close other programs, or give fewer --workers."),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "error: not enough memory; close other programs"),
+        (OSError(errno.EMFILE, "Too many open files"), "error: Too many open files."),
+    ],
+)
+def test_a_lack_of_memory_or_files_is_one_line(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as exit, report_errors(True):
+        raise error
+    err = capsys.readouterr().err
+    assert exit.value.exit_code == FAILED and err.startswith(line) and err.endswith("continues where it stopped.\n")
 
 
 def test_other_errors_are_not_hidden() -> None:

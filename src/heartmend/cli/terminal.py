@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -28,6 +29,8 @@ EXIT_CODES = (
     ("143", "ended by SIGTERM"),
 )
 _COLOURS = {"error": "red", "warning": "yellow", "skipped": "red", "note": "cyan", "info": "cyan", "debug": "cyan"}
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
+"""Errors of the system that have no file as their cause."""
 _LISTED = "heartmend.pipelines.driver"
 """Logger of the warnings about skipped cases: without --verbose they are printed once, with the result."""
 log = logging.getLogger("heartmend")
@@ -198,10 +201,18 @@ def report_errors(continues: bool = False) -> Iterator[None]:
         print_message("error", str(error))
         raise typer.Exit(FAILED) from error
     except OSError as error:
-        if error.filename is None or isinstance(error, BrokenPipeError):
+        name = error.filename
+        if isinstance(error, BrokenPipeError) or (name is None and error.errno not in _EXHAUSTED):
             raise
         log.debug("traceback", exc_info=error)
-        print_message("error", f"{error.filename}: {error.strerror}")
+        print_message("error", f"{error.strerror}.{hint}" if name is None else f"{name}: {error.strerror}")
+        raise typer.Exit(FAILED) from error
+    except (MemoryError, RuntimeError) as error:
+        # torch raises RuntimeError where the system gives no memory.
+        if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+            raise
+        log.debug("traceback", exc_info=error)
+        print_message("error", f"not enough memory; close other programs, or give fewer --workers.{hint}")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         typer.echo(f"Interrupted.{hint}", err=True)

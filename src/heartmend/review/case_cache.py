@@ -10,7 +10,7 @@ from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
 from heartmend.io.dataset import Case
-from heartmend.io.digests import fingerprint
+from heartmend.io.digests import compute_fingerprint
 from heartmend.io.volume import read_volume_header
 from heartmend.review.page_data import Crop, image_file, pack_maps, pack_surfaces
 from heartmend.review.summary import read_summary, summarise_case
@@ -44,12 +44,12 @@ def make_ready(finished: FinishedRun, workers: int = 0, progress: Progress | Non
     jobs = []
     done = 0
     for case in finished:
-        mark = fingerprint(FORMAT_VERSION, finished.stamp(case), finished.anatomy, case.image_path is not None)
-        if finished.run.is_done(REVIEW, case.id, mark):
+        fingerprint = compute_fingerprint(FORMAT_VERSION, finished.stamp(case), finished.anatomy, case.image_path is not None)
+        if finished.run.is_done(REVIEW, case.id, fingerprint):
             done += 1
             progress.advance(done, case.id)
         else:
-            jobs.append(_Job(finished, case, mark))
+            jobs.append(_Job(finished, case, fingerprint))
     failed = {}
     for job, _, error in each(_write_files, jobs, workers):
         if error is not None:

@@ -17,7 +17,7 @@ from heartmend.io.atomic import read_json, read_npz, write_npz
 from heartmend.io.dataset import Case
 from heartmend.io.file_names import case_id
 from heartmend.run_folder.folder import RunFolder
-from heartmend.training.checkpoint import load_model
+from heartmend.training.checkpoint import load_shape_and_codes
 from support.hearts import small_hearts
 from support.volumes import save_nifti, some_labels
 
@@ -60,7 +60,7 @@ def test_a_pickle_in_place_of_a_file_is_not_unpickled(tmp_path: Path, evidence: 
             read_npz(path)
     for path in write_exploits(tmp_path / "x.safetensors", evidence):
         with pytest.raises(RunError, match=path.name):
-            load_model(path)
+            load_shape_and_codes(path)
     assert not evidence.exists()
 
 

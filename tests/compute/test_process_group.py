@@ -12,7 +12,7 @@ from heartmend.compute.process_group import ProcessGroup, Work, _launched_proces
 from heartmend.compute.ranks import Ranks
 from heartmend.errors import ConfigError, FitError
 from heartmend.run_folder.folder import RunFolder
-from heartmend.stages.contract import Plan
+from heartmend.stages.contract import RunPlan
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.training.checkpoint import read_metadata
 from heartmend.training.schedule import Phase
@@ -72,7 +72,7 @@ def test_a_fit_of_which_a_process_died_continues_from_its_checkpoint(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "labels").mkdir()
-    models, steps, plan = {}, list[int](), Plan(shaped=HEADS)
+    models, steps, plan = {}, list[int](), RunPlan(shaped=HEADS)
 
     def report(task: str, done: int, total: int, note: str) -> None:
         if done:

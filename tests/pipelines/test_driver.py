@@ -12,7 +12,7 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.compute.progress import CallbackProgress
 from heartmend.errors import BadInputError, OutputError, RunError
 from heartmend.io.dataset import Case, Cohort
-from heartmend.pipelines.driver import Step, run_steps
+from heartmend.pipelines.driver import PipelineStep, run_steps
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context, Outcome
 from support.stages import named_cases
@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
         yield run
 
 
-def step(name: str, calls: Calls, errors: dict[str, Exception] | None = None, per_case: bool = True) -> Step:
+def step(name: str, calls: Calls, errors: dict[str, Exception] | None = None, per_case: bool = True) -> PipelineStep:
     """A step that records its cases, and whose outcomes have these errors."""
 
     def stage(context: Context[Any], cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -37,7 +37,7 @@ def step(name: str, calls: Calls, errors: dict[str, Exception] | None = None, pe
         else:
             yield Outcome(None, next(iter((errors or {}).values()), None))
 
-    return Step(name, stage, f"config of {name}", per_case)
+    return PipelineStep(name, stage, f"config of {name}", per_case)
 
 
 def context(run: RunFolder, ids: str = "abc", **skipped: str) -> Context[Any]:
@@ -54,8 +54,10 @@ def test_a_case_that_fails_is_skipped_by_the_stages_after(run: RunFolder) -> Non
     steps = [step("one", calls, {"b": BadInputError("b.nii.gz: bad")}), step("two", calls), step("three", calls)]
     assert run_steps(steps, context(run)) == {"b": "b.nii.gz: bad"}
     assert calls == [
-        ("one config of one", ["a", "b", "c"]), ("two config of two", ["a", "c"]), ("three config of three", ["a", "c"]),
-    ]  # fmt: skip
+        ("one config of one", ["a", "b", "c"]),
+        ("two config of two", ["a", "c"]),
+        ("three config of three", ["a", "c"]),
+    ]
     assert run.skipped() == {"b": "b.nii.gz: bad"}
 
 
@@ -93,7 +95,7 @@ def test_an_operating_system_error_in_a_stage_is_an_error_of_the_output(run: Run
         yield
 
     with pytest.raises(OutputError, match="No space left on device"):
-        run_steps([Step("one", failing, None)], context(run))
+        run_steps([PipelineStep("one", failing, None)], context(run))
 
 
 def test_when_no_case_is_left_it_is_an_error_and_the_reasons_are_recorded(run: RunFolder) -> None:

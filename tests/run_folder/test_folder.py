@@ -19,7 +19,7 @@ from heartmend.errors import RunError
 from heartmend.geometry.distance import DistanceMap
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_json
 from heartmend.io.dataset import Case, discover_cohort
-from heartmend.io.digests import file_fingerprint, fingerprint
+from heartmend.io.digests import compute_fingerprint, file_fingerprint
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change
@@ -264,15 +264,15 @@ def test_distance_maps_and_change_logs_are_read_as_they_were_written(tmp_path: P
 def test_a_fingerprint_changes_with_each_part_and_with_the_content_of_files(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"x" * 100)
-    first = fingerprint({"b": 1, "a": 2}, path)
-    assert first == fingerprint({"a": 2, "b": 1}, path)
+    first = compute_fingerprint({"b": 1, "a": 2}, path)
+    assert first == compute_fingerprint({"a": 2, "b": 1}, path)
     os.utime(path, (0, 0))
-    assert first == fingerprint({"a": 2, "b": 1}, path.rename(tmp_path / "b.bin"))
+    assert first == compute_fingerprint({"a": 2, "b": 1}, path.rename(tmp_path / "b.bin"))
     moved = tmp_path / "b.bin"
-    assert first != fingerprint({"a": 2, "b": 2}, moved)
-    assert fingerprint("ab", "c") != fingerprint("a", "bc")
+    assert first != compute_fingerprint({"a": 2, "b": 2}, moved)
+    assert compute_fingerprint("ab", "c") != compute_fingerprint("a", "bc")
     moved.write_bytes(b"x" * 99 + b"y")
-    assert first != fingerprint({"a": 2, "b": 1}, moved)
+    assert first != compute_fingerprint({"a": 2, "b": 1}, moved)
 
 
 def test_large_files_differ_by_their_middle(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from heartmend.errors import ConfigError, FitError
 from heartmend.models.template import TemplateShape
 from heartmend.pipelines.config import load_config
 from heartmend.run_folder.folder import RunFolder
-from heartmend.stages.contract import DONE_BEFORE, Plan
+from heartmend.stages.contract import DONE_BEFORE, RunPlan
 from heartmend.stages.fit import FitSettings, fit, whole_volume_dice
 from heartmend.training.schedule import Phase
 from support.hearts import HEADS, prepared, small_heart, small_hearts
@@ -39,7 +39,7 @@ def fit_small(
         if done and done == stop_at:
             raise InterruptedFitError
 
-    assert no_error(run_stage(fit, run, settings, named_cases(ids), Plan(shaped=heads, seed=seed), report))
+    assert no_error(run_stage(fit, run, settings, named_cases(ids), RunPlan(shaped=heads, seed=seed), report))
     return steps
 
 

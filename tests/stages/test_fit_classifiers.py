@@ -9,7 +9,7 @@ import pytest
 from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask
 from heartmend.repair.voxel_classifier.training import ClassifierSettings
 from heartmend.run_folder.folder import RunFolder
-from heartmend.stages.contract import DONE_BEFORE, Plan
+from heartmend.stages.contract import DONE_BEFORE, RunPlan
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.refine import RefineSettings, refine
 from support.hearts import prepared
@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
 
 def fit_and_refine(run: RunFolder, **classified: int) -> list[int]:
     steps: list[int] = []
-    plan = Plan(classified=classified)
+    plan = RunPlan(classified=classified)
 
     def report(task: str, done: int, total: int, note: str) -> None:
         if done and note != DONE_BEFORE:

@@ -14,7 +14,7 @@ from heartmend.models.template import TemplateShape
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import FIT
 from heartmend.run_folder.records import PreparedCase
-from heartmend.stages.contract import Outcome, Plan
+from heartmend.stages.contract import Outcome, RunPlan
 from heartmend.stages.refine import RefineSettings, refine, refine_case
 from heartmend.training.initialise import initialise_template
 from support.hearts import HEADS, on_roi, prepared, samples_of, small_heart
@@ -78,7 +78,7 @@ def run(tmp_path: Path, model: Model) -> Iterator[RunFolder]:
 
 
 def refined(run: RunFolder, ids: str = "a", label_weight: float = 0.5) -> list[Outcome]:
-    return run_stage(refine, run, RefineSettings(label_weight=label_weight), named_cases(ids), Plan(shaped=HEADS))
+    return run_stage(refine, run, RefineSettings(label_weight=label_weight), named_cases(ids), RunPlan(shaped=HEADS))
 
 
 def test_each_case_is_refined_once_and_its_margins_are_recorded(run: RunFolder) -> None:
@@ -119,5 +119,5 @@ def test_an_error_in_one_case_does_not_stop_the_others(run: RunFolder) -> None:
 
 
 def test_without_a_refined_structure_nothing_is_written(run: RunFolder) -> None:
-    assert no_error(run_stage(refine, run, RefineSettings(), named_cases("a"), Plan()))
+    assert no_error(run_stage(refine, run, RefineSettings(), named_cases("a"), RunPlan()))
     assert run.distances("a") == {}

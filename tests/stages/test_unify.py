@@ -12,7 +12,7 @@ from heartmend.io.label_maps import read_labels
 from heartmend.models.heart_model import evaluate_labels
 from heartmend.repair.change_log import ChangeLog
 from heartmend.run_folder.folder import RunFolder
-from heartmend.stages.contract import DONE_BEFORE, Plan
+from heartmend.stages.contract import DONE_BEFORE, RunPlan
 from heartmend.stages.unify import UnifySettings, unify
 from heartmend.training.schedule import Phase
 from support.hearts import on_roi, prepared, small_heart
@@ -73,7 +73,7 @@ def unified(fused: Fused, settings: UnifySettings = SMALL, stop_at: int | None =
             raise InterruptedFitError
 
     run, cohort = fused
-    assert no_error(run_stage(unify, run, settings, cohort, Plan(coarse_phases=lambda cases: COARSE), report))
+    assert no_error(run_stage(unify, run, settings, cohort, RunPlan(coarse_phases=lambda cases: COARSE), report))
     return steps
 
 
@@ -112,7 +112,7 @@ def test_an_interrupted_fit_ends_with_the_bytes_of_an_uninterrupted_one(fused: F
 
 def test_without_cases_there_is_nothing_to_unify(fused: Fused) -> None:
     with pytest.raises(ConfigError, match="nothing to unify"):
-        run_stage(unify, fused[0], SMALL, [], Plan(coarse_phases=lambda cases: COARSE))
+        run_stage(unify, fused[0], SMALL, [], RunPlan(coarse_phases=lambda cases: COARSE))
 
 
 def test_both_lists_of_phases_are_long_enough_for_a_large_cohort() -> None:

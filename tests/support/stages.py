@@ -14,7 +14,7 @@ from heartmend.io.dataset import Case, Cohort
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import PREPARE
 from heartmend.run_folder.records import PreparedCase
-from heartmend.stages.contract import Context, Outcome, Plan, Stage
+from heartmend.stages.contract import Context, Outcome, RunPlan, Stage
 
 
 def store(run: RunFolder, *cases: PreparedCase) -> None:
@@ -30,7 +30,7 @@ def named_cases(ids: Iterable[str]) -> list[Case]:
 
 
 def run_stage(
-    stage: Stage[Any], run: RunFolder, config: Any, cases: Sequence[Case] | Cohort, plan: Plan,
+    stage: Stage[Any], run: RunFolder, config: Any, cases: Sequence[Case] | Cohort, plan: RunPlan,
     progress: Progress | Callable[..., None] | None = None, group: ProcessGroup | None = None,
 ) -> list[Outcome]:  # fmt: skip
     """Run a stage to its end, with one worker; returns its outcomes."""

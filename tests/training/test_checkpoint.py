@@ -21,7 +21,7 @@ from heartmend.models.decoder import DecoderShape
 from heartmend.models.shapes import spec_of, weight_specs
 from heartmend.models.template import TemplateShape
 from heartmend.models.unified import UnifiedShape
-from heartmend.training.checkpoint import load_fit, load_model, read_metadata, save_fit, save_model
+from heartmend.training.checkpoint import load_fit, load_shape_and_codes, read_metadata, save_fit, save_model
 from heartmend.training.loop import Fit, Position
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.schedule import Phase
@@ -55,7 +55,7 @@ def write(path: Path, metadata: object, arrays: Arrays) -> None:
 def error_of(path: Path) -> str:
     start = time.process_time()
     with pytest.raises(RunError) as caught:
-        load_model(path)
+        load_shape_and_codes(path)
     assert time.process_time() - start < 5
     message = str(caught.value)
     assert str(path) in message
@@ -75,7 +75,7 @@ def test_weights_are_described_without_memory_for_them(kind: str) -> None:
 @pytest.mark.parametrize("kind", SHAPES)
 def test_a_model_without_a_digest_is_read(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "m.safetensors", *parts_of(kind))
-    shape, codes = load_model(tmp_path / "m.safetensors")
+    shape, codes = load_shape_and_codes(tmp_path / "m.safetensors")
     assert shape.kind == kind
     assert codes.ids == ("a", "b")
     save_model(tmp_path / "again.safetensors", shape, codes, dice=0.5)
@@ -165,7 +165,7 @@ def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero")):
         with pytest.raises(RunError, match=path.name):
-            load_model(path)
+            load_shape_and_codes(path)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -178,7 +178,7 @@ def test_any_changed_byte_is_an_error_or_a_working_model(tmp_path: Path, data: s
         content[data.draw(st.integers(0, 1500))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     try:
-        shape, codes = load_model(path)
+        shape, codes = load_shape_and_codes(path)
     except RunError:
         return
     assert shape(torch.zeros(1, 5, 3), codes.of(codes.ids[:1])).shape == (1, 5, len(shape.heads))

@@ -10,7 +10,7 @@ from heartmend.errors import FitError, RunError
 from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
 from heartmend.training import loop
-from heartmend.training.checkpoint import load_fit, load_model, save_fit, save_model
+from heartmend.training.checkpoint import load_fit, load_shape_and_codes, save_fit, save_model
 from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
@@ -219,7 +219,7 @@ def test_accumulated_gradients_are_of_different_points() -> None:
 def test_a_written_model_is_read_back(tmp_path: Path, kind: str) -> None:
     fit = new_fit(kind)
     save_model(tmp_path / "m.safetensors", fit.shape, fit.codes)
-    shape, codes = load_model(tmp_path / "m.safetensors")
+    shape, codes = load_shape_and_codes(tmp_path / "m.safetensors")
     assert codes.ids == fit.codes.ids
     points = torch.rand(1, 40, 3) * 2 - 1
     for id in reversed(codes.ids):
@@ -234,11 +234,11 @@ def test_a_damaged_file_raises_an_error(tmp_path: Path) -> None:
     for damaged in (intact[: len(intact) // 2], b"", b"\xff" * 100, intact[:8] + b"!" * 50 + intact[58:]):
         path.write_bytes(damaged)
         with pytest.raises(RunError, match=r"m\.safetensors: cannot be read as a checkpoint"):
-            load_model(path)
+            load_shape_and_codes(path)
         with pytest.raises(RunError, match=r"m\.safetensors: cannot be read as a checkpoint"):
             load_fit(path, fit)
     with pytest.raises(RunError, match="cannot be read"):
-        load_model(tmp_path / "none.safetensors")
+        load_shape_and_codes(tmp_path / "none.safetensors")
 
 
 class Exploit:
@@ -250,7 +250,7 @@ def test_a_pickle_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     torch.save({"shape": Exploit()}, tmp_path / "m.safetensors")
     with pytest.raises(RunError, match="cannot be read"):
-        load_model(tmp_path / "m.safetensors")
+        load_shape_and_codes(tmp_path / "m.safetensors")
     assert not (tmp_path / "executed").exists()
 
 
@@ -259,7 +259,7 @@ def test_checkpoints_and_models_are_not_confused(tmp_path: Path) -> None:
     save_fit(tmp_path / "fit.safetensors", fit)
     save_model(tmp_path / "model.safetensors", fit.shape, fit.codes)
     with pytest.raises(RunError, match="is not a model"):
-        load_model(tmp_path / "fit.safetensors")
+        load_shape_and_codes(tmp_path / "fit.safetensors")
     with pytest.raises(RunError, match="is not the checkpoint"):
         load_fit(tmp_path / "model.safetensors", fit)
 

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heartmend.compute.workers import CLUSTER_RUNNER, Outcome, keep_freed_memory, one_thread
+from heartmend.compute.workers import CLUSTER_RUNNER, WorkResult, keep_freed_memory, one_thread
 from heartmend.errors import ConfigError, HeartmendError, RunError
 from heartmend.version import __version__
 
@@ -108,7 +108,7 @@ def _version() -> str:
     return __version__
 
 
-def _run_on_cluster(client: Client, work: Callable[[Any], Any], todo: list[Any]) -> Iterator[Outcome[Any, Any]]:
+def _run_on_cluster(client: Client, work: Callable[[Any], Any], todo: list[Any]) -> Iterator[WorkResult[Any, Any]]:
     """Yield outcomes in the order of completion. A case whose worker is lost is started again on another one."""
     from distributed.client import as_completed
 
@@ -142,7 +142,7 @@ def _run_on_worker(work: Callable[[Any], Any], item: Any, folder: str) -> Any:
         return work(item)
 
 
-def _outcome(item: Any, future: Any) -> Outcome[Any, Any]:
+def _outcome(item: Any, future: Any) -> WorkResult[Any, Any]:
     from distributed import KilledWorker
 
     if future.status == "finished":

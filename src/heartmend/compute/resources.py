@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from heartmend.compute.process_group import ProcessGroup
-from heartmend.compute.workers import Outcome, available_cores, each
+from heartmend.compute.workers import WorkResult, available_cores, each
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,7 +25,7 @@ class Compute:
     workers: int = 0
     group: ProcessGroup = field(default_factory=ProcessGroup)
 
-    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[WorkResult[T, R]]:
         """Apply a function to every item; see `heartmend.compute.workers.each`.
 
         Args:

@@ -23,9 +23,9 @@ from heartmend.errors import HeartmendError
 T = TypeVar("T")
 R = TypeVar("R")
 
-Outcome = tuple[T, R | None, Exception | None]
+WorkResult = tuple[T, R | None, Exception | None]
 """An item, the result, and the error if there was one."""
-Runner = Callable[[Callable[[Any], Any], list[Any]], Iterator[Outcome[Any, Any]]]
+Runner = Callable[[Callable[[Any], Any], list[Any]], Iterator[WorkResult[Any, Any]]]
 CLUSTER_RUNNER: ContextVar[Runner | None] = ContextVar("CLUSTER_RUNNER", default=None)
 """Function that applies the work on a cluster instead of worker processes; set while a cluster is in use."""
 PRELOADED = ["torch"]
@@ -39,7 +39,7 @@ _POOLS: set[ProcessPoolExecutor] = set()
 
 def each(
     work: Callable[[T], R], items: Iterable[T], workers: int = 0, *, local: bool = False
-) -> Iterator[Outcome[T, R]]:
+) -> Iterator[WorkResult[T, R]]:
     """Apply a function to every item, on worker processes or on the cluster in use.
 
     The result of an item does not depend on the number of workers, because each uses one thread. An item whose process
@@ -119,7 +119,7 @@ def end_workers() -> None:
 threading._register_atexit(end_workers)  # type: ignore[attr-defined]
 
 
-def _run_on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator[Outcome[T, R]]:
+def _run_on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iterator[WorkResult[T, R]]:
     """At most `count` items are submitted at a time: when a process is killed, only these can be the reason."""
     waiting = list(reversed(todo))
     while waiting:
@@ -154,7 +154,7 @@ def _submit(
     return True
 
 
-def _run_on_own_process(work: Callable[[T], R], item: T) -> Outcome[T, R]:
+def _run_on_own_process(work: Callable[[T], R], item: T) -> WorkResult[T, R]:
     with _pool(1, work.__module__) as pool:
         with without_main_module(work.__module__):
             future = pool.submit(_work_in_worker, work, item)
@@ -165,7 +165,7 @@ def _run_on_own_process(work: Callable[[T], R], item: T) -> Outcome[T, R]:
     return item, None, HeartmendError(f"{killed}: give fewer --workers, or crop the volume")
 
 
-def _outcome(item: T, future: Future[R]) -> Outcome[T, R]:
+def _outcome(item: T, future: Future[R]) -> WorkResult[T, R]:
     failure = future.exception()
     if failure is not None and not isinstance(failure, Exception):
         raise failure

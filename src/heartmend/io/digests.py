@@ -16,7 +16,7 @@ from heartmend.io.reading import readable_file
 _HEAD_AND_TAIL_BYTES = 1 << 16
 
 
-def fingerprint(*parts: Any) -> str:
+def compute_fingerprint(*parts: Any) -> str:
     """Compute the digest of several values.
 
     Args:
@@ -26,8 +26,10 @@ def fingerprint(*parts: Any) -> str:
         32 hexadecimal digits.
 
     Example:
-        >>> fingerprint({"a": 1}, "b") == fingerprint({"a": 1}, "b"), fingerprint(1) == fingerprint(2)
-        (True, False)
+        >>> compute_fingerprint({"a": 1}, "b") == compute_fingerprint({"a": 1}, "b")
+        True
+        >>> compute_fingerprint(1) == compute_fingerprint(2)
+        False
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Step:
+class PipelineStep:
     """A stage of a pipeline with its settings.
 
     Attributes:
@@ -37,7 +37,7 @@ class Step:
     per_case: bool = True
 
 
-def run_steps(steps: Sequence[Step], context: Context[Any]) -> dict[str, str]:
+def run_steps(steps: Sequence[PipelineStep], context: Context[Any]) -> dict[str, str]:
     """Run stages in order; each works on the cases that no stage before it has skipped.
 
     One bad case never stops the others: it is skipped from then on. A file of the run that is damaged is no fault of
@@ -69,7 +69,7 @@ def run_steps(steps: Sequence[Step], context: Context[Any]) -> dict[str, str]:
     return skipped
 
 
-def _run_once(steps: Sequence[Step], context: Context[Any], skipped: dict[str, str]) -> None:
+def _run_once(steps: Sequence[PipelineStep], context: Context[Any], skipped: dict[str, str]) -> None:
     for step in steps:
         cases = remaining_cases(context.cohort, skipped)
         if step.per_case:

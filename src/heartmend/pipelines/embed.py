@@ -12,11 +12,11 @@ from heartmend.compute.workers import keep_freed_memory
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.models.model_file import load_heart_model
-from heartmend.pipelines.driver import Step, run_steps
+from heartmend.pipelines.driver import PipelineStep, run_steps
 from heartmend.pipelines.result import Result
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.records import CohortStatistics
-from heartmend.stages.contract import Context, Plan
+from heartmend.stages.contract import Context, RunPlan
 from heartmend.stages.embed import ENCODE, PLACE, EmbedSettings, encode, place
 from heartmend.stages.fuse import FuseSettings, fuse
 from heartmend.stages.prepare import PrepareSettings, prepare
@@ -66,17 +66,17 @@ def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress
     settings = settings or EmbedSettings()
     model = load_heart_model(request.model)
     cohort = discover_cohort(request.labels, anatomy=model.anatomy, unknown_labels=request.unknown_labels)
-    plan = Plan(
+    plan = RunPlan(
         shaped=model.anatomy.select(without_kinds=("tube",)),
         statistics=CohortStatistics(model.calibres, model.lowest_surface_noise_mm2),
         model=request.model.resolve(), seed=request.seed,
     )  # fmt: skip
     steps = [
-        Step("prepare", prepare, PrepareSettings()),
-        Step(PLACE, place, settings),
-        Step("refine", refine, RefineSettings()),
-        Step("fuse", fuse, FuseSettings()),
-        Step(ENCODE, encode, settings),
+        PipelineStep("prepare", prepare, PrepareSettings()),
+        PipelineStep(PLACE, place, settings),
+        PipelineStep("refine", refine, RefineSettings()),
+        PipelineStep("fuse", fuse, FuseSettings()),
+        PipelineStep(ENCODE, encode, settings),
     ]
     with RunFolder.open(request.output, request.labels) as folder:
         table = {"embed": settings.model_dump(mode="json"), "model": request.model.name, "seed": request.seed}

@@ -34,11 +34,13 @@ class ComposedMap:
         labels: label map (x, y, z) in the ids of the anatomy, uint8.
         grid: its grid.
         unknown: voxels of ids that the anatomy does not define; None where there are none.
+        has_own_ids: whether the values of the case's file are the ids of the anatomy.
     """
 
     labels: Labels
     grid: Grid
     unknown: Mask | None
+    has_own_ids: bool = True
 
 
 def compose_case(finished: FinishedRun, plan: CasePlan) -> ComposedMap:
@@ -59,7 +61,7 @@ def compose_case(finished: FinishedRun, plan: CasePlan) -> ComposedMap:
     if plan.structures_with("corrected"):
         corrected = read_labels(finished.run.corrected_map(plan.case.id), finished.anatomy).labels
     labels = compose_labels(before.labels, after.labels, plan, finished.anatomy, corrected)
-    return ComposedMap(labels, before.grid, before.unknown)
+    return ComposedMap(labels, before.grid, before.unknown, before.meaning is None or before.meaning.is_own)
 
 
 def write_case(
@@ -89,7 +91,7 @@ def write_case(
     released = folder / "labels" / case.labels_path.name
     finished.cohort.write_labels(case, composed.labels, released, composed.unknown)
     # The same file can be used where ids and format equal those of the layout.
-    is_plain = finished.cohort.file_ids is None and composed.unknown is None and released.name.endswith(".nii.gz")
+    is_plain = composed.has_own_ids and composed.unknown is None and released.name.endswith(".nii.gz")
     reusable = released if is_plain else None
     if "nnunet" in layouts:
         dataset = folder / "nnunet" / names.nnunet

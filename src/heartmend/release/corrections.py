@@ -12,7 +12,6 @@ from heartmend.errors import BadInputError, HeartmendError
 from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Case
 from heartmend.io.file_names import group_by_case, volume_ending
-from heartmend.io.label_maps import read_labels
 from heartmend.io.segments import is_segmentation, read_segments
 from heartmend.release.case_files import compose_case
 from heartmend.release.plan import CasePlan, plan_release
@@ -113,7 +112,7 @@ def _import_map(
 def _read(finished: FinishedRun, case: Case, path: Path, grid: Grid) -> Labels:
     if path.name.lower().endswith(".nrrd") and is_segmentation(path):
         return read_segments(path, grid, finished.anatomy)
-    found = read_labels(path, finished.anatomy, "error", finished.cohort.file_ids)
+    found = finished.cohort.read_other_labels(case, path, "error")
     if not found.grid.is_close(grid):
         raise BadInputError(
             f"{path}: not on the grid of {case.labels_path} ({found.grid.shape} voxels, {grid.shape} are needed); "

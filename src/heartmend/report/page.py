@@ -18,7 +18,7 @@ from heartmend.io.file_names import escape_markdown
 from heartmend.report.changes import CaseChange
 from heartmend.report.pictures import CasePictures
 from heartmend.report.run_summary import RuleRow
-from heartmend.report.tables import Table
+from heartmend.report.tables import ReportTable
 from heartmend.version import __version__
 
 
@@ -48,7 +48,7 @@ class Content:
     stages: Sequence[tuple[str, str]]
     n_cases: int
     left_out: Mapping[str, str]
-    tables: Sequence[Table]
+    tables: Sequence[ReportTable]
     distributions: Figure
     fit: Figure | None
     rules: Sequence[RuleRow]

@@ -37,7 +37,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Table of a report.
 
     Attributes:
@@ -53,7 +53,7 @@ class Table:
     notes: tuple[str, ...] = field(default=())
 
 
-def before_after_table(comparison: Evaluation) -> Table:
+def before_after_table(comparison: Evaluation) -> ReportTable:
     """Make the table of metrics that need no reference.
 
     Args:
@@ -78,10 +78,10 @@ def before_after_table(comparison: Evaluation) -> Table:
         "anatomy. Roughness: standard deviation of the surface's height above its own mean within 3 mm. Surface "
         "change: 95th percentile of the distance between the two surfaces.",
     )
-    return Table("Each structure before and after repair", headings, tuple(rows), notes)
+    return ReportTable("Each structure before and after repair", headings, tuple(rows), notes)
 
 
-def reference_table(against: Evaluation) -> Table:
+def reference_table(against: Evaluation) -> ReportTable:
     """Make the table of both label maps against the reference.
 
     Args:
@@ -104,7 +104,7 @@ def reference_table(against: Evaluation) -> Table:
         "repair removed. NSD: normalised surface Dice. Worse: cases in which both Dice and NSD decreased by more than "
         "0.01.",
     )
-    return Table("Comparison with the reference", headings, tuple(rows), notes)
+    return ReportTable("Comparison with the reference", headings, tuple(rows), notes)
 
 
 def panels(comparison: Evaluation, against: Evaluation | None) -> list[Panel]:

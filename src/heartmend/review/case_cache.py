@@ -44,7 +44,8 @@ def make_ready(finished: FinishedRun, workers: int = 0, progress: Progress | Non
     jobs = []
     done = 0
     for case in finished:
-        fingerprint = compute_fingerprint(FORMAT_VERSION, finished.stamp(case), finished.anatomy, case.image_path is not None)
+        has_image = case.image_path is not None
+        fingerprint = compute_fingerprint(FORMAT_VERSION, finished.stamp(case), finished.anatomy, has_image)
         if finished.run.is_done(REVIEW, case.id, fingerprint):
             done += 1
             progress.advance(done, case.id)

@@ -12,7 +12,7 @@ from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.roi import Roi
 from heartmend.io.atomic import read_json, read_npz, write_json, write_npz, write_text
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.label_maps import LabelVolume, read_labels
+from heartmend.io.label_maps import LabelVolume
 from heartmend.io.regular import check_regular, is_regular, read_regular
 from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json
 from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, inside
@@ -147,7 +147,7 @@ class CaseRecords(StampedStages):
             DamagedError: if it is neither as `fuse` wrote it, nor a correction that was registered.
         """
         self.check_intact(FUSE, case.id, self.result_path(case))
-        return read_labels(self.result_path(case), cohort.anatomy, cohort.unknown_labels, cohort.file_ids)
+        return cohort.read_other_labels(case, self.result_path(case))
 
     def fused_labels(self, cohort: Cohort, case: Case) -> Labels:
         """Read the repaired label map of a case on the voxels of its ROI; raises as `repaired`."""

@@ -11,7 +11,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import RunError
 from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.digests import file_fingerprint, fingerprint
+from heartmend.io.digests import compute_fingerprint, file_fingerprint
 from heartmend.io.label_maps import LabelVolume
 from heartmend.io.volume import Volume
 from heartmend.repair.change_log import ChangeLog
@@ -88,7 +88,7 @@ class FinishedRun:
 
     def stamp(self, case: Case) -> str:
         """Return a short text that changes when either label map does: a decision is valid for these maps alone."""
-        return fingerprint(file_fingerprint(case.labels_path), file_fingerprint(self.repaired_path(case)))
+        return compute_fingerprint(file_fingerprint(case.labels_path), file_fingerprint(self.repaired_path(case)))
 
     def image(self, case: Case, grid: Grid) -> Volume | None:
         """Read the CT on the grid of the label maps; None where there is none."""

@@ -10,7 +10,6 @@ OUT/run/<stage>/           files of a stage; <stage>/done/<case>.json are the st
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -182,13 +181,13 @@ def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = 
         unknown_labels: what to do with ids that the anatomy does not have.
 
     Returns:
-        The cases. The maps of a run are read in the ids of the data set that the run repaired.
+        The cases. The values of a run's maps mean what they mean in the data set that the run repaired.
 
     Raises:
         BadInputError: if there is no case.
     """
     folder = labels_folder(folder)
     cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
-    if cohort.file_ids is not None or not is_regular(folder.parent / "run" / "run.json"):
+    if not is_regular(folder.parent / "run" / "run.json"):
         return cohort
-    return replace(cohort, file_ids=RunFolder.at(folder.parent).file_ids())
+    return cohort.with_tables(RunFolder.at(folder.parent).label_tables())

@@ -83,13 +83,13 @@ class ModelRecords(StampedStages):
         Raises:
             RunError: if nothing was fitted, or the file is damaged.
         """
-        from heartmend.training.checkpoint import load_model
+        from heartmend.training.checkpoint import load_shape_and_codes
 
         path = self.fitted_path(stage)
         self.check_intact(stage, None, path)
         if not is_regular(path):
             raise RunError(f"{self.output}: has no fitted shape; run `heartmend fit` first")
-        return load_model(path)
+        return load_shape_and_codes(path)
 
     def has_fitted(self) -> bool:
         """Whether a shape was fitted."""

@@ -13,6 +13,7 @@ from heartmend.errors import RunError
 from heartmend.io.atomic import write_json
 from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
 from heartmend.io.dataset import Cohort, discover_cohort
+from heartmend.io.label_meaning import LabelTable
 from heartmend.io.regular import is_regular, read_regular
 from heartmend.run_folder.paths import RECORDS, inside, read_table
 from heartmend.run_folder.stamps import StampedStages
@@ -58,13 +59,16 @@ class RunRecords(StampedStages):
 
     def write_cohort(self, cohort: Cohort) -> None:
         """Write which files belong to which case. Header fields are not stored: they can contain patients' names."""
+        tables = list(dict.fromkeys(table for c in cohort for table in c.tables))
         cases = [
             {"id": c.id, "labels": c.labels_path.name, "image": None if c.image_path is None else c.image_path.name}
+            | ({"label_tables": [tables.index(table) for table in c.tables]} if c.tables else {})
             for c in cohort
         ]
-        ids = None if cohort.file_ids is None else {str(k): v for k, v in cohort.file_ids.items()}
-        table = {"anatomy": cohort.anatomy.name, "unknown_labels": cohort.unknown_labels, "file_ids": ids}
-        self._write_record("cohort.json", {**table, "cases": cases})
+        table = {"anatomy": cohort.anatomy.name, "unknown_labels": cohort.unknown_labels}
+        # What the values mean, as the run understood it: a table that is changed or moved later makes no difference.
+        stored = {"label_tables": [table.to_dict() for table in tables]} if tables else {}
+        self._write_record("cohort.json", {**table, **stored, "cases": cases})
 
     def cohort(self, labels: Path | None = None, images: Path | None = None) -> Cohort:
         """Find the input of the run.
@@ -79,12 +83,19 @@ class RunRecords(StampedStages):
         """
         unknown_labels = read_table(self._checked_record("cohort.json")).get("unknown_labels", "error")
         given = labels or self.labels_dir(), images or self.images_dir()
-        return discover_cohort(*given, anatomy=self.anatomy(), unknown_labels=unknown_labels)
+        tables = self.label_tables()
+        ids = next((table.names for found in tables.values() for table in found if table.decides), None)
+        cohort = discover_cohort(*given, anatomy=self.anatomy(), unknown_labels=unknown_labels, ids=ids)
+        return cohort.with_tables(tables)
 
-    def file_ids(self) -> dict[int, int] | None:
-        """Read the ids of the data set: its id -> the id of the anatomy; None where they are the same."""
-        ids = self._optional_table("cohort.json").get("file_ids")
-        return None if ids is None else {int(file_id): int(id) for file_id, id in ids.items()}
+    def label_tables(self) -> dict[str, tuple[LabelTable, ...]]:
+        """Read the names of the values: file name of a label map -> its tables."""
+        record = self._optional_table("cohort.json")
+        tables = [LabelTable.from_dict(table) for table in record.get("label_tables", ())]
+        return {
+            case["labels"]: tuple(tables[number] for number in case.get("label_tables", ()))
+            for case in record.get("cases", ())
+        }
 
     def labels_dir(self) -> Path:
         """Return the input folder of label maps.

@@ -42,7 +42,7 @@ def _no_phases(cases: int) -> tuple[Phase, ...]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What crosses the stages, resolved once when the settings meet the anatomy.
 
     Attributes:
@@ -87,7 +87,7 @@ class Context(Generic[S]):
     run: RunFolder
     cohort: Cohort
     config: S
-    plan: Plan = Plan()
+    plan: RunPlan = RunPlan()
     compute: Compute = field(default_factory=Compute)
     progress: Progress = field(default_factory=NoProgress)
 

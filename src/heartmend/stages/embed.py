@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from heartmend.errors import FitError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.digests import fingerprint
+from heartmend.io.digests import compute_fingerprint
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import Heart, HeartModel, evaluate_labels
 from heartmend.models.model_file import load_heart_model
@@ -98,7 +98,7 @@ def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Ou
         run.forget(FIT)
         template = _model(jobs[0].model).shape.template
         files = run.write_fitted(template, _code_book(dict(sorted(placed.items()))))
-        run.finish(FIT, None, fingerprint(context.config, context.plan.seed, sorted(placed)), files)
+        run.finish(FIT, None, compute_fingerprint(context.config, context.plan.seed, sorted(placed)), files)
 
 
 def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -115,8 +115,8 @@ def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[O
     if encoded:
         model = _embedded_model(_model(jobs[0].model), encoded, context)
         run.forget(EMBED)
-        mark = fingerprint(context.config, context.plan.seed, sorted(encoded))
-        run.finish(EMBED, None, mark, run.write_model(EMBED, model))
+        fingerprint = compute_fingerprint(context.config, context.plan.seed, sorted(encoded))
+        run.finish(EMBED, None, fingerprint, run.write_model(EMBED, model))
         if context.config.complete:
             for case in (case for case in cases if case.id in encoded):
                 _complete(context, case, model)
@@ -287,6 +287,6 @@ def _complete(context: Context[EmbedSettings], case: Case, model: HeartModel) ->
     code = {**heart.code, **model.shape.empty_details()}
     predicted = evaluate_labels(model, Heart(code, heart.frame), original.grid)
     completed = np.where((repaired == BACKGROUND) & np.isin(predicted, lacking), predicted, repaired)
-    mark = run.stamped(FUSE, case.id)
+    fingerprint = run.stamped(FUSE, case.id)
     files = run.write_fused(cohort, case, completed, run.changes(case.id), original.unknown)
-    run.finish(FUSE, case.id, mark, files)
+    run.finish(FUSE, case.id, fingerprint, files)

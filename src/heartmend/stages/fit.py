@@ -24,7 +24,7 @@ from heartmend.compute.workers import available_cores, each, keep_freed_memory
 from heartmend.errors import ConfigError, DamagedError, FitError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case
-from heartmend.io.digests import fingerprint
+from heartmend.io.digests import compute_fingerprint
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
@@ -125,11 +125,11 @@ def fit(context: Context[FitSettings], cases: Sequence[Case]) -> Iterator[Outcom
 def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     run, settings, plan = context.run, context.config, context.plan
     case_ids, heads = sorted(case.id for case in cases), dict(plan.shaped)
-    mark = fingerprint(
+    fingerprint = compute_fingerprint(
         settings.model_dump(exclude={"checkpoint_seconds", "voxel_classifier"}), heads, plan.seed, case_ids,
         [run.digest(PREPARE, id) for id in case_ids],
     )  # fmt: skip
-    is_done = run.is_done(FIT, None, mark)
+    is_done = run.is_done(FIT, None, fingerprint)
     steps = sum(phase.steps for phase in settings.phases_for(len(case_ids)))
     start_steps(context.progress, FIT, steps, done=is_done)
     if is_done:
@@ -137,10 +137,10 @@ def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     context.compute.group.check_size(len(case_ids))
     run.forget(FIT)
     torch.set_num_threads(available_cores())
-    job = _Job(run.output, tuple(case_ids), heads, settings, plan.seed, context.compute.workers, mark)
+    job = _Job(run.output, tuple(case_ids), heads, settings, plan.seed, context.compute.workers, fingerprint)
     found = context.compute.group.call(_work, job, report_steps(context.progress))
     run.write_validation(FIT, {id: dict(zip(heads, row, strict=True)) for id, row in found.items()})
-    run.finish(FIT, None, mark, [run.fitted_path()], run.fit_reports())
+    run.finish(FIT, None, fingerprint, [run.fitted_path()], run.fit_reports())
     run.training_files(FIT).delete()
 
 
@@ -152,11 +152,11 @@ def _fit_classifiers(context: Context[FitSettings], cases: Sequence[Case]) -> No
     images = [case.image_path for case in cases if case.image_path is not None]
     wanted = classifiers_wanted(list(heads), image_names, len(cases), len(images))
     reads_images = any(reads for _, reads in wanted)
-    mark = fingerprint(
+    fingerprint = compute_fingerprint(
         settings, heads, plan.seed, wanted, [(case.id, run.digest(PREPARE, case.id)) for case in cases],
         *(images if reads_images else []),
     )  # fmt: skip
-    is_done = run.is_done(CLASSIFIERS, None, mark)
+    is_done = run.is_done(CLASSIFIERS, None, fingerprint)
     start_steps(context.progress, CLASSIFIERS, settings.steps * len(wanted), done=is_done)
     if is_done:
         return
@@ -167,7 +167,7 @@ def _fit_classifiers(context: Context[FitSettings], cases: Sequence[Case]) -> No
         found, heads, wanted, settings, plan.seed,
         lambda step, loss: context.progress.advance(step, f"loss {loss:.3f}"),
     )  # fmt: skip
-    run.finish(CLASSIFIERS, None, mark, run.write_classifiers(classifiers))
+    run.finish(CLASSIFIERS, None, fingerprint, run.write_classifiers(classifiers))
 
 
 def _classifier_case(context: Context[FitSettings], case: Case) -> ClassifierCase:

@@ -21,7 +21,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import DistanceMap
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.digests import fingerprint
+from heartmend.io.digests import compute_fingerprint
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
@@ -65,14 +65,14 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
     calibre_table = {name: asdict(calibre) for name, calibre in calibres.items()}
     jobs = []
     for case in cases:
-        mark = fingerprint(
+        fingerprint = compute_fingerprint(
             run.digest(REFINE, case.id), run.digest(PREPARE, case.id), case.labels_path, settings, structures,
             cohort.anatomy, calibre_table, *([case.image_path] if case.image_path and settings.reads_images else []),
         )  # fmt: skip
-        if run.is_done(FUSE, case.id, mark):
+        if run.is_done(FUSE, case.id, fingerprint):
             yield Outcome(case)
         else:
-            jobs.append(_Job(run.output, cohort.without_cases(), case, settings, structures, calibres, mark))
+            jobs.append(_Job(run.output, cohort.without_cases(), case, settings, structures, calibres, fingerprint))
     moved = {job.case.id: run.set_aside(job.case.id, run.result_path(job.case)) for job in jobs}
     for job, _, error in context.compute.each(_work, jobs):
         if error is None:

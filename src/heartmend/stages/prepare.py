@@ -21,7 +21,7 @@ from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.geometry.surface_noise import surface_noise_mm2
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.digests import fingerprint
+from heartmend.io.digests import compute_fingerprint
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.slice_staircase.detection import SliceStaircase, find_slice_staircases
@@ -54,15 +54,15 @@ def prepare(context: Context[PrepareSettings], cases: Sequence[Case]) -> Iterato
     run, jobs, prepared = context.run, list[_Job](), list[str]()
     for case in cases:
         try:
-            mark = case_fingerprint(context.cohort, case, context.config)
+            fingerprint = case_fingerprint(context.cohort, case, context.config)
         except BadInputError as error:
             yield Outcome(case, error)
             continue
-        if run.is_done(PREPARE, case.id, mark):
+        if run.is_done(PREPARE, case.id, fingerprint):
             prepared.append(case.id)
             yield Outcome(case)
         else:
-            jobs.append(_Job(run.output, context.cohort.without_cases(), case, context.config, mark))
+            jobs.append(_Job(run.output, context.cohort.without_cases(), case, context.config, fingerprint))
     for job, _, failure in context.compute.each(_work, jobs):
         if failure is None:
             prepared.append(job.case.id)
@@ -144,9 +144,9 @@ def case_fingerprint(cohort: Cohort, case: Case, settings: PrepareSettings) -> s
     Raises:
         BadInputError: if a file of the case cannot be read.
     """
-    ids = None if cohort.file_ids is None else sorted(cohort.file_ids.items())
+    ids = [table.to_dict() for table in case.tables] or None
     parts = [case.labels_path, settings, cohort.anatomy, cohort.unknown_labels, ids]
-    return fingerprint(*parts, *([case.image_path] if case.image_path else []))
+    return compute_fingerprint(*parts, *([case.image_path] if case.image_path else []))
 
 
 @dataclass(frozen=True)

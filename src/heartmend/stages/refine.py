@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import CLIP_MM, DistanceMap, signed_distance_mm
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.digests import fingerprint
+from heartmend.io.digests import compute_fingerprint
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
@@ -53,16 +53,16 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
     jobs = []
     for case in cases:
         reads_image = bool(plan.classified) and plan.classifier_images and case.image_path is not None
-        mark = fingerprint(
+        fingerprint = compute_fingerprint(
             run.digest(FIT), run.digest(CLASSIFIERS), run.digest(PREPARE, case.id), context.config, plan.refined,
             lowest_noise_mm2, *([case.image_path] if reads_image else []),
         )  # fmt: skip
-        if run.is_done(REFINE, case.id, mark):
+        if run.is_done(REFINE, case.id, fingerprint):
             yield Outcome(case)
         else:
             reader = context.cohort.without_cases() if reads_image else None
             heads = dict(plan.shaped), dict(plan.classified)
-            jobs.append(_Job(run.output, case, *heads, context.config, lowest_noise_mm2, mark, reader))
+            jobs.append(_Job(run.output, case, *heads, context.config, lowest_noise_mm2, fingerprint, reader))
     for job, _, error in context.compute.each(_work, jobs):
         yield Outcome(job.case, error)
 

@@ -21,7 +21,7 @@ from heartmend.compute.workers import available_cores, each, keep_freed_memory
 from heartmend.errors import ConfigError, DamagedError, FitError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.digests import fingerprint
+from heartmend.io.digests import compute_fingerprint
 from heartmend.models.code_book import CodeBook
 from heartmend.models.fidelity import evaluate_in_roi, reconstruction_dice, single_case
 from heartmend.models.heart_model import HeartModel
@@ -143,13 +143,13 @@ def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Ou
     settings, coarse_phases = context.config.for_cases(len(cases)), plan.coarse_phases(len(cases))
     adapts_fitted = tuple(plan.shaped) == bulky and run.has_fitted() and isinstance(run.fitted()[0], TemplateShape)
     phases = (*(() if adapts_fitted else coarse_phases), *settings.template_phases, *settings.phases)
-    mark = fingerprint(
+    fingerprint = compute_fingerprint(
         _LAYOUT, context.config.model_dump(exclude={"checkpoint_seconds"}), anatomy, plan.seed,
         [case.id for case in cases], [asdict(phase) for phase in coarse_phases], adapts_fitted,
         *([run.fitted_path()] if adapts_fitted else []), *(run.result_path(case) for case in cases),
         [run.digest(PREPARE, case.id) for case in cases],
     )  # fmt: skip
-    is_done = run.is_done(UNIFY, None, mark)
+    is_done = run.is_done(UNIFY, None, fingerprint)
     start_steps(context.progress, UNIFY, sum(phase.steps for phase in phases), done=is_done)
     if is_done:
         yield Outcome()
@@ -159,14 +159,14 @@ def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Ou
     torch.set_num_threads(available_cores())
     job = _Job(
         run.output, context.cohort.without_cases(), tuple(cases), adapts_fitted, coarse_phases, settings, plan.seed,
-        context.compute.workers, mark,
+        context.compute.workers, fingerprint,
     )  # fmt: skip
     absent = context.compute.group.call(_work, job, report_steps(context.progress))
     shape, codes = run.fitted(UNIFY)
     assert isinstance(shape, UnifiedShape)
     model, dice = _finish_model(context, cases, shape, codes, absent)
     run.write_validation(UNIFY, dice)
-    run.finish(UNIFY, None, mark, run.write_model(UNIFY, model), run.fit_reports(UNIFY))
+    run.finish(UNIFY, None, fingerprint, run.write_model(UNIFY, model), run.fit_reports(UNIFY))
     run.fitted_path(UNIFY).unlink(missing_ok=True)
     for name in (TEMPLATE, DETAILS):
         run.training_files(UNIFY, name).delete()

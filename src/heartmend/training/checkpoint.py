@@ -163,7 +163,7 @@ def save_model(path: Path, shape: Shape, codes: CodeBook, **notes: float) -> Non
     _write(path, _model_tensors(shape, codes), metadata)
 
 
-def load_model(path: Path, device: torch.device | None = None) -> tuple[Shape, CodeBook]:
+def load_shape_and_codes(path: Path, device: torch.device | None = None) -> tuple[Shape, CodeBook]:
     """Load the shape and the codes that `save_model` wrote.
 
     Args:

@@ -29,7 +29,7 @@ MIN_END_SHARE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Bridge:
+class BreakBridge:
     """Voxels that join two ends of a vessel.
 
     Attributes:
@@ -96,7 +96,7 @@ def _join(labels: Labels, context: RuleContext, rule: CutVesselsRule, structure:
 
 def _bridge(
     labels: Labels, context: RuleContext, rule: CutVesselsRule, structure: Structure, a: Component, b: Component
-) -> Bridge | None:
+) -> BreakBridge | None:
     """Convex hull between two facing ends; None where the components are far apart or do not face each other."""
     spacing = context.grid.spacing_mm
     if _gap_of_boxes_mm(a.box, b.box, spacing) > rule.max_gap_mm:
@@ -132,7 +132,7 @@ def _bridge(
     numbers, _ = label_components(free | mask_a | mask_b)
     if not set(np.unique(numbers[mask_a])) & set(np.unique(numbers[mask_b])):
         return None
-    return Bridge(free, bridge_box, gap)
+    return BreakBridge(free, bridge_box, gap)
 
 
 def _end(mask: Mask, to_other: npt.NDArray[np.float32], gap_mm: float, spacing_mm: tuple[float, ...]) -> FloatArray:

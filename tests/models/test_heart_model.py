@@ -107,6 +107,8 @@ def test_a_case_is_rendered_on_its_own_grid_by_spacing_or_on_a_given_grid() -> N
         MODEL.render("a", 1.0, fine.grid)
     with pytest.raises(ConfigError, match="spacing is 0 mm; it must be more than 0"):
         MODEL.render("a", 0)
+    with pytest.raises(ConfigError, match=r"a spacing of 0\.001 mm .* give a larger spacing"):
+        MODEL.render("a", 0.001)
     with pytest.raises(ConfigError, match="does not contain case 'z'"):
         MODEL.render("z")
 

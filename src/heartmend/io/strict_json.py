@@ -67,19 +67,18 @@ def _number(text: str) -> float:
 
 def _check(value: Any) -> None:
     """Check depth and texts without recursion."""
-    level = [value]
+    level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
-        below: list[Any] = []
+        values: list[Any] = []
         for one in level:
+            values += one
             if isinstance(one, dict):
-                below += one.values()
-                below += one
-            elif isinstance(one, list):
-                below += one
-            elif isinstance(one, str) and not one.isascii():
+                values += one.values()
+        for text in values:
+            if isinstance(text, str) and not text.isascii():
                 # An error for a surrogate, which no file name and no other file could contain.
-                one.encode()
-        if not below:
+                text.encode()
+        level = [inner for inner in values if isinstance(inner, dict | list)]
+        if not level:
             return
-        level = below
     raise ValueError(f"objects and arrays are nested more than {MAX_DEPTH} deep")

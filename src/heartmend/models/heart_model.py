@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from heartmend.geometry.distance import CLIP_MM
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.io.mesh_files import Surface
+from heartmend.io.reading import MAX_VOXELS
 from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.label_decision import decide_labels
@@ -159,11 +161,17 @@ def grid_with_spacing(frame: Roi, spacing_mm: float) -> Grid:
         The grid of the cells, in the axes right, anterior, superior.
 
     Raises:
-        ConfigError: if the spacing is not positive.
+        ConfigError: if the spacing is not positive, or so small that there would be more than 2³¹ cells.
     """
     if not spacing_mm > 0:
         raise ConfigError(f"the spacing is {spacing_mm} mm; it must be more than 0")
-    x, y, z = (max(int(np.ceil(length / spacing_mm)), 8) for length in frame.size_mm)
+    counts = [max(length / spacing_mm, 8) for length in frame.size_mm]
+    if (cells := math.prod(counts)) > MAX_VOXELS:
+        raise ConfigError(
+            f"a spacing of {spacing_mm:g} mm divides the box into {cells:.2g} cells, the limit is {MAX_VOXELS}; give a "
+            "larger spacing"
+        )
+    x, y, z = (math.ceil(count) for count in counts)
     return frame.grid_at((x, y, z))
 
 

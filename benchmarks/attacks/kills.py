@@ -59,12 +59,14 @@ def attack(lab: Lab, run_s: float, job: int, rng: random.Random) -> Iterator[Out
             _wait(command, at, rng)
             started = time.monotonic()
             was_running = not command.has_ended()
+            # Before its first line a program cannot handle signals: Python prints a traceback of the import.
+            has_started = command.log.exists() and command.log.stat().st_size > 0
             with suppress(ProcessLookupError):
                 # Ctrl-C is sent to all processes of the terminal.
                 (os.killpg if number == signal.SIGINT else os.kill)(command.pid, number)
             ended = command.wait(limit_s=60)
-            problem = _problem(out, command, ended.fault() if number != signal.SIGKILL else "", number)
-            if not problem and was_running and ended.status not in (*STATUSES[number], 0, -number):
+            problem = _problem(out, command, ended.fault() if has_started and number != signal.SIGKILL else "", number)
+            if not problem and was_running and has_started and ended.status not in (*STATUSES[number], 0, -number):
                 problem = f"exit status {ended.status} after {number.name}: {ended.text[-200:]}"
             if not problem and all_digests(lab.labels) != before:
                 problem = "the input has changed"

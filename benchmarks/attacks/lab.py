@@ -17,7 +17,7 @@ from attacks.commands import Ended, preload, run_command
 CASES = 3
 SETTINGS = """
 [prepare]
-resolution = 32
+resolution = 24
 
 [fit]
 points = 64
@@ -28,7 +28,7 @@ phases = [
 ]
 
 [unify]
-resolution = 32
+resolution = 24
 side = 8
 channels = 4
 width = 16
@@ -183,7 +183,7 @@ def in_child(work: object) -> None:
 def _write_cohort(folder: Path) -> None:
     from heartmend.phantom.cohort import PhantomSettings, write_cohort
 
-    write_cohort(folder, CASES, 3, PhantomSettings(spacing_mm=3.0))
+    write_cohort(folder, CASES, 3, PhantomSettings(spacing_mm=3.5))
 
 
 def _decide(out: Path) -> None:

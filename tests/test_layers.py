@@ -99,3 +99,10 @@ def test_there_is_no_torch_below_the_models() -> None:
     for path in MODULES:
         if path.relative_to(SOURCE).parts[0] in {"anatomy", "geometry", "io", "metrics", "phantom"}:
             assert "import torch" not in path.read_text(encoding="utf-8"), path
+
+
+def test_only_run_folder_knows_the_paths_of_a_run() -> None:
+    for path in MODULES:
+        if path.relative_to(SOURCE).parts[0] != "run_folder":
+            text = path.read_text(encoding="utf-8")
+            assert '/ "run" /' not in text and '"run.json"' not in text, path

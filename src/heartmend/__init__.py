@@ -1,6 +1,7 @@
 """Heartmend repairs the labels of cardiac CT data sets with neural implicit shapes.
 
-The commands are functions here, with the same words:
+The commands are functions here, with the same words (`report` and `phantom`, which are packages too, as `write_report`
+and `make_phantoms`):
 
     import heartmend as hm
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from heartmend.api import write_report as write_report
     from heartmend.errors import BadInputError as BadInputError
     from heartmend.errors import ConfigError as ConfigError
+    from heartmend.errors import ConflictError as ConflictError
+    from heartmend.errors import DamagedError as DamagedError
     from heartmend.errors import FitError as FitError
     from heartmend.errors import HeartmendError as HeartmendError
     from heartmend.errors import OutputError as OutputError
@@ -46,10 +49,10 @@ if TYPE_CHECKING:
     from heartmend.io.label_maps import write_labels_like as write_labels_like
     from heartmend.pipelines.config import Config as Config
     from heartmend.pipelines.config import load_config as load_config
+    from heartmend.pipelines.open_run import open_run as open_run
     from heartmend.pipelines.repair_labels import RepairedLabels as RepairedLabels
     from heartmend.pipelines.repair_labels import repair_labels as repair_labels
     from heartmend.pipelines.result import Result as Result
-    from heartmend.run_folder.open_run import open_run as open_run
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -69,7 +72,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "screen",
             "write_report",
         ],
-        "errors": ["BadInputError", "ConfigError", "FitError", "HeartmendError", "OutputError", "RunError"],
+        "errors": [
+            "BadInputError",
+            "ConfigError",
+            "ConflictError",
+            "DamagedError",
+            "FitError",
+            "HeartmendError",
+            "OutputError",
+            "RunError",
+        ],
         "geometry.grid": ["Grid"],
         "geometry.roi": ["Roi"],
         "io.dataset": ["Cohort", "discover_cohort"],
@@ -77,7 +89,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pipelines.config": ["Config", "load_config"],
         "pipelines.repair_labels": ["RepairedLabels", "repair_labels"],
         "pipelines.result": ["Result"],
-        "run_folder.open_run": ["open_run"],
+        "pipelines.open_run": ["open_run"],
     },
 )
 

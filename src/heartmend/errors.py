@@ -3,6 +3,9 @@
 A message names the file or the value, the limit that it violates, and what to do.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class HeartmendError(Exception):
     """Any error of Heartmend: the root of the tree.
@@ -31,6 +34,19 @@ class RunError(HeartmendError):
 
 class DamagedError(RunError):
     """A file that Heartmend wrote into a run was changed since. The command that wrote it makes it again."""
+
+
+class ConflictError(RunError):
+    """Another reviewer decided about the same structures in the meantime; nothing was written.
+
+    Attributes:
+        newer: the current decisions that the request did not know.
+    """
+
+    def __init__(self, newer: Sequence[Any]) -> None:
+        self.newer = tuple(newer)
+        names = ", ".join(f"{d.case} {d.structure} ({d.choice}, {d.reviewer})" for d in newer)
+        super().__init__(f"decided in the meantime: {names}; review again, then decide")
 
 
 class FitError(HeartmendError):

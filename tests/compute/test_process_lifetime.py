@@ -25,7 +25,6 @@ from heartmend.compute import workers
 from support import worker_tasks
 
 if __name__ == "__main__":
-    workers._start_worker, workers.PRELOADED = worker_tasks.start_without_torch, []
     workers.GRACE_S = 60.0
     with orderly_exit():
         for _ in workers.each(worker_tasks.TASK, [Path(sys.argv[1])] * ITEMS, 2):

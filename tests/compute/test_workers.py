@@ -5,17 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from heartmend.compute import workers
 from heartmend.compute.workers import each
 from heartmend.errors import BadInputError, HeartmendError
 from support import worker_tasks
-
-
-@pytest.fixture(autouse=True)
-def workers_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The import of torch takes seconds."""
-    monkeypatch.setattr(workers, "_start_worker", worker_tasks.start_without_torch)
-    monkeypatch.setattr(workers, "PRELOADED", [])
 
 
 @pytest.mark.parametrize("count", [1, 2])

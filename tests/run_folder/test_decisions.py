@@ -11,15 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from heartmend.errors import BadInputError, RunError
-from heartmend.run_folder.decisions import (
-    ConflictError,
-    DecisionBatch,
-    DecisionRequest,
-    Decisions,
-    now,
-    parse_time,
-)
+from heartmend.errors import BadInputError, ConflictError, RunError
+from heartmend.run_folder.decisions import DecisionBatch, DecisionRequest, Decisions, now, parse_time
 
 
 def request(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heartmend.errors import BadInputError
-from heartmend.run_folder.decisions import ConflictError, DecisionRequest, Decisions
+from heartmend.errors import BadInputError, ConflictError
+from heartmend.run_folder.decisions import DecisionRequest, Decisions
 from heartmend.run_folder.decisions_table import ImportCounts, decisions_to_csv, import_csv, import_file
 
 RUN = {"1": ("LA", "LV"), "2": ("LA",)}

@@ -9,14 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from heartmend.compute import workers
 from heartmend.errors import BadInputError
 from heartmend.io.atomic import atomic_write
-
-
-def start_without_torch() -> None:
-    """Start a worker without torch, whose import takes seconds."""
-    workers.end_with_main_process()
 
 
 def square(number: int) -> int:

@@ -35,10 +35,9 @@ def mesh(
     """
     from heartmend.io.mesh_files import write_meshes
     from heartmend.models.model_file import load_heart_model
-    from heartmend.models.surfaces import extract_surfaces
     from heartmend.run_folder.folder import model_file
 
     known = load_heart_model(model_file(model))
-    meshes = extract_surfaces(known, known.heart(case), spacing_mm, split_names(structures))
+    meshes = known.mesh(case, spacing_mm, split_names(structures))
     for kind in split_names(formats):
         print_paths(write_meshes(output, case, meshes, known.anatomy, kind))

@@ -62,9 +62,11 @@ def screen(
     from heartmend.pipelines.run import Request
     from heartmend.quality.ranking_table import ranking_tables, ranking_to_dict, write_ranking
     from heartmend.quality.screen import screen_in_temporary_folder, screen_labels, screen_run
+    from heartmend.run_folder.folder import is_run
+    from heartmend.run_folder.paths import RunPaths
 
     with TerminalProgress() as progress:
-        if (labels / "run" / "run.json").is_file():
+        if is_run(labels):
             ranking = screen_run(labels, quick, workers, progress)
         else:
             request = Request(
@@ -73,7 +75,7 @@ def screen(
             )  # fmt: skip
             screened = screen_labels if run_folder else screen_in_temporary_folder
             ranking = screened(request, load_config(preset, config), quick, progress)
-    folder = output or (run_folder / "run" / "quality" if run_folder else None)
+    folder = output or (RunPaths(run_folder).quality if run_folder else None)
     paths = write_ranking(ranking, folder) if folder else []
     if as_json:
         print_json(ranking_to_dict(ranking))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,8 +29,6 @@ WorkResult = tuple[T, R | None, Exception | None]
 Runner = Callable[[Callable[[Any], Any], list[Any]], Iterator[WorkResult[Any, Any]]]
 CLUSTER_RUNNER: ContextVar[Runner | None] = ContextVar("CLUSTER_RUNNER", default=None)
 """Function that applies the work on a cluster instead of worker processes; set while a cluster is in use."""
-PRELOADED = ["torch"]
-"""Modules that the server imports in addition to the module of the work."""
 TERMINATED = 143
 """Exit status of a process that SIGTERM ended."""
 GRACE_S = 1.0
@@ -97,9 +96,14 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit torch to one thread, as in a worker: the last bit of a sum depends on the number of threads."""
-    import torch
+    """Limit torch to one thread, as in a worker: the last bit of a sum depends on the number of threads.
 
+    Where nothing has imported torch, nothing needs it: its import would take seconds.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -180,11 +184,11 @@ def _is_sound(future: Future[R]) -> bool:
 def _pool(count: int, module: str) -> Iterator[ProcessPoolExecutor]:
     """Provide a pool of worker processes; they are ended when the block ends with an exception.
 
-    The workers are forked from a server that has imported torch and the module of the work. The import takes seconds
+    The workers are forked from a server that has imported the module of the work. With torch the import takes seconds
     and memory, which the workers share.
     """
     context = get_context("forkserver")
-    modules = [*PRELOADED, module]
+    modules = [module]
     # The kernel ends the server with the thread that started it, which may be short-lived if it is not the main one.
     if threading.current_thread() is threading.main_thread():
         modules.insert(0, "heartmend.compute.fork_server")
@@ -235,10 +239,11 @@ def _end(processes: list[BaseProcess]) -> None:
 
 
 def _start_worker() -> None:
-    import torch
-
     end_with_main_process()
-    torch.set_num_threads(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    # For work that imports torch later.
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
     keep_freed_memory()
 
 

@@ -23,6 +23,7 @@ from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.label_decision import decide_labels
 from heartmend.models.lattice import CHUNK, Axes, evaluate_lattice
+from heartmend.models.surfaces import extract_surfaces
 from heartmend.models.unified import UnifiedShape
 from heartmend.types import Labels
 
@@ -143,11 +144,13 @@ class HeartModel:
             For each structure that the case has its surface in mm, RAS+, which can be written with `save(path)`.
 
         Raises:
-            ConfigError: if the model does not contain the case, or the anatomy has no such structure.
+            ConfigError: if the model does not contain the case, or the anatomy has no such structure,
+                or the spacing is not positive.
         """
-        from heartmend.models.surfaces import extract_surfaces
-
-        return extract_surfaces(self, self.heart(case_id), spacing_mm, structures)
+        heart = self.heart(case_id)
+        grid = grid_with_spacing(heart.frame, spacing_mm)
+        fields = evaluate_distances(self, heart, grid)
+        return extract_surfaces(fields, grid, self.anatomy, self.thresholds, structures)
 
 
 def grid_with_spacing(frame: Roi, spacing_mm: float) -> Grid:

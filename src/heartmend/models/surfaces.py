@@ -8,35 +8,33 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.grid import Grid
 from heartmend.geometry.mesh import mesh_of_distance
 from heartmend.io.mesh_files import Surface
-from heartmend.models.heart_model import Heart, HeartModel, evaluate_distances, grid_with_spacing
 from heartmend.models.label_decision import DistanceFields, Thresholds, threshold_depth_mm
 
 
 def extract_surfaces(
-    model: HeartModel, heart: Heart, spacing_mm: float = 0.8, names: Iterable[str] = ()
+    fields: DistanceFields, grid: Grid, anatomy: Anatomy, thresholds: Thresholds, names: Iterable[str] = ()
 ) -> dict[str, Surface]:
-    """Extract the surfaces of a heart's structures by marching cubes (Lewiner et al. 2003).
+    """Extract the surfaces of structures from their distances by marching cubes (Lewiner et al. 2003).
 
     Args:
-        model: the model.
-        heart: one of its hearts, or a new one.
-        spacing_mm: grid spacing for surface extraction, in mm.
+        fields: signed distances in mm, positive inside, of all structures.
+        grid: their grid.
+        anatomy: defines the priority.
+        thresholds: probability threshold of each structure.
         names: names of the structures; all if empty.
 
     Returns:
-        For each structure that the heart has its surface in mm, RAS+, closed at the faces of the heart's frame.
+        For each structure that is not empty its surface in mm, RAS+, closed at the faces of the grid.
 
     Raises:
-        ConfigError: if the anatomy has no such structure, or the spacing is not positive.
+        ConfigError: if the anatomy has no such structure.
     """
-    grid = grid_with_spacing(heart.frame, spacing_mm)
-    fields = evaluate_distances(model, heart, grid)
-    wanted = [model.anatomy.by_name(name) for name in list(names) or model.shape.heads]
     found = {}
-    for structure in wanted:
-        distance = exclusive_distance_mm(fields, model.anatomy, model.thresholds, structure.name)
+    for structure in (anatomy.by_name(name) for name in list(names) or fields):
+        distance = exclusive_distance_mm(fields, anatomy, thresholds, structure.name)
         mesh = mesh_of_distance(distance, grid)
         if len(mesh.triangles):
             found[structure.name] = Surface.of_structure(mesh, structure)

@@ -16,6 +16,7 @@ from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.nifti import write_volume
 from heartmend.run_folder.admission import refuse_overlap
+from heartmend.run_folder.folder import is_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ def crop_cohort(
     progress = progress or NoProgress()
     for given in (labels, *([images] if images else [])):
         refuse_overlap(output, given)
-    if (output / "run" / "run.json").exists():
+    if is_run(output):
         raise RunError(f"{output}: contains a run, whose label maps must not be replaced; give another --output")
     cohort = discover_cohort(labels, images, anatomy=anatomy)
     yield from ((id, BadInputError(reason)) for id, reason in cohort.skipped.items())

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from heartmend.errors import BadInputError, HeartmendError, RunError
+from heartmend.errors import BadInputError, ConflictError, HeartmendError, RunError
 from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.io.dataset import Case
 from heartmend.review.access import Access, Guard
@@ -26,7 +26,6 @@ from heartmend.review.summary import ReviewSummary, by_priority, read_summary
 from heartmend.run_folder.decisions import (
     MAX_NOTE_LENGTH,
     MAX_REVIEWER_LENGTH,
-    ConflictError,
     Decision,
     DecisionRequest,
     open_decisions,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import LabelVolume
 from heartmend.io.regular import check_regular, is_regular, read_regular
 from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json
-from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, inside
+from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, inside, read_table
 from heartmend.run_folder.records import CaseFacts, CohortStatistics, PreparedCase
 from heartmend.run_folder.stamps import StampedStages
 from heartmend.types import Labels, Mask
@@ -73,7 +74,7 @@ class CaseRecords(StampedStages):
         """Write the distance maps of the refined structures of a case, and its label margins; returns the files."""
         arrays, table = (self._case_path(REFINE, case_id, ending) for ending in (".npz", ".json"))
         write_npz(arrays, {name: one.steps for name, one in maps.items()})
-        write_json(table, {"label_margin_mm": margins_mm})
+        write_json(table, {"label_margin_mm": margins_mm, "step_mm": {name: one.step_mm for name, one in maps.items()}})
         return [arrays, table]
 
     def distances(self, case_id: str) -> dict[str, DistanceMap]:
@@ -84,13 +85,19 @@ class CaseRecords(StampedStages):
         """
         path = self._case_path(REFINE, case_id, ".npz")
         self.check_intact(REFINE, case_id, path)
-        return {name: DistanceMap(steps) for name, steps in read_npz(path).items()} if is_regular(path) else {}
+        if not is_regular(path):
+            return {}
+        step_mm = self._refine_table(case_id)["step_mm"]
+        return {name: DistanceMap(steps, step_mm[name]) for name, steps in read_npz(path).items()}
 
     def label_margins_mm(self, case_id: str) -> dict[str, float | None]:
         """Read how deep in the shape a voxel had to be to be taken against its label, by structure."""
+        return dict(self._refine_table(case_id)["label_margin_mm"])
+
+    def _refine_table(self, case_id: str) -> dict[str, Any]:
         path = self._case_path(REFINE, case_id, ".json")
         self.check_intact(REFINE, case_id, path)
-        return dict(read_json(path)["label_margin_mm"])
+        return read_table(path)
 
     def write_fused(
         self, cohort: Cohort, case: Case, labels: Labels, log: ChangeLog, unknown: Mask | None = None

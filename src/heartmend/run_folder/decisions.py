@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
-from heartmend.errors import BadInputError, RunError
+from heartmend.errors import BadInputError, ConflictError, RunError
 from heartmend.io.regular import check_regular
 from heartmend.run_folder.finished import FinishedRun
 
@@ -121,19 +121,6 @@ class DecisionBatch:
     requests: Sequence[DecisionRequest]
     reviewer: str
     decided_at: str | None = None
-
-
-class ConflictError(RunError):
-    """Another reviewer decided in the meantime.
-
-    Attributes:
-        newer: the current decisions that the request did not know.
-    """
-
-    def __init__(self, newer: Sequence[Decision]) -> None:
-        self.newer = tuple(newer)
-        names = ", ".join(f"{d.case} {d.structure} ({d.choice}, {d.reviewer})" for d in newer)
-        super().__init__(f"decided in the meantime: {names}; review again, then decide")
 
 
 class Decisions:

@@ -167,9 +167,14 @@ def model_file(path: Path) -> Path:
     return RunFolder.at(path).model_path() if path.is_dir() else path
 
 
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is OUT of a run."""
+    return is_regular(folder / "run" / "run.json")
+
+
 def labels_folder(folder: Path) -> Path:
     """Return the folder of label maps: the folder itself, or of a run its OUT/labels."""
-    return folder / "labels" if is_regular(folder / "run" / "run.json") else folder
+    return folder / "labels" if is_run(folder) else folder
 
 
 def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error") -> Cohort:
@@ -188,6 +193,6 @@ def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = 
     """
     folder = labels_folder(folder)
     cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
-    if not is_regular(folder.parent / "run" / "run.json"):
+    if not is_run(folder.parent):
         return cohort
     return cohort.with_tables(RunFolder.at(folder.parent).label_tables())

@@ -20,12 +20,14 @@ class RunPaths:
     Attributes:
         output: OUT, the folder itself.
         labels: OUT/labels, the folder of the repaired label maps.
+        quality: OUT/run/quality, the folder of the ranking of the labels.
     """
 
     def __init__(self, output: Path) -> None:
         self.output = output
         self.labels = output / "labels"
         self._root = output / "run"
+        self.quality = self._root / "quality"
 
     def _folder(self, stage: str) -> Path:
         folder = inside(self._root, stage)

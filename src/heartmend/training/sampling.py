@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.components import without_small_components
-from heartmend.geometry.distance import STEP_MM, unit_frame_distance_mm
+from heartmend.geometry.distance import DistanceMap, unit_frame_distance_mm
 from heartmend.types import Labels, Mask, Triple
 
 if TYPE_CHECKING:  # it needs nibabel, which the GPU benchmark does without
@@ -62,7 +62,7 @@ class CaseSamples:
         size_mm: extent of the case's box along each axis, in mm.
         voxels: (points,) int32, flat indices of the sampled cells in C order, the cells of the band first.
         band: number of sampled cells within the band about a boundary.
-        distances: (points, heads) int8, signed distance to the boundary in steps of `STEP_MM`, positive inside.
+        distances: (points, heads) int8, signed distance to the boundary in steps of 8/127 mm, positive inside.
         far_share: share of the known cells outside the band that are sampled.
         centroids: (heads, 3) float32, unit coordinates; NaN where the structure is absent or cut by the field of view.
         present: (heads,) bool.
@@ -136,7 +136,7 @@ def sample_case(
         mask = without_small_components(source == id)
         distance = unit_frame_distance_mm(source, roi, resolution, id)
         near |= np.abs(distance) < band_mm
-        layers.append(np.round(distance / STEP_MM).astype(np.int8))
+        layers.append(DistanceMap.of_mm(distance).steps)
         present.append(bool(mask.any()))
         centroids.append(_centroid(mask, roi))
     near &= known

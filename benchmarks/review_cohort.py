@@ -26,7 +26,6 @@ import numpy as np
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from heartmend.io.label_maps import read_labels
 from heartmend.release.export import export_release
 from heartmend.release.layouts import LAYOUTS
 from heartmend.run_folder.decisions import open_decisions
@@ -104,9 +103,7 @@ def find_differences(finished: FinishedRun, pressed: Pressed, release: Path) -> 
         original, repaired = finished.before(case).labels, finished.after(case).labels
         rejected = [s.id for s in finished.anatomy.structures if choices.get(s.name) == "reject"]
         expected = np.where(np.isin(original, rejected) | np.isin(repaired, rejected), original, repaired)
-        labels = read_labels(
-            released, finished.anatomy, finished.cohort.unknown_labels, finished.cohort.file_ids
-        ).labels
+        labels = finished.cohort.read_other_labels(case, released).labels
         if not np.array_equal(labels, expected):
             found.append(f"{case.id}: {int((labels != expected).sum())} voxels differ from the decisions")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -59,6 +59,7 @@ def run(
     structures: Names = (), unknown_labels: UnknownLabels = "error", preset: Preset = "mend",
     config: Config | StrPath | None = None, stop_after: StageName = "unify", resume: bool = True,
     device: str = "auto", devices: int = 1, workers: int = 0, scheduler: str = "", progress: ProgressLike = None,
+    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
 ) -> Result:  # fmt: skip
     """Repair all label maps of a data set, as `heartmend run`.
 
@@ -78,6 +79,8 @@ def run(
         workers: number of worker processes; 0: one per CPU core.
         scheduler: Dask cluster for the work on single cases: its address, its file, or slurm.
         progress: receiver of progress reports, a function `(task, done, total, note)`, or tqdm's class.
+        ids: which structure each value of the label maps is, such as {205: "Myocardium"}, or a TOML or JSON file.
+        preset_ids: name of a public data set whose values the label maps have, such as mmwhs.
 
     Returns:
         The result: the cases that are done, those that were skipped with the reasons, warnings, and `table()`.
@@ -93,7 +96,7 @@ def run(
     _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
     request = Request(
         Path(labels), Path(output), _optional(images), str(anatomy), _names(structures), unknown_labels, device,
-        devices, workers, scheduler, stop_after, resume,
+        devices, workers, scheduler, stop_after, resume, _ids(ids), preset_ids,
     )  # fmt: skip
     return run_pipeline(request, _config(preset, config), as_progress(progress))
 
@@ -171,7 +174,7 @@ def evaluate(
 def check(
     labels: StrPath, *, images: StrPath | None = None, anatomy: StrPath | Anatomy = "heart",
     unknown_labels: UnknownLabels = "error", run_folder: StrPath | None = None, workers: int = 0,
-    progress: ProgressLike = None,
+    progress: ProgressLike = None, ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
 ) -> DataSetReport:  # fmt: skip
     """Check a data set before a run, as `heartmend check`; nothing is written.
 
@@ -183,6 +186,8 @@ def check(
         run_folder: output folder of a later run, to check whether it can be written to.
         workers: number of worker processes; 0: one per CPU core.
         progress: as for `run`.
+        ids: as for `run`.
+        preset_ids: as for `run`.
 
     Returns:
         What a run would skip, and what is unusual.
@@ -195,7 +200,7 @@ def check(
     _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
     return check_data_set(
         Path(labels), _optional(images), _anatomy(anatomy), unknown_labels, _optional(run_folder), workers,
-        as_progress(progress),
+        as_progress(progress), _ids(ids), preset_ids,
     )  # fmt: skip
 
 
@@ -426,6 +431,10 @@ def _ready_for_review(
 
 def _optional(path: StrPath | None) -> Path | None:
     return None if path is None else Path(path)
+
+
+def _ids(ids: StrPath | Mapping[int, str] | None) -> Path | Mapping[int, str] | None:
+    return ids if ids is None or isinstance(ids, Mapping) else Path(ids)
 
 
 def _names(given: Names) -> tuple[str, ...]:

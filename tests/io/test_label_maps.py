@@ -14,6 +14,7 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.io.label_maps import read_labels, write_labels_like
+from heartmend.io.label_meaning import LabelTable
 from heartmend.io.volume import read_image
 from support.grids import grids
 from support.volumes import OBLIQUE, save_itk, save_nifti, some_labels
@@ -172,17 +173,17 @@ def test_unknown_ids_can_stay_unchanged(tmp_path: Path) -> None:
 def test_a_data_set_can_have_its_own_ids(tmp_path: Path) -> None:
     values = np.array([0, 1, 2, 40] * 2, dtype=np.uint8).reshape(2, 2, 2)
     path = save_nifti(tmp_path / "in.nii.gz", values)
-    file_ids = {1: 9, 2: 3, 40: 2}
-    volume = read_labels(path, HEART, file_ids=file_ids)
+    tables = [LabelTable("ids.toml", {1: "Coronary", 2: "LV", 40: "LA"})]
+    volume = read_labels(path, HEART, tables=tables)
     assert volume.labels.ravel().tolist() == [0, 9, 3, 2] * 2
-    write_labels_like(volume.labels, path, tmp_path / "out.nii.gz", file_ids)
+    write_labels_like(volume.labels, path, tmp_path / "out.nii.gz", volume.meaning)
     assert decompressed(tmp_path / "out.nii.gz") == decompressed(path)
     with pytest.raises(BadInputError, match=r"no number for the ids \[4\]"):
-        write_labels_like(np.full_like(volume.labels, 4), path, tmp_path / "out.nii.gz", file_ids)
+        write_labels_like(np.full_like(volume.labels, 4), path, tmp_path / "out.nii.gz", volume.meaning)
     values[0, 0, 0] = 3
     save_nifti(path, values)
     with pytest.raises(BadInputError, match=r"does not have: 3 \(1 voxels\); it has 1 Coronary, 2 LV, 40 LA"):
-        read_labels(path, HEART, file_ids=file_ids)
+        read_labels(path, HEART, tables=tables)
 
 
 def test_equal_labels_give_equal_bytes_at_any_time_under_any_name(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 from heartmend.anatomy.load import load_anatomy
 from heartmend.compute.progress import as_progress
 from heartmend.errors import BadInputError
+from heartmend.io.dataset import discover_cohort
 from heartmend.metrics.evaluation import Evaluation, EvaluationSettings
 from heartmend.pipelines.evaluate import evaluate_folders, write_evaluation
-from heartmend.run_folder.folder import open_labels
+from heartmend.run_folder.folder import RunFolder, open_labels
 from support.volumes import save_itk, save_nifti
 
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -97,16 +98,16 @@ def test_data_sets_with_different_ids_and_formats(folders: Folders, tmp_path: Pa
     data_set, out = tmp_path / "Dataset001", tmp_path / "out"
     for case in ("10", "2"):
         save_nifti(data_set / "labelsTr" / f"{case}.nii.gz", cube(8, lv=1, rv=2), np.uint8, AFFINE)
-        save_nifti(out / "labels" / f"{case}.nii.gz", cube(5, lv=1, rv=2), np.uint8, AFFINE)
     table = {"labels": {"background": 0, "LV": 1, "RV": 2}, "file_ending": ".nii.gz"}
     (data_set / "dataset.json").write_text(json.dumps(table))
-    (out / "run").mkdir()
-    (out / "run" / "run.json").write_text("{}")
-    (out / "run" / "cohort.json").write_text(json.dumps({"file_ids": {"1": 3, "2": 5}}))
+    with RunFolder.open(out, data_set) as run:
+        run.write_cohort(discover_cohort(data_set, anatomy=HEART))
+    for case in ("10", "2"):
+        save_nifti(out / "labels" / f"{case}.nii.gz", cube(5, lv=1, rv=2), np.uint8, AFFINE)
     for repaired in (out, out / "labels"):
         found = evaluate_folders(data_set, repaired, HEART, folders[2], ONE_WORKER)
         assert found.rows == against_truth(folders).rows
-    assert open_labels(folders[0], HEART).file_ids is None
+    assert not any(case.tables for case in open_labels(folders[0], HEART))
 
 
 def test_nrrd_and_metaimage_files(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from heartmend.cli.options import (
     ConfigFile,
     Device,
     Devices,
+    Ids,
     Images,
     Labels,
     Output,
+    PresetIds,
     PresetName,
     Resume,
     Scheduler,
@@ -33,8 +35,8 @@ heartmend fuse labels/ -o out/ --explain 001
 
 def fuse(
     labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-    unknown_labels: UnknownLabels = "error", preset: PresetName = "mend", config: ConfigFile = None,
-    resume: Resume = True,
+    unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
+    config: ConfigFile = None, resume: Resume = True,
     case: Annotated[
         str, typer.Option("--explain", metavar="CASE", rich_help_panel=OUTPUT, help="Then list the changes in CASE.")
     ] = "",
@@ -47,5 +49,6 @@ def fuse(
     """
     run_stages(
         labels, output, images, anatomy, structures, unknown_labels, device, devices, workers, scheduler, preset,
-        config, "fuse", resume, then=(lambda: print_changes(output, case)) if case else None,
+        config, "fuse", resume, then=(lambda: print_changes(output, case)) if case else None, ids=ids,
+        preset_ids=preset_ids,
     )  # fmt: skip

@@ -64,6 +64,21 @@ UnknownLabels = Annotated[
     ),
 ]  # fmt: skip
 
+Ids = Annotated[
+    Path | None,
+    typer.Option(
+        "--ids", metavar="FILE", rich_help_panel=INPUT,
+        help='Which structure each value is: TOML or JSON, such as 205 = "Myocardium".',
+    ),
+]  # fmt: skip
+PresetIds = Annotated[
+    str,
+    typer.Option(
+        "--preset-ids", metavar="NAME", rich_help_panel=INPUT,
+        help="Values of a public data set, such as mmwhs, totalsegmentator-v2 or imagecas.",
+    ),
+]  # fmt: skip
+
 PresetName = Annotated[
     Preset,
     typer.Option(

@@ -31,7 +31,7 @@ DONE = {"prepare": "prepared", "fit": "fitted", "refine": "refined", "fuse": "re
 def run_stages(
     labels: Path, output: Path, images: Path | None, anatomy: str, structures: str, unknown_labels: Unknown,
     device: str, devices: int, workers: int, scheduler: str, preset: Preset, config: Path | None, stop_after: Stage,
-    resume: bool, then: Callable[[], None] | None = None,
+    resume: bool, then: Callable[[], None] | None = None, ids: Path | None = None, preset_ids: str = "",
 ) -> None:  # fmt: skip
     """Run the stages up to `stop_after`, with the options of `heartmend.cli.options`, and print the result.
 
@@ -47,7 +47,7 @@ def run_stages(
     request = Request(
         labels=labels, output=output, images=images, anatomy=anatomy, structures=split_names(structures),
         unknown_labels=unknown_labels, device=device, devices=devices, workers=workers, scheduler=scheduler,
-        stop_after=stop_after, resume=resume,
+        stop_after=stop_after, resume=resume, ids=ids, preset_ids=preset_ids,
     )  # fmt: skip
     settings = load_config(preset, config)
 

@@ -7,9 +7,11 @@ from heartmend.cli.options import (
     ConfigFile,
     Device,
     Devices,
+    Ids,
     Images,
     Labels,
     Output,
+    PresetIds,
     PresetName,
     Resume,
     Scheduler,
@@ -27,9 +29,9 @@ heartmend prepare labels/ -o out/ --scheduler slurm --workers 40
 
 def prepare(
     labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-    unknown_labels: UnknownLabels = "error", preset: PresetName = "mend", config: ConfigFile = None,
-    resume: Resume = True, device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
-    scheduler: Scheduler = "",
+    unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
+    config: ConfigFile = None, resume: Resume = True, device: Device = "auto", devices: Devices = 1,
+    workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip
     """Crop every case to its ROI, resample it and repair slice artefacts.
 
@@ -37,5 +39,5 @@ def prepare(
     """
     run_stages(
         labels, output, images, anatomy, structures, unknown_labels, device, devices, workers, scheduler, preset,
-        config, "prepare", resume,
+        config, "prepare", resume, ids=ids, preset_ids=preset_ids,
     )  # fmt: skip

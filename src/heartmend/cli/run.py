@@ -12,9 +12,11 @@ from heartmend.cli.options import (
     ConfigFile,
     Device,
     Devices,
+    Ids,
     Images,
     Labels,
     Output,
+    PresetIds,
     PresetName,
     Resume,
     Scheduler,
@@ -30,12 +32,13 @@ heartmend run labels/ -o out/
 heartmend run labels/ -o out/ --images cts/ --device cuda
 heartmend run labels/ -o out/ --fast --stop-after fuse
 heartmend run Dataset001_Heart/ -o out/ --structures LA,LAA
+heartmend run mmwhs_labels/ -o out/ --preset-ids mmwhs
 """
 
 
 def run(
     labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-    unknown_labels: UnknownLabels = "error", preset: PresetName = "mend",
+    unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
     fast: Annotated[bool, typer.Option("--fast", rich_help_panel=SETTINGS, help="The same as --preset fast.")] = False,
     config: ConfigFile = None,
     stop_after: Annotated[
@@ -56,5 +59,5 @@ def run(
     """
     run_stages(
         labels, output, images, anatomy, structures, unknown_labels, device, devices, workers, scheduler,
-        "fast" if fast else preset, config, stop_after, resume,
+        "fast" if fast else preset, config, stop_after, resume, ids=ids, preset_ids=preset_ids,
     )  # fmt: skip

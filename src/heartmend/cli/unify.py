@@ -7,9 +7,11 @@ from heartmend.cli.options import (
     ConfigFile,
     Device,
     Devices,
+    Ids,
     Images,
     Labels,
     Output,
+    PresetIds,
     PresetName,
     Resume,
     Scheduler,
@@ -27,9 +29,9 @@ heartmend unify labels/ -o out/ --device cuda
 
 def unify(
     labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
-    unknown_labels: UnknownLabels = "error", preset: PresetName = "mend", config: ConfigFile = None,
-    resume: Resume = True, device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
-    scheduler: Scheduler = "",
+    unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
+    config: ConfigFile = None, resume: Resume = True, device: Device = "auto", devices: Devices = 1,
+    workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip
     """Fit one model of all structures to the repaired label maps.
 
@@ -38,5 +40,5 @@ def unify(
     """
     run_stages(
         labels, output, images, anatomy, structures, unknown_labels, device, devices, workers, scheduler, preset,
-        config, "unify", resume,
+        config, "unify", resume, ids=ids, preset_ids=preset_ids,
     )  # fmt: skip

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.errors import BadInputError, ConfigError
+from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
-from heartmend.io.file_names import VOLUME_ENDINGS, CaseFiles, escape_unprintable, group_by_case, volume_ending
-from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, write_labels_like
+from heartmend.io.file_names import VOLUME_ENDINGS, CaseFiles, case_id, group_by_case, volume_ending
+from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, read_meaning, write_labels_like
+from heartmend.io.label_meaning import LabelTable
+from heartmend.io.label_tables import DATASET_JSON, folder_tables, read_dataset_json, read_json_table
 from heartmend.io.nifti import NiftiHeader
-from heartmend.io.reading import readable_file
+from heartmend.io.unread_files import UnreadFile, unread_files
 from heartmend.io.volume import Volume, image_coverage, read_image, read_volume_header, resampling_warning
-from heartmend.types import BACKGROUND, Labels, Mask
+from heartmend.types import Labels, Mask
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class Case:
         id: id of the case.
         labels_path: the label map.
         image_path: the CT; None where there is none.
+        tables: names of the values of its label map from other sources than the file itself, in order of precedence.
     """
 
     id: str
     labels_path: Path
     image_path: Path | None = None
+    tables: tuple[LabelTable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,17 @@ class Cohort:
         cases: the cases, in the order of their ids.
         anatomy: the structures.
         unknown_labels: handling of ids that the anatomy does not have.
-        file_ids: the data set's id -> the anatomy's id; None where they are the same.
         images_without_labels: images without a label map.
         skipped: why a file is not used, by case id, or by file name where that gives no id.
+        unread: files and folders beside the label maps that are not read.
     """
 
     cases: tuple[Case, ...]
     anatomy: Anatomy
     unknown_labels: UnknownLabels = "error"
-    file_ids: Mapping[int, int] | None = None
     images_without_labels: tuple[Path, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[UnreadFile, ...] = ()
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
@@ -83,13 +85,25 @@ class Cohort:
                 return case
         raise BadInputError(f"no case {id!r} among {len(self)} cases from {self.cases[0].id} to {self.cases[-1].id}")
 
+    def with_tables(self, tables: Mapping[str, tuple[LabelTable, ...]]) -> Cohort:
+        """Copy the cohort with other tables of names.
+
+        Args:
+            tables: file name of a label map -> its tables; a case that is not in it keeps its own.
+
+        Returns:
+            The cohort.
+        """
+        cases = (replace(case, tables=tables.get(case.labels_path.name, case.tables)) for case in self)
+        return replace(self, cases=tuple(cases))
+
     def without_cases(self) -> Cohort:
         """Copy the cohort without its cases: the settings for reading files, as a small object for worker processes.
 
         Returns:
             The cohort without cases.
         """
-        return replace(self, cases=(), images_without_labels=(), skipped={})
+        return replace(self, cases=(), images_without_labels=(), skipped={}, unread=())
 
     def read_labels(self, case: Case) -> LabelVolume:
         """Read the label map of a case.
@@ -103,7 +117,23 @@ class Cohort:
         Raises:
             BadInputError: if the file cannot be used.
         """
-        return read_labels(case.labels_path, self.anatomy, self.unknown_labels, self.file_ids)
+        return read_labels(case.labels_path, self.anatomy, self.unknown_labels, case.tables)
+
+    def read_other_labels(self, case: Case, path: Path, unknown_labels: UnknownLabels | None = None) -> LabelVolume:
+        """Read another label map of a case, such as the repaired one, which has the values of the case's own file.
+
+        Args:
+            case: a case of the data set.
+            path: the label map.
+            unknown_labels: handling of ids that the anatomy does not have; None: as for the data set.
+
+        Returns:
+            The label map, in the ids of the anatomy.
+
+        Raises:
+            BadInputError: if the file cannot be used.
+        """
+        return read_labels(path, self.anatomy, unknown_labels or self.unknown_labels, case.tables)
 
     def read_image(self, case: Case, grid: Grid | None = None) -> Volume | None:
         """Read the CT of a case.
@@ -159,7 +189,7 @@ class Cohort:
         return tuple(f"image: {warning}" for warning in warnings)
 
     def write_labels(self, case: Case, labels: Labels, out: Path, unknown: Mask | None = None) -> None:
-        """Write a label map of a case with the header and the ids of its own file.
+        """Write a label map of a case with the header and the values of its own file.
 
         Args:
             case: a case of the data set.
@@ -171,7 +201,8 @@ class Cohort:
             BadInputError: if the labels do not fit the file.
             OutputError: if the system cannot write it.
         """
-        write_labels_like(labels, case.labels_path, out, self.file_ids, unknown)
+        meaning = read_meaning(case.labels_path, self.anatomy, case.tables)
+        write_labels_like(labels, case.labels_path, out, meaning, unknown)
 
 
 def discover_cohort(
@@ -180,22 +211,29 @@ def discover_cohort(
     *,
     anatomy: Anatomy,
     unknown_labels: UnknownLabels = "error",
+    ids: Path | Mapping[int, str] | None = None,
+    preset_ids: str = "",
 ) -> Cohort:
     """Find the cases of a data set.
 
     Args:
-        labels_dir: a folder of label maps, or an nnU-Net v2 data set (dataset.json, labelsTr, imagesTr). Of the latter
-            the first channel is the image, and dataset.json has the names of its ids.
+        labels_dir: a folder of label maps, or an nnU-Net data set (dataset.json, labelsTr, imagesTr). Of the latter the
+            first channel is the image. A dataset.json beside the label maps, or in the parent of their folder, names
+            their values.
         images_dir: a folder of CTs; a case without one is used as well.
         anatomy: the structures.
         unknown_labels: handling of ids that the anatomy does not have.
+        ids: value -> name of a structure, or a TOML or JSON file with such a table. It takes precedence over all other
+            sources of names.
+        preset_ids: name of a public data set whose values the label maps have (`heartmend.io.id_presets`).
 
     Returns:
         The cases, sorted by id. A file whose name gives no case id, and a case with two label maps or two CTs, are in
         `Cohort.skipped`.
 
     Raises:
-        BadInputError: if there is no case, or no CT belongs to a label map.
+        BadInputError: if there is no case, no CT belongs to a label map, or a table of names cannot be read.
+        ConfigError: if `ids` or `preset_ids` is not valid.
 
     Example:
         >>> import tempfile
@@ -209,16 +247,19 @@ def discover_cohort(
     root = Path(labels_dir)
     if not root.is_dir():
         raise BadInputError(f"{root}: not a folder; give the folder of the label maps")
-    file_ids, ending = None, None
-    dataset_json = root / "dataset.json"
+    ending = None
+    dataset_json = root / DATASET_JSON
     images = None if images_dir is None else Path(images_dir)
     if dataset_json.is_file() and (root / "labelsTr").is_dir():
-        table = _read_table(dataset_json)
-        file_ids, ending = _file_ids(table, dataset_json, anatomy), table.get("file_ending")
-        if images is None and (root / "imagesTr").is_dir():
+        read_dataset_json(dataset_json, required=True)
+        ending = read_json_table(dataset_json).get("file_ending")
+        if not isinstance(ending, str | None):
+            raise BadInputError(f"{dataset_json}: file_ending must be a text")
+        if images is None and (root / "imagesTr").is_dir() and _volumes(root / "imagesTr"):
             images = root / "imagesTr"
         root = root / "labelsTr"
-    labels = group_by_case(_volumes(root, ending), "label")
+    volumes = _volumes(root, ending)
+    labels = group_by_case(volumes, "label")
     if not labels.paths:
         if labels.skipped:
             raise BadInputError(next(iter(labels.skipped.values())))
@@ -233,16 +274,24 @@ def discover_cohort(
             f"{images}: none of its {len(image_files.paths)} images belongs to one of the {len(labels.paths)} label "
             f"maps of {root}; ids of images: {_some(image_files.paths)}, ids of label maps: {_some(labels.paths)}"
         )
-    cases = tuple(Case(id, p, image_files.paths.get(id)) for id, p in labels.paths.items() if id not in ambiguous)
+    stems = frozenset(path.name[: -len(volume_ending(path) or "")] for path in labels.paths.values())
+    tables = folder_tables(root, stems, anatomy, ids, preset_ids)
+    cases = tuple(
+        Case(id, path, image_files.paths.get(id), tables.of(path))
+        for id, path in labels.paths.items()
+        if id not in ambiguous
+    )
     if not cases:
         raise BadInputError(next(iter(ambiguous.values())))
+    used = {path.name for path in labels.paths.values()} | tables.files
+    used |= {path.name for path in volumes if _is_skipped(path, labels.skipped)}
     return Cohort(
         cases=cases,
         anatomy=anatomy,
         unknown_labels=unknown_labels,
-        file_ids=file_ids,
         images_without_labels=tuple(path for id, path in image_files.paths.items() if id not in labels.paths),
         skipped=dict(sorted((labels.skipped | ambiguous).items())),
+        unread=unread_files(root, used, ending, images_are_read=images is not None and images.samefile(root)),
     )
 
 
@@ -261,45 +310,12 @@ def _images(folder: Path) -> CaseFiles:
     return group_by_case(_volumes(folder), "image")
 
 
-def _read_table(path: Path) -> dict[str, Any]:
+def _is_skipped(path: Path, skipped: Mapping[str, str]) -> bool:
+    """Whether a label map is listed among the skipped cases."""
     try:
-        with readable_file(path):
-            table = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(
-            f"{path}: cannot be read as JSON: {error}; correct it, or give the folder labelsTr"
-        ) from error
-    if not isinstance(table, dict) or not isinstance(table.get("labels"), dict):
-        raise BadInputError(f'{path}: not a data set of nnU-Net v2: it has no table "labels" of names and ids')
-    if not isinstance(table.get("file_ending", ""), str):
-        raise BadInputError(f"{path}: file_ending must be a text")
-    return table
-
-
-def _file_ids(table: Mapping[str, Any], path: Path, anatomy: Anatomy) -> dict[int, int]:
-    """The data set's id -> the anatomy's id, by the names of the structures; unknown names are left out."""
-    known: dict[int, int] = {}
-    for name, number in table["labels"].items():
-        if isinstance(number, list):
-            raise BadInputError(f"{path}: label {name!r} is a region of ids {number}; only single ids are supported")
-        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 65535:
-            raise BadInputError(f"{path}: label {name!r} has {number!r} as its id; give 0 to 65535")
-        try:
-            id = anatomy.by_name(name).id
-        except ConfigError:
-            continue
-        if number == BACKGROUND or number in known or id in known.values():
-            raise BadInputError(
-                f"{path}: label {name!r} has the id {number} or the structure of another label; give each its own"
-            )
-        known[number] = id
-    if not known:
-        names = escape_unprintable(", ".join(map(str, table["labels"])))
-        raise BadInputError(
-            f"{path}: none of its labels ({names}) is a structure of anatomy {anatomy.name} "
-            f"({', '.join(anatomy.names)}); give an anatomy file with these names"
-        )
-    return known
+        return case_id(path) in skipped
+    except BadInputError:
+        return True
 
 
 def _some(ids: Mapping[str, Path]) -> str:

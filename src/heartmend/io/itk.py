@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from heartmend.io.atomic import atomic_write
 from heartmend.io.itk_header import check_voxel_data, read_head
 from heartmend.io.reading import EXPORT_AGAIN, check_memory, check_shape, readable_file
 
+_SEGMENT_NAME = re.compile(r"(Segment\d+)_Name")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """(3, 3): converts directions and positions."""
 _DTYPES: dict[int, np.dtype[np.generic]] = {
@@ -33,12 +36,14 @@ class ItkHeader:
         shape: numbers of voxels along the axes.
         dtype: type of the stored values.
         affine: (4, 4) voxel indices to mm, RAS+.
+        segment_names: value -> name of each segment of 3D Slicer; empty where the file has none.
     """
 
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
     affine: npt.NDArray[np.float64]
+    segment_names: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_itk_header(path: Path) -> ItkHeader:
@@ -139,7 +144,20 @@ def _header(path: Path, reader: sitk.ImageFileReader) -> ItkHeader:
         direction = np.array(reader.GetDirection()).reshape(dimension, dimension)[:3, :3]
         affine[:3, :3] = LPS_TO_RAS @ direction * reader.GetSpacing()[:3]
         affine[:3, 3] = LPS_TO_RAS @ reader.GetOrigin()[:3]
-    return ItkHeader(path=path, shape=reader.GetSize(), dtype=_DTYPES[reader.GetPixelIDValue()], affine=affine)
+    dtype = _DTYPES[reader.GetPixelIDValue()]
+    return ItkHeader(path, reader.GetSize(), dtype, affine, _segment_names(reader))
+
+
+def _segment_names(reader: sitk.ImageFileReader) -> dict[int, str]:
+    """Value -> name of the segments of 3D Slicer."""
+    keys = set(reader.GetMetaDataKeys())
+    names: dict[int, str] = {}
+    for key in keys:
+        if (match := _SEGMENT_NAME.fullmatch(key)) and (value_key := f"{match[1]}_LabelValue") in keys:
+            value = reader.GetMetaData(value_key).strip()
+            if value.isdecimal():
+                names[int(value)] = reader.GetMetaData(key).strip()
+    return dict(sorted(names.items()))
 
 
 def _image(path: Path) -> sitk.Image:

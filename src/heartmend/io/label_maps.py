@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
+from heartmend.io.file_names import escape_unprintable
+from heartmend.io.label_meaning import (
+    LabelMeaning,
+    LabelTable,
+    fitting_presets,
+    own_meaning,
+    recognised_meaning,
+    resolve_meaning,
+)
+from heartmend.io.label_tables import header_table
 from heartmend.io.nifti import NiftiHeader
 from heartmend.io.volume import Header, read_stored, read_volume, read_volume_header, write_stored
 from heartmend.types import BACKGROUND, Labels, Mask
@@ -23,6 +35,10 @@ UnknownLabels = Literal["error", "keep"]
 MAX_ID = 65535
 """A file with larger values is no label map; it also limits the look-up table."""
 _REMEDY = "if it is a CT give the label map, else give these voxels their label"
+_MAX_REMEMBERED = 256
+# Whether the values of a file are those of a public data set is known after all of them were read. It is remembered,
+# because a file is written after it was read, by the same process.
+_recognised: OrderedDict[tuple[object, ...], LabelMeaning] = OrderedDict()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +52,8 @@ class LabelVolume:
         unknown: (x, y, z) bool, the voxels with ids that the anatomy does not have, which are background in `labels`;
             None where there are none.
         warnings: contradictions in the header that do not prevent its use.
+        meaning: which structure each value of the file is; None for an array without a file.
+        value_counts: value of the file -> its number of voxels, without the background.
     """
 
     labels: Labels
@@ -43,29 +61,39 @@ class LabelVolume:
     path: Path
     unknown: Mask | None = None
     warnings: tuple[str, ...] = ()
+    meaning: LabelMeaning | None = None
+    value_counts: Mapping[int, int] = field(default_factory=dict)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
+        """Convert to an array of the labels, so that NumPy functions accept the volume."""
+        return np.array(self.labels, dtype=dtype, copy=copy)
 
 
 def read_labels(
     path: str | Path,
     anatomy: Anatomy,
     unknown_labels: UnknownLabels = "error",
-    file_ids: Mapping[int, int] | None = None,
+    tables: Sequence[LabelTable] = (),
 ) -> LabelVolume:
     """Read a label map and check it with an anatomy.
+
+    Which structure a value is, follows from the names in the header of the file and from `tables`; without any, from
+    the values where they are those of a public data set (`heartmend.io.id_presets`); else they are ids of the anatomy.
 
     Args:
         path: a NIfTI, NRRD or MetaImage file.
         anatomy: the structures.
         unknown_labels: "keep": voxels with ids that the anatomy does not have are marked in `LabelVolume.unknown`, and
             `write_labels_like` does not change them. "error": they are an error.
-        file_ids: the file's id -> the anatomy's id, for a data set with its own numbering; None for the same ids.
+        tables: names of values from other sources than the file itself, the first in order of precedence first.
 
     Returns:
         The label map in the ids of the anatomy.
 
     Raises:
         BadInputError: if the file cannot be read; for values that are not whole, negative, or above 65535; for unknown
-            ids; and for a map without any structure of the anatomy.
+            ids; for two sources of names that contradict each other; and for a map without any structure of the
+            anatomy.
 
     Example:
         >>> import tempfile
@@ -78,52 +106,121 @@ def read_labels(
         (4, 4, 4)
     """
     volume, header = read_volume(Path(path))
-    ids = _as_ids(volume.values, volume.path)
-    table = _table(anatomy, file_ids)
+    ids = _as_ids(volume.values, str(path))
     counts = count_ids(ids)
+    meaning = _stated_meaning(header, anatomy, tables, volume.path)
+    if meaning is None:
+        meaning = _meaning_of_values(counts, anatomy, volume.path)
+    labels, unknown = _convert(ids, counts, anatomy, unknown_labels, meaning, str(path))
+    warnings = header.warnings if isinstance(header, NiftiHeader) else ()
+    value_counts = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value != BACKGROUND}
+    warnings = (*warnings, *_kept_warnings(meaning, value_counts))
+    return LabelVolume(labels, volume.grid, volume.path, unknown, warnings, meaning, value_counts)
+
+
+def read_meaning(path: Path, anatomy: Anatomy, tables: Sequence[LabelTable] = ()) -> LabelMeaning:
+    """Decide which structure each value of a file is, as `read_labels`; its voxels are read only where this is needed.
+
+    Args:
+        path: the label map.
+        anatomy: the structures.
+        tables: as of `read_labels`.
+
+    Returns:
+        The meaning.
+
+    Raises:
+        BadInputError: if the file cannot be read, or two sources contradict each other.
+    """
+    header, _ = read_volume_header(path)
+    meaning = _stated_meaning(header, anatomy, tables, path) or _recognised.get(_stamp(path, anatomy))
+    if meaning is None:
+        meaning = _meaning_of_values(count_ids(_as_ids(read_volume(path)[0].values, str(path))), anatomy, path)
+    return meaning
+
+
+def check_labels(
+    values: npt.NDArray[np.generic],
+    anatomy: Anatomy,
+    unknown_labels: UnknownLabels = "error",
+    source: str = "labels",
+) -> tuple[Labels, Mask | None]:
+    """Check the values of a label map with an anatomy, and convert them to its ids.
+
+    Args:
+        values: (x, y, z), whole numbers of any type. They are not changed.
+        anatomy: the structures.
+        unknown_labels: as of `read_labels`.
+        source: the file or the array, for messages.
+
+    Returns:
+        (x, y, z) uint8, ids of the anatomy, which may be `values` itself; and (x, y, z) bool, the voxels with ids that
+        the anatomy does not have, or None where there are none.
+
+    Raises:
+        BadInputError: as of `read_labels`.
+    """
+    ids = _as_ids(values, source)
+    return _convert(ids, count_ids(ids), anatomy, unknown_labels, own_meaning(anatomy), source)
+
+
+def _convert(
+    ids: npt.NDArray[np.unsignedinteger],
+    counts: npt.NDArray[np.int64],
+    anatomy: Anatomy,
+    unknown_labels: UnknownLabels,
+    meaning: LabelMeaning,
+    source: str,
+) -> tuple[Labels, Mask | None]:
+    """The values as ids of the anatomy, and the voxels that stay unchanged."""
+    table = {BACKGROUND: BACKGROUND, **meaning.ids}
     present = np.flatnonzero(counts)
     unknown_ids = [int(i) for i in present if i not in table]
-    if unknown_ids and unknown_labels == "error":
-        found = ", ".join(f"{i} ({counts[i]} voxels)" for i in unknown_ids[:10]) + (
-            ", ..." if len(unknown_ids) > 10 else ""
-        )
-        known = ", ".join(f"{file_id} {anatomy.by_id(i).name}" for file_id, i in table.items() if i != BACKGROUND)
+    errors = [i for i in unknown_ids if i not in meaning.kept]
+    if errors and unknown_labels == "error":
+        found = ", ".join(_described(i, counts, meaning) for i in errors[:10]) + (", ..." if len(errors) > 10 else "")
+        known = ", ".join(f"{value} {anatomy.by_id(i).name}" for value, i in table.items() if i != BACKGROUND)
+        presets = fitting_presets([int(i) for i in present if i != BACKGROUND]) if not meaning.unknown else []
+        advice = f"; the values fit --preset-ids {' or '.join(presets)}" if presets else ""
         raise BadInputError(
-            f"{path}: ids that anatomy {anatomy.name} does not have: {found}; it has {known}. "
-            "Give an anatomy file that contains them, or keep their voxels unchanged with --unknown-labels keep"
+            f"{source}: ids that anatomy {anatomy.name} does not have: {found}; it has {known}{advice}. "
+            "Give a table of the values with --ids FILE, or an anatomy file that contains them, or keep their voxels "
+            "unchanged with --unknown-labels keep"
         )
     lookup = np.zeros(len(counts), dtype=np.uint8)
-    for file_id, id in table.items():
-        if file_id < len(lookup):
-            lookup[file_id] = id
+    for value, id in table.items():
+        if value < len(lookup):
+            lookup[value] = id
     if not lookup[present].any():
         content = "it is empty" if not unknown_ids else f"it contains {len(unknown_ids)} other ids"
         names = ", ".join(anatomy.names)
         raise BadInputError(
-            f"{path}: has no voxel of {names}: {content}; give the map with the labels, or remove the file"
+            f"{source}: has no voxel of {names}: {content}; give the map with the labels, or remove the file"
         )
     unknown = np.isin(ids, unknown_ids) if unknown_ids else None
     labels = ids if _is_identity(lookup, present) and ids.dtype == np.uint8 else lookup[ids]
-    warnings = header.warnings if isinstance(header, NiftiHeader) else ()
-    return LabelVolume(np.asarray(labels, dtype=np.uint8), volume.grid, volume.path, unknown, warnings)
+    return np.asarray(labels, dtype=np.uint8), unknown
 
 
 def write_labels_like(
     labels: Labels,
     reference: str | Path,
     out: str | Path,
-    file_ids: Mapping[int, int] | None = None,
+    meaning: LabelMeaning | None = None,
     unknown: Mask | None = None,
 ) -> None:
     """Write a label map atomically as a file that differs from another one only in its voxels.
 
-    Header, shape, affine, codes, units, dtype and compression are those of the reference.
+    Header, shape, affine, codes, units, dtype and compression are those of the reference. Where several of its values
+    are one structure, a voxel keeps its value if that is of its structure, and else gets that of the nearest voxel of
+    the structure in the reference.
 
     Args:
         labels: (x, y, z) uint8, ids of the anatomy.
         reference: the file whose header is used.
         out: the file to write.
-        file_ids: the file's id -> the anatomy's id, as in `read_labels`.
+        meaning: which structure each value of the reference is (`LabelVolume.meaning`); None: values are ids of the
+            anatomy.
         unknown: (x, y, z) bool, voxels at which the reference's own values are written.
 
     Raises:
@@ -140,15 +237,17 @@ def write_labels_like(
     if out.exists() and out.samefile(reference):
         raise BadInputError(f"{out}: is the input file, which is never written to")
     lookup = np.arange(256)
-    if file_ids is not None:
+    if meaning is not None and not meaning.is_own:
         lookup[1:] = -1
-        for file_id, id in file_ids.items():
-            lookup[id] = file_id
+        for value, id in reversed(list(meaning.ids.items())):
+            lookup[id] = value
     present = np.flatnonzero(count_ids(labels))
     if absent := [int(i) for i in present if lookup[i] < 0]:
         raise BadInputError(f"{out}: {reference} has no number for the ids {absent}")
     table = _stored(lookup, present, header, reference)
     stored = labels.astype(header.dtype) if (table[present] == present).all() else table[labels]
+    if meaning is not None and len(set(meaning.ids.values())) < len(meaning.ids):
+        stored = _with_original_values(stored, labels, reference, meaning, grid)
     if unknown is not None and unknown.any():
         stored = np.where(unknown, read_stored(reference)[1], stored)
     write_stored(out, header, stored)
@@ -177,7 +276,7 @@ def count_ids(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
     return counts
 
 
-def _as_ids(values: npt.NDArray[np.generic], path: Path) -> npt.NDArray[np.unsignedinteger]:
+def _as_ids(values: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.unsignedinteger]:
     """The values as ids, after a check that they are whole, not negative, and at most `MAX_ID`."""
     if values.dtype == np.uint8:
         return values.view(np.uint8)
@@ -191,25 +290,88 @@ def _as_ids(values: npt.NDArray[np.generic], path: Path) -> npt.NDArray[np.unsig
         real = np.asarray(values)
         if not np.isfinite(real).all():
             count = int((~np.isfinite(real)).sum())
-            raise BadInputError(f"{path}: has NaN or infinity in {count} voxels; set them to 0 or to their label")
+            raise BadInputError(f"{source}: has NaN or infinity in {count} voxels; set them to 0 or to their label")
         rounded = np.rint(real)
         if (np.abs(real - rounded) > 1e-3).any():
             worst = float(real.flat[np.argmax(np.abs(real - rounded))])
             raise BadInputError(
-                f"{path}: not a label map: has values that are not whole, such as {worst:g}; give the map of ids, "
+                f"{source}: not a label map: has values that are not whole, such as {worst:g}; give the map of ids, "
                 "not a CT, a probability map or an interpolated map"
             )
         values = rounded
     if values.min() < 0:
-        raise BadInputError(f"{path}: has negative ids, down to {int(values.min())}; {_REMEDY}")
+        raise BadInputError(f"{source}: has negative ids, down to {int(values.min())}; {_REMEDY}")
     if values.max() > MAX_ID:
-        raise BadInputError(f"{path}: has ids up to {int(values.max())}, above {MAX_ID}; {_REMEDY}")
+        raise BadInputError(f"{source}: has ids up to {int(values.max())}, above {MAX_ID}; {_REMEDY}")
     return values.astype(np.uint16)
 
 
-def _table(anatomy: Anatomy, file_ids: Mapping[int, int] | None) -> dict[int, int]:
-    own = {i: i for i in anatomy.ids} if file_ids is None else dict(file_ids)
-    return {BACKGROUND: BACKGROUND, **own}
+def _stated_meaning(header: Header, anatomy: Anatomy, tables: Sequence[LabelTable], path: Path) -> LabelMeaning | None:
+    """The meaning by the names in the header and the tables; None without any."""
+    stored = header_table(header)
+    if stored is None:
+        return resolve_meaning(tables, anatomy, path)
+    first = [table for table in tables if table.decides]
+    return resolve_meaning([*first, stored, *(t for t in tables if not t.decides)], anatomy, path)
+
+
+def _meaning_of_values(counts: npt.NDArray[np.int64], anatomy: Anatomy, path: Path) -> LabelMeaning:
+    """The meaning where nothing names the values: that of a public data set, or the ids of the anatomy."""
+    values = [int(i) for i in np.flatnonzero(counts) if i != BACKGROUND]
+    own = own_meaning(anatomy)
+    found = None if own.ids.keys() >= set(values) else recognised_meaning(values, anatomy, path)
+    _recognised[_stamp(path, anatomy)] = found or own
+    if len(_recognised) > _MAX_REMEMBERED:
+        _recognised.popitem(last=False)
+    return found or own
+
+
+def _stamp(path: Path, anatomy: Anatomy) -> tuple[object, ...]:
+    status = path.stat()
+    return str(path), status.st_mtime_ns, status.st_size, anatomy.name, anatomy.ids
+
+
+def _described(value: int, counts: npt.NDArray[np.int64], meaning: LabelMeaning) -> str:
+    name = f" {meaning.unknown[value]!r} by {meaning.source(value)}" if value in meaning.unknown else ""
+    return escape_unprintable(f"{value}{name} ({counts[value]} voxels)")
+
+
+def _kept_warnings(meaning: LabelMeaning, counts: Mapping[int, int]) -> list[str]:
+    """What is told of a label that nnU-Net ignores, and of a data set that was recognised by its values."""
+    texts = [
+        f"value {value} is the label {meaning.kept[value]!r} of {meaning.source(value)}: {n} voxels stay unchanged"
+        for value, n in counts.items()
+        if meaning.kept.get(value, "").casefold() == "ignore"
+    ]
+    recognised = {s for s in meaning.sources.values() if s.startswith("recognised")}
+    return texts + [f"values {source}; give --ids FILE if they are something else" for source in sorted(recognised)]
+
+
+def _with_original_values(
+    stored: npt.NDArray[np.generic], labels: Labels, reference: Path, meaning: LabelMeaning, grid: Grid
+) -> npt.NDArray[np.generic]:
+    """The stored values, with those of the reference for structures that have several values."""
+    original = read_stored(reference)[1]
+    ids = _as_ids(read_volume(reference)[0].values, str(reference))
+    result = np.array(stored)
+    for id in sorted(set(meaning.ids.values())):
+        values = meaning.values_of(id)
+        mask = labels == id
+        if len(values) == 1 or not mask.any():
+            continue
+        before = np.isin(ids, values)
+        same = mask & before
+        result[same] = original[same]
+        if not before.any() or not (mask & ~before).any():
+            continue
+        used = np.nonzero(mask | before)
+        box = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in used)
+        added = mask[box] & ~before[box]
+        nearest = distance_transform_edt(
+            ~before[box], sampling=grid.spacing_mm, return_distances=False, return_indices=True
+        )
+        result[box][added] = original[box][tuple(axis[added] for axis in nearest)]
+    return result
 
 
 def _is_identity(lookup: Labels, present: npt.NDArray[np.intp]) -> bool:

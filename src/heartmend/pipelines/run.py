@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from heartmend.compute.workers import keep_freed_memory
 from heartmend.errors import ConfigError, RunError
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import UnknownLabels
+from heartmend.io.unread_files import describe_unread
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.driver import Step, run_steps
 from heartmend.pipelines.result import Result
@@ -54,6 +56,8 @@ class Request:
         scheduler: of a Dask cluster that does this work instead: its address, its file, or `slurm`.
         stop_after: the last stage.
         resume: whether a run that is there is continued.
+        ids: value of the label maps -> name of a structure, or a TOML or JSON file with such a table; None: without.
+        preset_ids: name of a public data set whose values the label maps have, such as `mmwhs`; empty: none.
     """
 
     labels: Path
@@ -68,6 +72,8 @@ class Request:
     scheduler: str = ""
     stop_after: StageName = "unify"
     resume: bool = True
+    ids: Path | Mapping[int, str] | None = None
+    preset_ids: str = ""
 
 
 def run(request: Request, config: Config | None = None, progress: Progress | None = None) -> Result:
@@ -99,7 +105,12 @@ def run(request: Request, config: Config | None = None, progress: Progress | Non
 def _run(request: Request, config: Config, group: ProcessGroup, progress: Progress) -> Result:
     anatomy = load_anatomy(request.anatomy)
     plan = make_plan(config, anatomy, request.structures)
-    cohort = discover_cohort(request.labels, request.images, anatomy=anatomy, unknown_labels=request.unknown_labels)
+    cohort = discover_cohort(
+        request.labels, request.images, anatomy=anatomy, unknown_labels=request.unknown_labels, ids=request.ids,
+        preset_ids=request.preset_ids,
+    )  # fmt: skip
+    if cohort.unread:
+        log.warning("%s: %s", request.labels, describe_unread(cohort.unread))
     with RunFolder.open(request.output, request.labels, request.images) as folder:
         if not request.resume and folder.is_started:
             raise RunError(f"{request.output}: contains a run already; remove --no-resume, or give another --output")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heartmend.errors import BadInputError
@@ -10,6 +11,7 @@ from heartmend.geometry.components import main_components_box
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import file_fingerprint
 from heartmend.io.label_maps import LabelVolume, count_ids
+from heartmend.quality.structure_bounds import StructureSize, measure_sizes
 
 FindingSeverity = Literal["warning", "error"]
 Status = Literal["ok", "warning", "error"]
@@ -31,6 +33,25 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class ValueUse:
+    """What a value of a label map was read as.
+
+    Attributes:
+        value: the value in the file.
+        name: its structure, or another name that a source gives it; empty without one.
+        structure: whether it is a structure; otherwise its voxels stay unchanged.
+        source: what states the name, such as a dataset.json; empty without one.
+        volume_ml: volume of its voxels.
+    """
+
+    value: int
+    name: str
+    structure: bool
+    source: str
+    volume_ml: float
+
+
+@dataclass(frozen=True)
 class CaseReport:
     """Content and problems of the files of a case. What could not be read is None or empty.
 
@@ -43,6 +64,8 @@ class CaseReport:
         axes: axis codes of the file, such as LPS.
         size_mm: size of the heart's bounding box along each axis of the file, in mm.
         voxels: number of voxels of each structure.
+        values: meaning of each value of the file.
+        sizes: size and shape of each structure that is present.
         file_bytes: size of the label map's file.
         content: fingerprint of the label map's file; equal for copies.
         findings: problems.
@@ -56,6 +79,8 @@ class CaseReport:
     axes: str | None = None
     size_mm: tuple[float, ...] | None = None
     voxels: dict[str, int] | None = None
+    values: tuple[ValueUse, ...] = ()
+    sizes: dict[str, StructureSize] = field(default_factory=dict)
     file_bytes: int = 0
     content: str = ""
     findings: tuple[Finding, ...] = ()
@@ -69,6 +94,8 @@ class CaseReport:
     def to_dict(self) -> dict[str, Any]:
         """Convert the report into a table for JSON."""
         table = {name: value for name, value in vars(self).items() if name not in ("content", "findings")}
+        table["values"] = [vars(use) for use in self.values]
+        table["sizes"] = {name: vars(size) for name, size in self.sizes.items()}
         findings = [{"severity": f.severity, "text": f.text} for f in self.findings]
         return {**table, "status": self.status, "findings": findings}
 
@@ -102,7 +129,8 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
         size_mm = tuple(round((s.stop - s.start) * mm, 1) for s, mm in zip(box, grid.spacing_mm, strict=True))
     return CaseReport(
         case.id, case.labels_path.name, image, grid.shape, tuple(round(s, 5) for s in grid.spacing_mm),
-        "".join(grid.axcodes), size_mm, voxels, case.labels_path.stat().st_size,
+        "".join(grid.axcodes), size_mm, voxels, _value_uses(volume, cohort),
+        measure_sizes(volume.labels, grid, cohort.anatomy), case.labels_path.stat().st_size,
         file_fingerprint(case.labels_path), tuple(findings),
     )  # fmt: skip
 
@@ -110,6 +138,23 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
 def _count_voxels(volume: LabelVolume, cohort: Cohort) -> dict[str, int]:
     counts = count_ids(volume.labels)
     return {s.name: int(counts[s.id]) for s in cohort.anatomy.structures}
+
+
+def _value_uses(volume: LabelVolume, cohort: Cohort) -> tuple[ValueUse, ...]:
+    meaning = volume.meaning
+    if meaning is None:
+        return ()
+    voxel_ml = math.prod(volume.grid.spacing_mm) / 1000
+    return tuple(
+        ValueUse(
+            value,
+            meaning.name(value, cohort.anatomy),
+            value in meaning.ids,
+            meaning.source(value),
+            round(count * voxel_ml, 4),
+        )
+        for value, count in sorted(volume.value_counts.items())
+    )
 
 
 def _label_warnings(volume: LabelVolume, voxels: dict[str, int]) -> list[str]:

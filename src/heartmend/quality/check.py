@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,39 @@ from heartmend.errors import HeartmendError
 from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.file_names import escape_unprintable
 from heartmend.io.label_maps import UnknownLabels
+from heartmend.io.unread_files import UnreadFile, describe_unread
 from heartmend.quality.case_check import CaseReport, Finding, check_case
 from heartmend.quality.disk_space import free_bytes, needed_bytes
+from heartmend.quality.structure_bounds import StructureSize, impossible_size
 from heartmend.run_folder.folder import RunFolder
 from heartmend.version import __version__
 
 MAX_SIZE_RATIO = 2.0
 """Hearts of one data set differ in length by less; a wrong unit of the spacing makes a larger difference."""
 MIN_CASES_TO_COMPARE = 3
+_MEASURES = ("volume_ml", "extent_mm", "thickness_mm")
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+
+
+@dataclass(frozen=True)
+class ValueMeaning:
+    """What a value of the label maps was read as, over the cases of a data set.
+
+    Attributes:
+        value: the value in the files.
+        name: its structure, or another name that a source gives it; empty without one.
+        structure: whether it is a structure; otherwise its voxels stay unchanged.
+        source: what states the name; empty without one.
+        cases: number of cases in which it is present with this meaning.
+        median_ml: median volume of its voxels over these cases.
+    """
+
+    value: int
+    name: str
+    structure: bool
+    source: str
+    cases: int
+    median_ml: float
 
 
 @dataclass(frozen=True)
@@ -39,11 +63,25 @@ class DataSetReport:
         cases: report of each case, sorted by id.
         findings: problems of the data set as a whole.
         free_bytes: free disk space at the output folder; None without an output folder.
+        unread: files and folders beside the label maps that are not read.
     """
 
     cases: tuple[CaseReport, ...]
     findings: tuple[Finding, ...] = ()
     free_bytes: int | None = None
+    unread: tuple[UnreadFile, ...] = ()
+
+    @property
+    def values(self) -> tuple[ValueMeaning, ...]:
+        """Meaning of each value, sorted by value; a value with two meanings is listed twice."""
+        volumes: dict[tuple[int, str, bool, str], list[float]] = defaultdict(list)
+        for case in self.cases:
+            for use in case.values:
+                volumes[use.value, use.name, use.structure, use.source].append(use.volume_ml)
+        return tuple(
+            ValueMeaning(*key, cases=len(ml), median_ml=round(statistics.median(ml), 3))
+            for key, ml in sorted(volumes.items())
+        )
 
     @property
     def needed_bytes(self) -> int:
@@ -73,7 +111,11 @@ class DataSetReport:
         findings = [{"severity": f.severity, "text": f.text} for f in self.findings]
         cases = [case.to_dict() for case in self.cases]
         disk = {"needed_bytes": self.needed_bytes, "free_bytes": self.free_bytes}
-        return {"heartmend": __version__, "counts": counts, "disk": disk, "findings": findings, "cases": cases}
+        values, unread = [vars(value) for value in self.values], [vars(file) for file in self.unread]
+        return {
+            "heartmend": __version__, "counts": counts, "disk": disk, "values": values, "unread": unread,
+            "findings": findings, "cases": cases,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +132,8 @@ def check_data_set(
     output: Path | None = None,
     workers: int = 0,
     progress: Progress | None = None,
+    ids: Path | Mapping[int, str] | None = None,
+    preset_ids: str = "",
 ) -> DataSetReport:
     """Read every file of a data set, as a run would, and compare the cases with each other. Nothing is written.
 
@@ -101,6 +145,8 @@ def check_data_set(
         output: folder of a later run, to check whether it can be written to; None to skip this check.
         workers: number of worker processes; 0 for one per CPU core.
         progress: receiver of progress reports.
+        ids: value -> name of a structure, or a TOML or JSON file with such a table; None: without.
+        preset_ids: name of a public data set whose values the label maps have; empty: none.
 
     Returns:
         The report.
@@ -109,7 +155,9 @@ def check_data_set(
         BadInputError: if there is no case at all.
     """
     progress = progress or NoProgress()
-    cohort = discover_cohort(labels, images, anatomy=anatomy, unknown_labels=unknown_labels)
+    cohort = discover_cohort(
+        labels, images, anatomy=anatomy, unknown_labels=unknown_labels, ids=ids, preset_ids=preset_ids
+    )
     reports = [CaseReport(id, "", findings=(Finding("error", reason),)) for id, reason in cohort.skipped.items()]
     progress.start("check", len(cohort))
     jobs = [_Job(cohort, case) for case in cohort]
@@ -120,11 +168,15 @@ def check_data_set(
         progress.advance(done, job.case.id)
     reports.sort(key=lambda report: report.id)
     findings = _image_findings(cohort, images is not None)
+    if cohort.unread:
+        findings.append(Finding("warning", describe_unread(cohort.unread)))
+    size_findings, reports = _size_findings(reports, anatomy)
+    findings += size_findings
     if output is None:
-        return DataSetReport(tuple(_compare(reports, anatomy)), tuple(findings))
+        return DataSetReport(tuple(_compare(reports, anatomy)), tuple(findings), unread=cohort.unread)
     free = free_bytes(output)
     findings += [*_output_findings(output, labels, images), *_disk_findings(output, needed_bytes(reports), free)]
-    return DataSetReport(tuple(_compare(reports, anatomy)), tuple(findings), free)
+    return DataSetReport(tuple(_compare(reports, anatomy)), tuple(findings), free, cohort.unread)
 
 
 def check_table(report: DataSetReport, show_all: bool = False) -> Table:
@@ -156,6 +208,31 @@ def check_table(report: DataSetReport, show_all: bool = False) -> Table:
         # Below each other: beside the findings the sizes would leave them no room in 80 columns.
         lines = [text for text in (_contents_of(case), _findings_of(case)) if text]
         table.add_row(id, status, Text("\n").join(lines))
+    return table
+
+
+def values_table(report: DataSetReport) -> Table:
+    """Make a table of what the values of the label maps were read as, for the terminal.
+
+    Args:
+        report: result of the check.
+
+    Returns:
+        A table (rich).
+    """
+    table = Table(
+        title="What the values mean", title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("structure", overflow="fold")
+    table.add_column("source", overflow="fold")
+    table.add_column("cases", justify="right", no_wrap=True)
+    table.add_column("median ml", justify="right", no_wrap=True)
+    for value in report.values:
+        name = escape_unprintable(value.name) or "unknown"
+        structure = Text(name) if value.structure else Text(f"{name}: stays unchanged", "dim")
+        source = Text(escape_unprintable(value.source))
+        table.add_row(str(value.value), structure, source, str(value.cases), f"{value.median_ml:.3g}")
     return table
 
 
@@ -193,6 +270,28 @@ def _compare(reports: list[CaseReport], anatomy: Anatomy) -> Iterable[CaseReport
         if others := [id for id in copies.get(report.content, ()) if id != report.id]:
             texts.append(f"the same file as {', '.join(others[:3])}")
         yield replace(report, findings=(*report.findings, *(Finding("warning", text) for text in texts)))
+
+
+def _size_findings(reports: list[CaseReport], anatomy: Anatomy) -> tuple[list[Finding], list[CaseReport]]:
+    """Warn of structures whose size is impossible: once where it is so in most cases, else for the single cases."""
+    found: list[Finding] = []
+    texts: dict[str, list[str]] = defaultdict(list)
+    for structure in anatomy.structures:
+        sizes = {r.id: r.sizes[structure.name] for r in reports if structure.name in r.sizes}
+        warnings = {id: text for id, size in sizes.items() if (text := impossible_size(structure.name, size, anatomy))}
+        if warnings and 2 * len(warnings) > len(sizes):
+            middle = StructureSize(*(statistics.median(getattr(size, m) for size in sizes.values()) for m in _MEASURES))
+            text = impossible_size(structure.name, middle, anatomy) or next(iter(warnings.values()))
+            advice = "check what the values mean, and give --ids FILE or --preset-ids NAME if it is something else"
+            found.append(Finding("warning", f"median of {len(sizes)} cases: {text}; {advice}"))
+        else:
+            for id, text in warnings.items():
+                texts[id].append(text)
+    with_warnings = [
+        replace(r, findings=(*r.findings, *(Finding("warning", f"{text}; check it") for text in texts.get(r.id, ()))))
+        for r in reports
+    ]
+    return found, with_warnings
 
 
 def _image_findings(cohort: Cohort, has_images: bool) -> list[Finding]:

@@ -1,0 +1,296 @@
+"""Tables of values and names: in the header of a label map, beside it, in dataset.json, or given by the user."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heartmend.anatomy.schema import Anatomy
+from heartmend.errors import BadInputError, ConfigError
+from heartmend.io.file_names import escape_unprintable, volume_ending
+from heartmend.io.id_presets import id_preset, known_other_names, plain_name
+from heartmend.io.itk import ItkHeader
+from heartmend.io.label_meaning import LabelTable, preset_table, resolve_meaning
+from heartmend.io.nifti import NiftiHeader
+from heartmend.io.reading import readable_file
+from heartmend.types import BACKGROUND
+
+MAX_VALUE = 65535
+DATASET_JSON = "dataset.json"
+_ENDINGS = (".tsv", ".label", ".txt", ".ctbl")
+"""Endings of the tables that are read beside label maps."""
+_MAX_TABLE_BYTES = 1 << 20
+_XML_LABEL = re.compile(
+    rb"<Label\s[^>]*?Key\s*=\s*[\"'](\d{1,9})[\"'][^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*?))\s*</Label>", re.DOTALL
+)
+# IDX R G B A VIS MSH "LABEL"
+_ITKSNAP_LINE = re.compile(r'\s*(\d+)\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+[01]\s+[01]\s+"(.*)"\s*')
+# Integer name R G B A; blanks in names are written as _.
+_CTBL_LINE = re.compile(r"\s*(\d+)\s+(\S+)\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+[\d.]+\s*")
+
+
+@dataclass(frozen=True)
+class FolderTables:
+    """Tables that apply to the label maps of a folder.
+
+    Attributes:
+        first: table of `--ids`, before the names stored in a file.
+        by_stem: stem of a label map -> the tables beside it with the same stem.
+        shared: tables of the whole folder: beside the maps, dataset.json, and a preset.
+        files: the files in the folder that were read as tables.
+    """
+
+    first: tuple[LabelTable, ...] = ()
+    by_stem: Mapping[str, tuple[LabelTable, ...]] = field(default_factory=dict)
+    shared: tuple[LabelTable, ...] = ()
+    files: frozenset[str] = frozenset()
+
+    def of(self, path: Path) -> tuple[LabelTable, ...]:
+        """Return the tables that apply to a label map, except that in its header, in the order of precedence."""
+        return (*self.first, *self.by_stem.get(_stem(path), ()), *self.shared)
+
+
+def header_table(header: NiftiHeader | ItkHeader) -> LabelTable | None:
+    """Read the names that are stored in the header of a label map.
+
+    Args:
+        header: of a NIfTI file, with a header extension in XML as TotalSegmentator and Connectome Workbench write it;
+            or of an NRRD file with the segments of 3D Slicer.
+
+    Returns:
+        The table; None where the header has no names.
+    """
+    if isinstance(header, ItkHeader):
+        return LabelTable("the segment names of the file", header.segment_names) if header.segment_names else None
+    if b"<LabelTable" not in header.raw:
+        return None
+    names = {
+        int(key): (quoted or plain).decode("utf-8", "replace").strip()
+        for key, quoted, plain in _XML_LABEL.findall(header.raw)
+    }
+    return LabelTable("the label names in the header of the file", names) if names else None
+
+
+def folder_tables(
+    folder: Path, stems: frozenset[str], anatomy: Anatomy, ids: Path | Mapping[int, str] | None = None, preset: str = ""
+) -> FolderTables:
+    """Find the tables of values and names for the label maps of a folder.
+
+    Args:
+        folder: the folder of the label maps.
+        stems: file names of the label maps without their endings.
+        anatomy: the structures.
+        ids: a table of the user: value -> name of a structure, or its TOML or JSON file.
+        preset: name of a preset; empty: none.
+
+    Returns:
+        The tables.
+
+    Raises:
+        ConfigError: if the user's table or the preset is not valid.
+        BadInputError: if a table cannot be read.
+    """
+    first = () if ids is None else (user_table(ids, anatomy),)
+    by_stem, beside, files = dict[str, tuple[LabelTable, ...]](), list[LabelTable](), set[str]()
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.name.lower().endswith(_ENDINGS) or not path.is_file():
+            continue
+        table = read_side_table(path)
+        if table is None:
+            continue
+        files.add(path.name)
+        stem = path.name[: path.name.rindex(".")]
+        if stem in stems:
+            by_stem[stem] = (*by_stem.get(stem, ()), table)
+        else:
+            beside.append(table)
+    for parent in (folder, folder.resolve().parent):
+        path = parent / DATASET_JSON
+        if path.is_file() and (table := read_dataset_json(path)) is not None:
+            files.add(path.name)
+            if not first:
+                check_names(table, anatomy)
+            beside.append(table)
+    presets = (preset_table(id_preset(preset), f"--preset-ids {preset}"),) if preset else ()
+    return FolderTables(first, by_stem, (*beside, *presets), frozenset(files))
+
+
+def user_table(ids: Path | Mapping[int, str], anatomy: Anatomy) -> LabelTable:
+    """Read the table of the user.
+
+    Args:
+        ids: value -> name of a structure, or the path of a TOML or JSON file with such a table. A name may also be that
+            of a known other organ, or `ignore`: such voxels stay unchanged.
+        anatomy: the structures.
+
+    Returns:
+        The table.
+
+    Raises:
+        ConfigError: if it cannot be read, or has a value or a name that is not valid.
+    """
+    source = "the given ids" if isinstance(ids, Mapping) else f"--ids {ids}"
+    table: Mapping[Any, Any] = ids if isinstance(ids, Mapping) else _user_file(Path(ids))
+    names: dict[int, str] = {}
+    for key, name in table.items():
+        if not isinstance(name, str) or not str(key).isdecimal() or not BACKGROUND <= int(key) <= MAX_VALUE:
+            raise ConfigError(f"{source}: {key!r} = {name!r}: give a value from 0 to {MAX_VALUE} and a name")
+        names[int(key)] = name
+        is_other = plain_name(name) in known_other_names() | {"ignore"}
+        if int(key) == BACKGROUND and plain_name(name) != "background":
+            raise ConfigError(f"{source}: value 0 is always the background, not {name!r}; remove it")
+        if int(key) != BACKGROUND and not is_other:
+            anatomy.by_name(name)
+    if not any(value != BACKGROUND for value in names):
+        raise ConfigError(f'{source}: names no value; give lines such as 205 = "Myocardium"')
+    return LabelTable(source, names, decides=True)
+
+
+def read_side_table(path: Path) -> LabelTable | None:
+    """Read a table beside label maps: BIDS (.tsv), ITK-SNAP (.txt, .label) or 3D Slicer (.ctbl, .txt).
+
+    Args:
+        path: the file.
+
+    Returns:
+        The table; None if the file is something else, such as notes.
+
+    Raises:
+        BadInputError: if it cannot be read.
+    """
+    if not path.stat().st_size:
+        return None
+    with readable_file(path):
+        if path.stat().st_size > _MAX_TABLE_BYTES:
+            return None
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    readers: dict[str, list[Callable[[str], dict[int, str]]]] = {
+        ".tsv": [_bids_names], ".label": [_itksnap_names], ".ctbl": [_ctbl_names],
+        ".txt": [_itksnap_names, _ctbl_names],
+    }  # fmt: skip
+    for reader in readers[path.suffix.lower()]:
+        if names := reader(text):
+            return LabelTable(path.name, names)
+    return None
+
+
+def read_dataset_json(path: Path, required: bool = False) -> LabelTable | None:
+    """Read the table "labels" of a dataset.json of nnU-Net v2, nnU-Net v1 or the Medical Segmentation Decathlon.
+
+    Args:
+        path: the file.
+        required: whether a file without the table is an error.
+
+    Returns:
+        The table; None if the file has none.
+
+    Raises:
+        BadInputError: if it cannot be read, or has a label that is not valid or a region.
+    """
+    table = read_json_table(path)
+    labels = table.get("labels")
+    if not isinstance(labels, dict):
+        if required:
+            raise BadInputError(f'{path}: not a data set of nnU-Net: it has no table "labels" of names and ids')
+        return None
+    return LabelTable(str(path), _dataset_names(labels, path))
+
+
+def read_json_table(path: Path) -> dict[str, Any]:
+    """Read a JSON file that contains a table.
+
+    Raises:
+        BadInputError: if it cannot be read.
+    """
+    try:
+        with readable_file(path):
+            table = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{path}: cannot be read as JSON: {error}; correct it, or remove it") from error
+    return table if isinstance(table, dict) else {}
+
+
+def check_names(table: LabelTable, anatomy: Anatomy) -> None:
+    """Check that a table of a data set names at least one structure.
+
+    Raises:
+        BadInputError: if it names none.
+    """
+    meaning = resolve_meaning([table], anatomy, Path(table.source))
+    if meaning is None or not meaning.ids:
+        names = escape_unprintable(", ".join(table.names.values()))
+        raise BadInputError(
+            f"{table.source}: none of its labels ({names}) is a structure of anatomy {anatomy.name} "
+            f"({', '.join(anatomy.names)}); give an anatomy file with these names, or --ids FILE"
+        )
+
+
+def _dataset_names(labels: Mapping[str, Any], path: Path) -> dict[int, str]:
+    # nnU-Net v1 and the Decathlon have "1": "LA", nnU-Net v2 has "LA": 1.
+    is_old = bool(labels) and all(key.isdecimal() and isinstance(name, str) for key, name in labels.items())
+    names: dict[int, str] = {}
+    for key, other in labels.items():
+        name, number = (other, int(key)) if is_old else (key, other)
+        if isinstance(number, list):
+            raise BadInputError(
+                f"{path}: label {name!r} is a region of ids {number}, which cannot be repaired: which of them a voxel "
+                "is would be lost; give single ids, such as the parts of the region, in dataset.json or with --ids FILE"
+            )
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MAX_VALUE:
+            raise BadInputError(f"{path}: label {name!r} has {number!r} as its id; give 0 to {MAX_VALUE}")
+        if number in names or (number == BACKGROUND and plain_name(name) not in ("background", "bg", "clearlabel")):
+            first = names.get(number, "background")
+            raise BadInputError(
+                f"{path}: label {name!r} has the id {number} of another label ({first!r}); give its own"
+            )
+        names[number] = name
+    return names
+
+
+def _user_file(path: Path) -> Mapping[str, Any]:
+    try:
+        with readable_file(path):
+            text = path.read_text(encoding="utf-8")
+        table = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    except BadInputError as error:
+        raise ConfigError(f"--ids {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--ids {path}: cannot be read: {error}") from error
+    if not isinstance(table, dict):
+        raise ConfigError(f'--ids {path}: not a table; give lines such as 205 = "Myocardium"')
+    return table
+
+
+def _bids_names(text: str) -> dict[int, str]:
+    # BIDS has no quotes in its tables.
+    lines = [line.split("\t") for line in text.splitlines()]
+    columns = [column.strip() for column in lines[0]] if lines else []
+    if not {"index", "name"} <= set(columns):
+        return {}
+    index, name = columns.index("index"), columns.index("name")
+    rows = [line for line in lines[1:] if len(line) > max(index, name)]
+    return {int(row[index]): row[name].strip() for row in rows if row[index].strip().isdecimal() and row[name].strip()}
+
+
+def _itksnap_names(text: str) -> dict[int, str]:
+    return _matched(text, _ITKSNAP_LINE)
+
+
+def _ctbl_names(text: str) -> dict[int, str]:
+    return {value: name.replace("_", " ") for value, name in _matched(text, _CTBL_LINE).items()}
+
+
+def _matched(text: str, pattern: re.Pattern[str]) -> dict[int, str]:
+    """Value -> name of a table in which every line has a form; empty for any other text."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    found = [pattern.fullmatch(line) for line in lines]
+    return {int(match[1]): match[2] for match in found if match} if all(found) else {}
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(volume_ending(path) or "")]

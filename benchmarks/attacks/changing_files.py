@@ -38,7 +38,7 @@ def attack(lab: Lab, target: None, job: int, rng: random.Random) -> Iterator[Out
         while not command.has_ended():
             with suppress(FileNotFoundError, IsADirectoryError):
                 _change(rng.choice(paths), paths, rng)
-            time.sleep(rng.uniform(0, 0.02))
+            time.sleep(rng.uniform(0, 0.3))
         ended = command.wait()
         problem = ended.fault()
         if not problem and ended.status not in (0, 1, 3):

@@ -69,13 +69,16 @@ class Ended:
         """Return whether a message contains one of the names."""
         return any(name in line for line in self.messages for name in names)
 
-    def not_refused(self, *names: str, lines: int = 1, statuses: Iterable[int] = (1, 2)) -> str:
+    def not_refused(
+        self, *names: str, lines: int = 1, statuses: Iterable[int] = (1, 2), peak_mb: float = PEAK_MB
+    ) -> str:
         """Return why this is no proper refusal; empty if it is one.
 
         Args:
             *names: names of the file or the option, of which the message must contain one.
             lines: largest number of lines of the message.
             statuses: exit statuses that are right.
+            peak_mb: largest peak memory; more where this process has imported much before.
         """
         if fault := self.fault():
             return fault
@@ -83,7 +86,7 @@ class Ended:
             return f"exit status {self.status}, expected {' or '.join(map(str, statuses))}: {self.text[-200:]}"
         if self.is_late():
             return f"refused after {self.seconds:.1f} s, {self.cpu_s:.1f} s of CPU time"
-        if self.peak_mb > PEAK_MB:
+        if self.peak_mb > peak_mb:
             return f"refused with {self.peak_mb:.0f} MB of memory"
         if names and self.status != 2 and not self.names(*names):
             return f"no message names {names[0]}: {self.text[-200:]}"
@@ -128,15 +131,16 @@ class Command:
             _be_command(given, log, limits or {}, cwd, new_process)
 
     def wait(self, limit_s: float = 120.0) -> Ended:
-        """Wait for the end; after the time limit the command is killed."""
+        """Wait for the end; after the time limit, counted from now, the command is killed."""
         status: int | None = None
+        deadline = time.monotonic() + limit_s
         while True:
             pid, code, usage = os.wait4(self.pid, os.WNOHANG)
             seconds = time.monotonic() - self.started
             if pid:
                 status = os.waitstatus_to_exitcode(code)
                 break
-            if seconds > limit_s:
+            if time.monotonic() > deadline:
                 os.killpg(self.pid, signal.SIGKILL)
                 _, code, usage = os.wait4(self.pid, 0)
                 break

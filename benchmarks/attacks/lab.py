@@ -17,7 +17,7 @@ from attacks.commands import Ended, preload, run_command
 CASES = 3
 SETTINGS = """
 [prepare]
-resolution = 24
+resolution = 32
 
 [fit]
 points = 64
@@ -28,7 +28,7 @@ phases = [
 ]
 
 [unify]
-resolution = 24
+resolution = 32
 side = 8
 channels = 4
 width = 16
@@ -40,7 +40,8 @@ phases = [{steps = 5, code_lr = 0.05, shape_lr = 0.005, loss = "joint"}]
 """
 RUN_MODULES = (
     "heartmend.cli.run", "heartmend.pipelines.run", "heartmend.stages.prepare", "heartmend.stages.fit",
-    "heartmend.stages.refine", "heartmend.stages.fuse", "heartmend.stages.unify", "tensorboard.summary",
+    "heartmend.stages.refine", "heartmend.stages.fuse", "heartmend.stages.unify",
+    "tensorboard.summary", "torch._dynamo",
 )  # fmt: skip
 """Modules that `heartmend run` imports while it works."""
 
@@ -128,14 +129,19 @@ class Lab:
             return
         shutil.rmtree(done.parent, ignore_errors=True)
         done.parent.mkdir(parents=True)
-        in_child(lambda: _write_cohort(done.parent))
-        self.settings.write_text(SETTINGS)
+        # Imported before, because this process may attack after it; it does not import what only a run needs.
         preload()
+        in_child(self._make)
+        done.touch()
+
+    def _make(self) -> None:
+        preload(*RUN_MODULES, "heartmend.phantom.cohort")
+        in_child(lambda: _write_cohort(self.labels.parent))
+        self.settings.write_text(SETTINGS)
         ended = self.run(self.undisturbed)
         if ended.status != 0:
             raise SystemExit(f"the undisturbed run failed:\n{ended.text}")
         in_child(lambda: _decide(self.undisturbed))
-        done.touch()
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -50,7 +50,7 @@ def attack(lab: Lab, target: None, job: int, rng: random.Random) -> Iterator[Out
             if not problem and exported.status not in (0, 3):
                 problem = f"export: exit status {exported.status}: {exported.text[-300:]}"
         else:
-            problem = ended.not_refused()
+            problem = ended.not_refused(peak_mb=1000.0)
         if "\x1b[31m" in ended.text:
             problem = "a control sequence is printed"
         yield Outcome.of(f"folder name: {ascii(name)[:40]}", ended, problem)

@@ -14,6 +14,8 @@ from attacks.commands import Command, Ended, preload
 from attacks.lab import RUN_MODULES, Lab, Outcome
 
 COUNT = 10
+IMPORTS_MB = 1000.0
+"""This process imports all that a run needs before it forks."""
 
 
 def jobs(lab: Lab) -> int:
@@ -63,7 +65,7 @@ def _problem(ended: dict[str, Ended]) -> str:
     for name, one in ended.items():
         if fault := one.fault():
             return f"{name}: {fault}"
-        if one.status == 1 and (problem := one.not_refused("out", lines=1)) and not one.is_late():
+        if one.status == 1 and (problem := one.not_refused("out", peak_mb=IMPORTS_MB)) and not one.is_late():
             return f"{name}: {problem}"
     runs = [ended["run 1"], ended["run 2"]]
     if not any(one.status == 0 or one.names("lock", "another", "working on", "in use") for one in runs):

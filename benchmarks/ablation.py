@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Contribution of each part of stage 1: Dice error removed with one part changed at a time.
+"""Contribution of each part of `fit`: Dice error removed with one part changed at a time.
 
 usage: ablation.py COHORT [--output OUT] [--only VARIANT,VARIANT] [--reference-steps 150]
 

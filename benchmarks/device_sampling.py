@@ -1,6 +1,6 @@
 """Sampling of label maps on a device: the points of a thousand hearts in seconds, without reading a file.
 
-For cohorts whose label maps are already on the cells of the unit frame. Stage 1 of a run samples the original voxels
+For cohorts whose label maps are already on the cells of the unit frame. The stage `fit` samples the original voxels
 instead, which is more exact (`heartmend.training.sampling`).
 """
 

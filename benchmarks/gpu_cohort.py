@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Speed, arithmetic and accuracy of stage 1 and stage 3 for a thousand hearts on one GPU, and of the published NeAR.
+"""Speed, arithmetic and accuracy of `fit` and `unify` for a thousand hearts on one GPU, and of the published NeAR.
 
 usage: gpu_cohort.py [--cases 998] [--side 128] [--visits 1530] [--details 400] [--near-epochs 2] [--compile]
 
 Makes a cohort of phantom hearts of ten structures on the device (device_phantoms.py), each a smooth warp of one of a
-few, fits all structures of all cases (stage 1, then stage 3), and trains the published NeAR with the settings of the
+few, fits all structures of all cases (`fit`, then `unify`), and trains the published NeAR with the settings of the
 reference project for a few epochs. Needs torch, NumPy and SciPy beside Heartmend's training modules, and no file.
 Without a GPU it runs at a small size.
 """
@@ -47,7 +47,7 @@ FINE_PHASES = (
     Phase(steps=350, code_lr=0.005, shape_lr=0.05, side=128, controls=16, tolerance_mm=1.0),
     Phase(steps=400, code_lr=0.005, shape_lr=0.05, side=128, controls=20, tolerance_mm=1.0, regularisation=3e-6),
 )
-"""Stage 1 with finer fields than the repair uses: these label maps have no noise that a shape could reproduce."""
+"""`fit` with finer fields than the repair uses: these label maps have no noise that a shape could reproduce."""
 THIN = ("Coronary",)
 CHAMBERS = ("LV", "RV", "LA", "RA")
 log = functools.partial(print, flush=True)
@@ -62,8 +62,8 @@ class Size:
         side: cells along each side of a label map.
         cases_per_step: cases in each step.
         points: points of each case in a step.
-        visits: how often each case is drawn in stage 1.
-        details: how often each case is drawn in stage 3.
+        visits: how often each case is sampled in `fit`.
+        details: how often each case is sampled in `unify`.
         near_epochs: epochs of NeAR.
         near_cases: cases of NeAR.
         near_points: points of each case in a step of NeAR.
@@ -206,7 +206,7 @@ def main() -> None:
     )  # fmt: skip
     if compiled and can_compile(shape, codes, device):
         stage1.evaluate = torch.compile(shape, dynamic=False)
-    rows.append(timed_fit("stage 1", stage1, size.cases, maps, tuple(HEADS), size.measured))
+    rows.append(timed_fit("fit", stage1, size.cases, maps, tuple(HEADS), size.measured))
     rows.append(stage3(shape, codes, points, size, maps, compiled))
     if NearShape is None:
         log("near_shape.py is not here; NeAR is skipped")
@@ -217,7 +217,7 @@ def main() -> None:
 
 
 def stage3(shape: Shape, codes: CodeBook, points: PointSet, size: Size, maps: Tensor, compiled: bool) -> Row:
-    """Fit all heads in one function: the template of the bulky structures of stage 1, and details."""
+    """Fit all heads in one function: the template of the bulky structures of `fit`, and details."""
     device, heads = points.device, tuple(HEADS)
     columns = [at for at, head in enumerate(heads) if head not in THIN]
     template = TemplateShape([heads[at] for at in columns], shape.side, shape.controls)
@@ -238,7 +238,7 @@ def stage3(shape: Shape, codes: CodeBook, points: PointSet, size: Size, maps: Te
     )  # fmt: skip
     if compiled and can_compile(unified, book, device):
         fit.evaluate = torch.compile(unified, dynamic=False)
-    return timed_fit("stage 3", fit, size.cases, maps, heads, size.measured)
+    return timed_fit("unify", fit, size.cases, maps, heads, size.measured)
 
 
 def published(points: PointSet, size: Size, maps: Tensor) -> Row:

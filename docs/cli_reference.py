@@ -5,7 +5,6 @@ tests/test_docs.py compares the page with the commands.
 
 import inspect
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,6 @@ def page() -> str:
 def section(name: str) -> str:
     """Return the section of one command."""
     command = load_command(name)
-    module = import_module(command.callback.__module__)
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden and p.name != "help"]
     options = [p for p in options if not {"--quiet", "--verbose"} & set(p.opts)]
@@ -66,7 +64,7 @@ def section(name: str) -> str:
         text += [""]
     text += ["| option | meaning | default |", "|---|---|---|"]
     text += [f"| {spelled(p)} | {cell(p.help)} | {default(p)} |" for p in options]
-    if examples := inspect.cleandoc(module.EXAMPLES):
+    if examples := inspect.cleandoc(command.epilog):
         text += ["", "```", examples, "```"]
     return "\n".join([*text, ""])
 

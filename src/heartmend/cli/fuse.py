@@ -24,6 +24,7 @@ from heartmend.cli.options import (
     Structures,
     UnknownLabels,
     Workers,
+    split_names,
 )
 from heartmend.cli.pipeline_command import run_stages
 
@@ -44,11 +45,13 @@ def fuse(
 ) -> None:  # fmt: skip
     """Fuse the masks of every case into one repaired label map.
 
-    Stage 2; the same as `run --stop-after fuse`: by priority, evidence and the rules of anatomy. Stages that are not
+    The same as `run --stop-after fuse`: by priority, evidence and the rules of anatomy. Stages that are not
     done yet are done first.
     """
-    run_stages(
-        labels, output, images, anatomy, structures, unknown_labels, device, devices, workers, scheduler, preset,
-        config, "fuse", resume, then=(lambda: print_changes(output, case)) if case else None, ids=ids,
-        preset_ids=preset_ids,
+    from heartmend.pipelines.run import Request
+
+    request = Request(
+        labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers, scheduler,
+        "fuse", resume, ids, preset_ids,
     )  # fmt: skip
+    run_stages(request, preset, config, then=(lambda: print_changes(output, case)) if case else None)

@@ -17,12 +17,23 @@ _NO_DEFAULT = (None, False, "", ())
 
 
 def help_width() -> int:
-    """Return the number of columns of a help text: those of the terminal, at most `MAX_WIDTH`."""
+    """Return the number of columns of a help text: those of the terminal, at most `MAX_WIDTH`.
+
+    Returns:
+        The number of columns.
+    """
     return max(min(shutil.get_terminal_size().columns, MAX_WIDTH), 40)
 
 
 def heading(text: str) -> str:
-    """Return a heading in bold; `typer.echo` removes the codes where the output is no terminal."""
+    """Format a heading in bold; `typer.echo` removes the codes where the output is no terminal.
+
+    Args:
+        text: title of the section.
+
+    Returns:
+        The text with the codes of a terminal; unchanged with NO_COLOR.
+    """
     return text if os.environ.get("NO_COLOR") else typer.style(text, bold=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from heartmend.cli.options import Preset, Stage, Unknown, split_names
+from heartmend.cli.options import Preset
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.run_log import RunLog
 from heartmend.cli.terminal import (
@@ -23,40 +23,31 @@ from heartmend.cli.terminal import (
 
 if TYPE_CHECKING:
     from heartmend.pipelines.result import Result
+    from heartmend.pipelines.run import Request
 
 DONE = {"prepare": "prepared", "fit": "fitted", "refine": "refined", "fuse": "repaired", "unify": "repaired"}
 """What was done with the cases of a run, by the stage after which it stopped."""
 
 
-def run_stages(
-    labels: Path, output: Path, images: Path | None, anatomy: str, structures: str, unknown_labels: Unknown,
-    device: str, devices: int, workers: int, scheduler: str, preset: Preset, config: Path | None, stop_after: Stage,
-    resume: bool, then: Callable[[], None] | None = None, ids: Path | None = None, preset_ids: str = "",
-) -> None:  # fmt: skip
-    """Run the stages up to `stop_after`, with the options of `heartmend.cli.options`, and print the result.
+def run_stages(request: Request, preset: Preset, config: Path | None, then: Callable[[], None] | None = None) -> None:
+    """Run the stages that a command asks for, and print the result.
 
     Args:
+        request: the data set and the options.
+        preset: name of the preset.
+        config: file that changes the preset.
         then: called after the run, before the exit code.
 
     Raises:
         typer.Exit: with `SOME_SKIPPED` if cases were skipped.
     """
     from heartmend.pipelines.config import load_config
-    from heartmend.pipelines.run import Request
+    from heartmend.pipelines.run import run
 
-    request = Request(
-        labels=labels, output=output, images=images, anatomy=anatomy, structures=split_names(structures),
-        unknown_labels=unknown_labels, device=device, devices=devices, workers=workers, scheduler=scheduler,
-        stop_after=stop_after, resume=resume, ids=ids, preset_ids=preset_ids,
-    )  # fmt: skip
     settings = load_config(preset, config)
-
-    def pipeline(progress: TerminalProgress) -> Result:
-        from heartmend.pipelines.run import run
-
-        return run(request, settings, progress)
-
-    result = run_with_progress(pipeline, output, DONE[stop_after])
+    result = run_with_progress(
+        lambda progress: run(request, settings, progress), request.output, DONE[request.stop_after]
+    )
     if then is not None and result.is_main:
         then()
     exit_with(result)
@@ -102,11 +93,23 @@ def print_result(result: Result, done: str = "repaired") -> None:
 
 
 def summary_line(result: Result, done: str) -> str:
-    """Return how many cases were done and skipped, and where the result is."""
+    """Return how many cases were done and skipped, and where the result is.
+
+    Args:
+        result: result of the pipeline.
+        done: what was done with the cases, as a participle.
+
+    Returns:
+        The line.
+    """
     return f"{plural(len(result.cases), 'case')} {done}, {len(result.skipped)} skipped: {result.output}"
 
 
 def exit_with(result: Result) -> None:
-    """Exit with `SOME_SKIPPED` if cases were skipped."""
+    """Exit with `SOME_SKIPPED` if cases were skipped.
+
+    Args:
+        result: result of the pipeline.
+    """
     if result.skipped:
         raise typer.Exit(SOME_SKIPPED)

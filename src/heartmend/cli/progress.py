@@ -87,14 +87,24 @@ class ProgressLines:
         self._last_done = -1
 
     def start(self, task: str, total: int) -> None:
-        """Write the first line of a task."""
+        """Write the first line of a task.
+
+        Args:
+            task: name of the task.
+            total: its number of steps.
+        """
         self.close()
         self._task, self._total, self._done, self._note = task, total, 0, ""
         self._started = self._clock()
         self._print()
 
     def advance(self, done: int, note: str = "") -> None:
-        """Write a line if enough is done since the last one."""
+        """Write a line if enough is done since the last one.
+
+        Args:
+            done: number of finished steps.
+            note: a short note.
+        """
         self._done, self._note = done, note
         waited = self._clock() - self._last_time
         is_next = self._tenth(done) > self._tenth(self._last_done) and waited >= LINE_SECONDS[0]
@@ -179,19 +189,33 @@ class ProgressBars:
         self._task: Any = None
 
     def start(self, task: str, total: int) -> None:
-        """Add a bar."""
+        """Add a bar.
+
+        Args:
+            task: name of the task.
+            total: its number of steps.
+        """
         if self._task is not None:
             self._bars.stop_task(self._task)
         # rich takes no bar of no step as finished.
         self._task = self._bars.add_task(task, total=total, note="")
 
     def advance(self, done: int, note: str = "") -> None:
-        """Move the bar."""
+        """Move the bar.
+
+        Args:
+            done: number of finished steps.
+            note: a short note.
+        """
         if self._task is not None:
             self._bars.update(self._task, completed=done, note=note)
 
     def rendered(self) -> RenderableType:
-        """Return the bars as they are drawn."""
+        """Return what rich renders for the bars.
+
+        Returns:
+            The object of rich.
+        """
         return self._bars.get_renderable()
 
     def close(self) -> None:

@@ -92,7 +92,11 @@ def open_for_review(output: Path, labels: Path | None, images: Path | None, work
 
 
 def user_name() -> str:
-    """Return the name of the user on this machine; empty where it has none."""
+    """Return the name of the user on this machine.
+
+    Returns:
+        The name; empty where there is none.
+    """
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -24,6 +24,7 @@ from heartmend.cli.options import (
     Structures,
     UnknownLabels,
     Workers,
+    split_names,
 )
 from heartmend.cli.pipeline_command import run_stages
 
@@ -57,7 +58,10 @@ def run(
 
     Exit codes: 0 all cases repaired; 3 some cases skipped (OUT/run/skipped.json has the reasons); 1 nothing done.
     """
-    run_stages(
-        labels, output, images, anatomy, structures, unknown_labels, device, devices, workers, scheduler,
-        "fast" if fast else preset, config, stop_after, resume, ids=ids, preset_ids=preset_ids,
+    from heartmend.pipelines.run import Request
+
+    request = Request(
+        labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers, scheduler,
+        stop_after, resume, ids, preset_ids,
     )  # fmt: skip
+    run_stages(request, "fast" if fast else preset, config)

@@ -72,7 +72,11 @@ class RunLog(logging.Handler):
             self._waiting.clear()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or keep it until the file is open."""
+        """Write a record, or keep it until the file is open.
+
+        Args:
+            record: the record.
+        """
         if self._file is None:
             self._waiting.append(record)
             return

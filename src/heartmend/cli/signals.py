@@ -16,6 +16,9 @@ def orderly_exit() -> Iterator[None]:
     """Let SIGTERM raise SystemExit in the block, so that temporary files are removed and worker processes are ended.
 
     A second SIGTERM ends the process at once.
+
+    Yields:
+        None.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -53,7 +53,11 @@ def set_verbosity(level: int) -> None:
 
 
 def is_quiet() -> bool:
-    """Return whether --quiet was given: errors and results only."""
+    """Return whether --quiet was given: errors and results only.
+
+    Returns:
+        True with --quiet.
+    """
     return _Verbosity.level >= logging.ERROR
 
 
@@ -189,6 +193,9 @@ def report_errors(continues: bool = False) -> Iterator[None]:
 
     Args:
         continues: whether the same command continues where an interrupted one stopped.
+
+    Yields:
+        None.
 
     Raises:
         typer.Exit: with `FAILED` after an error, with `INTERRUPTED` after Ctrl-C.

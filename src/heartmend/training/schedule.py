@@ -38,7 +38,7 @@ class Phase:
         loss: name of the loss.
         tolerance_mm: decay length of the weights of the losses of a distance, in mm.
         regularisation: weight of the shape's regularisation of the codes.
-        band_shares: share of the points drawn from the band, one value for each of equal parts of the phase.
+        band_shares: share of the points sampled from the band, one value for each of equal parts of the phase.
         warm_up: share of the steps in which the learning rates rise linearly.
         side: cells along each side of a template's table; unchanged if None.
         controls: control points along each side of the deformation; unchanged if None.
@@ -103,12 +103,27 @@ class Phase:
         return 0.03 + 0.97 * (0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(self.steps - warm, 1)))
 
     def band_share(self, step: int) -> float:
-        """Return the share of the points of a step (from 0, within the phase) that are drawn from the band."""
+        """Return the share of the points of a step that are sampled from the band.
+
+        Args:
+            step: number of the step within the phase, from 0.
+
+        Returns:
+            The share, 0 to 1.
+        """
         return self.band_shares[min(step * len(self.band_shares) // self.steps, len(self.band_shares) - 1)]
 
 
 def step_errors(cases_per_step: int, points: int) -> list[str]:
-    """Check that the points of one step, over its cases, are not too many; returns one message, or none."""
+    """Check that the points of one step, over its cases, are not too many.
+
+    Args:
+        cases_per_step: number of cases of a step.
+        points: number of points in each case.
+
+    Returns:
+        One message, or none.
+    """
     if (total := cases_per_step * points) <= MAX_STEP_POINTS:
         return []
     return [f"cases_per_step times points is {total}, the limit is {MAX_STEP_POINTS}; give fewer of one of them"]
@@ -152,14 +167,14 @@ def scale_steps_to_cohort(
 ) -> tuple[Phase, ...]:
     """Scale the steps of phases to the size of a cohort.
 
-    An epoch is as many steps as draw each case once on average. Without `epochs`, the steps stay as they are where
-    they already make `min_epochs` epochs; a larger cohort gets more steps, but at most so many that each case is drawn
-    as often as in a small cohort, all of whose cases are drawn in every step.
+    An epoch is as many steps as sample each case once on average. Without `epochs`, the steps stay as they are where
+    they already make `min_epochs` epochs; a larger cohort gets more steps, but at most so many that each case is
+    sampled as often as in a small cohort, all of whose cases are sampled in every step.
 
     Args:
         phases: the phases to be scaled.
         cases: number of cases of the cohort.
-        cases_per_step: number of cases drawn in each step.
+        cases_per_step: number of cases sampled in each step.
         epochs: number of epochs of all phases together; None to determine it by `min_epochs`.
         min_epochs: smallest number of epochs.
         reference: phases whose steps determine the factor; `phases` if None.
@@ -185,8 +200,8 @@ TEMPLATE_PHASES = (
     Phase(steps=150, code_lr=0.005, shape_lr=0.05, side=64, controls=11, regularisation=3e-5),
     Phase(steps=350, code_lr=0.005, shape_lr=0.05, side=96, controls=12, tolerance_mm=1.5, regularisation=3e-5),
 )
-"""Stage 1: the template, coarse to fine, so that whole hearts are aligned before their parts."""
+"""`fit`: the template, coarse to fine, so that whole hearts are aligned before their parts."""
 FOLLOW_PHASES = (Phase(steps=160, code_lr=0.004, shape_lr=0.05, side=72, controls=14, tolerance_mm=1.5),)
-"""Stage 3: the template, fitted to the fused maps. These have little noise, so the deformation may be finer."""
+"""`unify`: the template, fitted to the fused maps. These have little noise, so the deformation may be finer."""
 DETAIL_PHASES = (Phase(steps=3000, code_lr=0.06, shape_lr=0.003, loss="joint", tolerance_mm=1.0, regularisation=1e-4),)
-"""Stage 3: the details of each case."""
+"""`unify`: the details of each case."""

@@ -170,3 +170,10 @@ def test_a_table_that_is_not_json_is_an_error(tmp_path: Path) -> None:
     (root / "dataset.json").write_text("{")
     with pytest.raises(BadInputError, match="cannot be read as JSON"):
         discover_cohort(root, anatomy=HEART)
+
+
+def test_an_empty_folder_of_images_is_no_folder_of_images(tmp_path: Path) -> None:
+    root = nnunet(tmp_path, {"background": 0, "LA": 1, "LV": 2, "RV": 3})
+    for path in (root / "imagesTr").iterdir():
+        path.unlink()
+    assert [case.image_path for case in discover_cohort(root, anatomy=HEART)] == [None, None]

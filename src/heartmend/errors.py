@@ -40,10 +40,15 @@ class ConflictError(RunError):
     """Another reviewer decided about the same structures in the meantime; nothing was written.
 
     Attributes:
-        newer: the current decisions that the request did not know.
+        newer: the current decisions that are newer than the request.
     """
 
     def __init__(self, newer: Sequence[Any]) -> None:
+        """Create the error.
+
+        Args:
+            newer: the current decisions that are newer than the request.
+        """
         self.newer = tuple(newer)
         names = ", ".join(f"{d.case} {d.structure} ({d.choice}, {d.reviewer})" for d in newer)
         super().__init__(f"decided in the meantime: {names}; review again, then decide")

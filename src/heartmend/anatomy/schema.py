@@ -96,7 +96,7 @@ class Anatomy(_Table):
     structures: Annotated[tuple[Structure, ...], Field(max_length=MAX_STRUCTURES)]
     """Its structures, in the order of the file."""
     priority: References
-    """Names of all structures; where two overlap, the one that comes first gets the voxel."""
+    """Names of all structures; where two overlap, the voxel belongs to the first one."""
     rules: Annotated[tuple[Rule, ...], Field(max_length=100)] = ()
     """Its anatomical rules, in the order in which they are applied."""
 

@@ -51,12 +51,28 @@ def error_lines(error: ValidationError) -> list[str]:
 
 
 def place(part: int | str) -> str:
-    """Write a key or a position within a file, shortened and without control characters."""
+    """Write a key or a position within a file, shortened and without control characters.
+
+    Args:
+        part: the key or the position.
+
+    Returns:
+        The text.
+    """
     return shorten(str(part), _MAX_KEY)
 
 
 def message_of(kind: str, message: str, value: object) -> str:
-    """Add the value to a message of pydantic, where it is one number, text or truth value."""
+    """Add the value to a message of pydantic, where it is one number, text or truth value.
+
+    Args:
+        kind: type of the error, as pydantic names it.
+        message: the message.
+        value: the value that was given.
+
+    Returns:
+        The message with the value.
+    """
     message = message.removeprefix("Value error, ")
     if kind in _WITHOUT_VALUE or not isinstance(value, str | int | float | bool | None):
         return message

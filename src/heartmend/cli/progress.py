@@ -30,6 +30,11 @@ class TerminalProgress:
     """
 
     def __init__(self, run_log: RunLog | None = None) -> None:
+        """Create a receiver.
+
+        Args:
+            run_log: log file of the run, to be opened when the first task starts; None for none.
+        """
         self._run_log = run_log
         self._receivers: list[ProgressLines | ProgressBars] = []
 
@@ -81,6 +86,13 @@ class ProgressLines:
     def __init__(
         self, write: Callable[[str], None], with_time: bool = True, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """Create a receiver.
+
+        Args:
+            write: writes one line.
+            with_time: whether the lines contain the elapsed and the remaining time.
+            clock: returns the time in s.
+        """
         self._write, self._with_time, self._clock = write, with_time, clock
         self._task, self._total, self._done, self._note = "", 0, 0, ""
         self._started = self._last_time = 0.0
@@ -162,6 +174,11 @@ class ProgressBars:
     """Progress as bars of rich, one below the other, each one line that fits the terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
+        """Create a receiver and start the bars.
+
+        Args:
+            console: console of rich; None for stderr.
+        """
         from rich.console import Console
         from rich.progress import BarColumn, Progress, ProgressColumn
         from rich.table import Column
@@ -175,6 +192,7 @@ class ProgressBars:
                 self._text, self._shrinks = text, shrinks
 
             def render(self, task: Task) -> RenderableType:
+                """Return the text of a task."""
                 return Text(self._text(task), no_wrap=True, overflow="ellipsis" if self._shrinks else "crop")
 
         self._bars = Progress(

@@ -21,6 +21,11 @@ class RunLog(logging.Handler):
     """
 
     def __init__(self, out: Path) -> None:
+        """Create a handler that keeps the records in memory.
+
+        Args:
+            out: OUT.
+        """
         super().__init__(logging.INFO)
         self._out = out
         self._file: TextIO | None = None

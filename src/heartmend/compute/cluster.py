@@ -40,6 +40,9 @@ def scheduled(where: str, jobs: int = 0) -> Iterator[None]:
         jobs: number of jobs that are submitted to the queue for `slurm`, by the table jobqueue.slurm of Dask's
             configuration. They are ended with the block.
 
+    Yields:
+        None.
+
     Raises:
         ConfigError: if Dask is not installed, no scheduler answers, or its workers have another version.
     """

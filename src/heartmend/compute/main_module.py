@@ -15,6 +15,9 @@ def without_main_module(work_module: str) -> Iterator[None]:
 
     Args:
         work_module: module of the function that the processes call; the main module is hidden unless it is this one.
+
+    Yields:
+        None.
     """
     main = sys.modules["__main__"]
     names = () if work_module == "__main__" else ("__file__", "__spec__")

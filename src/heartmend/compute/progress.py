@@ -34,25 +34,50 @@ class NoProgress:
     """Receiver that ignores progress reports."""
 
     def start(self, task: str, total: int) -> None:
-        """Do nothing."""
+        """Do nothing.
+
+        Args:
+            task: name of the task.
+            total: its number of steps.
+        """
 
     def advance(self, done: int, note: str = "") -> None:
-        """Do nothing."""
+        """Do nothing.
+
+        Args:
+            done: number of finished steps.
+            note: a short note.
+        """
 
 
 class CallbackProgress:
     """Receiver that calls a function."""
 
     def __init__(self, callback: Callback) -> None:
+        """Create a receiver.
+
+        Args:
+            callback: the function.
+        """
         self._callback, self._task, self._total = callback, "", 0
 
     def start(self, task: str, total: int) -> None:
-        """Call the function with no finished step."""
+        """Call the function with no finished step.
+
+        Args:
+            task: name of the task.
+            total: its number of steps.
+        """
         self._task, self._total = task, total
         self._callback(task, 0, total, "")
 
     def advance(self, done: int, note: str = "") -> None:
-        """Call the function with the number of finished steps."""
+        """Call the function with the number of finished steps.
+
+        Args:
+            done: number of finished steps.
+            note: a short note.
+        """
         self._callback(self._task, done, self._total, note)
 
 
@@ -60,12 +85,22 @@ class TqdmProgress:
     """Receiver that shows a bar of tqdm, or of a class with its interface, for each task."""
 
     def __init__(self, bar_class: Callable[..., Any]) -> None:
+        """Create a receiver.
+
+        Args:
+            bar_class: class of the bars, such as `tqdm.tqdm`.
+        """
         self._bar_class = bar_class
         self._bar: Any = None
         self._done = 0
 
     def start(self, task: str, total: int) -> None:
-        """Close the bar of the previous task and open a new one."""
+        """Close the bar of the previous task and open a new one.
+
+        Args:
+            task: name of the task.
+            total: its number of steps.
+        """
         if self._bar is not None:
             self._bar.close()
         self._bar, self._done = self._bar_class(total=total, desc=task), 0
@@ -73,7 +108,12 @@ class TqdmProgress:
             self._bar.close()
 
     def advance(self, done: int, note: str = "") -> None:
-        """Update the bar; close it after the last step."""
+        """Update the bar; close it after the last step.
+
+        Args:
+            done: number of finished steps.
+            note: a short note.
+        """
         if note:
             self._bar.set_postfix_str(note)
         self._bar.update(done - self._done)

@@ -1,8 +1,8 @@
 """Ranks of a process group: the cases of each process, and sums over all processes.
 
 Each process has the points and the codes of its own cases, every `count`-th case of the cohort, and a copy of the
-shape. All draw the same random numbers in each step; each evaluates the shape at the points of its own cases. The sums
-of a loss and the gradients of the shape's weights are added over the processes, so a step equals that of a single
+shape. All generate the same random numbers in each step; each evaluates the shape at the points of its own cases. The
+sums of a loss and the gradients of the shape's weights are added over the processes, so a step equals that of a single
 process except for the order of the additions. Codes are not exchanged.
 """
 
@@ -73,7 +73,7 @@ class Ranks:
         return list(items[self.rank :: self.count])
 
     def own_rows(self, rows: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Select the rows of this process from rows that were drawn for the whole cohort.
+        """Select the rows of this process from rows that were sampled for the whole cohort.
 
         Args:
             rows: row numbers of cases in the cohort, (n,) on the CPU.

@@ -76,7 +76,11 @@ def each(
 
 
 def available_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use.
+
+    Returns:
+        At least 1.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -99,6 +103,9 @@ def one_thread() -> Iterator[None]:
     """Limit torch to one thread, as in a worker: the last bit of a sum depends on the number of threads.
 
     Where nothing has imported torch, nothing needs it: its import would take seconds.
+
+    Yields:
+        None.
     """
     torch = sys.modules.get("torch")
     if torch is None:

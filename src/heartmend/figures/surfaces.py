@@ -96,7 +96,7 @@ def render_surface(
     view_deg: tuple[float, float],
     pixel_mm: float,
 ) -> NDArray[np.float64]:
-    """Render the surface of a label map, as seen by parallel rays from the front of the view.
+    """Render the surface of a label map, by parallel rays from the front of the view.
 
     Args:
         labels: label map (x, y, z), uint8, in LPS orientation.

@@ -14,7 +14,7 @@ from heartmend.errors import BadInputError
 from heartmend.geometry.boxes import Box
 from heartmend.types import FloatArray, Triple
 
-# A spacing outside this range comes from a wrong header, not from a scan of a body.
+# A spacing outside this range is that of a wrong header, not of a scan of a body.
 SPACING_LIMITS_MM = (0.005, 100.0)
 # Lengths are measured along the voxel axes; axes this far from right angles make them wrong by 1 %.
 MAX_SHEAR_DEGREES = 1.0

@@ -35,7 +35,11 @@ class Mesh:
 
     @classmethod
     def empty(cls) -> Mesh:
-        """Make a mesh without triangles."""
+        """Make a mesh without triangles.
+
+        Returns:
+            The mesh.
+        """
         return cls(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
 
     @property
@@ -55,11 +59,22 @@ class Mesh:
         return len(t) > 0 and np.array_equal(there, back) and np.array_equal(count, count_back)
 
     def flipped(self) -> Mesh:
-        """Return the mesh with its triangles facing the other way."""
+        """Return the mesh with its triangles facing the other way.
+
+        Returns:
+            The mesh, with the same vertices.
+        """
         return Mesh(self.vertices_mm, np.ascontiguousarray(self.triangles[:, ::-1]))
 
     def simplified(self, max_triangles: int) -> Mesh:
-        """Return a mesh of about `max_triangles` triangles, by edge collapse (Garland and Heckbert 1997)."""
+        """Simplify the mesh by edge collapse (Garland and Heckbert 1997).
+
+        Args:
+            max_triangles: approximate number of triangles of the result.
+
+        Returns:
+            The simplified mesh; the mesh itself if it has no more triangles.
+        """
         wanted = max(max_triangles, FEWEST_TRIANGLES)
         if len(self.triangles) <= wanted:
             return self
@@ -120,6 +135,14 @@ def mesh_of_distance(distance_mm: npt.NDArray[np.float32], grid: Grid) -> Mesh:
 
 
 def face_area_mm2(mask: Mask, spacing_mm: tuple[float, float, float]) -> float:
-    """Sum the area of the voxel faces that separate inside from outside, in mm²."""
+    """Sum the area of the voxel faces that separate inside from outside.
+
+    Args:
+        mask: (x, y, z) bool.
+        spacing_mm: voxel size in mm.
+
+    Returns:
+        The area in mm².
+    """
     voxel = float(np.prod(spacing_mm))
     return float(sum(np.count_nonzero(np.diff(mask, axis=a)) * voxel / spacing_mm[a] for a in range(3)))

@@ -29,7 +29,8 @@ class HasIds(Protocol):
     """Object with the ids of structures, such as an anatomy."""
 
     @property
-    def ids(self) -> tuple[int, ...]: ...
+    def ids(self) -> tuple[int, ...]:
+        """The ids of the structures."""
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,25 @@ class IdPreset:
         return self.structures | self.others
 
     def contains(self, values: Collection[int]) -> bool:
-        """Test whether the data set has all of these values."""
+        """Check whether the data set has a name for each value.
+
+        Args:
+            values: values of a label map, without 0.
+
+        Returns:
+            True if it has.
+        """
         return all(value in self.structures or value in self.others for value in values)
 
     def recognises(self, values: Collection[int]) -> bool:
-        """Test whether a file with exactly these values, without 0, is recognised as of this data set."""
+        """Check whether a file with exactly these values is recognised as of this data set.
+
+        Args:
+            values: values of the file, without 0.
+
+        Returns:
+            True if it is recognised.
+        """
         if not self.min_values or len(values) < self.min_values or not self.contains(values):
             return False
         return not self.any_of or not self.any_of.isdisjoint(values)
@@ -96,12 +110,22 @@ def id_preset(name: str) -> IdPreset:
 
 @lru_cache(maxsize=1)
 def known_other_names() -> frozenset[str]:
-    """List the names, as of `plain_name`, of what public data sets have beside the structures of the heart."""
+    """List the names, as of `plain_name`, of what public data sets have beside the structures of the heart.
+
+    Returns:
+        The names.
+    """
     return frozenset(plain_name(name) for preset in id_presets() for name in preset.others.values())
 
 
 def plain_name(name: str) -> str:
     """Return a name for comparison: in lower case, without blanks, `_` and `-`.
+
+    Args:
+        name: the name.
+
+    Returns:
+        The name for comparison.
 
     Example:
         >>> plain_name("Left_Atrium")

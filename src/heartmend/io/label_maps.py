@@ -212,8 +212,8 @@ def write_labels_like(
     """Write a label map atomically as a file that differs from another one only in its voxels.
 
     Header, shape, affine, codes, units, dtype and compression are those of the reference. Where several of its values
-    are one structure, a voxel keeps its value if that is of its structure, and else gets that of the nearest voxel of
-    the structure in the reference.
+    are one structure, a voxel keeps its value if that is of its structure, and else it is set to that of the nearest
+    voxel of the structure in the reference.
 
     Args:
         labels: (x, y, z) uint8, ids of the anatomy.
@@ -337,7 +337,7 @@ def _described(value: int, counts: npt.NDArray[np.int64], meaning: LabelMeaning)
 
 
 def _kept_warnings(meaning: LabelMeaning, counts: Mapping[int, int]) -> list[str]:
-    """What is told of a label that nnU-Net ignores, and of a data set that was recognised by its values."""
+    """Warnings about a label that nnU-Net ignores, and about a data set that was recognised by its values."""
     texts = [
         f"value {value} is the label {meaning.kept[value]!r} of {meaning.source(value)}: {n} voxels stay unchanged"
         for value, n in counts.items()

@@ -39,12 +39,23 @@ class LabelTable:
     keeps_others: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the table for JSON."""
+        """Convert the table for JSON.
+
+        Returns:
+            The table.
+        """
         return {**vars(self), "names": {str(value): name for value, name in self.names.items()}}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
-        """Convert back from `to_dict`."""
+        """Convert back from `to_dict`.
+
+        Args:
+            table: the table for JSON.
+
+        Returns:
+            The names of values.
+        """
         return cls(**{**table, "names": {int(value): str(name) for value, name in table["names"].items()}})
 
 
@@ -67,15 +78,37 @@ class LabelMeaning:
     is_own: bool = False
 
     def values_of(self, id: int) -> list[int]:
-        """List the values of a structure, in the order of the source."""
+        """List the values of a structure, in the order of the source.
+
+        Args:
+            id: id of the structure.
+
+        Returns:
+            The values.
+        """
         return [value for value, other in self.ids.items() if other == id]
 
     def source(self, value: int) -> str:
-        """Return the source that states a value; empty where none does."""
+        """Return the source that states a value.
+
+        Args:
+            value: value in the label map.
+
+        Returns:
+            The source; empty where none states it.
+        """
         return self.sources.get(value, "")
 
     def name(self, value: int, anatomy: Anatomy) -> str:
-        """Return the structure of a value, or its other name; empty where nothing states it."""
+        """Return the structure of a value, or its other name.
+
+        Args:
+            value: value in the label map.
+            anatomy: the structures.
+
+        Returns:
+            The name; empty where no source states it.
+        """
         if value in self.ids:
             return anatomy.by_id(self.ids[value]).name
         return self.kept.get(value) or self.unknown.get(value, "")

@@ -51,7 +51,14 @@ class FolderTables:
     files: frozenset[str] = frozenset()
 
     def of(self, path: Path) -> tuple[LabelTable, ...]:
-        """Return the tables that apply to a label map, except that in its header, in the order of precedence."""
+        """Return the tables that apply to a label map, except that in its header, in the order of precedence.
+
+        Args:
+            path: the label map.
+
+        Returns:
+            The tables.
+        """
         return (*self.first, *self.by_stem.get(_stem(path), ()), *self.shared)
 
 
@@ -204,6 +211,12 @@ def read_dataset_json(path: Path, required: bool = False) -> LabelTable | None:
 def read_json_table(path: Path) -> dict[str, Any]:
     """Read a JSON file that contains a table.
 
+    Args:
+        path: the file.
+
+    Returns:
+        The table.
+
     Raises:
         BadInputError: if it cannot be read.
     """
@@ -217,6 +230,10 @@ def read_json_table(path: Path) -> dict[str, Any]:
 
 def check_names(table: LabelTable, anatomy: Anatomy) -> None:
     """Check that a table of a data set names at least one structure.
+
+    Args:
+        table: names of the values.
+        anatomy: the structures.
 
     Raises:
         BadInputError: if it names none.

@@ -46,7 +46,15 @@ class Surface(Mesh):
 
     @classmethod
     def of_structure(cls, mesh: Mesh, structure: Structure) -> Surface:
-        """Label a mesh with the name, id and colour of a structure."""
+        """Label a mesh with the name, id and colour of a structure.
+
+        Args:
+            mesh: the mesh, in mm.
+            structure: the structure.
+
+        Returns:
+            The surface.
+        """
         return cls(mesh.vertices_mm, mesh.triangles, structure.name, structure.id, structure.colour)
 
     def save(self, path: str | Path) -> Path:

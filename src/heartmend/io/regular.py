@@ -16,7 +16,14 @@ _SAFE_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | geta
 
 
 def is_regular(path: Path) -> bool:
-    """Check whether there is a regular file at a path; a link to one is none."""
+    """Check whether there is a regular file at a path; a link to one is not regular.
+
+    Args:
+        path: the path.
+
+    Returns:
+        True for a regular file; False also if there is nothing, or it cannot be examined.
+    """
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -51,12 +58,28 @@ def open_descriptor(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def open_to_read(path: Path) -> BufferedReader:
-    """Open a regular file to read its bytes; raises as `open_descriptor`."""
+    """Open a regular file to read its bytes.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The open file, which the caller closes.
+
+    Raises:
+        RunError, OSError: as `open_descriptor`.
+    """
     return os.fdopen(open_descriptor(path), "rb")
 
 
 def open_to_append(path: Path) -> TextIO:
-    """Open a regular file to append text (UTF-8, unchanged line ends), made where there is none.
+    """Open a regular file to append text; it is made where there is none.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The open file (UTF-8, unchanged line ends), which the caller closes.
 
     Raises:
         RunError, OSError: as `open_descriptor`.
@@ -66,13 +89,26 @@ def open_to_append(path: Path) -> TextIO:
 
 
 def read_regular(path: Path) -> bytes:
-    """Read the content of a regular file; raises as `open_descriptor`."""
+    """Read the content of a regular file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The content.
+
+    Raises:
+        RunError, OSError: as `open_descriptor`.
+    """
     with open_to_read(path) as file:
         return file.read()
 
 
 def check_regular(path: Path) -> None:
     """Check that a file, which another library opens by its path, is regular.
+
+    Args:
+        path: the path.
 
     Raises:
         RunError: if something else is in its place. A missing file is no error.

@@ -58,7 +58,11 @@ class TensorHeader:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def specs(self) -> dict[str, TensorSpec]:
-        """Return type and shape of each tensor."""
+        """Return type and shape of each tensor.
+
+        Returns:
+            Type and shape by name of the tensor.
+        """
         return {name: (tensor.dtype, tensor.shape) for name, tensor in self.tensors.items()}
 
 

@@ -84,8 +84,8 @@ def describe_unread(files: Sequence[UnreadFile], limit: int | None = _MAX_LISTED
     counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(files) - folders, "file"), (folders, "folder")) if n]
     names = [f"{file.name} ({file.reason})" for file in files[:limit]]
     more = ["..."] if len(names) < len(files) else []
-    verb = "was" if len(files) == 1 else "were"
-    return escape_unprintable(f"{' and '.join(counts)} {verb} not read: {', '.join([*names, *more])}")
+    was_or_were = "was" if len(files) == 1 else "were"
+    return escape_unprintable(f"{' and '.join(counts)} {was_or_were} not read: {', '.join([*names, *more])}")
 
 
 def _other_file(path: Path) -> str:

@@ -82,7 +82,7 @@ def evaluate_case(
         anatomy: the structures of the label maps; None for masks. Without it the metrics that need one are left out:
             contact, gap, and a map's own errors of component count and Euler number.
         reference: an array of the same kind and shape, such as the ground truth.
-        case: id that the rows get.
+        case: case id in the rows.
         metrics: entries of `catalogue()` to compute; all if None.
 
     Returns:
@@ -90,7 +90,8 @@ def evaluate_case(
         Masks are one structure, named "mask".
 
     Raises:
-        BadInputError: if the arrays differ in shape or kind, if label maps come without an anatomy, or masks with one.
+        BadInputError: if the arrays differ in shape or kind, if label maps are given without an anatomy, or masks with
+            one.
 
     Example:
         Two slabs of 32 voxels that share 16.

@@ -120,7 +120,7 @@ def catalogue(tolerances_mm: Sequence[float] = TOLERANCES_MM, keys: Iterable[str
 
     Args:
         tolerances_mm: tolerances of the surface Dice in mm, one metric for each.
-        keys: keys of the metrics that are wanted; all if empty.
+        keys: keys of the selected metrics; all if empty.
 
     Returns:
         The metrics.

@@ -61,7 +61,11 @@ class SurfaceDistances:
         return max(float(np.percentile(self.a_to_b, percent)), float(np.percentile(self.b_to_a, percent)))
 
     def mean_mm(self) -> float:
-        """Compute the average symmetric surface distance in mm: the mean over the voxels of both surfaces."""
+        """Compute the average symmetric surface distance: the mean over the voxels of both surfaces.
+
+        Returns:
+            The distance in mm.
+        """
         if self.missing_mm is not None:
             return self.missing_mm
         return (float(self.a_to_b.sum()) + float(self.b_to_a.sum())) / (self.a_to_b.size + self.b_to_a.size)

@@ -33,6 +33,11 @@ class Shape(nn.Module, ABC):
     frozen: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, heads: Sequence[str]) -> None:
+        """Create a shape.
+
+        Args:
+            heads: names of the structures, in the order of the logits.
+        """
         super().__init__()
         self.heads = tuple(heads)
 
@@ -75,14 +80,32 @@ class Shape(nn.Module, ABC):
         return logits.reshape(*grid.shape[:3], -1).permute(3, 0, 1, 2)
 
     def regularisation(self, codes: Codes) -> Tensor:
-        """Compute the regularisation of codes, a scalar: the mean of |z|² unless the shape defines another one."""
+        """Compute the regularisation of codes: the mean of |z|² unless the shape defines another one.
+
+        Args:
+            codes: codes of some cases, by name.
+
+        Returns:
+            The regularisation, a scalar.
+        """
         return sum((code.square().mean() for code in codes.values()), start=next(iter(codes.values())).new_zeros(()))
 
     def regularisation_weight(self, codes: Codes) -> Tensor:
-        """Compute the weight, a scalar, of these codes' regularisation in a mean over several processes."""
+        """Compute the weight of these codes' regularisation in a mean over several processes.
+
+        Args:
+            codes: codes of some cases, by name.
+
+        Returns:
+            The weight, a scalar.
+        """
         first = next(iter(codes.values()))
         return first.new_full((), len(first))
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that construct this shape again, as JSON values."""
+        """Return the arguments that construct this shape again, as JSON values.
+
+        Returns:
+            The arguments, by name.
+        """

@@ -63,11 +63,22 @@ class CodeBook(nn.Module):
         return self.at(torch.tensor(rows, device=next(iter(self.values.values())).device))
 
     def at(self, rows: Tensor) -> dict[str, Tensor]:
-        """Return the codes in rows (b,) int64 of the book."""
+        """Return the codes of some rows of the book.
+
+        Args:
+            rows: (b,) int64.
+
+        Returns:
+            The codes of these rows, by name.
+        """
         return {name: code[rows] for name, code in self.values.items()}
 
     def replace(self, codes: Mapping[str, Tensor]) -> None:
-        """Replace all codes by other ones of the same cases, for example of a finer resolution."""
+        """Replace all codes by other ones of the same cases, for example of a finer resolution.
+
+        Args:
+            codes: the new codes of all cases, by name.
+        """
         self.values = _parameters(codes)
 
 

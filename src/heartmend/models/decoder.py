@@ -56,16 +56,36 @@ class DecoderShape(Shape):
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that construct this shape again."""
+        """Return the arguments that construct this shape again.
+
+        Returns:
+            The arguments, by name.
+        """
         return {"heads": list(self.heads), "code_size": self.code_size}
 
     def new_codes(self, count: int, seed: int = 0) -> dict[str, Tensor]:
-        """Create random codes `latent` (count, code_size)."""
+        """Create random codes.
+
+        Args:
+            count: number of cases.
+            seed: seed of the codes.
+
+        Returns:
+            The codes `latent` (count, code_size) float32.
+        """
         generator = torch.Generator().manual_seed(seed)
         return {"latent": torch.randn(count, self.code_size, generator=generator) * 0.01}
 
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
-        """Predict logits (case, point, head) at points (case, point, 3) of the unit frame."""
+        """Predict logits at points of the unit frame.
+
+        Args:
+            points: (case, point, 3) unit coordinates.
+            codes: codes of these cases.
+
+        Returns:
+            (case, point, head) logits.
+        """
         maps = [self.seed(codes["latent"]).reshape(-1, MAP_WIDTHS[0], 4, 4, 4)]
         for step in self.steps:
             upsampled = F.interpolate(F.relu(maps[-1]), scale_factor=2, mode="trilinear", align_corners=False)

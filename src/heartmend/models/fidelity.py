@@ -12,7 +12,15 @@ from heartmend.types import Labels
 
 
 def evaluate_in_roi(model: HeartModel, case_id: str) -> Fields:
-    """Evaluate the signed distances of a case on the voxels of its ROI."""
+    """Evaluate the signed distances of a case on the voxels of its ROI.
+
+    Args:
+        model: the model.
+        case_id: id of a case of the model.
+
+    Returns:
+        Signed distances in mm by structure, on the voxels of the ROI.
+    """
     heart = model.heart(case_id)
     return evaluate_distances(model, heart, heart.frame.source_grid())
 
@@ -34,6 +42,14 @@ def reconstruction_dice(model: HeartModel, case_id: str, labels: Labels) -> dict
 
 
 def single_case(model: HeartModel, case_id: str) -> HeartModel:
-    """Return the model with one of its cases alone, to be sent to another process."""
+    """Reduce a model to one of its cases, to be sent to another process.
+
+    Args:
+        model: the model.
+        case_id: id of a case of the model.
+
+    Returns:
+        The model of this case.
+    """
     codes = CodeBook([case_id], model.codes.of([case_id]))
     return replace(model, codes=codes, frames={case_id: model.frames[case_id]}, absent={case_id: model.absent[case_id]})

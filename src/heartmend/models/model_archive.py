@@ -23,20 +23,48 @@ class Members:
     """Members of an open archive, whose sizes are checked."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
-        """Take an archive whose directory is checked."""
+        """Wrap an archive whose directory was checked.
+
+        Args:
+            archive: the archive.
+        """
         self._archive = archive
 
     def size(self, name: str) -> int:
-        """Return the size of a member in bytes."""
+        """Return the size of a member.
+
+        Args:
+            name: name of the member.
+
+        Returns:
+            The size in bytes.
+        """
         return self._archive.getinfo(name).file_size
 
     def read(self, name: str) -> bytearray:
-        """Read a member as a whole; raises as `read_rest`."""
+        """Read a whole member.
+
+        Args:
+            name: name of the member.
+
+        Returns:
+            Its content.
+
+        Raises:
+            ValueError, OSError, zipfile.BadZipFile, zlib.error: as `read_rest`.
+        """
         with self.open(name) as file:
             return read_rest(file, self.size(name))
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a member to read its start first."""
+        """Open a member to read its start first.
+
+        Args:
+            name: name of the member.
+
+        Returns:
+            The open member, which the caller closes.
+        """
         return self._archive.open(name)
 
 

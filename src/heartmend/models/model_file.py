@@ -115,7 +115,14 @@ def decode_model(tensors: dict[str, np.ndarray], shape: UnifiedShape, ids: list[
 
 
 def round_model(model: HeartModel) -> HeartModel:
-    """Return the model as it will be after writing and reading."""
+    """Return the model as it will be after writing and reading.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The model with rounded values.
+    """
     shape, codes = decode_model(encode_model(model), UnifiedShape(**model.shape.settings()), list(model.codes.ids))
     return replace(model, shape=shape.eval(), codes=codes)
 

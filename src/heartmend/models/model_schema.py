@@ -43,7 +43,12 @@ class _Table(BaseModel):
 
 
 class GridTable(_Table):
-    """Grid of a case, as `Grid.to_dict` writes it."""
+    """Grid of a case, as `Grid.to_dict` writes it.
+
+    Attributes:
+        shape: number of voxels along each axis.
+        affine: (4, 4), from voxel indices to mm.
+    """
 
     shape: Annotated[list[Annotated[int, Field(strict=True, ge=1, le=_MAX_INDEX)]], Field(min_length=3, max_length=3)]
     affine: Annotated[
@@ -58,7 +63,13 @@ class GridTable(_Table):
 
 
 class FrameTable(_Table):
-    """Position of a case's unit frame, as `Roi.to_dict` writes it."""
+    """Position of a case's unit frame, as `Roi.to_dict` writes it.
+
+    Attributes:
+        grid: grid of the volume.
+        start: first voxel of the box along each axis; may be outside the volume.
+        stop: voxel after the last one along each axis.
+    """
 
     grid: GridTable
     start: Annotated[list[Index], Field(min_length=3, max_length=3)]
@@ -76,7 +87,12 @@ class FrameTable(_Table):
 
 
 class CalibreTable(_Table):
-    """Radius of a thin vessel in a cohort."""
+    """Radius of a thin vessel in a cohort.
+
+    Attributes:
+        mean_mm: mean in mm.
+        spread_mm: standard deviation in mm.
+    """
 
     mean_mm: Length
     spread_mm: Length
@@ -141,7 +157,11 @@ class ModelTable(_Table):
         return errors
 
     def tensor_specs(self) -> dict[str, TensorSpec]:
-        """Return type and shape of every tensor of the model's file."""
+        """Return type and shape of every tensor of the model's file.
+
+        Returns:
+            Type and shape by name of the tensor.
+        """
         cases, shape = len(self.ids), self.shape
         field = (cases, 3, *(shape.template.controls,) * 3)
         specs = weight_specs("unified", shape.model_dump())

@@ -35,28 +35,61 @@ class _Settings(BaseModel):
 
 
 class TemplateSettings(_Settings):
-    """Settings of a `TemplateShape`."""
+    """Settings of a `TemplateShape`.
+
+    Attributes:
+        heads: names of the structures.
+        side: cells along each side of the table.
+        controls: control points along each side of the fields.
+    """
 
     side: Annotated[int, Field(strict=True, ge=MIN_SIDE, le=MAX_TEMPLATE_SIDE)]
     controls: Annotated[int, Field(strict=True, ge=MIN_CONTROLS, le=MAX_CONTROLS)]
 
     def code_specs(self, cases: int) -> dict[str, TensorSpec]:
-        """Return the codes of a number of cases."""
+        """Return type and shape of the codes of a number of cases.
+
+        Args:
+            cases: number of cases.
+
+        Returns:
+            Type and shape by name of the code.
+        """
         return {"affine": ("F32", (cases, 3, 4)), "field": ("F32", (cases, 3, *(self.controls,) * 3))}
 
 
 class DecoderSettings(_Settings):
-    """Settings of a `DecoderShape`."""
+    """Settings of a `DecoderShape`.
+
+    Attributes:
+        heads: names of the structures.
+        code_size: length of a latent code.
+    """
 
     code_size: Annotated[int, Field(strict=True, ge=1, le=MAX_CODE_SIZE)]
 
     def code_specs(self, cases: int) -> dict[str, TensorSpec]:
-        """Return the codes of a number of cases."""
+        """Return type and shape of the codes of a number of cases.
+
+        Args:
+            cases: number of cases.
+
+        Returns:
+            Type and shape by name of the code.
+        """
         return {"latent": ("F32", (cases, self.code_size))}
 
 
 class UnifiedSettings(_Settings):
-    """Settings of a `UnifiedShape`."""
+    """Settings of a `UnifiedShape`.
+
+    Attributes:
+        heads: names of the structures.
+        template: settings of its template, whose heads are some of `heads`.
+        side: nodes along each side of the details.
+        channels: features of each node.
+        width: hidden units of the network.
+    """
 
     template: TemplateSettings
     side: Annotated[int, Field(strict=True, ge=MIN_SIDE, le=MAX_DETAIL_SIDE)]
@@ -70,7 +103,14 @@ class UnifiedSettings(_Settings):
         return self
 
     def code_specs(self, cases: int) -> dict[str, TensorSpec]:
-        """Return the codes of a number of cases."""
+        """Return type and shape of the codes of a number of cases.
+
+        Args:
+            cases: number of cases.
+
+        Returns:
+            Type and shape by name of the code.
+        """
         details: dict[str, TensorSpec] = {
             "slot": ("I32", (cases, self.side**3)),
             "detail": ("F32", (cases, None, self.channels)),

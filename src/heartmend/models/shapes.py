@@ -63,5 +63,12 @@ def weight_specs(kind: str, settings: Mapping[str, Any]) -> dict[str, TensorSpec
 
 
 def spec_of(tensor: Tensor) -> TensorSpec:
-    """Return type and shape of a tensor as a file describes them."""
+    """Return type and shape of a tensor as a file describes them.
+
+    Args:
+        tensor: the tensor.
+
+    Returns:
+        Name of the type, and the shape.
+    """
     return _DTYPES[tensor.dtype], tuple(tensor.shape)

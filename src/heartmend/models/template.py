@@ -55,17 +55,37 @@ class TemplateShape(Shape):
         self.table = nn.Parameter(torch.zeros(side**3, len(self.heads)))
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that construct this shape again."""
+        """Return the arguments that construct this shape again.
+
+        Returns:
+            The arguments, by name.
+        """
         return {"heads": list(self.heads), "side": self.side, "controls": self.controls}
 
     def new_codes(self, count: int, seed: int = 0) -> dict[str, Tensor]:
-        """Create codes of the identity: `affine` (count, 3, 4) and `field` (count, 3, controls, controls, controls)."""
+        """Create codes of the identity.
+
+        Args:
+            count: number of cases.
+            seed: not used; the codes are not random.
+
+        Returns:
+            The codes `affine` (count, 3, 4) and `field` (count, 3, controls, controls, controls).
+        """
         affine = torch.zeros(count, 3, 4)
         affine[:, :, :3] = torch.eye(3)
         return {"affine": affine, "field": torch.zeros(count, 3, *(self.controls,) * 3)}
 
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
-        """Predict signed distances (case, point, head) in mm at points (case, point, 3) of the unit frame."""
+        """Predict signed distances at points of the unit frame.
+
+        Args:
+            points: (case, point, 3) unit coordinates.
+            codes: codes of these cases.
+
+        Returns:
+            (case, point, head) signed distances in mm.
+        """
         cases, count, _ = points.shape
         flat = self.to_template_frame(points, codes).reshape(-1, 3)
         return read_table(self.table, flat, self.side).reshape(cases, count, len(self.heads))
@@ -90,7 +110,14 @@ class TemplateShape(Shape):
         return points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3] + displacement
 
     def regularisation(self, codes: Codes) -> Tensor:
-        """Compute the bending energy of the fields; affine maps are not penalised."""
+        """Compute the bending energy of the fields; affine maps are not penalised.
+
+        Args:
+            codes: codes of some cases, by name.
+
+        Returns:
+            The regularisation, a scalar.
+        """
         return bending_energy(codes["field"])
 
     @torch.no_grad()

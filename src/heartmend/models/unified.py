@@ -79,14 +79,26 @@ class UnifiedShape(Shape):
         self.register_buffer("columns", columns, persistent=False)
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that construct this shape again."""
+        """Return the arguments that construct this shape again.
+
+        Returns:
+            The arguments, by name.
+        """
         return {
             "heads": list(self.heads), "template": self.template.settings(), "side": self.side,
             "channels": self.channels, "width": self.width,
         }  # fmt: skip
 
     def new_codes(self, count: int, seed: int = 0) -> dict[str, Tensor]:
-        """Create codes of the identity whose nodes are all open: `affine`, `field`, `slot` and `detail`."""
+        """Create codes of the identity whose nodes are all open.
+
+        Args:
+            count: number of cases.
+            seed: seed of the features.
+
+        Returns:
+            The codes `affine`, `field`, `slot` and `detail`.
+        """
         opened = torch.ones(self.side**3, dtype=torch.bool)
         return {
             **self.template.new_codes(count, seed),
@@ -108,11 +120,23 @@ class UnifiedShape(Shape):
         return make_details(opened, drawn)
 
     def empty_details(self) -> dict[str, Tensor]:
-        """Create the details of one case without open nodes."""
+        """Create the details of one case without open nodes.
+
+        Returns:
+            The codes `slot` and `detail`.
+        """
         return make_details(torch.zeros(self.side**3, dtype=torch.bool), torch.zeros(0, self.channels))
 
     def forward(self, points: Tensor, codes: Codes) -> Tensor:
-        """Predict signed distances (case, point, head) in mm at points (case, point, 3) of the unit frame."""
+        """Predict signed distances at points of the unit frame.
+
+        Args:
+            points: (case, point, 3) unit coordinates.
+            codes: codes of these cases.
+
+        Returns:
+            (case, point, head) signed distances in mm.
+        """
         cases, count, _ = points.shape
         place = self.template.to_template_frame(points, codes).reshape(-1, 3)
         depth = read_table(self.template.table, place, self.template.side)
@@ -134,11 +158,25 @@ class UnifiedShape(Shape):
         return logits.index_add(1, self.columns, depth).reshape(cases, count, len(self.heads))
 
     def regularisation(self, codes: Codes) -> Tensor:
-        """Compute the mean square of the features of all open nodes."""
+        """Compute the mean square of the features of all open nodes.
+
+        Args:
+            codes: codes of some cases, by name.
+
+        Returns:
+            The regularisation, a scalar.
+        """
         return codes["detail"].square().sum() / self.regularisation_weight(codes)
 
     def regularisation_weight(self, codes: Codes) -> Tensor:
-        """Compute the number of features of all open nodes, at least 1."""
+        """Compute the weight of these codes' regularisation: the number of features of all open nodes, at least 1.
+
+        Args:
+            codes: codes of some cases, by name.
+
+        Returns:
+            The weight, a scalar.
+        """
         return (codes["detail"] != 0).sum().clamp(min=1)
 
 

@@ -4,7 +4,7 @@ Tissue: enhanced blood, weaker and unevenly mixed on the right; muscle; the thin
 contain; epicardial fat, lung, chest wall; in some cases calcified plaque in the coronaries.
 Scanner: a point spread in plane and through plane, streaks from the dense caval inflow, and noise with the power
 spectrum of filtered back-projection (rising, then falling with frequency: a difference of two Gaussians).
-Strengths are drawn for every case: left blood 300-520 HU, right 90-420 HU, muscle 85-130 HU, blur sigma 0.4-0.8 mm,
+Strengths are sampled for every case: left blood 300-520 HU, right 90-420 HU, muscle 85-130 HU, blur sigma 0.4-0.8 mm,
 noise 12-45 HU.
 """
 

@@ -1,8 +1,8 @@
 """Label corruption: errors of automatic and quickly drawn label maps, with one function for each kind.
 
 A corruption takes the label map, the spacing and a random generator, and returns a new map; its strength is an
-argument. `corrupt` draws the corruptions of a case from the ranges of a `CorruptionRecipe`. The ranges are our own and
-wide on purpose: a case may be nearly clean or poor, and may have one kind of error or most of them.
+argument. `corrupt` samples the corruptions of a case from the ranges of a `CorruptionRecipe`. The ranges are our own
+and wide on purpose: a case may be nearly clean or poor, and may have one kind of error or most of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VESSELS = (Label.AORTA, Label.PA, Label.LAA, Label.PV)
 
 @dataclass(frozen=True)
 class CorruptionRecipe:
-    """Ranges from which the corruptions of a case are drawn.
+    """Ranges from which the corruptions of a case are sampled.
 
     Chances are per case (bias: per structure), counts are means of Poisson distributions. Both grow with the severity
     of the case, which also scales the rms displacement of rough surfaces.

@@ -1,4 +1,4 @@
-"""Proportions of a phantom heart and the positions of its landmarks, drawn at random.
+"""Proportions of a phantom heart and the positions of its landmarks, sampled at random.
 
 Body coordinates are in mm: x to the left, y posterior, z superior; the origin is the centre of the mitral valve.
 Proportions are textbook adult values with wide spreads; nothing was measured on any data set.
@@ -107,7 +107,7 @@ class Plan:
 
 
 def draw_plan(rng: np.random.Generator) -> Plan:
-    """Draw the plan of a heart. Chambers vary independently of each other, for example dilated atria or thick walls.
+    """Sample the plan of a heart. Chambers vary independently of each other, for example dilated atria or thick walls.
 
     Args:
         rng: random generator.

@@ -24,7 +24,7 @@ MARGIN_MM = 6.0
 def smooth_noise(
     shape: Sequence[int], spacing_mm: Sequence[float] | NDArray[Any], length_mm: float, rng: np.random.Generator
 ) -> Float:
-    """Draw a smooth random field: white noise on a lattice, interpolated by cubic B-splines.
+    """Sample a smooth random field: white noise on a lattice, interpolated by cubic B-splines.
 
     Args:
         shape: shape of the field (x, y, z).
@@ -94,7 +94,11 @@ class Canvas:
         return x, y, z
 
     def empty(self) -> Float:
-        """Make a field without any shape: `FAR_MM` everywhere, float32."""
+        """Make a field without any shape.
+
+        Returns:
+            (x, y, z) float32, `FAR_MM` everywhere.
+        """
         return np.full(self.shape, FAR_MM, np.float32)
 
     def box(self, low_mm: ArrayLike, high_mm: ArrayLike) -> Box:

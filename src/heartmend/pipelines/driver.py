@@ -40,8 +40,8 @@ class PipelineStep:
 def run_steps(steps: Sequence[PipelineStep], context: Context[Any]) -> dict[str, str]:
     """Run stages in order; each works on the cases that no stage before it has skipped.
 
-    One bad case never stops the others: it is skipped from then on. A file of the run that is damaged is no fault of
-    its case: the stages are started again, and that which wrote the file makes it again.
+    A case with an error never stops the others: it is skipped from then on. A file of the run that is damaged is no
+    fault of its case: the stages are started again, and that which wrote the file makes it again.
 
     Args:
         steps: the stages.
@@ -51,7 +51,7 @@ def run_steps(steps: Sequence[PipelineStep], context: Context[Any]) -> dict[str,
         The cases that were skipped, with the reasons.
 
     Raises:
-        OutputError: if the output cannot be written; no case is to blame, and to continue would skip all others too.
+        OutputError: if the output cannot be written; the cause is not a case, and all other cases would be skipped too.
         RunError: if no case is left.
         DamagedError: if a file of the run is damaged again and again.
     """
@@ -83,6 +83,13 @@ def _run_once(steps: Sequence[PipelineStep], context: Context[Any], skipped: dic
 
 def remaining_cases(cohort: Cohort, skipped: Mapping[str, str]) -> list[Case]:
     """List the cases that were not skipped so far.
+
+    Args:
+        cohort: all cases of the data set.
+        skipped: ids of the skipped cases, with the reasons.
+
+    Returns:
+        The other cases, in the order of the cohort.
 
     Raises:
         RunError: if there is none.

@@ -25,7 +25,7 @@ from heartmend.stages.refine import RefineSettings, refine
 
 @dataclass(frozen=True)
 class EmbedRequest:
-    """What to embed; see `heartmend embed --help`.
+    """Inputs and options of an embedding; see `heartmend embed --help`.
 
     Attributes:
         model: file of the model.
@@ -47,8 +47,8 @@ class EmbedRequest:
 def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress: Progress | None = None) -> Result:
     """Repair label maps with a model whose weights stay frozen, into OUT/labels.
 
-    OUT is a run like any other: `heartmend explain`, `render` and `mesh` work on it. One bad case never stops the
-    others.
+    OUT is a run like any other: `heartmend explain`, `render` and `mesh` work on it. A case with an error never stops
+    the others.
 
     Args:
         request: what to embed.

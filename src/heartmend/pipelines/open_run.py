@@ -40,6 +40,13 @@ class RunCase:
     """
 
     def __init__(self, run: RunFolder, cohort: Cohort, case: Case) -> None:
+        """Create a case; use `OpenRun` instead.
+
+        Args:
+            run: the run.
+            cohort: the input.
+            case: the case.
+        """
         self.id = case.id
         self._run, self._cohort, self._case = run, cohort, case
 
@@ -138,6 +145,12 @@ class OpenRun:
     """
 
     def __init__(self, run: RunFolder, cohort: Cohort) -> None:
+        """Create the object; use `open_run` instead.
+
+        Args:
+            run: the run.
+            cohort: the input.
+        """
         self.output, self.cohort = run.output, cohort
         self._run = run
         self._cases = {case.id: RunCase(run, cohort, case) for case in cohort}

@@ -73,7 +73,7 @@ def repair_labels(
         image: (x, y, z) CT in HU on the same voxels; None: labels alone.
         structures: names of the structures to repair, as a sequence or with commas; all of them if empty.
         unknown_labels: label ids that the anatomy does not have: "error", or "keep" keeps their voxels unchanged.
-        seed: seed of the points that are drawn.
+        seed: seed of the sampled points.
 
     Returns:
         The repaired label map, and what was changed.

@@ -22,10 +22,10 @@ from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.unread_files import describe_unread
 from heartmend.pipelines.config import Config
-from heartmend.pipelines.driver import Step, run_steps
+from heartmend.pipelines.driver import PipelineStep, run_steps
 from heartmend.pipelines.result import Result
 from heartmend.run_folder.folder import RunFolder
-from heartmend.stages.contract import Context, Plan
+from heartmend.stages.contract import Context, RunPlan
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse
 from heartmend.stages.prepare import prepare
@@ -41,7 +41,7 @@ StageName = Literal["prepare", "fit", "refine", "fuse", "unify"]
 
 @dataclass(frozen=True)
 class Request:
-    """What a run is asked to do; see `heartmend run --help`.
+    """Inputs and options of a run; see `heartmend run --help`.
 
     Attributes:
         labels: folder of label maps, or an nnU-Net v2 data set.
@@ -79,8 +79,8 @@ class Request:
 def run(request: Request, config: Config | None = None, progress: Progress | None = None) -> Result:
     """Repair the label maps of a folder into OUT/labels. Continues with what is there already.
 
-    One bad case never stops the others: it is listed in `Result.skipped` and in OUT/run/skipped.json, and an older
-    result of it is moved to OUT/run/withdrawn.
+    A case with an error never stops the others: it is listed in `Result.skipped` and in OUT/run/skipped.json, and an
+    older result of it is moved to OUT/run/withdrawn.
 
     Args:
         request: what to do.
@@ -126,13 +126,16 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
         return Result(folder.output, done, skipped, folder.warnings())
 
 
-def make_plan(config: Config, anatomy: Anatomy, structures: tuple[str, ...] = ()) -> Plan:
+def make_plan(config: Config, anatomy: Anatomy, structures: tuple[str, ...] = ()) -> RunPlan:
     """Resolve what crosses the stages, from the settings and the anatomy.
 
     Args:
         config: the settings.
         anatomy: the anatomy.
         structures: names of the structures to repair; empty: all of them.
+
+    Returns:
+        The plan of the run.
 
     Raises:
         ConfigError: if a name is not that of a structure.
@@ -147,11 +150,17 @@ def make_plan(config: Config, anatomy: Anatomy, structures: tuple[str, ...] = ()
         drawn = {"cases_per_step": config.unify.cases_per_step, "gradient_accumulation": 1}
         return first.model_copy(update=drawn).phases_for(cases)
 
-    return Plan(structures, shaped, classified, config.fuse.image_edges, coarse_phases, seed=config.seed)
+    return RunPlan(structures, shaped, classified, config.fuse.image_edges, coarse_phases, seed=config.seed)
 
 
 def resolve_device(device: str) -> str:
     """Resolve the name of a device; `auto` is the GPU where there is one.
+
+    Args:
+        device: `auto`, or a name of torch such as `cpu` or `cuda:0`.
+
+    Returns:
+        Name of the device for torch.
 
     Raises:
         ConfigError: if torch does not have the device.
@@ -171,13 +180,13 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _steps(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[Step]:
+def _steps(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[PipelineStep]:
     steps = [
-        Step("prepare", prepare, config.prepare),
-        Step("fit", fit, config.fit, per_case=False),
-        Step("refine", refine, config.refine),
-        Step("fuse", fuse, config.fuse),
-        Step("unify", unify, config.unify, per_case=False),
+        PipelineStep("prepare", prepare, config.prepare),
+        PipelineStep("fit", fit, config.fit, per_case=False),
+        PipelineStep("refine", refine, config.refine),
+        PipelineStep("fuse", fuse, config.fuse),
+        PipelineStep("unify", unify, config.unify, per_case=False),
     ]
     steps = steps[: STAGES.index(stop_after) + 1]
     if stop_after == "unify" and all(structure.kind == "tube" for structure in anatomy.structures):
@@ -186,7 +195,7 @@ def _steps(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[Step
     return steps
 
 
-def _request_table(request: Request, plan: Plan) -> dict[str, Any]:
+def _request_table(request: Request, plan: RunPlan) -> dict[str, Any]:
     images = None if request.images is None else request.images.resolve()
     return {
         "structures": plan.structures, "images": images, "device": request.device, "stop_after": request.stop_after,

@@ -92,7 +92,11 @@ class CaseReport:
         return "error" if "error" in severities else "warning" if severities else "ok"
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the report into a table for JSON."""
+        """Convert the report into a table for JSON.
+
+        Returns:
+            The table.
+        """
         table = {name: value for name, value in vars(self).items() if name not in ("content", "findings")}
         table["values"] = [vars(use) for use in self.values]
         table["sizes"] = {name: vars(size) for name, size in self.sizes.items()}

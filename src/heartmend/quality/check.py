@@ -106,7 +106,11 @@ class DataSetReport:
         return not has_error and self.count("error") < len(self.cases)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the report into a table for JSON."""
+        """Convert the report into a table for JSON.
+
+        Returns:
+            The table.
+        """
         counts = {status: self.count(status) for status in _STYLES}
         findings = [{"severity": f.severity, "text": f.text} for f in self.findings]
         cases = [case.to_dict() for case in self.cases]

@@ -35,7 +35,11 @@ class StructureSize:
 
 @lru_cache(maxsize=1)
 def structure_bounds() -> dict[str, dict[str, Bounds]]:
-    """Read the bounds: anatomy -> kind of structure -> measure -> lowest and highest value."""
+    """Read the bounds of the sizes of structures.
+
+    Returns:
+        Anatomy -> kind of structure -> measure -> lowest and highest value.
+    """
     text = resources.files("heartmend.quality").joinpath("structure_bounds.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
@@ -92,7 +96,7 @@ def impossible_size(name: str, size: StructureSize, anatomy: Anatomy) -> str:
     outside = _outside(size, kinds.get(kind, {}))
     if not outside:
         return ""
-    # A thin structure is told apart by its shape; everything else has a size that several kinds can have.
+    # A thin structure is recognised by its shape; the other kinds have sizes in common.
     fitting = [other for other, bounds in kinds.items() if not _outside(size, bounds)]
     guess = ""
     if "tube" in fitting and "thickness_mm" in outside:

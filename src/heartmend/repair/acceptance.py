@@ -36,7 +36,11 @@ class Verdict:
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the verdict to a table for JSON."""
+        """Convert the verdict to a table for JSON.
+
+        Returns:
+            The table.
+        """
         return asdict(self)
 
 

@@ -64,7 +64,11 @@ class ChangeLog:
         return tables.Table(CHANGE_COLUMNS, rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the log to a table for JSON."""
+        """Convert the log to a table for JSON.
+
+        Returns:
+            The table.
+        """
         return {
             "case": self.case_id,
             "severity": self.severity,

@@ -49,7 +49,11 @@ class Change:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the change to a table for JSON."""
+        """Convert the change to a table for JSON.
+
+        Returns:
+            The table.
+        """
         return asdict(self)
 
     @classmethod

@@ -72,10 +72,10 @@ def fuse_shape_and_label(
     """Register a fitted shape to its label and weight the two.
 
     Shape and label are two estimates of one surface. The misfit of the shape is smooth, because the smooth deformation
-    of the template cannot follow details; the noise of the label comes in patches. So the shape is moved by a robust
-    local mean of the difference (Geman-McClure weights), which down-weights patches. Of the remaining errors, m² is the
-    variance of the shape and n² that of the label, estimated from its surface noise beyond the lowest possible. The
-    margin is `weight` m²/n²: a clean label hardly changes, a rough one follows the shape.
+    of the template cannot follow details; the noise of the label is correlated in patches. So the shape is moved by a
+    robust local mean of the difference (Geman-McClure weights), which down-weights patches. Of the remaining errors, m²
+    is the variance of the shape and n² that of the label, estimated from its surface noise beyond the lowest possible.
+    The margin is `weight` m²/n²: a clean label hardly changes, a rough one follows the shape.
 
     Args:
         label: (x, y, z) bool.

@@ -106,9 +106,22 @@ class Guard:
     """Middleware that rejects requests without access and adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application.
+            access: access rules.
+        """
         self.app, self.access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Process a request; one without access is answered with an error or a redirect.
+
+        Args:
+            scope: the request, as of ASGI.
+            receive: receives its body.
+            send: sends the response.
+        """
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
 

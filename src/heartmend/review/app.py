@@ -91,7 +91,14 @@ class Review:
         self._run = JSONResponse(self._describe_run()).body
 
     async def run(self, request: Request) -> Response:
-        """Send the run: structures, colours, and the cases in the order of review."""
+        """Send the run: structures, colours, and the cases in the order of review.
+
+        Args:
+            request: the request.
+
+        Returns:
+            JSON.
+        """
         return Response(self._run, media_type="application/json")
 
     def _describe_run(self) -> dict[str, Any]:
@@ -107,7 +114,17 @@ class Review:
         }
 
     async def case(self, request: Request) -> Response:
-        """Send the grid and the changes of a case, with the position of each change."""
+        """Send the grid and the changes of a case, with the position of each change.
+
+        Args:
+            request: the request, with the id of the case in its path.
+
+        Returns:
+            JSON.
+
+        Raises:
+            HTTPException: if the case is not in the review.
+        """
         found = self._summary(request)
         changes = [
             {**c.to_dict(), "point_mm": point} for c, point in zip(found.changes, found.points_mm, strict=True)
@@ -115,21 +132,61 @@ class Review:
         return JSONResponse({"case": found.case, "shape": found.shape, "affine": found.affine, "changes": changes})
 
     async def maps(self, request: Request) -> Response:
-        """Send the label maps before and after."""
+        """Send the label maps before and after.
+
+        Args:
+            request: the request, with the id of the case in its path.
+
+        Returns:
+            The packed label maps.
+
+        Raises:
+            HTTPException: if the case is not in the review.
+        """
         return await self._packed(request, "maps")
 
     async def surfaces(self, request: Request) -> Response:
-        """Send the surfaces before and after."""
+        """Send the surfaces before and after.
+
+        Args:
+            request: the request, with the id of the case in its path.
+
+        Returns:
+            The packed surfaces.
+
+        Raises:
+            HTTPException: if the case is not in the review.
+        """
         return await self._packed(request, "surfaces")
 
     async def image(self, request: Request) -> Response:
-        """Send the CT."""
+        """Send the CT.
+
+        Args:
+            request: the request, with the id of the case in its path.
+
+        Returns:
+            The packed CT.
+
+        Raises:
+            HTTPException: if the case is not in the review.
+        """
         case = self.cases[self._summary(request).case]
         body = await self._cache.get(("image", case.id), lambda: read_image(self.finished, case))
         return Response(body, media_type="application/octet-stream")
 
     async def read(self, request: Request) -> Response:
-        """Send the current decisions with a number above `since`."""
+        """Send the current decisions with a number above `since`.
+
+        Args:
+            request: the request, with `since` in its query.
+
+        Returns:
+            JSON.
+
+        Raises:
+            HTTPException: if `since` is not the number of a decision.
+        """
         since = request.query_params.get("since", "0")
         if not since.isdecimal() or len(since) > 18:
             raise HTTPException(400, "since must be the number of a decision")
@@ -137,7 +194,17 @@ class Review:
         return JSONResponse({"decisions": [asdict(d) for d in found]})
 
     async def write(self, request: Request) -> Response:
-        """Write decisions; on a conflict the status is 409 and the response contains the current decisions."""
+        """Write decisions.
+
+        Args:
+            request: the request, with the decisions as JSON.
+
+        Returns:
+            JSON; on a conflict its status is 409 and it contains the current decisions.
+
+        Raises:
+            HTTPException: if the request is invalid, or a case was repaired again since the page was loaded.
+        """
         batch = await _read_batch(request)
         for entry in batch.entries:
             known = self.summaries.get(entry.case)
@@ -149,18 +216,45 @@ class Review:
         return await _respond(lambda: self.decisions.write(requests, batch.reviewer))
 
     async def undo(self, request: Request) -> Response:
-        """Undo the newest batch of a reviewer."""
+        """Undo the newest batch of a reviewer.
+
+        Args:
+            request: the request, with the name of the reviewer as JSON.
+
+        Returns:
+            JSON; on a conflict its status is 409 and it contains the current decisions.
+
+        Raises:
+            HTTPException: if the request is invalid.
+        """
         batch = await _read_batch(request)
         return await _respond(lambda: self.decisions.undo(batch.reviewer))
 
     async def save_table(self, request: Request) -> Response:
-        """Send the current decisions as CSV."""
+        """Send the current decisions as CSV.
+
+        Args:
+            request: the request.
+
+        Returns:
+            The table.
+        """
         text = await in_thread(lambda: decisions_to_csv(self.decisions.current()))
         headers = {"content-disposition": 'attachment; filename="decisions.csv"'}
         return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
     async def load_table(self, request: Request) -> Response:
-        """Import a CSV table of decisions."""
+        """Import a CSV table of decisions.
+
+        Args:
+            request: the request, with the table as its body.
+
+        Returns:
+            JSON with the counts of the import.
+
+        Raises:
+            HTTPException: if the table is invalid or contradicts the current decisions.
+        """
         _require_type(request, "text/csv")
         table = await _body(request, MAX_TABLE_BYTES)
         known = dict.fromkeys(self.summaries, self.finished.anatomy.names)

@@ -57,6 +57,13 @@ class Connection(H11Protocol):
     """
 
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
+        """Create a connection.
+
+        Args:
+            *args: arguments of `H11Protocol`.
+            limits: limits of the connections.
+            **kwargs: arguments of `H11Protocol`.
+        """
         super().__init__(*args, **kwargs)
         self._limits = limits
         self._since = self._now()
@@ -76,7 +83,11 @@ class Connection(H11Protocol):
         return self.transport.get_write_buffer_size() > 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the time of the first request; end another connection if there are too many."""
+        """Start the time of the first request; end another connection if there are too many.
+
+        Args:
+            transport: the transport of the new connection.
+        """
         super().connection_made(transport)
         self._since = self._now()
         others = [c for c in self.connections if isinstance(c, Connection) and c is not self and not c.is_ended]
@@ -90,7 +101,11 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Process data; a new header starts the time of its body."""
+        """Process data; a new header starts the time of its body.
+
+        Args:
+            data: the received bytes.
+        """
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before:
@@ -113,7 +128,11 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def is_late(self) -> bool:
-        """Check whether the client missed its deadline. Time in which the server works or waits does not count."""
+        """Check whether the client missed its deadline. Time in which the server works or waits does not count.
+
+        Returns:
+            True if the connection is to be ended.
+        """
         limits, now = self._limits, self._now()
         if self._stalled_since is not None:
             return now - self._stalled_since > limits.stalled_seconds
@@ -168,7 +187,14 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     async def on_tick(self, counter: int) -> bool:
-        """End the late connections."""
+        """End the late connections.
+
+        Args:
+            counter: number of the tick.
+
+        Returns:
+            True if the server is to stop.
+        """
         if counter % _SWEEP_TICKS == 0:
             for connection in self._open():
                 if connection.is_late():
@@ -176,7 +202,11 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop to listen, wait for the running requests until the time is over, then close every connection."""
+        """Stop listening, wait for the running requests within the time limit, then close every connection.
+
+        Args:
+            sockets: the listening sockets.
+        """
         for server in self.servers:
             server.close()
         for listener in sockets or []:
@@ -188,7 +218,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.02)
         for connection in self._open():
             connection.end()
-        # The connections are told of their end before their requests are cancelled, which then need no response.
+        # The connections are closed before their requests are cancelled, which then need no response.
         await asyncio.sleep(0)
         tasks = list(self.server_state.tasks)
         for task in tasks:

@@ -107,6 +107,11 @@ class Load:
     """
 
     def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application.
+        """
         self.app = app
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._small = asyncio.Semaphore(SMALL_AT_ONCE)
@@ -114,6 +119,14 @@ class Load:
         self._imports = asyncio.Semaphore(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Process a request once fewer than the limit are running.
+
+        Args:
+            scope: the request, as of ASGI.
+            receive: receives its body.
+            send: sends the response.
+        """
+
         async def send_parts(message: Message) -> None:
             body = message.get("body", b"")
             if message["type"] != "http.response.body" or len(body) <= PART_BYTES:
@@ -138,8 +151,20 @@ class QuietStop:
     """Middleware that ends a request without an error when the server stops."""
 
     def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application.
+        """
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Process a request; its cancellation is no error.
+
+        Args:
+            scope: the request, as of ASGI.
+            receive: receives its body.
+            send: sends the response.
+        """
         with suppress(asyncio.CancelledError):
             await self.app(scope, receive, send)

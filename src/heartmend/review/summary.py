@@ -95,7 +95,11 @@ class ReviewSummary:
         return Grid(self.shape, np.array(self.affine))
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the summary into a table for JSON."""
+        """Convert the summary into a table for JSON.
+
+        Returns:
+            The table.
+        """
         return asdict(self)
 
     @classmethod

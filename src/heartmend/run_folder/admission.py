@@ -16,6 +16,10 @@ FORMAT_VERSION = 2
 def refuse_overlap(output: Path, given: Path) -> None:
     """Check that the output and an input folder do not contain one another.
 
+    Args:
+        output: the output folder.
+        given: an input folder.
+
     Raises:
         RunError: if they do.
     """
@@ -30,6 +34,11 @@ def refuse_overlap(output: Path, given: Path) -> None:
 
 def refuse_output(folder: Path, source: Path, images_dir: str | Path | None) -> None:
     """Check that a folder can be the output of a run on this input.
+
+    Args:
+        folder: the output folder.
+        source: the input folder of label maps.
+        images_dir: the input folder of CTs; None where there is none.
 
     Raises:
         RunError: if it overlaps an input, is a file, is reached through a link, or contains files of something else.
@@ -47,17 +56,36 @@ def refuse_output(folder: Path, source: Path, images_dir: str | Path | None) -> 
 
 
 def cannot_write(folder: Path, error: OSError) -> str:
-    """Describe an error of the system, with what to do."""
+    """Describe an error of the system, with what to do.
+
+    Args:
+        folder: the folder that cannot be written.
+        error: error of the operating system.
+
+    Returns:
+        Message of one line.
+    """
     return f"{folder}: cannot be written to: {error.strerror}; free some space, or give another --output"
 
 
 def run_marker(source: Path) -> dict[str, Any]:
-    """Make the content of run.json, which identifies the run."""
+    """Make the content of run.json, which identifies the run.
+
+    Args:
+        source: the input folder of label maps.
+
+    Returns:
+        Name and version of the run format, and the input folder, as a table for JSON.
+    """
     return {"format": FORMAT, "format_version": FORMAT_VERSION, "labels_dir": str(source)}
 
 
 def refuse_foreign(marker: Path, source: Path) -> None:
     """Check that run.json identifies a run of this version on this input.
+
+    Args:
+        marker: path of run.json.
+        source: the input folder of label maps.
 
     Raises:
         RunError: if it does not.
@@ -74,6 +102,11 @@ def refuse_foreign(marker: Path, source: Path) -> None:
 
 def refuse_other_format(marker: Path, name: Any, version: Any) -> None:
     """Check the format of a run folder.
+
+    Args:
+        marker: path of run.json.
+        name: name of the format that it contains.
+        version: version of the format that it contains.
 
     Raises:
         RunError: if it was written by another version of Heartmend.

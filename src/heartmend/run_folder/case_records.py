@@ -26,7 +26,14 @@ class CaseRecords(StampedStages):
     """Records of the cases of a run. A file that was changed since its stage wrote it is an error when it is read."""
 
     def write_prepared(self, case: PreparedCase) -> list[Path]:
-        """Write a prepared case; returns its files."""
+        """Write a prepared case.
+
+        Args:
+            case: the prepared case.
+
+        Returns:
+            The files that were written.
+        """
         arrays, facts = (self._case_path(PREPARE, case.case_id, ending) for ending in (".npz", ".json"))
         write_npz(arrays, {"cube": case.cube, "cleaned": case.cleaned})
         write_json(facts, case.facts.to_dict())
@@ -34,6 +41,12 @@ class CaseRecords(StampedStages):
 
     def prepared(self, case_id: str) -> PreparedCase:
         """Read a prepared case.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The prepared case.
 
         Raises:
             RunError: if it is missing or damaged.
@@ -49,6 +62,12 @@ class CaseRecords(StampedStages):
     def facts(self, case_id: str) -> CaseFacts:
         """Read what was measured of a prepared case, without its volumes.
 
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The measurements of the case.
+
         Raises:
             RunError: if it is missing or damaged.
         """
@@ -57,28 +76,67 @@ class CaseRecords(StampedStages):
         return CaseFacts.from_dict(case_id, read_json(path))
 
     def roi(self, case_id: str) -> Roi:
-        """Read the region of interest of a prepared case."""
+        """Read the region of interest of a prepared case.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The region of interest.
+
+        Raises:
+            RunError: if the prepared case is missing or damaged.
+        """
         return self.facts(case_id).roi
 
     def statistics(self, case_ids: Iterable[str]) -> CohortStatistics:
-        """Measure prepared cases as a cohort."""
+        """Measure prepared cases as a cohort.
+
+        Args:
+            case_ids: ids of the prepared cases.
+
+        Returns:
+            The statistics of the cohort.
+
+        Raises:
+            RunError: if a prepared case is missing or damaged.
+        """
         return CohortStatistics.of(self.facts(id) for id in case_ids)
 
     def prepared_ids(self) -> list[str]:
-        """List the ids of the prepared cases."""
+        """List the ids of the prepared cases.
+
+        Returns:
+            The ids.
+        """
         return sorted(path.stem for path in self._folder(PREPARE).glob("*.npz"))
 
     def write_refined(
         self, case_id: str, maps: Mapping[str, DistanceMap], margins_mm: Mapping[str, float | None]
     ) -> list[Path]:
-        """Write the distance maps of the refined structures of a case, and its label margins; returns the files."""
+        """Write the distance maps of the refined structures of a case, and its label margins.
+
+        Args:
+            case_id: id of the case.
+            maps: distance map of each structure on the voxels of the ROI, in mm.
+            margins_mm: label margin of each structure in mm; see `label_margins_mm`.
+
+        Returns:
+            The files that were written.
+        """
         arrays, table = (self._case_path(REFINE, case_id, ending) for ending in (".npz", ".json"))
         write_npz(arrays, {name: one.steps for name, one in maps.items()})
         write_json(table, {"label_margin_mm": margins_mm, "step_mm": {name: one.step_mm for name, one in maps.items()}})
         return [arrays, table]
 
     def distances(self, case_id: str) -> dict[str, DistanceMap]:
-        """Read the distance maps of the refined structures of a case, on the voxels of its ROI; empty without any.
+        """Read the distance maps of the refined structures of a case, on the voxels of its ROI.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            Distance map of each structure, in mm; empty where there is none.
 
         Raises:
             RunError: if the file is damaged.
@@ -91,7 +149,14 @@ class CaseRecords(StampedStages):
         return {name: DistanceMap(steps, step_mm[name]) for name, steps in read_npz(path).items()}
 
     def label_margins_mm(self, case_id: str) -> dict[str, float | None]:
-        """Read how deep in the shape a voxel had to be to be taken against its label, by structure."""
+        """Read the label margins of a case: how deep in the shape a voxel must be to be changed against its label.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            Label margin of each structure in mm.
+        """
         return dict(self._refine_table(case_id)["label_margin_mm"])
 
     def _refine_table(self, case_id: str) -> dict[str, Any]:
@@ -102,7 +167,7 @@ class CaseRecords(StampedStages):
     def write_fused(
         self, cohort: Cohort, case: Case, labels: Labels, log: ChangeLog, unknown: Mask | None = None
     ) -> list[Path]:
-        """Write the repaired label map of a case and its change log; returns the files.
+        """Write the repaired label map of a case and its change log.
 
         Args:
             cohort: how the label maps of the data set are written.
@@ -110,6 +175,9 @@ class CaseRecords(StampedStages):
             labels: (x, y, z) in the ids of the anatomy.
             log: what was changed.
             unknown: (x, y, z) bool, voxels with ids that the anatomy does not have; they keep their values.
+
+        Returns:
+            The files that were written.
         """
         changes, result = self._case_path(FUSE, case.id, ".json"), self.result_path(case)
         write_text(changes, change_log_to_json(log))
@@ -118,6 +186,12 @@ class CaseRecords(StampedStages):
 
     def has_fused(self, case: Case) -> bool:
         """Check whether a case has a repaired label map and a change log.
+
+        Args:
+            case: the case.
+
+        Returns:
+            True if both files exist.
 
         Raises:
             RunError: if there is a link, a pipe or a device in the place of one.
@@ -129,6 +203,12 @@ class CaseRecords(StampedStages):
 
     def changes(self, case_id: str) -> ChangeLog:
         """Read what was changed in a case.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The change log.
 
         Raises:
             RunError: if the case was not repaired, or its change log is damaged.
@@ -143,11 +223,22 @@ class CaseRecords(StampedStages):
             raise RunError(f"{path}: cannot be read as a change log ({error}); repair the case again") from error
 
     def fused_ids(self) -> list[str]:
-        """List the ids of the repaired cases."""
+        """List the ids of the repaired cases.
+
+        Returns:
+            The ids.
+        """
         return sorted(path.stem for path in self._folder(FUSE).glob("*.json"))
 
     def repaired(self, cohort: Cohort, case: Case) -> LabelVolume:
         """Read the repaired label map of a case in the ids of the anatomy.
+
+        Args:
+            cohort: how the label maps of the data set are written.
+            case: the case.
+
+        Returns:
+            The label map on the grid of the input.
 
         Raises:
             BadInputError: if there is none.
@@ -157,9 +248,27 @@ class CaseRecords(StampedStages):
         return cohort.read_other_labels(case, self.result_path(case))
 
     def fused_labels(self, cohort: Cohort, case: Case) -> Labels:
-        """Read the repaired label map of a case on the voxels of its ROI; raises as `repaired`."""
+        """Read the repaired label map of a case on the voxels of its ROI.
+
+        Args:
+            cohort: how the label maps of the data set are written.
+            case: the case.
+
+        Returns:
+            Labels (x, y, z) of the ROI, in the ids of the anatomy.
+
+        Raises:
+            BadInputError, DamagedError: as `repaired`.
+        """
         return np.ascontiguousarray(self.repaired(cohort, case).labels[self.roi(case.id).source_box()])
 
     def result_path(self, case: Case | Path) -> Path:
-        """Return the path of the repaired label map of a case: OUT/labels and the name of the input."""
+        """Return the path of the repaired label map of a case: OUT/labels and the name of the input.
+
+        Args:
+            case: the case, or the path of its input label map.
+
+        Returns:
+            The path, whether or not the file exists.
+        """
         return inside(self.labels, case.name if isinstance(case, Path) else case.labels_path.name)

@@ -169,7 +169,11 @@ class Decisions:
         return [Decision(*row) for row in rows]
 
     def history(self) -> list[Decision]:
-        """Read all decisions, also those that were replaced, in the order of writing."""
+        """Read all decisions, also those that were replaced, in the order of writing.
+
+        Returns:
+            The decisions, oldest first.
+        """
         with self._open() as database:
             return [Decision(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM decisions ORDER BY number")]
 
@@ -281,7 +285,11 @@ def open_decisions(finished: FinishedRun) -> Decisions:
 
 
 def now() -> str:
-    """Return the time in UTC, ISO 8601, to the second."""
+    """Return the time in UTC, ISO 8601, to the second.
+
+    Returns:
+        For example `2026-01-31T12:00:00+00:00`.
+    """
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

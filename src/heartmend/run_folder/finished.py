@@ -43,6 +43,9 @@ class FinishedRun:
             labels: the input folder of label maps, where it was moved.
             images: the input folder of CTs, where it was moved.
 
+        Returns:
+            The run.
+
         Raises:
             RunError: if there is no run, or no case of it is repaired.
             BadInputError: if the input is not there any more.
@@ -75,25 +78,68 @@ class FinishedRun:
         return iter(self.cohort)
 
     def before(self, case: Case) -> LabelVolume:
-        """Read the original label map."""
+        """Read the original label map.
+
+        Args:
+            case: the case.
+
+        Returns:
+            The label map, in the ids of the anatomy.
+        """
         return self.cohort.read_labels(case)
 
     def after(self, case: Case) -> LabelVolume:
-        """Read the repaired label map."""
+        """Read the repaired label map.
+
+        Args:
+            case: the case.
+
+        Returns:
+            The label map, in the ids of the anatomy, on the grid of the original one.
+        """
         return self.run.repaired(self.cohort, case)
 
     def repaired_path(self, case: Case) -> Path:
-        """Return the file of the repaired label map."""
+        """Return the file of the repaired label map.
+
+        Args:
+            case: the case.
+
+        Returns:
+            The path of the file.
+        """
         return self.run.result_path(case)
 
     def stamp(self, case: Case) -> str:
-        """Return a short text that changes when either label map does: a decision is valid for these maps alone."""
+        """Compute a short text that changes when either label map does: a decision is valid for these maps alone.
+
+        Args:
+            case: the case.
+
+        Returns:
+            The text.
+        """
         return compute_fingerprint(file_fingerprint(case.labels_path), file_fingerprint(self.repaired_path(case)))
 
     def image(self, case: Case, grid: Grid) -> Volume | None:
-        """Read the CT on the grid of the label maps; None where there is none."""
+        """Read the CT on the grid of the label maps.
+
+        Args:
+            case: the case.
+            grid: grid of its label maps.
+
+        Returns:
+            The CT in HU; None where there is none.
+        """
         return self.cohort.read_image(case, grid)
 
     def changes(self, case: Case) -> ChangeLog:
-        """Read what was changed, and why."""
+        """Read what was changed, and why.
+
+        Args:
+            case: the case.
+
+        Returns:
+            The change log.
+        """
         return self.run.changes(case.id)

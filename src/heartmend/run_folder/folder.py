@@ -1,4 +1,4 @@
-"""The output folder of a run. No other module knows a path or a file format below OUT/run.
+"""The output folder of a run. All paths and file formats below OUT/run are defined in this package.
 
 OUT/labels/                repaired label maps, under the names of the input
 OUT/run/run.json           which input this run belongs to, and the version of the format
@@ -47,6 +47,12 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
     """
 
     def __init__(self, output: Path, lock: FolderLock | None = None) -> None:
+        """Create the object without reading or writing; use `open` or `at`.
+
+        Args:
+            output: OUT.
+            lock: the lock of the run, if this process has it.
+        """
         super().__init__(output)
         self._lock = lock
 
@@ -98,6 +104,11 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
     def check(output: str | Path, labels_dir: str | Path, images_dir: str | Path | None = None) -> None:
         """Check what `open` would check, without writing anything.
 
+        Args:
+            output: OUT.
+            labels_dir: the input folder of label maps.
+            images_dir: the input folder of CTs; None where there is none.
+
         Raises:
             RunError, OutputError: as `open`.
         """
@@ -115,6 +126,12 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
     @classmethod
     def at(cls, output: str | Path) -> Self:
         """Return the run in a folder, to read from, or to write to for the process that has locked it.
+
+        Args:
+            output: OUT.
+
+        Returns:
+            The run.
 
         Raises:
             RunError: if there is none, or it was written by another version of Heartmend.
@@ -146,6 +163,9 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
     def open_log(self) -> TextIO:
         """Open the log of every command that worked on the run, to append to it.
 
+        Returns:
+            The open file; to be closed by the caller.
+
         Raises:
             RunError: if there is a link, a pipe or a device in its place.
             OSError: if it cannot be written.
@@ -161,6 +181,12 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
 def model_file(path: Path) -> Path:
     """Return the file of a model: the path itself, or the model of the run in this folder.
 
+    Args:
+        path: file of a model, or OUT of a run.
+
+    Returns:
+        The file of the model.
+
     Raises:
         RunError: if the folder is no run, or has no model.
     """
@@ -168,12 +194,26 @@ def model_file(path: Path) -> Path:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is OUT of a run."""
+    """Return whether a folder is OUT of a run.
+
+    Args:
+        folder: a folder.
+
+    Returns:
+        True if it contains a run.
+    """
     return is_regular(folder / "run" / "run.json")
 
 
 def labels_folder(folder: Path) -> Path:
-    """Return the folder of label maps: the folder itself, or of a run its OUT/labels."""
+    """Return the folder of label maps: the folder itself, or of a run its OUT/labels.
+
+    Args:
+        folder: a folder of label maps, or OUT of a run.
+
+    Returns:
+        The folder of label maps.
+    """
     return folder / "labels" if is_run(folder) else folder
 
 

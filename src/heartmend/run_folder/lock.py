@@ -25,6 +25,9 @@ class FolderLock:
     def __init__(self, path: Path) -> None:
         """Take the lock.
 
+        Args:
+            path: the file of the lock, made where there is none.
+
         Raises:
             RunError: if another process has it, or this one.
         """

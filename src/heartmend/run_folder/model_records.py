@@ -26,7 +26,15 @@ class ModelRecords(StampedStages):
     """Records of the fits of a run. torch is imported only where a model is read or written."""
 
     def training_files(self, stage: str, name: str = "last") -> TrainingFiles:
-        """Return the files that a fit writes while it runs. name: of the checkpoint."""
+        """Return the files that a fit writes while it runs.
+
+        Args:
+            stage: name of the stage.
+            name: name of the checkpoint.
+
+        Returns:
+            The paths of the files.
+        """
         from heartmend.training.training_log import TrainingFiles
 
         folder = self._folder(stage)
@@ -39,7 +47,13 @@ class ModelRecords(StampedStages):
         )  # fmt: skip
 
     def training_log(self, stage: str = FIT) -> list[dict[str, str]] | None:
-        """Read the log of a fit, a row for each report; None where nothing was fitted.
+        """Read the log of a fit.
+
+        Args:
+            stage: name of the stage.
+
+        Returns:
+            A row for each report, column -> value; None where nothing was fitted.
 
         Raises:
             RunError: if it is damaged.
@@ -51,16 +65,34 @@ class ModelRecords(StampedStages):
         return list(csv.DictReader(io.StringIO(read_regular(path).decode(errors="replace"), newline="")))
 
     def write_validation(self, stage: str, table: Mapping[str, Mapping[str, float]]) -> None:
-        """Write the Dice of each structure of each case after a fit."""
+        """Write the Dice of each structure of each case after a fit.
+
+        Args:
+            stage: name of the stage.
+            table: case id -> structure -> Dice.
+        """
         write_json(inside(self._folder(stage), "validation.json"), table)
 
     def fit_reports(self, stage: str = FIT) -> list[Path]:
-        """List the files of a fit that are there and that no stage reads: its log, validation and best model."""
+        """List the files of a fit that are there and that no stage reads: its log, validation and best model.
+
+        Args:
+            stage: name of the stage.
+
+        Returns:
+            The existing files.
+        """
         names = ("validation.json", "log.csv", "best.safetensors")
         return [path for name in names if is_regular(path := inside(self._folder(stage), name))]
 
     def validation(self, stage: str) -> dict[str, dict[str, float]]:
-        """Read the Dice of each structure of each case after a fit; empty where there was none.
+        """Read the Dice of each structure of each case after a fit.
+
+        Args:
+            stage: name of the stage.
+
+        Returns:
+            Case id -> structure -> Dice; empty where there was no validation.
 
         Raises:
             RunError: if it is damaged.
@@ -70,7 +102,16 @@ class ModelRecords(StampedStages):
         return read_table(path) if is_regular(path) else {}
 
     def write_fitted(self, shape: Shape, codes: CodeBook, stage: str = FIT) -> list[Path]:
-        """Write a fitted shape and the codes of its cases; returns the files."""
+        """Write a fitted shape and the codes of its cases.
+
+        Args:
+            shape: the fitted shape.
+            codes: the codes of its cases.
+            stage: name of the stage.
+
+        Returns:
+            The files that were written.
+        """
         from heartmend.training.checkpoint import save_model
 
         path = self.fitted_path(stage)
@@ -79,6 +120,12 @@ class ModelRecords(StampedStages):
 
     def fitted(self, stage: str = FIT) -> tuple[Shape, CodeBook]:
         """Read the fitted shape and the codes of its cases.
+
+        Args:
+            stage: name of the stage.
+
+        Returns:
+            The shape and the codes.
 
         Raises:
             RunError: if nothing was fitted, or the file is damaged.
@@ -92,15 +139,33 @@ class ModelRecords(StampedStages):
         return load_shape_and_codes(path)
 
     def has_fitted(self) -> bool:
-        """Whether a shape was fitted."""
+        """Check whether a shape was fitted.
+
+        Returns:
+            True if its file exists.
+        """
         return is_regular(self.fitted_path())
 
     def fitted_path(self, stage: str = FIT) -> Path:
-        """Return the file of the fitted shape and codes of a stage."""
+        """Return the file of the fitted shape and codes of a stage.
+
+        Args:
+            stage: name of the stage.
+
+        Returns:
+            The path, whether or not the file exists.
+        """
         return inside(self._folder(stage), "model.safetensors")
 
     def write_classifiers(self, classifiers: VoxelClassifiers) -> list[Path]:
-        """Write the voxel classifiers of a cohort; returns the files."""
+        """Write the voxel classifiers of a cohort.
+
+        Args:
+            classifiers: the voxel classifiers.
+
+        Returns:
+            The files that were written.
+        """
         from heartmend.repair.voxel_classifier.classifier_file import save_classifiers
 
         path = self.fitted_path(CLASSIFIERS)
@@ -109,6 +174,9 @@ class ModelRecords(StampedStages):
 
     def classifiers(self) -> VoxelClassifiers:
         """Read the voxel classifiers of the cohort.
+
+        Returns:
+            The voxel classifiers.
 
         Raises:
             RunError: if there are none, or the file is damaged.
@@ -120,7 +188,15 @@ class ModelRecords(StampedStages):
         return load_classifiers(path)
 
     def write_model(self, stage: str, model: HeartModel) -> list[Path]:
-        """Write the model of all hearts and its card; returns the files. stage: unify or embed."""
+        """Write the model of all hearts and its card.
+
+        Args:
+            stage: `unify` or `embed`.
+            model: the model.
+
+        Returns:
+            The files that were written.
+        """
         from heartmend.models.model_card import model_card
         from heartmend.models.model_file import save_heart_model
 
@@ -132,6 +208,9 @@ class ModelRecords(StampedStages):
     def model(self) -> HeartModel:
         """Read the model of all hearts.
 
+        Returns:
+            The model.
+
         Raises:
             RunError: if the run is not unified yet.
         """
@@ -141,6 +220,9 @@ class ModelRecords(StampedStages):
 
     def model_path(self) -> Path:
         """Return the file of the model of all hearts, from `unify` or `embed`.
+
+        Returns:
+            The path of the file.
 
         Raises:
             RunError: if the run is not unified yet, or the file is damaged.

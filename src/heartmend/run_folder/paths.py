@@ -24,6 +24,11 @@ class RunPaths:
     """
 
     def __init__(self, output: Path) -> None:
+        """Create the paths; nothing is read or written.
+
+        Args:
+            output: OUT.
+        """
         self.output = output
         self.labels = output / "labels"
         self._root = output / "run"
@@ -41,6 +46,12 @@ class RunPaths:
 def read_table(path: Path) -> dict[str, Any]:
     """Read a JSON file that contains a table.
 
+    Args:
+        path: path of the file.
+
+    Returns:
+        The table.
+
     Raises:
         RunError: if it is missing, damaged, or no table.
     """
@@ -51,7 +62,15 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """`folder / name`, where the name is that of one file and does not lead out of the folder."""
+    """Join a folder and the name of one file, which must not lead out of the folder.
+
+    Args:
+        folder: the folder.
+        name: name of the file.
+
+    Returns:
+        `folder / name`.
+    """
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise RunError(f"{name!r} cannot be the name of a file in {folder}")
     if folder.is_symlink():

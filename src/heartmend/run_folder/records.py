@@ -1,4 +1,4 @@
-"""Records that the stages leave for one another: prepared cases and what is measured over all of them."""
+"""Records that the stages write for one another: prepared cases and what is measured over all of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ class CaseFacts:
         return float(np.linalg.norm([stairs.thickness * spacing[stairs.axis] for stairs in self.staircases]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the facts into a table for JSON."""
+        """Convert the facts into a table for JSON.
+
+        Returns:
+            The table.
+        """
         return {
             "roi": self.roi.to_dict(),
             "slice_staircases": [asdict(staircase) for staircase in self.staircases],
@@ -59,6 +63,13 @@ class CaseFacts:
     @classmethod
     def from_dict(cls, case_id: str, table: Any) -> Self:
         """Read the facts from the table of `to_dict`.
+
+        Args:
+            case_id: id of the case.
+            table: the table.
+
+        Returns:
+            The facts.
 
         Raises:
             RunError: if the table is damaged.
@@ -111,7 +122,7 @@ class CohortStatistics:
     Attributes:
         calibres: radius of the trees of each thin vessel.
         lowest_surface_noise_mm2: surface noise (variance) of the cleanest labels, by structure; infinite where there
-            are too few cases to know.
+            are too few cases to measure it.
     """
 
     calibres: Mapping[str, Calibre] = field(default_factory=dict)
@@ -119,7 +130,14 @@ class CohortStatistics:
 
     @classmethod
     def of(cls, cases: Iterable[CaseFacts]) -> CohortStatistics:
-        """Measure a cohort from the facts of its cases."""
+        """Measure a cohort from the facts of its cases.
+
+        Args:
+            cases: the facts of all cases.
+
+        Returns:
+            The statistics.
+        """
         radii: dict[str, list[tuple[float, float]]] = {}
         noises: dict[str, list[float]] = {}
         for facts in cases:

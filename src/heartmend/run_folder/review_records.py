@@ -25,7 +25,14 @@ class ReviewRecords(StampedStages):
         return inside(self._folder(REVIEW), "decisions.sqlite")
 
     def corrected_path(self, case_id: str) -> Path:
-        """Return the path of the hand-corrected label map of a case."""
+        """Return the path of the hand-corrected label map of a case.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The path, whether or not the file exists.
+        """
         return self._case_path(REVIEW, case_id, ".corrected.nii.gz")
 
     def write_corrected(self, case_id: str, labels: Labels, grid: Grid, given: Path) -> None:
@@ -44,6 +51,12 @@ class ReviewRecords(StampedStages):
     def corrected_map(self, case_id: str) -> Path:
         """Return the file of the hand-corrected label map of a case, to be read.
 
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The path of the file.
+
         Raises:
             RunError: if it is missing, or was changed since it was imported.
         """
@@ -56,13 +69,16 @@ class ReviewRecords(StampedStages):
         return path
 
     def write_review_case(self, case_id: str, summary: Mapping[str, Any], maps: bytes, surfaces: bytes) -> list[Path]:
-        """Write the files of a case for the review page; returns the files.
+        """Write the files of a case for the review page.
 
         Args:
             case_id: id of the case.
             summary: review summary as a table for JSON.
             maps: both label maps, packed.
             surfaces: surfaces before and after, packed.
+
+        Returns:
+            The files that were written.
         """
         table, *packed = (self._case_path(REVIEW, case_id, ending) for ending in (".json", ".maps.gz", ".surfaces.gz"))
         write_json(table, summary)
@@ -71,11 +87,24 @@ class ReviewRecords(StampedStages):
         return [table, *packed]
 
     def has_review_case(self, case_id: str) -> bool:
-        """Return whether the review files of a case exist."""
+        """Return whether the review files of a case exist.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            True if all of them exist.
+        """
         return is_regular(self._case_path(REVIEW, case_id, ".json"))
 
     def review_summary(self, case_id: str) -> dict[str, Any]:
         """Read the review summary of a case as a table.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The table.
 
         Raises:
             RunError: if it is missing or damaged.
@@ -85,7 +114,14 @@ class ReviewRecords(StampedStages):
         return read_table(path)
 
     def read_review_volume(self, case_id: str, kind: str) -> bytes:
-        """Read a packed file of a case for the review page. kind: `maps` or `surfaces`.
+        """Read a packed file of a case for the review page.
+
+        Args:
+            case_id: id of the case.
+            kind: `maps` or `surfaces`.
+
+        Returns:
+            The content of the file.
 
         Raises:
             RunError: if it is missing or damaged.

@@ -24,11 +24,19 @@ class RunRecords(StampedStages):
     """Records of a run as a whole. Each has a stamp, so that it is an error if it was changed since."""
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Write the settings as resolved, defaults included."""
+        """Write the settings as resolved, defaults included.
+
+        Args:
+            settings: the settings as a table for JSON.
+        """
         self._write_record("settings.json", settings)
 
     def settings(self) -> dict[str, Any]:
-        """Read the settings; empty where the run has none."""
+        """Read the settings.
+
+        Returns:
+            The settings; empty where the run has none.
+        """
         return self._optional_table("settings.json")
 
     def write_versions(self) -> None:
@@ -36,17 +44,28 @@ class RunRecords(StampedStages):
         self._write_record("versions.json", versions())
 
     def versions(self) -> dict[str, Any]:
-        """Read the versions of the software; empty where the run has none."""
+        """Read the versions of the software.
+
+        Returns:
+            Name -> version; empty where the run has none.
+        """
         return self._optional_table("versions.json")
 
     def write_anatomy(self, anatomy: Anatomy) -> None:
-        """Write the anatomy, and its names and colours for 3D Slicer and ITK-SNAP."""
+        """Write the anatomy, and its names and colours for 3D Slicer and ITK-SNAP.
+
+        Args:
+            anatomy: the anatomy.
+        """
         self._write_record("anatomy.json", anatomy)
         write_slicer_colours(anatomy, inside(self._root, f"{anatomy.name}.ctbl"))
         write_itksnap_labels(anatomy, inside(self._root, f"{anatomy.name}.itksnap.txt"))
 
     def anatomy(self) -> Anatomy:
         """Read the anatomy that the run was made with.
+
+        Returns:
+            The anatomy.
 
         Raises:
             RunError: if it cannot be read.
@@ -58,7 +77,11 @@ class RunRecords(StampedStages):
             raise RunError(f"{path}: cannot be read as an anatomy ({error}); is the run complete?") from error
 
     def write_cohort(self, cohort: Cohort) -> None:
-        """Write which files belong to which case. Header fields are not stored: they can contain patients' names."""
+        """Write which files belong to which case. Header fields are not stored: they can contain patients' names.
+
+        Args:
+            cohort: the cases of the data set.
+        """
         tables = list(dict.fromkeys(table for c in cohort for table in c.tables))
         cases = [
             {"id": c.id, "labels": c.labels_path.name, "image": None if c.image_path is None else c.image_path.name}
@@ -77,6 +100,9 @@ class RunRecords(StampedStages):
             labels: the folder of label maps, where it was moved.
             images: the folder of CTs, where it was moved.
 
+        Returns:
+            The cases of the run with their files.
+
         Raises:
             RunError: if the run cannot be read, or its CTs are not there any more.
             BadInputError: if the label maps are not there any more.
@@ -89,7 +115,11 @@ class RunRecords(StampedStages):
         return cohort.with_tables(tables)
 
     def label_tables(self) -> dict[str, tuple[LabelTable, ...]]:
-        """Read the names of the values: file name of a label map -> its tables."""
+        """Read the names of the label values.
+
+        Returns:
+            File name of a label map -> its tables.
+        """
         record = self._optional_table("cohort.json")
         tables = [LabelTable.from_dict(table) for table in record.get("label_tables", ())]
         return {
@@ -99,6 +129,9 @@ class RunRecords(StampedStages):
 
     def labels_dir(self) -> Path:
         """Return the input folder of label maps.
+
+        Returns:
+            The path of the folder.
 
         Raises:
             RunError: if the run cannot be read.
@@ -110,7 +143,10 @@ class RunRecords(StampedStages):
             raise RunError(f"{marker}: does not name the input of the run; is the run complete?") from error
 
     def images_dir(self) -> Path | None:
-        """Return the input folder of CTs; None where the run has none.
+        """Return the input folder of CTs.
+
+        Returns:
+            The path of the folder; None where the run has no CTs.
 
         Raises:
             RunError: if it is not there any more.
@@ -121,19 +157,35 @@ class RunRecords(StampedStages):
         return None if given is None else Path(given)
 
     def write_skipped(self, skipped: Mapping[str, str]) -> None:
-        """Write the cases that were skipped, with the reasons, in the order of their ids."""
+        """Write the cases that were skipped, with the reasons, in the order of their ids.
+
+        Args:
+            skipped: case id -> reason.
+        """
         self._write_record("skipped.json", dict(sorted(skipped.items())))
 
     def skipped(self) -> dict[str, str]:
-        """Read the cases that were skipped, with the reasons."""
+        """Read the cases that were skipped, with the reasons.
+
+        Returns:
+            Case id -> reason.
+        """
         return {str(id): str(reason) for id, reason in self._optional_table("skipped.json").items()}
 
     def write_warnings(self, warnings: Mapping[str, Sequence[str]]) -> None:
-        """Write what is unusual about the files of cases."""
+        """Write what is unusual about the files of cases.
+
+        Args:
+            warnings: case id -> warnings.
+        """
         self._write_record("warnings.json", warnings)
 
     def warnings(self) -> dict[str, list[str]]:
-        """Read what is unusual about the files of cases."""
+        """Read what is unusual about the files of cases.
+
+        Returns:
+            Case id -> warnings.
+        """
         return {str(id): list(found) for id, found in self._optional_table("warnings.json").items()}
 
     def _optional_table(self, name: str) -> dict[str, Any]:

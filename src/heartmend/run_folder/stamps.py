@@ -49,20 +49,41 @@ class Stamp:
 
     @classmethod
     def of_files(cls, fingerprint: str, files: Iterable[Path], output: Path, reports: Iterable[Path] = ()) -> Stamp:
-        """Make the stamp of files below `output`."""
+        """Make the stamp of files below `output`.
+
+        Args:
+            fingerprint: fingerprint of what the files depend on.
+            files: files that later stages read.
+            output: OUT, which the paths are relative to.
+            reports: files that no stage reads.
+
+        Returns:
+            The stamp.
+        """
         of_files, of_reports = (
             {path.relative_to(output).as_posix(): content_digest(path) for path in paths} for paths in (files, reports)
         )
         return cls(fingerprint, of_files, of_reports)
 
     def write(self, path: Path) -> None:
-        """Write the stamp as JSON."""
+        """Write the stamp as JSON.
+
+        Args:
+            path: path of the stamp.
+        """
         reports = {"reports": self.reports} if self.reports else {}
         write_json(path, {"fingerprint": self.fingerprint, "files": self.files, **reports})
 
     @classmethod
     def read(cls, path: Path) -> Stamp | None:
-        """Read a stamp; None where there is none, or it cannot be read."""
+        """Read a stamp.
+
+        Args:
+            path: path of the stamp.
+
+        Returns:
+            The stamp; None where there is none, or it cannot be read.
+        """
         try:
             table = read_json(path)
             files, reports = (
@@ -102,10 +123,18 @@ class StampedStages(RunPaths):
     """Stamps of the stages of a run."""
 
     def is_done(self, stage: str, case_id: str | None, fingerprint: str) -> bool:
-        """Check whether a stage has finished a case (None: the whole cohort) with this fingerprint.
+        """Check whether a stage has finished a case with this fingerprint.
 
         It has not where one of its files is missing or was changed. A repaired label map may also be a correction by
         hand that was registered (`register_correction`). A report that was changed is withdrawn, with a warning.
+
+        Args:
+            stage: name of the stage.
+            case_id: id of the case; None: the whole cohort.
+            fingerprint: fingerprint of what the result depends on.
+
+        Returns:
+            True if the stage need not run again.
         """
         stamp = Stamp.read(self._stamp_path(stage, case_id))
         if stamp is None or stamp.fingerprint != fingerprint:
@@ -119,20 +148,49 @@ class StampedStages(RunPaths):
         self, stage: str, case_id: str | None, fingerprint: str, files: Iterable[Path] = (),
         reports: Iterable[Path] = (),
     ) -> None:  # fmt: skip
-        """Stamp a case (None: the whole cohort) as finished, after all files of it are in place."""
+        """Stamp a case as finished, after all files of it are in place.
+
+        Args:
+            stage: name of the stage.
+            case_id: id of the case; None: the whole cohort.
+            fingerprint: fingerprint of what the result depends on.
+            files: files that later stages read.
+            reports: files that no stage reads.
+        """
         Stamp.of_files(fingerprint, files, self.output, reports).write(self._stamp_path(stage, case_id))
 
     def forget(self, stage: str, case_id: str | None = None) -> None:
-        """Remove a stamp, before the files of the stage are changed."""
+        """Remove a stamp, before the files of the stage are changed.
+
+        Args:
+            stage: name of the stage.
+            case_id: id of the case; None: the whole cohort.
+        """
         self._stamp_path(stage, case_id).unlink(missing_ok=True)
 
     def digest(self, stage: str, case_id: str | None = None) -> str:
-        """Return a short text that changes with what a stage wrote for a case; empty where it has not finished it."""
+        """Compute a short text that changes with what a stage wrote for a case.
+
+        Args:
+            stage: name of the stage.
+            case_id: id of the case; None: the whole cohort.
+
+        Returns:
+            The text; empty where the stage has not finished the case.
+        """
         stamp = Stamp.read(self._stamp_path(stage, case_id))
         return "" if stamp is None else stamp.digest
 
     def stamped(self, stage: str, case_id: str | None = None) -> str:
-        """Return the fingerprint with which a stage has finished a case; empty where it has not finished it."""
+        """Return the fingerprint with which a stage has finished a case.
+
+        Args:
+            stage: name of the stage.
+            case_id: id of the case; None: the whole cohort.
+
+        Returns:
+            The fingerprint; empty where the stage has not finished the case.
+        """
         stamp = Stamp.read(self._stamp_path(stage, case_id))
         return "" if stamp is None else stamp.fingerprint
 
@@ -151,6 +209,10 @@ class StampedStages(RunPaths):
 
         It may be a correction by hand, which is never lost without a warning.
 
+        Args:
+            case_id: id of the case.
+            result: path of the repaired label map.
+
         Returns:
             The moved file where there is no stamp, for `resolve_set_aside`: a process that was killed between a result
             and its stamp leaves one. Otherwise None.
@@ -168,7 +230,12 @@ class StampedStages(RunPaths):
         return None
 
     def resolve_set_aside(self, result: Path, moved: Path | None) -> None:
-        """Remove the file that `set_aside` returned if the result that was made again is the same; warn otherwise."""
+        """Remove the file that `set_aside` returned if the result that was made again is the same; warn otherwise.
+
+        Args:
+            result: path of the repaired label map.
+            moved: result of `set_aside`.
+        """
         if moved is None:
             return
         digest = content_digest(result)
@@ -182,6 +249,9 @@ class StampedStages(RunPaths):
 
         A case that is skipped now, or has been removed, may have been repaired by an earlier run; its old result among
         the new ones would look like one of them.
+
+        Args:
+            kept: ids of the cases whose results stay.
 
         Returns:
             The files, where they are now.

@@ -15,7 +15,11 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """The versions of Heartmend, Python, the platform and the packages that the result may depend on."""
+    """Collect the versions of Heartmend, Python, the platform and the packages that the result may depend on.
+
+    Returns:
+        Name -> version.
+    """
     found = {"heartmend": __version__, "python": platform.python_version(), "platform": platform.platform(),
              "byte order": sys.byteorder}  # fmt: skip
     for package in _PACKAGES:

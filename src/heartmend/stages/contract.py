@@ -1,7 +1,7 @@
 """The contract of a stage: `stage(context, cases) -> iterator of outcomes`.
 
-A stage reads what the stages before it left in the run folder, and leaves its own records there. It yields an outcome
-for every case, or one for the whole cohort, and skips what is done already. Stages never import each other.
+A stage reads the records of the stages before it from the run folder, and writes its own records there. It yields an
+outcome for every case, or one for the whole cohort, and skips what is done already. Stages never import each other.
 """
 
 from __future__ import annotations
@@ -92,7 +92,14 @@ class Context(Generic[S]):
     progress: Progress = field(default_factory=NoProgress)
 
     def statistics(self, cases: Sequence[Case]) -> CohortStatistics:
-        """Return the statistics of the plan, or measure those of the prepared cases."""
+        """Return the statistics of the plan, or measure those of the prepared cases.
+
+        Args:
+            cases: the prepared cases.
+
+        Returns:
+            The statistics of the cohort.
+        """
         return self.plan.statistics or self.run.statistics(case.id for case in cases)
 
 
@@ -100,18 +107,40 @@ class Stage(Protocol[S]):
     """A stage of a run."""
 
     def __call__(self, context: Context[S], cases: Sequence[Case]) -> Iterator[Outcome]:
-        """Do the work that is not done yet; yields an outcome for each case, or one for the whole cohort."""
+        """Do the work that is not done yet.
+
+        Args:
+            context: run, settings and resources.
+            cases: the cases.
+
+        Yields:
+            An outcome for each case, or one for the whole cohort.
+        """
 
 
 def start_steps(progress: Progress, task: str, steps: int, *, done: bool) -> None:
-    """Start the progress of a fit; one that was done before is reported as finished."""
+    """Start the progress of a fit; one that was done before is reported as finished.
+
+    Args:
+        progress: receiver of the progress.
+        task: name of the fit.
+        steps: its number of steps.
+        done: whether the fit was done before.
+    """
     progress.start(task, steps)
     if done:
         progress.advance(steps, DONE_BEFORE)
 
 
 def report_steps(progress: Progress) -> Callable[[Step, float | None], None]:
-    """Make a function that passes the steps of a fit on as progress, with loss and Dice as the note."""
+    """Make a function that passes the steps of a fit on as progress, with loss and Dice as the note.
+
+    Args:
+        progress: receiver of the progress.
+
+    Returns:
+        The function, to be called with each reported step and its whole-volume Dice.
+    """
 
     def report(step: Step, whole_volume_dice: float | None) -> None:
         whole = "" if whole_volume_dice is None else f", whole volumes {whole_volume_dice:.3f}"

@@ -84,9 +84,16 @@ class EmbedSettings(BaseModel):
 
 
 def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Fit the template of the model to every prepared case; yields an outcome for each.
+    """Fit the template of the model to every prepared case.
 
-    The codes of all cases are left in the run as its fitted shape.
+    The codes of all cases are written to the run as its fitted shape.
+
+    Args:
+        context: run, settings and resources.
+        cases: the cases.
+
+    Yields:
+        An outcome for each case.
     """
     run, placed = context.run, dict[str, Code]()
     jobs = [_job(context, case) for case in cases]
@@ -102,9 +109,16 @@ def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Ou
 
 
 def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Fit the whole code of every repaired case; yields an outcome for each.
+    """Fit the whole code of every repaired case.
 
-    The model of these cases is left in the run.
+    The model of these cases is written to the run.
+
+    Args:
+        context: run, settings and resources.
+        cases: the cases.
+
+    Yields:
+        An outcome for each case.
     """
     run, encoded = context.run, dict[str, Code]()
     jobs = [_job(context, case) for case in cases]
@@ -133,7 +147,7 @@ def place_case(
         model: the model, which is not changed.
         case: the prepared case.
         settings: settings of the stage.
-        seed: of the points that are drawn.
+        seed: of the sampled points.
 
     Returns:
         The affine map (1, 3, 4) and the field (1, 3, m, m, m) of the case.
@@ -171,7 +185,7 @@ def encode_case(
         labels: (x, y, z) uint8, the repaired map on the voxels of the ROI.
         start: the code of `place_case`.
         settings: settings of the stage.
-        seed: of the points that are drawn.
+        seed: of the sampled points.
 
     Returns:
         The code: affine, field, detail and slot.

@@ -2,7 +2,7 @@
 
 All cases are training and validation at once, because the repaired masks are the product. Beside the loss, Dice is
 reported against the maps that the fit was given: over whole volumes, never over the biased points. How near those maps
-are to the truth, no fit can know. Structures without a shared shape get a voxel classifier instead.
+are to the truth, no fit can measure. Structures without a shared shape get a voxel classifier instead.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class FitSettings(BaseModel):
     phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAX_PHASES)] = TEMPLATE_PHASES
     """Phases of the fit, coarse to fine."""
     cases_per_step: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 32
-    """Cases that are drawn for each step."""
+    """Number of cases that are sampled for each step."""
     points: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 2500
     """Points of each case in a step; halved when memory runs out."""
     gradient_accumulation: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
@@ -98,16 +98,30 @@ class FitSettings(BaseModel):
         return self
 
     def phases_for(self, cases: int) -> tuple[Phase, ...]:
-        """Return the phases for a number of cases. With gradient accumulation, each draw counts."""
+        """Return the phases for a number of cases. With gradient accumulation, each draw counts.
+
+        Args:
+            cases: number of cases.
+
+        Returns:
+            The phases.
+        """
         epochs = None if self.epochs is None else self.epochs / self.gradient_accumulation
         min_epochs = self.min_epochs / self.gradient_accumulation
         return scale_steps_to_cohort(self.phases, cases, self.cases_per_step, epochs=epochs, min_epochs=min_epochs)
 
 
 def fit(context: Context[FitSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Fit the shared shape, and the voxel classifiers, to the prepared cases; yields one outcome for the cohort.
+    """Fit the shared shape, and the voxel classifiers, to the prepared cases.
 
     Continues from the last checkpoint where there is one of the same settings and cases.
+
+    Args:
+        context: run, settings and resources.
+        cases: the prepared cases.
+
+    Yields:
+        One outcome for the cohort.
 
     Raises:
         FitError: if the loss is NaN or infinite, or a process ended; the checkpoint before it stays.
@@ -257,7 +271,17 @@ def _case_dices(run: RunFolder, fit: Fit, case_ids: Sequence[str], heads: dict[s
 
 
 def whole_volume_dice(shape: Shape, codes: CodeBook, case: PreparedCase, heads: dict[str, int]) -> list[float]:
-    """Compute the Dice (head,) of a shape and the map that it was fitted to, on every known cell of the unit frame."""
+    """Compute the Dice of a shape and the map that it was fitted to, on every known cell of the unit frame.
+
+    Args:
+        shape: the fitted shape.
+        codes: the codes of the cases.
+        case: the prepared case.
+        heads: name of each head -> id of its structure.
+
+    Returns:
+        The Dice of each head.
+    """
     code = codes.of([case.case_id])
     labels = torch.from_numpy(case.cube).to(next(iter(code.values())).device)
     return compute_volume_dice(shape, code, labels, list(heads.values())).tolist()

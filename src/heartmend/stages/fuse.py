@@ -46,7 +46,7 @@ class FuseSettings(BaseModel):
     mode: Mode = "evidence"
     """How a voxel that several structures claim is decided: by evidence and priority, or by priority alone."""
     margin_mm: Annotated[float, Field(strict=True, ge=0, le=100)] = 1.0
-    """How much deeper a voxel must be in a structure to win it against the priority."""
+    """How much deeper a voxel must be in a structure to belong to it against the priority."""
     repair_vessels: Annotated[bool, Field(strict=True)] = True
     """Repair thin vessels as trees; off: their labels stay unchanged."""
     image_edges: Annotated[bool, Field(strict=True)] = True
@@ -59,7 +59,15 @@ class FuseSettings(BaseModel):
 
 
 def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Fuse every refined case that is not fused yet, into OUT/labels; yields an outcome for each."""
+    """Fuse every refined case that is not fused yet, into OUT/labels.
+
+    Args:
+        context: run, settings and resources.
+        cases: the cases.
+
+    Yields:
+        An outcome for each case.
+    """
     run, cohort, settings, structures = context.run, context.cohort, context.config, context.plan.structures
     calibres = dict(context.statistics(cases).calibres) if settings.repair_vessels else {}
     calibre_table = {name: asdict(calibre) for name, calibre in calibres.items()}

@@ -50,7 +50,15 @@ class PrepareSettings(BaseModel):
 
 
 def prepare(context: Context[PrepareSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Prepare every case that is not prepared yet; yields an outcome for each."""
+    """Prepare every case that is not prepared yet.
+
+    Args:
+        context: run, settings and resources.
+        cases: the cases.
+
+    Yields:
+        An outcome for each case.
+    """
     run, jobs, prepared = context.run, list[_Job](), list[str]()
     for case in cases:
         try:
@@ -117,7 +125,7 @@ def prepare_labels(
         bulky = [s.id for s in anatomy.structures if s.kind != "tube"]
         staircases = find_slice_staircases(labels, bulky)
         if staircases:
-            # Interpolation between two slices would spread their stray voxels.
+            # Interpolation between two slices would spread their isolated wrong voxels.
             labels, changes = apply_rules(labels, grid, anatomy, only=("speckle",))
         for staircase in staircases:
             labels = without_slice_staircase(labels, staircase, grid.spacing_mm, bulky)
@@ -140,6 +148,14 @@ def prepare_labels(
 
 def case_fingerprint(cohort: Cohort, case: Case, settings: PrepareSettings) -> str:
     """Compute the fingerprint of all that a prepared case depends on.
+
+    Args:
+        cohort: all cases of the data set.
+        case: the case.
+        settings: settings of the stage.
+
+    Returns:
+        The fingerprint.
 
     Raises:
         BadInputError: if a file of the case cannot be read.

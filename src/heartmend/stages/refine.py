@@ -39,9 +39,16 @@ class RefineSettings(BaseModel):
 
 
 def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Refine every case that is not refined yet; yields an outcome for each.
+    """Refine every case that is not refined yet.
 
     Where neither a shape nor a classifier was fitted there is nothing to refine: then only thin vessels are repaired.
+
+    Args:
+        context: run, settings and resources.
+        cases: the cases.
+
+    Yields:
+        An outcome for each case.
     """
     run, plan = context.run, context.plan
     if not plan.refined:

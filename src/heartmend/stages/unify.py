@@ -71,9 +71,9 @@ class UnifySettings(BaseModel):
     phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=MAX_PHASES)] = DETAIL_PHASES
     """Phases in which the details are fitted."""
     resolution: Annotated[int, Field(strict=True, ge=32, le=512)] = 256
-    """Points are drawn from the voxels of a case, or from so many cells along its longest side if these are coarser."""
+    """Points are sampled from the voxels of a case; if they are coarser, from so many cells along its longest side."""
     cases_per_step: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 32
-    """Cases that are drawn for each step."""
+    """Number of cases that are sampled for each step."""
     points: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 2500
     """Points of each case in a step."""
     positives: Annotated[int, Field(strict=True, ge=10, le=1_000_000)] = 500
@@ -107,7 +107,14 @@ class UnifySettings(BaseModel):
         return self
 
     def for_cases(self, cases: int) -> UnifySettings:
-        """Return these settings with the phases for a number of cases."""
+        """Return these settings with the phases for a number of cases.
+
+        Args:
+            cases: number of cases.
+
+        Returns:
+            The settings.
+        """
         drawn, epochs, least = self.cases_per_step, self.epochs, self.min_epochs
         # With `epochs` both lists of phases get the factor that gives the details so many.
         reference = self.phases if epochs else None
@@ -122,10 +129,17 @@ class UnifySettings(BaseModel):
 
 
 def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Fit one function to the fused maps of all cases; yields one outcome for the cohort.
+    """Fit one function to the fused maps of all cases.
 
     Where the shape of `fit` is no template of all bulky structures, a template of its own is fitted first. Continues
     from the last checkpoint where there is one of the same settings and maps.
+
+    Args:
+        context: run, settings and resources.
+        cases: the repaired cases.
+
+    Yields:
+        One outcome for the cohort.
 
     Raises:
         FitError: if the loss is NaN or infinite, or a process ended; the checkpoint before it stays.

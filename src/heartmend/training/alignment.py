@@ -71,7 +71,7 @@ def fit_affine(source: AnyCase, target: AnyCase) -> Floats:
 
     First a similarity transform (Umeyama, IEEE TPAMI 1991), which few centroids determine well; then shear and
     anisotropic scale, regularised by `STIFFNESS`. A mirrored heart is matched with a mirrored map where that fits much
-    better, so that a wrong orientation in a header does no harm.
+    better, so that a wrong orientation in a header has no effect.
 
     Args:
         source: the case to be aligned.

@@ -1,4 +1,4 @@
-"""Adam for latent codes: a step updates the codes of the drawn cases only."""
+"""Adam for latent codes: a step updates the codes of the sampled cases only."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DrawnCodes = tuple[Tensor, Mapping[str, Tensor]]
 
 
 class CaseAdam:
-    """Adam (Kingma and Ba, ICLR 2015) with moments per case that change only when the case is drawn.
+    """Adam (Kingma and Ba, ICLR 2015) with moments per case that change only when the case is sampled.
 
-    Adam proper updates every parameter in every step. A code that is drawn once in thirty steps would continue to move
-    for ten more on the momentum of one gradient, and its second moment would have decayed by half before the next
+    Adam proper updates every parameter in every step. A code that is sampled once in thirty steps would continue to
+    move for ten more on the momentum of one gradient, and its second moment would have decayed by half before the next
     draw. Here one draw has the same effect in a cohort of any size, and the cost of a step depends on the number of
-    drawn cases only. Where all cases are drawn in every step it is identical to Adam.
+    sampled cases only. Where all cases are sampled in every step it is identical to Adam.
 
     Attributes:
         codes: the codes that are optimised.
         rates: learning rate of each optimised code, by name.
         moments: first and second moment of each optimised code, each of the code's shape.
-        draws: (cases,) float32, how often each case was drawn.
+        draws: (cases,) float32, how often each case was sampled.
     """
 
     def __init__(self, codes: CodeBook, rates: Mapping[str, float]) -> None:
@@ -62,9 +62,9 @@ class CaseAdam:
 
     @torch.no_grad()
     def step(self, parts: Sequence[DrawnCodes], factor: float = 1.0) -> None:
-        """Update the codes of all drawn cases.
+        """Update the codes of all sampled cases.
 
-        A case that was drawn in several parts is updated once, by the summed gradient.
+        A case that was sampled in several parts is updated once, by the summed gradient.
 
         Args:
             parts: rows and copied codes of each part of an accumulated step.

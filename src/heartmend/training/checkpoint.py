@@ -95,7 +95,14 @@ def save_fit(path: Path, fit: Fit) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Check whether a model or checkpoint file has the content that was written."""
+    """Check whether a model or checkpoint file has the content that was written.
+
+    Args:
+        path: the file.
+
+    Returns:
+        True if it is intact.
+    """
     try:
         with _open(path) as stored:
             stored.tensors()

@@ -56,7 +56,7 @@ class JointBatch(Batch):
 class JointSampler(PointSampler):
     """Stratified sampler of points.
 
-    Each step draws the same number of points inside each structure, independent of its volume; points near the
+    Each step samples the same number of points inside each structure, independent of its volume; points near the
     surfaces of fine structures; points of the band; and points outside the band.
     """
 
@@ -97,7 +97,7 @@ class JointSampler(PointSampler):
         self._strata = [_Stratum.select(points, chosen) for chosen in [*inside, *map(near_surface, self._fine)]]
 
     def draw(self, step: int, cases: int, points: int, band_share: float) -> JointBatch:
-        """Draw the points of one step.
+        """Sample the points of one step.
 
         Args:
             step: number of the step; the same number gives the same points.
@@ -215,8 +215,8 @@ def joint(
 
     Sum over the heads of alpha (|logit - distance|, in mm, near the surface + cross entropy), divided by the sum of
     the alphas, plus the weighted cross entropy with the teacher. The probability of being inside is
-    sigmoid(logit / `LOGISTIC_SCALE_MM`). The distance term makes the surface smooth between the drawn points, the cross
-    entropy determines where the labels change.
+    sigmoid(logit / `LOGISTIC_SCALE_MM`). The distance term makes the surface smooth between the sampled points, the
+    cross entropy determines where the labels change.
 
     Args:
         logits: (b, p, heads) predicted signed distances in mm, positive inside.

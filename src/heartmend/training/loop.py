@@ -69,13 +69,25 @@ class TrainingObserver(Protocol):
     """Observer of a fit, for progress reports, logs and checkpoints."""
 
     def on_step(self, step: Step) -> None:
-        """Called every `REPORT_EVERY` steps and at the end of each phase."""
+        """Receive a report: every `REPORT_EVERY` steps and at the end of each phase.
+
+        Args:
+            step: the step.
+        """
 
     def on_checkpoint(self, fit: Fit) -> None:
-        """Called between two steps when a checkpoint can be written: the loss is finite."""
+        """Receive the fit between two steps when a checkpoint can be written: the loss is finite.
+
+        Args:
+            fit: the fit.
+        """
 
     def on_memory_halved(self, points: int) -> None:
-        """Called when memory ran out and the number of points in each case was halved to `points`."""
+        """Receive a new number of points: memory ran out, and it was halved.
+
+        Args:
+            points: the new number of points in each case.
+        """
 
 
 class Fit:
@@ -84,7 +96,7 @@ class Fit:
     Attributes:
         shape: the shape.
         codes: the codes of this process's own cases.
-        sampler: draws the points.
+        sampler: samples the points.
         ranks: the processes of the fit.
         phases: the phases.
         position: where `run` continues.
@@ -114,9 +126,9 @@ class Fit:
         Args:
             shape: the shape, on the sampler's device.
             codes: codes of this process's own cases, in the order of the sampler's.
-            sampler: draws the points.
+            sampler: samples the points.
             phases: the phases, at least one.
-            cases_per_step: cases drawn in each step.
+            cases_per_step: number of cases sampled in each step.
             points: points in each case and step; halved when memory runs out.
             gradient_accumulation: draws whose gradients are averaged in each step.
             autocast: dtype in which the shape is evaluated; its own if None.
@@ -260,7 +272,7 @@ class Fit:
             total += loss.detach() / self.gradient_accumulation
             parts.append((batch.cases, codes))
         dice = whole_volume_dice(logits.detach(), batch, self.ranks.total) if reports else None
-        # The updates come last: a step that runs out of memory before them can be repeated.
+        # The updates are made last: a step that runs out of memory before them can be repeated.
         if self.shape_optimiser is not None:
             self.ranks.add_gradients(self.shape_optimiser.param_groups[0]["params"])
             self.shape_optimiser.param_groups[0]["lr"] = phase.shape_lr * factor
@@ -269,7 +281,7 @@ class Fit:
         return total, dice
 
     def _regularisation(self, codes: Codes) -> Tensor:
-        """Mean regularisation of all drawn cases, of which this process may have none."""
+        """Mean regularisation of all sampled cases, of which this process may have none."""
         optimised = [codes[name] for name in self.code_optimiser.rates]
         if len(optimised[0]):
             value = self.shape.regularisation(codes)

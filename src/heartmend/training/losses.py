@@ -30,7 +30,7 @@ def surface_distance(
 
     Args:
         logits: (b, p, heads) predicted signed distances in mm, positive inside.
-        batch: the drawn points.
+        batch: the sampled points.
         sum_over_processes: sums a tensor over the processes of the fit.
         tolerance_mm: decay length of the weight, in mm.
 
@@ -45,11 +45,11 @@ def surface_distance(
 
 
 def dice(logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesses = local_sum) -> Tensor:
-    """Compute 1 - soft Dice over the drawn points, averaged over the heads (Milletari et al., V-Net, 3DV 2016).
+    """Compute 1 - soft Dice over the sampled points, averaged over the heads (Milletari et al., V-Net, 3DV 2016).
 
     Args:
         logits: (b, p, heads) log odds of being inside.
-        batch: the drawn points.
+        batch: the sampled points.
         sum_over_processes: sums a tensor over the processes of the fit.
 
     Returns:
@@ -70,7 +70,7 @@ def focal(
 
     Args:
         logits: (b, p, heads) log odds of being inside.
-        batch: the drawn points.
+        batch: the sampled points.
         sum_over_processes: sums a tensor over the processes of the fit.
         gamma: exponent of the weight.
 
@@ -87,7 +87,7 @@ def cross_entropy(logits: Tensor, batch: Batch, sum_over_processes: SumOverProce
 
     Args:
         logits: (b, p, heads) log odds of being inside.
-        batch: the drawn points.
+        batch: the sampled points.
         sum_over_processes: sums a tensor over the processes of the fit.
 
     Returns:
@@ -102,7 +102,7 @@ def dice_focal(logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesse
 
     Args:
         logits: (b, p, heads) log odds of being inside.
-        batch: the drawn points.
+        batch: the sampled points.
         sum_over_processes: sums a tensor over the processes of the fit.
 
     Returns:
@@ -142,11 +142,11 @@ def loss_by_name(name: str, tolerance_mm: float = 2.0) -> Loss:
 
 @torch.no_grad()
 def whole_volume_dice(logits: Tensor, batch: Batch, sum_over_processes: SumOverProcesses = local_sum) -> Tensor:
-    """Estimate the Dice over the whole volume from the drawn points, without the bias of the draw.
+    """Estimate the Dice over the whole volume from the sampled points, without the bias of the sampling.
 
     Args:
         logits: (b, p, heads) logits, positive inside.
-        batch: the drawn points with their weights.
+        batch: the sampled points with their weights.
         sum_over_processes: sums a tensor over the processes of the fit.
 
     Returns:

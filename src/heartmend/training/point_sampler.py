@@ -17,20 +17,27 @@ SumOverProcesses = Callable[[Tensor], Tensor]
 
 
 def local_sum(part: Tensor) -> Tensor:
-    """Return the part itself: the sum over a single process."""
+    """Return the part itself: the sum over a single process.
+
+    Args:
+        part: the part of this process.
+
+    Returns:
+        The same tensor.
+    """
     return part
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Points drawn in some cases, with their reference distances.
+    """Points sampled in some cases, with their reference distances.
 
     Attributes:
         cases: (b,) int64, rows of the cases.
         points: (b, p, 3) float32, coordinates in the unit frame.
         distances_mm: (b, p, heads) float32, signed distances, positive inside.
         weights: (b, p) float32, inverse sampling density, with mean 1: a mean with these weights is a mean over the
-            whole volume, independent of the bias of the draw.
+            whole volume, independent of the bias of the sampling.
     """
 
     cases: Tensor
@@ -42,8 +49,8 @@ class Batch:
 class PointSampler:
     """Random sampler of the points of a cohort, on the device of the points; no file is read while drawing.
 
-    A draw depends on the seed and the number of the step only. A fit that is resumed draws the same points, and so do
-    the processes of one fit: each draws for the whole cohort and keeps the points of its own cases.
+    A draw depends on the seed and the number of the step only. A fit that is resumed samples the same points, and so do
+    the processes of one fit: each samples for the whole cohort and keeps the points of its own cases.
 
     Attributes:
         device: where the points are.
@@ -73,7 +80,7 @@ class PointSampler:
         self.count = sum(ranks.all_gather([self.point_set.cases]))
 
     def draw(self, step: int, cases: int, points: int, band_share: float) -> Batch:
-        """Draw the points of one step.
+        """Sample the points of one step.
 
         Args:
             step: number of the step; the same number gives the same points.
@@ -105,8 +112,8 @@ class PointSampler:
         )
 
     def _chances(self, step: int, cases: int, points: int) -> tuple[Tensor, Tensor]:
-        """Draw cases; returns the rows (b,) of the own ones and a chance (b, points) in [0, 1) for each point."""
-        # Cases are drawn on the CPU, where their number is known without waiting for a device.
+        """Sample cases; returns the rows (b,) of the own ones and a chance (b, points) in [0, 1) for each point."""
+        # Cases are sampled on the CPU, where their number is known without waiting for a device.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         rows = torch.arange(self.count)
         if cases < self.count:

@@ -67,7 +67,14 @@ class PointSet:
         )
 
     def select_heads(self, columns: Sequence[int]) -> PointSet:
-        """Return the same points with some of the heads, given their columns; no point is copied."""
+        """Select some of the heads; no point is copied.
+
+        Args:
+            columns: columns of the heads.
+
+        Returns:
+            The same points with these heads.
+        """
         picked = torch.tensor(list(columns), device=self.device)
         present, before = self.present[:, picked], self.columns
         return replace(self, present=present, columns=picked if before is None else before[picked])
@@ -88,11 +95,26 @@ class PointSet:
         return self.present.shape[1]
 
     def encoded_distances(self, start: int, end: int) -> Tensor:
-        """Return the signed distances (end - start, heads) int8 of consecutive voxels, in steps of `STEP_MM`."""
+        """Return the encoded signed distances of consecutive voxels.
+
+        Args:
+            start: first voxel.
+            end: the voxel after the last one.
+
+        Returns:
+            (end - start, heads) int8, in steps of `STEP_MM`.
+        """
         return self._selected(self.distances[start:end])
 
     def distances_mm(self, index: Tensor) -> Tensor:
-        """Return the signed distances (..., heads) float32 in mm at voxels `index` (...) of this set."""
+        """Return the signed distances of voxels.
+
+        Args:
+            index: (...) int64, voxels of this set.
+
+        Returns:
+            (..., heads) float32 in mm.
+        """
         return self._selected(self.distances[index]).float() * STEP_MM
 
     def _selected(self, distances: Tensor) -> Tensor:
@@ -114,12 +136,20 @@ class PointSet:
         return (cells + 0.5) * (2 / counts) - 1
 
     def spans(self) -> list[tuple[int, int, int]]:
-        """Return for each case the start of its voxels, the end of its band and the end of its voxels."""
+        """List the ranges of voxels of each case.
+
+        Returns:
+            For each case the start of its voxels, the end of its band and the end of its voxels.
+        """
         ends = self.starts + self.bands
         return list(zip(self.starts.tolist(), ends.tolist(), (ends + self.rests).tolist(), strict=True))
 
     def volumes(self) -> Tensor:
-        """Estimate the number of cells (cases, heads) float64 inside each structure from the sampled voxels."""
+        """Estimate the volume of each structure from the sampled voxels.
+
+        Returns:
+            (cases, heads) float64, number of cells inside.
+        """
         rows = []
         for (start, middle, end), share in zip(self.spans(), self.far_shares.tolist(), strict=True):
             near, far = (

@@ -1,4 +1,4 @@
-"""Sampling of one case: the points that a fit may draw and the signed distances there."""
+"""Sampling of one case: the points that a fit may sample and the signed distances there."""
 
 from __future__ import annotations
 
@@ -45,7 +45,14 @@ class CaseSummary:
     volumes: npt.NDArray[np.float64]
 
     def select_heads(self, columns: Sequence[int]) -> CaseSummary:
-        """Return the summary of some of the structures, given their columns."""
+        """Select some of the structures.
+
+        Args:
+            columns: columns of the structures.
+
+        Returns:
+            The summary of these structures.
+        """
         picked = list(columns)
         return replace(
             self, centroids=self.centroids[picked], present=self.present[picked], volumes=self.volumes[picked]
@@ -95,7 +102,14 @@ class CaseSamples:
         return CaseSummary(self.case_id, self.side, self.size_mm, self.centroids, self.present, self.volumes)
 
     def select_heads(self, columns: Sequence[int]) -> CaseSamples:
-        """Return the same points with some of the structures, given their columns."""
+        """Select some of the structures.
+
+        Args:
+            columns: columns of the structures.
+
+        Returns:
+            The same points with these structures.
+        """
         picked = list(columns)
         return replace(
             self, distances=np.ascontiguousarray(self.distances[:, picked]), centroids=self.centroids[picked],

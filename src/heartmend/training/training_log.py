@@ -38,14 +38,22 @@ class CheckpointFiles:
     checkpoint_stamp: Path
 
     def read_stamp(self) -> str | None:
-        """Read the stamp of the checkpoint; None if it cannot be read."""
+        """Read the stamp of the checkpoint.
+
+        Returns:
+            The stamp; None if it cannot be read.
+        """
         try:
             return str(read_json(self.checkpoint_stamp)["stamp"])
         except (RunError, KeyError, TypeError):
             return None
 
     def start(self, stamp: str) -> None:
-        """Delete the results of an earlier fit and write the stamp of a new one."""
+        """Delete the results of an earlier fit and write the stamp of a new one.
+
+        Args:
+            stamp: stamp of the new fit.
+        """
         self.checkpoint.unlink(missing_ok=True)
         write_json(self.checkpoint_stamp, {"stamp": stamp})
 
@@ -72,7 +80,11 @@ class TrainingFiles(CheckpointFiles):
     tensorboard: Path
 
     def start(self, stamp: str) -> None:
-        """Delete the results of an earlier fit and write the stamp of a new one."""
+        """Delete the results of an earlier fit and write the stamp of a new one.
+
+        Args:
+            stamp: stamp of the new fit.
+        """
         self.best_model.unlink(missing_ok=True)
         super().start(stamp)
 
@@ -160,7 +172,11 @@ class TrainingLog:
             self._board.close()
 
     def on_step(self, step: Step) -> None:
-        """Log the report of a step."""
+        """Log the report of a step.
+
+        Args:
+            step: the step.
+        """
         if not self._is_main:
             return
         dice = step.dice.tolist()
@@ -178,7 +194,11 @@ class TrainingLog:
             self._report(step, self._volume_dice)
 
     def on_checkpoint(self, fit: Fit) -> None:
-        """Write a checkpoint if it is due; at the end of a phase validate on whole volumes first."""
+        """Write a checkpoint if it is due; at the end of a phase validate on whole volumes first.
+
+        Args:
+            fit: the fit.
+        """
         phase_ended = fit.position.phase != self._phase
         if phase_ended:
             self._phase = fit.position.phase
@@ -192,7 +212,11 @@ class TrainingLog:
         self._checkpoints.save_if_due(fit, now=phase_ended)
 
     def on_memory_halved(self, points: int) -> None:
-        """Log that memory ran out."""
+        """Log that memory ran out.
+
+        Args:
+            points: the new number of points in each case.
+        """
         log.warning("out of memory; from here each step draws %d points in each case", points)
 
 
@@ -233,18 +257,30 @@ class ChainedTrainingLog:
         fit.run(self)
 
     def on_step(self, step: Step) -> None:
-        """Report a step, counted over all fits."""
+        """Report a step, counted over all fits.
+
+        Args:
+            step: the step.
+        """
         if self._report is not None and self._ranks.is_main:
             total = self._steps_before + step.total + self._steps_after
             self._report(replace(step, number=self._steps_before + step.number, total=total), None)
 
     def on_checkpoint(self, fit: Fit) -> None:
-        """Write a checkpoint if it is due."""
+        """Write a checkpoint if it is due.
+
+        Args:
+            fit: the fit.
+        """
         if self._checkpoints is not None:
             self._checkpoints.save_if_due(fit, now=fit.done)
 
     def on_memory_halved(self, points: int) -> None:
-        """Log that memory ran out."""
+        """Log that memory ran out.
+
+        Args:
+            points: the new number of points in each case.
+        """
         log.warning("out of memory; from here each step draws %d points in each case", points)
 
 

@@ -73,14 +73,14 @@ def without_slice_staircase(
 
 
 def volume_offset_mm(depth_mm: npt.NDArray[np.float32], voxels: int, max_mm: float) -> np.float32:
-    """Compute the offset of signed distances that gives a wanted number of voxels inside.
+    """Compute the offset of signed distances that gives a certain number of voxels inside.
 
     Drawn slices give the volume of a structure without bias. Interpolation loses volume where the structure shifts
     sideways between two of them by as much as its width.
 
     Args:
         depth_mm: signed distances, positive inside.
-        voxels: wanted number of positive distances.
+        voxels: target number of positive distances.
         max_mm: largest offset in either direction.
 
     Returns:

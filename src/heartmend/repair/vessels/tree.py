@@ -124,15 +124,33 @@ class CentreTree:
         )
 
     def with_points(self, points_mm: FloatArray) -> CentreTree:
-        """Copy the forest with other positions (n, 3)."""
+        """Copy the forest with other positions.
+
+        Args:
+            points_mm: (n, 3) in mm.
+
+        Returns:
+            The copy.
+        """
         return replace(self, points_mm=points_mm)
 
     def with_radius(self, radius_mm: FloatArray) -> CentreTree:
-        """Copy the forest with other radii (n,)."""
+        """Copy the forest with other radii.
+
+        Args:
+            radius_mm: (n,) in mm.
+
+        Returns:
+            The copy.
+        """
         return replace(self, radius_mm=radius_mm)
 
     def twigs(self) -> Iterator[IntArray]:
-        """Yield the indices of the points of every path from a tip to the next branching, both included, tip first."""
+        """List the paths from each tip to the next branching.
+
+        Yields:
+            Indices of the points of a path, tip first, the branching included.
+        """
         start, neighbour = self.matrix.indptr, self.matrix.indices
         for tip in np.flatnonzero(self.degree == 1):
             path, before = [int(tip)], -1
@@ -143,7 +161,11 @@ class CentreTree:
             yield np.array(path, np.intp)
 
     def to_networkx(self) -> nx.Graph:
-        """Convert the forest to a graph: nodes with `mm`, `radius_mm` and `bridge`, edges with `length_mm`."""
+        """Convert the forest to a graph.
+
+        Returns:
+            The graph: nodes with `mm`, `radius_mm` and `bridge`, edges with `length_mm`.
+        """
         graph = nx.Graph()
         for i, (point, radius, bridge) in enumerate(zip(self.points_mm, self.radius_mm, self.bridge, strict=True)):
             graph.add_node(i, mm=tuple(point.tolist()), radius_mm=float(radius), bridge=int(bridge))

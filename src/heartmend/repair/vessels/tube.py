@@ -24,15 +24,38 @@ class CentrelineKernel:
 
     @classmethod
     def along(cls, tree: CentreTree, sigma_mm: float) -> CentrelineKernel:
-        """Compute the kernel of a forest with the standard deviation `sigma_mm`."""
+        """Compute the smoothing kernel of a forest.
+
+        Args:
+            tree: the forest.
+            sigma_mm: standard deviation in mm.
+
+        Returns:
+            The kernel.
+        """
         return cls(np.exp(-0.5 * np.square(tree.along_mm(3 * sigma_mm) / sigma_mm)))
 
     def sum(self, values: FloatArray) -> FloatArray:
-        """Compute weighted sums about each point of values (n,) or (n, k)."""
+        """Compute the weighted sums about each point.
+
+        Args:
+            values: (n,) or (n, k).
+
+        Returns:
+            The sums, of the same shape.
+        """
         return self.weights @ values
 
     def mean(self, values: FloatArray, share: FloatArray) -> FloatArray:
-        """Compute weighted means about each point of values (n,) or (n, k), with further weights `share` (n,)."""
+        """Compute the weighted means about each point.
+
+        Args:
+            values: (n,) or (n, k).
+            share: (n,), further weights.
+
+        Returns:
+            The means, of the same shape as `values`.
+        """
         total = np.maximum(self.weights @ share, 1e-9)
         return ((self.weights @ (values.T * share).T).T / total).T
 

@@ -37,7 +37,14 @@ class ScalarField:
     spacing_mm: Spacing
 
     def __call__(self, points_mm: FloatArray) -> FloatArray:
-        """Interpolate the volume at positions (k, 3); returns (k,) float64."""
+        """Interpolate the volume at positions.
+
+        Args:
+            points_mm: (k, 3) positions in mm.
+
+        Returns:
+            (k,) float64 values.
+        """
         return np.asarray(
             map_coordinates(self.values, (points_mm / self.spacing_mm).T, order=1, mode="nearest", output=np.float64)
         )
@@ -157,5 +164,12 @@ class VesselContext:
         return cls(surface, distance, lumen)
 
     def share_inside(self, points_mm: FloatArray) -> float:
-        """Compute the share of positions (k, 3) that are deep inside the heart, where no coronary runs."""
+        """Compute the share of positions (k, 3) that are deep inside the heart, where no coronary runs.
+
+        Args:
+            points_mm: (k, 3) positions in mm.
+
+        Returns:
+            The share, 0 to 1.
+        """
         return float((self.heart(points_mm) < -_DEEP_MM).mean()) if self.heart is not None else 0.0

@@ -103,7 +103,11 @@ def new_network(reads_images: bool = False) -> nn.Sequential:
 
 @torch.no_grad()
 def identity_classifier() -> VoxelClassifier:
-    """Create a classifier that repeats the label, apart from its small components."""
+    """Create a classifier that repeats the label, apart from its small components.
+
+    Returns:
+        The classifier.
+    """
     net = new_network()
     *first, last = (layer for layer in net if isinstance(layer, nn.Linear))
     for layer, feature in zip((*first, last), (CENTRE, 0, 0, 0), strict=True):

@@ -61,7 +61,14 @@ class IntensityScale:
         return cls(float(values.mean()), max(float(values.std()), 1e-6))
 
     def scaled(self, image: Image) -> Image:
-        """Scale an image (x, y, z) to zero mean and unit standard deviation, clipped at `MAX_DEVIATIONS`."""
+        """Scale an image (x, y, z) to zero mean and unit standard deviation, clipped at `MAX_DEVIATIONS`.
+
+        Args:
+            image: (x, y, z) intensities.
+
+        Returns:
+            The scaled image.
+        """
         scaled: Image = np.clip((image - self.mean) / self.deviation, -MAX_DEVIATIONS, MAX_DEVIATIONS).astype(
             np.float32
         )

@@ -154,7 +154,7 @@ def _examples(
     per_case: int,
     rng: np.random.Generator,
 ) -> _Examples:
-    """Draw uncertain voxels of corrupted copies of the chosen masks. `strengths`: range relative to the labels'."""
+    """Sample uncertain voxels of corrupted copies of the chosen masks. `strengths`: range relative to the labels'."""
     features, inside = [], []
     for index in chosen:
         mask = cohort.masks[index]
@@ -191,7 +191,7 @@ def best_threshold(logits: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_
 
     Args:
         logits: (n,) float32.
-        inside: (n,) bool, the wanted classification.
+        inside: (n,) bool, the reference classification.
 
     Returns:
         The first of the best of `THRESHOLDS`.

@@ -231,11 +231,11 @@ def screen(
     """
     from heartmend.pipelines.run import Request
     from heartmend.quality.screen import screen_in_temporary_folder, screen_labels, screen_run
-    from heartmend.run_folder.folder import labels_folder
+    from heartmend.run_folder.folder import is_run
 
     _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
     folder, receiver = Path(labels), as_progress(progress)
-    if labels_folder(folder) != folder:
+    if is_run(folder):
         return screen_run(folder, quick, workers, receiver)
     request = Request(
         folder, Path(run_folder or ""), anatomy=str(anatomy), unknown_labels=unknown_labels, device=device,
@@ -297,15 +297,15 @@ def make_phantoms(
 
 
 def write_report(
-    output: StrPath, folder: StrPath | None = None, *, images: StrPath | None = None, labels: StrPath | None = None,
+    run_folder: StrPath, output: StrPath | None = None, *, images: StrPath | None = None, labels: StrPath | None = None,
     reference: StrPath | None = None, cases: Names = (), worst: int = 2, most_changed: int = 2, workers: int = 0,
     scheduler: str = "", progress: ProgressLike = None,
 ) -> list[Path]:  # fmt: skip
     """Write an HTML report of a run, as `heartmend report`.
 
     Args:
-        output: OUT, the folder of the run.
-        folder: folder for the report; OUT/report if None.
+        run_folder: OUT, the folder of the run.
+        output: folder for the report; OUT/report if None.
         images: folder of the CTs, if not where the run had them.
         labels: folder of the original label maps, if moved since the run.
         reference: true label maps, such as those of a phantom cohort.
@@ -328,25 +328,25 @@ def write_report(
     from heartmend.report.changes import CaseSelection
     from heartmend.run_folder.finished import FinishedRun
 
-    finished = FinishedRun.open(Path(output), _optional(labels), _optional(images))
+    finished = FinishedRun.open(Path(run_folder), _optional(labels), _optional(images))
     selection = CaseSelection(_names(cases), worst, most_changed)
     with scheduled(scheduler, workers):
         return write_report_files(
-            finished, Path(folder or Path(output) / "report"), reference=_optional(reference), selection=selection,
+            finished, Path(output or Path(run_folder) / "report"), reference=_optional(reference), selection=selection,
             workers=workers, progress=as_progress(progress),
         )  # fmt: skip
 
 
 def export(
-    output: StrPath, folder: StrPath, *, images: StrPath | None = None, labels: StrPath | None = None,
+    run_folder: StrPath, output: StrPath, *, images: StrPath | None = None, labels: StrPath | None = None,
     formats: Names = ("nnunet", "bids", "slicer", "itksnap", "meshes"), undecided: Undecided = "leave-out",
     copy_images: bool = False, workers: int = 0, progress: ProgressLike = None,
 ) -> ExportResult:  # fmt: skip
     """Write the reviewed label maps of a run as a data set, as `heartmend export`.
 
     Args:
-        output: OUT, the folder of the run.
-        folder: folder of the data set; it must be new or empty.
+        run_folder: OUT, the folder of the run.
+        output: folder of the data set; it must be new or empty.
         images: folder of the CTs, if not where the run had them.
         labels: folder of the original label maps, if moved since the run.
         formats: layouts besides labels/: nnunet, bids, slicer, itksnap, meshes; none if empty.
@@ -372,10 +372,10 @@ def export(
         _check_choice("formats", name, LAYOUTS)
     _check_choice("undecided", undecided, UNDECIDED)
     receiver = as_progress(progress)
-    finished = _ready_for_review(output, labels, images, workers, receiver)
-    plan = export_release(finished, Path(folder), layouts, undecided, copy_images, workers, receiver)
+    finished = _ready_for_review(run_folder, labels, images, workers, receiver)
+    plan = export_release(finished, Path(output), layouts, undecided, copy_images, workers, receiver)
     released, to_correct = (tuple(p.case.id for p in plans) for plans in (plan.release, plan.to_correct))
-    return ExportResult(Path(folder), released, to_correct, dict(plan.left_out))
+    return ExportResult(Path(output), released, to_correct, dict(plan.left_out))
 
 
 def crop(
@@ -417,13 +417,13 @@ def crop(
 
 
 def _ready_for_review(
-    output: StrPath, labels: StrPath | None, images: StrPath | None, workers: int, progress: Progress
+    run_folder: StrPath, labels: StrPath | None, images: StrPath | None, workers: int, progress: Progress
 ) -> FinishedRun:
     """Open a run and write the review files of its cases."""
     from heartmend.review.case_cache import make_ready
     from heartmend.run_folder.finished import FinishedRun
 
-    finished = FinishedRun.open(Path(output), _optional(labels), _optional(images))
+    finished = FinishedRun.open(Path(run_folder), _optional(labels), _optional(images))
     for case_id, reason in make_ready(finished, workers, progress).items():
         log.warning("case %s cannot be reviewed: %s", case_id, reason)
     return finished

@@ -155,7 +155,7 @@ class CaseRecords(StampedStages):
             case_id: id of the case.
 
         Returns:
-            Label margin of each structure in mm.
+            Label margin of each structure in mm; None where it is infinite, so that the label stays.
         """
         return dict(self._refine_table(case_id)["label_margin_mm"])
 

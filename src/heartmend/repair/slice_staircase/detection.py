@@ -126,13 +126,13 @@ class _Lattice(NamedTuple):
     offset: float
 
     def between_blocks(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Whether the change before each slice of `starts` is between two blocks."""
+        """Check whether the change before each slice of `starts` is between two blocks."""
         position = (starts - self.offset) / self.thickness + 1e-9
         jumps: npt.NDArray[np.bool_] = np.floor(position) != np.floor(position - 1 / self.thickness)
         return jumps
 
     def contrast(self, change: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]) -> float:
-        """Changes within blocks relative to those between blocks; quantiles are robust against single slices."""
+        """Compute the ratio of changes within blocks to those between blocks, by quantiles: robust against single slices."""
         between = self.between_blocks(starts)
         if between.all() or not between.any():
             return np.inf

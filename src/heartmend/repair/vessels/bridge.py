@@ -98,7 +98,7 @@ class _Joiner:
             self.join(link)
 
     def links(self, limit_mm: float, root_limit_mm: float, unrooted_only: bool) -> Iterator[Link]:
-        """Links of every tip to other components and to the aorta."""
+        """List the links of every tip to other components and to the aorta."""
         tree, settings = self.tree, self.settings
         search = LinkSearch(tree, self.context, settings, self.aorta)
         rooted = np.isin(np.arange(len(tree.component_mm)), self.rooted_components())

@@ -132,7 +132,7 @@ class _Lattice(NamedTuple):
         return jumps
 
     def contrast(self, change: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]) -> float:
-        """Compute the ratio of changes within and between blocks, by quantiles, which are robust against single slices."""
+        """Compute the ratio of changes within and between blocks, by quantiles, robust against single slices."""
         between = self.between_blocks(starts)
         if between.all() or not between.any():
             return np.inf

@@ -47,7 +47,7 @@ def _controls(last: int) -> Callable[[Config, int], Config]:
 
 
 def _without_repaired_faults(c: Config, _: int) -> Config:
-    return c.model_copy(update={"prepare": c.prepare.model_copy(update={"repair_faults": False})})
+    return c.model_copy(update={"prepare": c.prepare.model_copy(update={"repair_visible_errors": False})})
 
 
 def _reference(_: Config, steps: int) -> Config:

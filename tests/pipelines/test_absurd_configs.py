@@ -41,7 +41,7 @@ VALUES = {
     ("", "seed"): ("-1", "1.5", '"x"', "true", "nan", "4_294_967_296", "9_000_000_000_000_000_000", "[1]"),
     ("prepare", "resolution"): ("0", "31", "513", "1_000_000", "64.5", '"64"', "true"),
     ("prepare", "margin_voxels"): ("-1", "1001", "nan", "0.5"),
-    ("prepare", "repair_faults"): ("1", '"yes"', "2", "[]"),
+    ("prepare", "repair_visible_errors"): ("1", '"yes"', "2", "[]"),
     ("fit", "shape"): ('"cube"', '""', "1", '["template"]'),
     ("fit", "phases"): ("[]", "1", '"x"', "{}", "[1]"),
     ("fit", "cases_per_step"): ("0", "-1", "10_001", "1_000_000_000_000", "true"),

@@ -74,7 +74,7 @@ def test_deprecated_keys_are_read_with_a_warning(tmp_path: Path, caplog: pytest.
         "[fuse]\nmend_tubes = false\nappearance = false\n" + "".join(f"[[{name}]]\n{phase}" for name in lists),
     )
     config = load_config("mend", path)
-    assert config.prepare.repair_faults is False
+    assert config.prepare.repair_visible_errors is False
     assert (config.fit.gradient_accumulation, config.fit.voxel_classifier.rounds) == (3, 5)
     assert (config.fuse.repair_vessels, config.fuse.image_edges) == (False, False)
     for phases in (config.fit.phases, config.unify.phases, config.unify.template_phases):

@@ -70,7 +70,7 @@ def test_files_that_were_skipped_before_stay_skipped_in_the_order_of_ids(run: Ru
 def test_an_unexpected_error_skips_its_case_and_is_logged(run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         skipped = run_steps([step("one", [], {"a": ZeroDivisionError("x / 0")})], context(run))
-    assert "unexpected ZeroDivisionError: x / 0; this is a fault of Heartmend" in skipped["a"]
+    assert "unexpected ZeroDivisionError: x / 0; this is an error in Heartmend" in skipped["a"]
     assert any(record.exc_info for record in caplog.records)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from heartmend.types import FloatArray
 
-_FAULTY_SHARE = 0.2  # share of labels expected to be too wide or too thin as a whole
+_WRONG_SHARE = 0.2  # share of labels expected to be too wide or too thin as a whole
 _NATURAL_SPREAD = 0.1  # between people, as a share of the radius
 _PRIOR_CASES = 3.0  # weight of that expectation, in cases
 _MIN_CASES = 5
@@ -57,19 +57,19 @@ class Calibre:
             return prior
         estimate = cls(float(np.median(r)), prior.spread_mm)
         for _ in range(_ITERATIONS):
-            correct = 1.0 - estimate._fault_probability(r - estimate.mean_mm, voxel_mm)
+            correct = 1.0 - estimate._error_probability(r - estimate.mean_mm, voxel_mm)
             mean = float(np.average(r, weights=correct + 1e-9))
             natural = _NATURAL_SPREAD * mean
             square = (correct @ (r - mean) ** 2 + _PRIOR_CASES * natural**2) / (correct.sum() + _PRIOR_CASES)
             estimate = cls(mean, float(np.sqrt(square)))
         return estimate
 
-    def _fault_probability(self, deviation: FloatArray, voxel_mm: float) -> FloatArray:
+    def _error_probability(self, deviation: FloatArray, voxel_mm: float) -> FloatArray:
         """Probability that a label's surface is shifted by about a voxel, and not its vessel wide or thin."""
         wide = float(np.hypot(self.spread_mm, voxel_mm))
-        correct = (1 - _FAULTY_SHARE) / self.spread_mm * np.exp(-0.5 * (deviation / self.spread_mm) ** 2)
-        fault = _FAULTY_SHARE / wide * np.exp(-0.5 * (deviation / wide) ** 2)
-        return np.asarray(fault / np.maximum(fault + correct, 1e-300))
+        correct = (1 - _WRONG_SHARE) / self.spread_mm * np.exp(-0.5 * (deviation / self.spread_mm) ** 2)
+        wrong = _WRONG_SHARE / wide * np.exp(-0.5 * (deviation / wide) ** 2)
+        return np.asarray(wrong / np.maximum(wrong + correct, 1e-300))
 
     def excess_mm(self, radius_mm: float, voxel_mm: float) -> float:
         """Compute the part of a tree's radius that is expected to be an error of its label.
@@ -90,4 +90,4 @@ class Calibre:
         """
         deviation = np.array([radius_mm - self.mean_mm])
         share = voxel_mm**2 / (voxel_mm**2 + self.spread_mm**2)
-        return float((deviation * share * self._fault_probability(deviation, voxel_mm))[0])
+        return float((deviation * share * self._error_probability(deviation, voxel_mm))[0])

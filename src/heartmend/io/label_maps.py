@@ -285,7 +285,7 @@ def _as_ids(values: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.unsi
             ids: npt.NDArray[np.unsignedinteger] = values.astype(dtype)
         if (ids == values).all():
             return ids
-    # Report the fault, or round: a slope in single precision gives 2.9999998 for a 3.
+    # Report the error, or round: a slope in single precision gives 2.9999998 for a 3.
     if values.dtype.kind == "f":
         real = np.asarray(values)
         if not np.isfinite(real).all():

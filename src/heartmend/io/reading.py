@@ -55,8 +55,8 @@ def readable_file(path: Path) -> Iterator[None]:
             raise BadInputError(f"{path}: is empty (0 bytes); {EXPORT_AGAIN}")
         yield
     except FileNotFoundError as error:
-        fault = "is a link to a missing file" if path.is_symlink() else "is missing"
-        raise BadInputError(f"{path}: {fault}; {EXPORT_AGAIN}, or remove it") from error
+        problem = "is a link to a missing file" if path.is_symlink() else "is missing"
+        raise BadInputError(f"{path}: {problem}; {EXPORT_AGAIN}, or remove it") from error
     except PermissionError as error:
         raise BadInputError(f"{path}: no permission to read it; change its permissions (chmod u+r)") from error
     except OSError as error:

@@ -162,8 +162,8 @@ def bootstrap_interval(values: FloatArray, seed: int = 0) -> tuple[float, float]
 @lru_cache(maxsize=8)
 def _resamples(cases: int, seed: int) -> FloatArray:
     """Weights (resample, case) of each case in each resample; all metrics of a table share them."""
-    drawn = np.random.default_rng(seed).multinomial(cases, np.full(cases, 1 / cases), size=RESAMPLES)
-    return drawn / cases
+    sampled = np.random.default_rng(seed).multinomial(cases, np.full(cases, 1 / cases), size=RESAMPLES)
+    return sampled / cases
 
 
 def holm(p: Sequence[float]) -> list[float]:

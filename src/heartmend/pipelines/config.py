@@ -70,7 +70,7 @@ def _reference() -> Config:
         warm_up=0.03,
     )  # fmt: skip
     return Config(
-        prepare=PrepareSettings(repair_faults=False),
+        prepare=PrepareSettings(repair_visible_errors=False),
         fit=FitSettings(
             shape="decoder", phases=(phase,), epochs=300, cases_per_step=1, gradient_accumulation=4, points=32_768
         ),
@@ -83,7 +83,7 @@ PRESETS = {"mend": Config, "fast": _fast, "reference": _reference}
 
 _PHASE_KEYS: Mapping[str, str | None] = {"code_rate": "code_lr", "shape_rate": "shape_lr", "penalty": "regularisation"}
 DEPRECATED_KEYS: Mapping[str, Mapping[str, str | None]] = {
-    "prepare": {"mend_faults": "repair_faults", "images": None, "window_hu": None},
+    "prepare": {"mend_faults": "repair_visible_errors", "images": None, "window_hu": None},
     "fit": {"accumulate": "gradient_accumulation", "surroundings": "voxel_classifier"},
     "fit.phases": _PHASE_KEYS,
     "fuse": {"mend_tubes": "repair_vessels", "appearance": "image_edges"},

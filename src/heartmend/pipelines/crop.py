@@ -15,7 +15,7 @@ from heartmend.errors import BadInputError, RunError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.nifti import write_volume
-from heartmend.run_folder.admission import refuse_overlap
+from heartmend.run_folder.admission import check_no_overlap
 from heartmend.run_folder.folder import is_run
 
 
@@ -54,7 +54,7 @@ def crop_cohort(
     """
     progress = progress or NoProgress()
     for given in (labels, *([images] if images else [])):
-        refuse_overlap(output, given)
+        check_no_overlap(output, given)
     if is_run(output):
         raise RunError(f"{output}: contains a run, whose label maps must not be replaced; give another --output")
     cohort = discover_cohort(labels, images, anatomy=anatomy)

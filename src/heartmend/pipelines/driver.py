@@ -40,8 +40,8 @@ class PipelineStep:
 def run_steps(steps: Sequence[PipelineStep], context: Context[Any]) -> dict[str, str]:
     """Run stages in order; each works on the cases that no stage before it has skipped.
 
-    A case with an error never stops the others: it is skipped from then on. A file of the run that is damaged is no
-    fault of its case: the stages are started again, and that which wrote the file makes it again.
+    A case with an error never stops the others: it is skipped from then on. A damaged file of
+    the run is no error of its case: the stages are started again, and the one that wrote the file makes it again.
 
     Args:
         steps: the stages.
@@ -127,6 +127,6 @@ def _skip(outcome: Outcome, skipped: dict[str, str]) -> None:
     reason = str(error) or type(error).__name__
     if not isinstance(error, HeartmendError):
         log.error("case %s: %s", case.id, error, exc_info=error)
-        reason = f"unexpected {type(error).__name__}: {error}; this is a fault of Heartmend: please report it"
+        reason = f"unexpected {type(error).__name__}: {error}; this is an error in Heartmend: please report it"
     log.warning("case %s is skipped: %s", case.id, reason)
     skipped[case.id] = reason

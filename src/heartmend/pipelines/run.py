@@ -147,8 +147,8 @@ def make_plan(config: Config, anatomy: Anatomy, structures: tuple[str, ...] = ()
 
     def coarse_phases(cases: int) -> tuple[Phase, ...]:
         first = config.fit if config.fit.shape == "template" else FitSettings()
-        drawn = {"cases_per_step": config.unify.cases_per_step, "gradient_accumulation": 1}
-        return first.model_copy(update=drawn).phases_for(cases)
+        sampling = {"cases_per_step": config.unify.cases_per_step, "gradient_accumulation": 1}
+        return first.model_copy(update=sampling).phases_for(cases)
 
     return RunPlan(structures, shaped, classified, config.fuse.image_edges, coarse_phases, seed=config.seed)
 

@@ -122,7 +122,7 @@ def stage_summaries(run: RunFolder, log: FitLog | None) -> list[tuple[str, str]]
     prepare, fit, refine, fuse = (settings.get(stage, {}) for stage in ("prepare", "fit", "refine", "fuse"))
     repaired = (
         "; slice staircases, inconsistent slices, speckle, swapped labels, cut vessels and holes repaired"
-        if prepare.get("repair_faults")
+        if prepare.get("repair_visible_errors")
         else ""
     )
     stages = [

@@ -13,7 +13,7 @@ FORMAT = "heartmend-run"
 FORMAT_VERSION = 2
 
 
-def refuse_overlap(output: Path, given: Path) -> None:
+def check_no_overlap(output: Path, given: Path) -> None:
     """Check that the output and an input folder do not contain one another.
 
     Args:
@@ -32,7 +32,7 @@ def refuse_overlap(output: Path, given: Path) -> None:
         raise RunError(f"{output}: contains the input folder {given}; give another --output")
 
 
-def refuse_output(folder: Path, source: Path, images_dir: str | Path | None) -> None:
+def check_output(folder: Path, source: Path, images_dir: str | Path | None) -> None:
     """Check that a folder can be the output of a run on this input.
 
     Args:
@@ -44,7 +44,7 @@ def refuse_output(folder: Path, source: Path, images_dir: str | Path | None) -> 
         RunError: if it overlaps an input, is a file, is reached through a link, or contains files of something else.
     """
     for given in (source, *([] if images_dir is None else [Path(images_dir)])):
-        refuse_overlap(folder, given)
+        check_no_overlap(folder, given)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; give another --output")
     for own in (folder / "labels", folder / "run"):
@@ -80,7 +80,7 @@ def run_marker(source: Path) -> dict[str, Any]:
     return {"format": FORMAT, "format_version": FORMAT_VERSION, "labels_dir": str(source)}
 
 
-def refuse_foreign(marker: Path, source: Path) -> None:
+def check_same_input(marker: Path, source: Path) -> None:
     """Check that run.json identifies a run of this version on this input.
 
     Args:
@@ -95,12 +95,12 @@ def refuse_foreign(marker: Path, source: Path) -> None:
         found = (table["format"], table["format_version"], Path(table["labels_dir"]))
     except (RunError, KeyError, TypeError) as error:
         raise RunError(f"{marker}: cannot be read as the marker of a run; give another --output") from error
-    refuse_other_format(marker, found[0], found[1])
+    check_format_version(marker, found[0], found[1])
     if found[2] != source:
         raise RunError(f"{marker.parent.parent}: is the run of {found[2]}, not of {source}; give another --output")
 
 
-def refuse_other_format(marker: Path, name: Any, version: Any) -> None:
+def check_format_version(marker: Path, name: Any, version: Any) -> None:
     """Check the format of a run folder.
 
     Args:

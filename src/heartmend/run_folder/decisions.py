@@ -349,12 +349,12 @@ def find_text_error(case: str, structure: str, note: str, reviewer: str, stamp: 
 
 def _check_intact(path: Path, database: sqlite3.Connection) -> None:
     """Check the pages and the index of the database, and the choices: SQLite has no digest of the rows."""
-    faults = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
-    if faults == ["ok"] and database.execute("SELECT 1 FROM sqlite_master WHERE name = 'decisions'").fetchone():
+    problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
+    if problems == ["ok"] and database.execute("SELECT 1 FROM sqlite_master WHERE name = 'decisions'").fetchone():
         choices = {str(row[0]) for row in database.execute("SELECT DISTINCT choice FROM decisions")}
-        faults += [f"unknown choice {choice[:20]!r}" for choice in sorted(choices - set(CHOICES))]
-    if faults != ["ok"]:
-        what = "; ".join(fault for fault in faults if fault != "ok")
+        problems += [f"unknown choice {choice[:20]!r}" for choice in sorted(choices - set(CHOICES))]
+    if problems != ["ok"]:
+        what = "; ".join(problem for problem in problems if problem != "ok")
         raise RunError(
             f"{path}: the database of the decisions is damaged ({what[:300]}); restore it from a copy, or move it away "
             "and import the table of decisions (decisions.csv)"

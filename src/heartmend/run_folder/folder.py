@@ -23,9 +23,9 @@ from heartmend.io.regular import check_regular, is_regular, open_to_append
 from heartmend.run_folder.admission import (
     LOG_NAME,
     cannot_write,
-    refuse_foreign,
-    refuse_other_format,
-    refuse_output,
+    check_format_version,
+    check_output,
+    check_same_input,
     run_marker,
 )
 from heartmend.run_folder.case_records import CaseRecords
@@ -76,7 +76,7 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
             OutputError: if it cannot be written to.
         """
         folder, source = Path(output).resolve(), Path(labels_dir).resolve()
-        refuse_output(folder, source, images_dir)
+        check_output(folder, source, images_dir)
         marker = folder / "run" / "run.json"
         try:
             marker.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
             if not os.path.lexists(marker):
                 write_json(marker, run_marker(source))
             # Another process may have been first.
-            refuse_foreign(marker, source)
+            check_same_input(marker, source)
             remove_temporaries(folder)
             run = cls(folder, lock)
             run.finish(RECORDS, "run", "", [marker])
@@ -113,10 +113,10 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
             RunError, OutputError: as `open`.
         """
         folder, source = Path(output).resolve(), Path(labels_dir).resolve()
-        refuse_output(folder, source, images_dir)
+        check_output(folder, source, images_dir)
         marker = folder / "run" / "run.json"
         if os.path.lexists(marker):
-            refuse_foreign(marker, source)
+            check_same_input(marker, source)
         if os.path.lexists(lock := marker.parent / "lock"):
             FolderLock(lock).release()
         existing = next(parent for parent in (marker.parent, *marker.parents) if parent.exists())
@@ -142,7 +142,7 @@ class RunFolder(RunRecords, CaseRecords, ModelRecords, ReviewRecords):
         if not is_regular(marker):
             raise RunError(f"{folder}: is no run of Heartmend; start one with `heartmend run LABELS --output {output}`")
         table = read_table(marker)
-        refuse_other_format(marker, table.get("format"), table.get("format_version"))
+        check_format_version(marker, table.get("format"), table.get("format_version"))
         run = cls(folder)
         run.check_intact(RECORDS, "run", inside(marker.parent, marker.name))
         return run

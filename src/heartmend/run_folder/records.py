@@ -97,7 +97,7 @@ class PreparedCase:
     Attributes:
         facts: what was measured of the case.
         cube: (n, n, n) uint8, the labels at the cells of the unit frame; 255 where nothing is known.
-        cleaned: (x, y, z) uint8, the label map on the voxels of the ROI, without the faults that it shows by itself.
+        cleaned: (x, y, z) uint8, the label map on the voxels of the ROI, without its visible errors.
     """
 
     facts: CaseFacts

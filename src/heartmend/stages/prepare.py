@@ -1,4 +1,4 @@
-"""prepare: read each case, find its heart, and remove the faults that a label map shows by itself.
+"""prepare: read each case, find its heart, and repair the errors that are visible in a single label map.
 
 The region of interest is set about the structures themselves, robust to far components. Slice staircases, missing and
 shifted slices, speckle and swapped patches are removed before a shape is fitted, because a shape follows its label.
@@ -45,7 +45,7 @@ class PrepareSettings(BaseModel):
     """Cells along each side of the region of interest."""
     margin_voxels: Annotated[int, Field(strict=True, ge=0, le=1000)] = 10
     """Margin of the region of interest about the structures."""
-    repair_faults: Annotated[bool, Field(strict=True)] = True
+    repair_visible_errors: Annotated[bool, Field(strict=True)] = True
     """Remove slice staircases, missing slices, speckle and swaps before the fit; off in the preset `reference`."""
 
 
@@ -121,7 +121,7 @@ def prepare_labels(
     roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
     labels = roi.zero_outside(labels)
     staircases, changes = tuple[SliceStaircase, ...](), list[Change]()
-    if settings.repair_faults:
+    if settings.repair_visible_errors:
         bulky = [s.id for s in anatomy.structures if s.kind != "tube"]
         staircases = find_slice_staircases(labels, bulky)
         if staircases:

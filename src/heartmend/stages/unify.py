@@ -115,14 +115,14 @@ class UnifySettings(BaseModel):
         Returns:
             The settings.
         """
-        drawn, epochs, least = self.cases_per_step, self.epochs, self.min_epochs
+        per_step, epochs, least = self.cases_per_step, self.epochs, self.min_epochs
         # With `epochs` both lists of phases get the factor that gives the details so many.
         reference = self.phases if epochs else None
         return self.model_copy(
             update={
-                "phases": scale_steps_to_cohort(self.phases, cases, drawn, epochs=epochs, min_epochs=least),
+                "phases": scale_steps_to_cohort(self.phases, cases, per_step, epochs=epochs, min_epochs=least),
                 "template_phases": scale_steps_to_cohort(
-                    self.template_phases, cases, drawn, epochs=epochs, min_epochs=least, reference=reference
+                    self.template_phases, cases, per_step, epochs=epochs, min_epochs=least, reference=reference
                 ),
             }
         )

@@ -124,9 +124,9 @@ class JointSampler(PointSampler):
             [(chance[:, :near] * band).long(), band + (chance[:, near:start] * rest.clamp(min=1)).long()], dim=1
         ).minimum(band + rest - 1)
         for stratum, count in zip(self._strata, counts, strict=True):
-            drawn = stratum.pick(rows, chance[:, start : start + count])
+            sampled = stratum.pick(rows, chance[:, start : start + count])
             # A case without the structure contributes points of its band instead.
-            parts.append(torch.where(drawn < 0, (chance[:, start : start + count] * band).long(), drawn))
+            parts.append(torch.where(sampled < 0, (chance[:, start : start + count] * band).long(), sampled))
             start += count
         picks = torch.cat([picks, *parts], dim=1)
         index = available.starts[rows][:, None] + picks

@@ -45,5 +45,5 @@ def test_it_runs_at_a_small_size() -> None:
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
-    for word in ("stage 1", "stage 3", "Mpoints/s", "Dice on whole volumes", "peak arithmetic"):
+    for word in ("fit", "unify", "Mpoints/s", "Dice on whole volumes", "peak arithmetic"):
         assert word in process.stdout

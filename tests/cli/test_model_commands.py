@@ -45,7 +45,7 @@ def test_a_run_makes_a_model_unless_it_stops_before(unified: Path, tmp_path: Pat
         load_config("mend", tmp_path / "small.toml"))  # fmt: skip
     with pytest.raises(RunError, match="heartmend unify"):
         model_file(tmp_path / "out")
-    # The shape of stage 1 can be rendered, but not on another grid.
+    # The shape of `fit` can be rendered, but not on another grid.
     done = heartmend("render", tmp_path / "out", "1", "-o", tmp_path / "x.nii.gz", "--resolution", 20)
     assert done.exit_code == 0 and nib.load(tmp_path / "x.nii.gz").shape == (20, 20, 20)
     reference = tmp_path / "labels" / "1.nii.gz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,10 +40,11 @@ def attack(lab: Lab, address_space: int, job: int, rng: random.Random) -> Iterat
     with lab.scratch() as folder:
         out = folder / "out"
         ended = run_command(lab.run_words(out), folder / "log.txt", 300, limits)
-        problem = ended.fault()
+        # C++ libraries end the process where no thread can be started: that is a kill like any other.
+        problem = "" if ended.status == -signal.SIGABRT and job % 2 == 0 else ended.fault()
         if not problem and ended.status == 0:
             problem = lab.different(out)
-        elif not problem and not ended.messages:
+        elif not problem and ended.status != -signal.SIGABRT and not ended.messages:
             problem = f"exit status {ended.status} without a message: {ended.text[-200:]}"
         again = run_command(lab.run_words(out), folder / "again.txt", 300)
         if not problem and again.status != 0:

@@ -61,6 +61,7 @@ def test_ctrl_c_prints_one_line(continues: bool, line: str, capsys: pytest.Captu
     [
         (MemoryError(), "error: not enough memory; close other programs, or give fewer --workers."),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "error: not enough memory; close other programs"),
+        (RuntimeError("can't start new thread"), "error: not enough memory"),
         (OSError(errno.EMFILE, "Too many open files"), "error: Too many open files."),
     ],
 )

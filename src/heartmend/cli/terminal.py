@@ -31,6 +31,8 @@ EXIT_CODES = (
 _COLOURS = {"error": "red", "warning": "yellow", "skipped": "red", "note": "cyan", "info": "cyan", "debug": "cyan"}
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 """Errors of the system that have no file as their cause."""
+_NO_MEMORY = ("can't allocate memory", "can't start new thread")
+"""Messages of torch and Python, as RuntimeError, where the system gives no memory."""
 _LISTED = "heartmend.pipelines.driver"
 """Logger of the warnings about skipped cases: without --verbose they are printed once, with the result."""
 log = logging.getLogger("heartmend")
@@ -215,8 +217,7 @@ def report_errors(continues: bool = False) -> Iterator[None]:
         print_message("error", f"{error.strerror}.{hint}" if name is None else f"{name}: {error.strerror}")
         raise typer.Exit(FAILED) from error
     except (MemoryError, RuntimeError) as error:
-        # torch raises RuntimeError where the system gives no memory.
-        if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+        if not isinstance(error, MemoryError) and not any(text in str(error) for text in _NO_MEMORY):
             raise
         log.debug("traceback", exc_info=error)
         print_message("error", f"not enough memory; close other programs, or give fewer --workers.{hint}")

@@ -49,6 +49,8 @@ def draw_population(
     style = StructureStyle.of(model.anatomy)
     written = []
     ends = [model.heart(id) for id in pair]
+    # First, because it is an error for few hearts, and the pictures take minutes.
+    outliers = outlier_scores(model)
     modes = principal_modes(model, max(count, 2))
     progress.start("population", len(STEPS_SD) * len(modes.directions[:count]) + (len(SHARES) if ends else 0))
     numbers = itertools.count(1)
@@ -67,7 +69,6 @@ def draw_population(
         headings = [f"{step:+.0f} SD" if step else "mean heart" for step in STEPS_SD]
         written.append(out / "modes.png")
         save(strip_figure(rows, headings, row_names, style, "Principal modes of the population"), written[-1])
-    outliers = outlier_scores(model)
     axis_names = tuple(f"mode {n + 1}, standard deviations of {modes.deviations_mm[n]:.1f} mm" for n in range(2))
     figure = scatter_figure(
         modes.scores[:, :2], model.codes.ids, [score.outlier_z for score in outliers], (axis_names[0], axis_names[1]),

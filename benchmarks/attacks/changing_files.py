@@ -13,7 +13,7 @@ from pathlib import Path
 from attacks.commands import Command, preload
 from attacks.lab import RUN_MODULES, Lab, Outcome
 
-COUNT = 20
+COUNT = 12
 
 
 def jobs(lab: Lab) -> int:

@@ -12,7 +12,7 @@ from attacks.commands import preload, run_command
 from attacks.lab import RUN_MODULES, Lab, Outcome
 from heartmend.io.atomic import TEMPORARY_PREFIX
 
-COUNT = 40
+COUNT = 20
 
 
 def jobs(lab: Lab) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -51,14 +52,22 @@ def attack(lab: Lab, run_s: float, job: int, rng: random.Random) -> Iterator[Out
     before, outcomes = all_digests(lab.labels), list[Outcome]()
     with lab.scratch() as folder:
         out = folder / "out"
-        for turn in range(count):
+        turn = 0
+        while turn < count:
             number = SIGNALS[(job * KILLS + turn) % len(SIGNALS)]
             command = Command(lab.run_words(out, workers=2), folder / f"{turn}.txt", new_process=job % 4 == 3)
             # A continued run is shorter: the moments cover the whole run together.
-            at = rng.uniform(0, run_s / 2 if turn else run_s)
+            at = rng.uniform(0, run_s / 2 if turn else 0.8 * run_s)
             _wait(command, at, rng)
             started = time.monotonic()
-            was_running = not command.has_ended()
+            if command.has_ended():
+                # The run was faster than the moment: this is no kill, and another run is started.
+                ended = command.wait()
+                if problem := ended.fault() or lab.different(out):
+                    outcomes.append(Outcome(f"end of a run: before {at:.2f} s", problem))
+                    turn += 1
+                shutil.rmtree(out)
+                continue
             # Before its first line a program cannot handle signals: Python prints a traceback of the import.
             has_started = command.log.exists() and command.log.stat().st_size > 0
             with suppress(ProcessLookupError):
@@ -66,14 +75,13 @@ def attack(lab: Lab, run_s: float, job: int, rng: random.Random) -> Iterator[Out
                 (os.killpg if number == signal.SIGINT else os.kill)(command.pid, number)
             ended = command.wait(limit_s=60)
             problem = _problem(out, command, ended.fault() if has_started and number != signal.SIGKILL else "", number)
-            if not problem and was_running and has_started and ended.status not in (*STATUSES[number], 0, -number):
+            if not problem and has_started and ended.status not in (*STATUSES[number], 0, -number):
                 problem = f"exit status {ended.status} after {number.name}: {ended.text[-200:]}"
             if not problem and all_digests(lab.labels) != before:
                 problem = "the input has changed"
-            name = number.name if was_running else f"{number.name}, after the end"
-            outcomes.append(
-                Outcome(f"{name}: at {at:.2f} s of CPU time", problem, round(time.monotonic() - started, 2))
-            )
+            seconds = round(time.monotonic() - started, 2)
+            outcomes.append(Outcome(f"{number.name}: at {at:.2f} s of CPU time", problem, seconds))
+            turn += 1
         last = Command(lab.run_words(out, workers=2), folder / "last.txt")
         ended = last.wait(limit_s=300)
         end = ended.fault() or (

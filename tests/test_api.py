@@ -101,7 +101,7 @@ def test_a_class_like_tqdm_gets_a_bar_for_each_task(folder: Path, tmp_path: Path
 
 
 def test_what_is_no_progress_is_a_type_error(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="progress: 3 is no function"):
+    with pytest.raises(TypeError, match="progress: 3 is not a function"):
         hm.run(folder / "labels", tmp_path / "out", progress=3)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 

@@ -17,7 +17,8 @@ from heartmend.errors import BadInputError
 from heartmend.io.file_names import check_case_id
 from heartmend.io.reading import MAX_VOXELS
 from heartmend.io.tensor_header import TensorHeader, TensorSpec
-from heartmend.models.shape_schema import MAX_HEADS, UnifiedSettings
+from heartmend.models.shape_limits import MAX_HEADS
+from heartmend.models.shape_schema import UnifiedSettings
 from heartmend.models.shapes import weight_specs
 
 MAX_CASES = 5000

@@ -1,4 +1,4 @@
-"""Limits of the settings of implicit shapes, and the tensors of a shape and its codes, without creating them."""
+"""Settings of implicit shapes in a model file, and the tensors of a shape and its codes, without creating them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heartmend.anatomy.validation import shorten
 from heartmend.io.tensor_header import TensorSpec
-
-# Every limit is several times what a cohort of hearts needs. Above it a file is damaged or hostile, or a setting is a
-# mistake, and its tensors would fill the memory.
-MIN_SIDE, MAX_TEMPLATE_SIDE, MAX_DETAIL_SIDE = 2, 256, 128
-MIN_CONTROLS, MAX_CONTROLS = 4, 64
-"""Control points along each side: a cubic spline needs four."""
-MAX_CHANNELS, MAX_WIDTH, MAX_CODE_SIZE = 64, 1024, 8192
-MAX_HEADS = 254
-"""Most heads of a shape: so many structures can an anatomy have."""
+from heartmend.models.shape_limits import (
+    MAX_CHANNELS,
+    MAX_CODE_SIZE,
+    MAX_CONTROLS,
+    MAX_DETAIL_SIDE,
+    MAX_HEADS,
+    MAX_TEMPLATE_SIDE,
+    MAX_WIDTH,
+    MIN_CONTROLS,
+    MIN_SIDE,
+)
 
 Head = Annotated[str, Field(min_length=1, max_length=63)]
 

@@ -28,7 +28,7 @@ from heartmend.io.digests import compute_fingerprint
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
-from heartmend.models.shape_schema import MAX_CODE_SIZE
+from heartmend.models.shape_limits import MAX_CODE_SIZE
 from heartmend.repair.voxel_classifier.cohort import ClassifierCase, classifiers_wanted, train_classifiers
 from heartmend.repair.voxel_classifier.training import ClassifierSettings
 from heartmend.run_folder.folder import RunFolder

@@ -27,7 +27,7 @@ from heartmend.models.fidelity import evaluate_in_roi, reconstruction_dice, sing
 from heartmend.models.heart_model import HeartModel
 from heartmend.models.label_decision import choose_thresholds
 from heartmend.models.model_file import round_model, round_template
-from heartmend.models.shape_schema import MAX_CHANNELS, MAX_DETAIL_SIDE, MAX_WIDTH
+from heartmend.models.shape_limits import MAX_CHANNELS, MAX_DETAIL_SIDE, MAX_WIDTH
 from heartmend.models.template import TemplateShape
 from heartmend.models.unified import UnifiedShape
 from heartmend.run_folder.folder import RunFolder

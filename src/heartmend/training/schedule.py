@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from heartmend.models.shape_limits import MAX_CONTROLS, MAX_TEMPLATE_SIDE, MIN_CONTROLS, MIN_SIDE
 
-from heartmend.models.shape_schema import MAX_CONTROLS, MAX_TEMPLATE_SIDE, MIN_CONTROLS, MIN_SIDE
+# The benchmark on a GPU needs torch, NumPy and SciPy only; its phases are not part of settings.
+with suppress(ImportError):
+    from pydantic import Field
 
 LossName = Literal["dice_focal", "dice", "focal", "bce", "surface_distance", "joint"]
 """Names of the losses, the keys of `heartmend.training.losses.LOSSES`."""
@@ -24,7 +27,6 @@ MAX_CHECKPOINT_SECONDS = 7 * 86_400.0
 """Longest time between two checkpoints, a week."""
 MAX_STEP_POINTS = 100_000_000
 """Most points in one step, over its cases: their coordinates alone are more than a gigabyte."""
-Rate = Annotated[float, Field(strict=True, le=MAX_RATE)]
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ class Phase:
         (1.0, 0.515)
     """
 
-    # Read by pydantic where a phase is part of a table of settings.
+    # Read by pydantic, as the annotations below, where a phase is part of a table of settings.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     # The limit is one of given phases: `scale_steps_to_cohort` can exceed it.
     steps: Annotated[int, Field(strict=True, le=MAX_STEPS)]
-    code_lr: Rate
-    shape_lr: Rate
+    code_lr: Annotated[float, Field(strict=True, le=MAX_RATE)]
+    shape_lr: Annotated[float, Field(strict=True, le=MAX_RATE)]
     loss: LossName = "surface_distance"
     tolerance_mm: Annotated[float, Field(strict=True)] = 2.0
     regularisation: Annotated[float, Field(strict=True)] = 1e-5

@@ -321,7 +321,7 @@ def _names(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
     """A valid label map with a hostile name."""
     names: tuple[bytes, ...] = (
         b"a\nb", b"a\x1b[2Jb", b"\xff\xfe", b"..\\..\\x", "\u202egpj".encode(), b"-o", b"$(touch x)", b"a" * 240,
-        b"<img src=x onerror=alert(1)>", b"=cmd|' C'!A0", b"{0.__class__}", b"%s%n", b"[red]x[/]", b" ", b"con",
+        b"<img src=x onerror=alert(1)>", b"=cmd|' C'!A0", b"{0.__class__}", b"%s%n", b"[red]x[bold]", b" ", b"con",
     )  # fmt: skip
     target = os.fsencode(folder / "labels") + b"/" + names[turn % len(names)] + b".nii"
     shutil.copy(os.fsencode(folder / "labels" / "good.nii"), target)

@@ -96,6 +96,23 @@ def test_the_error_names_two_files_of_one_case(tmp_path: Path, names: tuple[str,
     assert all(name in str(error.value) for name in names)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{"labels": {"LA": 1}, "file_ending": ".nrrd"}',
+            r"json: file_ending is '\.nrrd', .* such as 1\.nii\.gz",
+        ),
+        ('{"labels": {"LA": 1, "LA": 2}}', r"dataset\.json: .*'LA' is given twice"),
+    ],
+)
+def test_a_dataset_json_that_does_not_fit_is_named(tmp_path: Path, text: str, message: str) -> None:
+    touch(tmp_path / "labelsTr", "1.nii.gz")
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(BadInputError, match=message):
+        discover_cohort(tmp_path, anatomy=HEART)
+
+
 def test_a_folder_without_cases_is_an_error(tmp_path: Path) -> None:
     labels = touch(tmp_path / "l", "1.nii.gz")
     with pytest.raises(BadInputError, match="nowhere: not a folder"):

@@ -13,7 +13,14 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
-from heartmend.io.file_names import VOLUME_ENDINGS, CaseFiles, case_id, group_by_case, volume_ending
+from heartmend.io.file_names import (
+    VOLUME_ENDINGS,
+    CaseFiles,
+    case_id,
+    escape_unprintable,
+    group_by_case,
+    volume_ending,
+)
 from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, read_meaning, write_labels_like
 from heartmend.io.label_meaning import LabelTable
 from heartmend.io.label_tables import DATASET_JSON, folder_tables, read_dataset_json, read_json_table
@@ -263,6 +270,11 @@ def discover_cohort(
     if not labels.paths:
         if labels.skipped:
             raise BadInputError(next(iter(labels.skipped.values())))
+        if ending is not None and (others := _volumes(root)):
+            raise BadInputError(
+                f"{dataset_json}: file_ending is '{escape_unprintable(ending[:40])}', but no label map in {root} "
+                f"has it, such as {escape_unprintable(others[0].name)}; correct file_ending"
+            )
         raise BadInputError(
             f"{root}: contains no label map ({', '.join(VOLUME_ENDINGS)}); give the folder that directly contains them"
         )

@@ -18,6 +18,7 @@ from heartmend.io.itk import ItkHeader
 from heartmend.io.label_meaning import LabelTable, preset_table, resolve_meaning
 from heartmend.io.nifti import NiftiHeader
 from heartmend.io.reading import readable_file
+from heartmend.io.strict_json import parse_json
 from heartmend.types import BACKGROUND
 
 MAX_VALUE = 65535
@@ -218,12 +219,12 @@ def read_json_table(path: Path) -> dict[str, Any]:
         The table.
 
     Raises:
-        BadInputError: if it cannot be read.
+        BadInputError: if it cannot be read, or gives a key twice.
     """
     try:
         with readable_file(path):
-            table = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+            table = parse_json(path.read_bytes())
+    except ValueError as error:
         raise BadInputError(f"{path}: cannot be read as JSON: {error}; correct it, or remove it") from error
     return table if isinstance(table, dict) else {}
 

@@ -198,7 +198,7 @@ def check_table(report: DataSetReport, show_all: bool = False) -> Table:
     disk = f"A run needs about {_size(report.needed_bytes)} of disk space{free}." if report.needed_bytes else ""
     cases = [case for case in report.cases if show_all or case.findings]
     table = Table(
-        title=f"{len(report.cases)} cases: {counts}", title_style="bold", title_justify="left", caption=disk,
+        title=f"{_cases(len(report.cases))}: {counts}", title_style="bold", title_justify="left", caption=disk,
         caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=bool(cases or report.findings),
     )  # fmt: skip
     table.add_column("case", overflow="fold")
@@ -225,7 +225,7 @@ def values_table(report: DataSetReport) -> Table:
         A table (rich).
     """
     table = Table(
-        title="What the values mean", title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        title="\nMeaning of the values", title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("structure", overflow="fold")
@@ -287,7 +287,7 @@ def _size_findings(reports: list[CaseReport], anatomy: Anatomy) -> tuple[list[Fi
             middle = StructureSize(*(statistics.median(getattr(size, m) for size in sizes.values()) for m in _MEASURES))
             text = impossible_size(structure.name, middle, anatomy) or next(iter(warnings.values()))
             advice = "check what the values mean, and give --ids FILE or --preset-ids NAME if it is something else"
-            found.append(Finding("warning", f"median of {len(sizes)} cases: {text}; {advice}"))
+            found.append(Finding("warning", f"median of {_cases(len(sizes))}: {text}; {advice}"))
         else:
             for id, text in warnings.items():
                 texts[id].append(text)
@@ -339,3 +339,7 @@ def _findings_of(case: CaseReport) -> Text:
 
 def _by(numbers: tuple[float, ...] | None) -> str:
     return "" if numbers is None else " x ".join(f"{n:.4g}" for n in numbers)
+
+
+def _cases(number: int) -> str:
+    return f"{number} case" if number == 1 else f"{number} cases"

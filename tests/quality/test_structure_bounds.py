@@ -60,7 +60,7 @@ def test_the_command_prints_the_meaning_of_the_values(tmp_path: Path) -> None:
     (folder / "3.hdr").touch()
     words = ["check", str(folder), "--workers", "1", "--preset-ids", "imagecas"]
     text = CliRunner().invoke(app, words, env={"COLUMNS": "200"}).stdout
-    assert "What the values mean" in text and "2 files" not in text
+    assert "Meaning of the values" in text and "2 files" not in text
     row = next(line.split() for line in text.splitlines() if "Coronary" in line)
     assert row == ["1", "Coronary", "--preset-ids", "imagecas", "2", "0.855"]
     assert "1 file and 1 folder were not read: 3.hdr (.hdr is not supported; convert it to .nii.gz), old" in text

@@ -212,6 +212,19 @@ def test_a_reviewed_run_is_exported(tmp_path: Path) -> None:
     assert np.array_equal(released, run["1"].original)
 
 
+def test_corrections_and_decisions_are_imported(tmp_path: Path) -> None:
+    out = finished_run(tmp_path)
+    hm.open_run(out).decide("2", "LV", "correct", reviewer="A")
+    hm.export(out, tmp_path / "data", formats=[], undecided="accept", workers=1)
+    found = hm.import_corrections(out, tmp_path / "data" / "to_correct", by="B", workers=1)
+    assert (found.cases, found.skipped, found.decisions) == ({"2": ("LV",)}, {}, 0)
+    assert [(d.structure, d.choice, d.reviewer) for d in hm.open_run(out).decisions()] == [("LV", "corrected", "B")]
+    table = tmp_path / "decisions.csv"
+    header = "case,structure,choice,note,reviewer,decided_at,stamp"
+    table.write_text(f"{header}\n1,LV,reject,,C,2026-01-31T12:00:00+00:00,\n")
+    assert hm.import_corrections(out, table, workers=1).decisions == 1
+
+
 def test_a_report_is_written(tmp_path: Path) -> None:
     out = finished_run(tmp_path)
     paths = hm.write_report(out, worst=0, most_changed=0, workers=1)
@@ -256,6 +269,9 @@ def test_labels_are_ranked(result: hm.Result, folder: Path) -> None:
         (lambda f: hm.export(f / "labels", f / "e", formats="dicom"), hm.ConfigError, "formats='dicom'"),
         (lambda f: hm.export(f / "labels", f / "e", undecided="drop"), hm.ConfigError, "undecided='drop'"),
         (lambda f: hm.write_report(f / "labels"), hm.RunError, "is no run"),
+        (lambda f: hm.import_corrections(f / "labels", f), hm.RunError, "is no run"),
+        (lambda f: hm.draw_population(f / "no.zip", f / "p", between="1"), hm.ConfigError, "ids of two cases"),
+        (lambda f: hm.draw_population(f / "no.zip", f / "p"), hm.BadInputError, r"no\.zip"),
         (lambda f: hm.crop(f / "labels", f / "c", resolution=1), hm.ConfigError, "resolution=1"),
     ],
 )

@@ -121,11 +121,11 @@ def _volume(seed: str, ending: str) -> Callable[[Seeds, Path, random.Random, int
 
 
 def _listed(ended: Ended) -> Ended:
-    """`check` lists skipped cases in a table, whose rows count as messages here."""
-    if ended.status != 3:
+    """`check` lists skipped cases, or all of them with status 1, in a table, whose rows count as messages here."""
+    if ended.status not in (1, 3) or "error: " in ended.text:
         return ended
     text = "\n".join(f"skipped: {line}" for line in ended.text.splitlines())
-    return replace(ended, text=text)
+    return replace(ended, text=text, status=3)
 
 
 def _mutate(seed: bytes, rng: random.Random) -> bytes:

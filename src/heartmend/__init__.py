@@ -1,7 +1,7 @@
 """Heartmend repairs the labels of cardiac CT data sets with neural implicit shapes.
 
-The commands are functions here, with the same words (`report` and `phantom`, which are packages too, as `write_report`
-and `make_phantoms`):
+The commands are functions here, with the same words; where a package has the name, or Python, they are `write_report`,
+`make_phantoms`, `import_corrections` and `draw_population`:
 
     import heartmend as hm
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from heartmend.anatomy.schema import Anatomy as Anatomy
     from heartmend.api import check as check
     from heartmend.api import crop as crop
+    from heartmend.api import draw_population as draw_population
     from heartmend.api import embed as embed
     from heartmend.api import evaluate as evaluate
     from heartmend.api import export as export
+    from heartmend.api import import_corrections as import_corrections
     from heartmend.api import load_model as load_model
     from heartmend.api import make_phantoms as make_phantoms
     from heartmend.api import run as run
@@ -63,9 +65,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "api": [
             "check",
             "crop",
+            "draw_population",
             "embed",
             "evaluate",
             "export",
+            "import_corrections",
             "load_model",
             "make_phantoms",
             "run",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from heartmend.metrics.evaluation import Evaluation
     from heartmend.models.heart_model import HeartModel
     from heartmend.pipelines.config import Config
-    from heartmend.pipelines.result import CropResult, ExportResult, Result
+    from heartmend.pipelines.result import CropResult, ExportResult, ImportResult, Result
     from heartmend.pipelines.run import StageName
     from heartmend.quality.check import DataSetReport
     from heartmend.quality.ranking import Ranking
@@ -376,6 +376,72 @@ def export(
     plan = export_release(finished, Path(output), layouts, undecided, copy_images, workers, receiver)
     released, to_correct = (tuple(p.case.id for p in plans) for plans in (plan.release, plan.to_correct))
     return ExportResult(Path(output), released, to_correct, dict(plan.left_out))
+
+
+def import_corrections(
+    run_folder: StrPath, source: StrPath, *, images: StrPath | None = None, labels: StrPath | None = None,
+    by: str = "", workers: int = 0, progress: ProgressLike = None,
+) -> ImportResult:  # fmt: skip
+    """Import hand-corrected label maps or a table of decisions into a run, as `heartmend import`.
+
+    Args:
+        run_folder: OUT, the folder of the run.
+        source: folder of corrected label maps, or a decisions.csv.
+        images: folder of the CTs, if not where the run had them.
+        labels: folder of the original label maps, if moved since the run.
+        by: name of the person who corrected the label maps; the user of this machine if empty.
+        workers: number of worker processes; 0: one per CPU core.
+        progress: as for `run`.
+
+    Returns:
+        The corrected cases, and the files that were skipped with the reasons; or the number of imported decisions.
+
+    Raises:
+        RunError: if there is no run.
+        BadInputError: if there is no label map, or the table has errors; nothing of it is written.
+    """
+    from heartmend.pipelines.result import ImportResult
+    from heartmend.release.corrections import import_corrected
+    from heartmend.run_folder.decisions import open_decisions, user_name
+    from heartmend.run_folder.decisions_table import import_file
+
+    receiver = as_progress(progress)
+    finished = _ready_for_review(run_folder, labels, images, workers, receiver)
+    if Path(source).is_file():
+        structures = dict.fromkeys((case.id for case in finished), finished.anatomy.names)
+        return ImportResult({}, {}, import_file(Path(source), open_decisions(finished), structures).written)
+    maps = import_corrected(finished, Path(source), by or user_name(), receiver)
+    done = {one.case: one.structures for one in maps if not one.error}
+    return ImportResult(done, {one.case: one.error for one in maps if one.error})
+
+
+def draw_population(
+    model: StrPath | HeartModel, output: StrPath, *, between: Names = (), modes: int = 3, progress: ProgressLike = None,
+) -> list[Path]:  # fmt: skip
+    """Draw the mean shape, the shape modes and the outliers of a model, as `heartmend population`.
+
+    Args:
+        model: a model, its file, or the folder of a run that made one.
+        output: folder of the figures and of hearts.csv.
+        between: ids of two cases whose interpolation is drawn too.
+        modes: number of principal shape modes, at most 10.
+        progress: as for `run`.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: if a case is unknown, or the model has too few hearts.
+        BadInputError: if the file is not a model, or is damaged.
+    """
+    from heartmend.figures.population import draw_population as draw
+
+    if len(pair := _names(between)) not in (0, 2):
+        raise ConfigError(f"between={between!r}: give the ids of two cases")
+    if not 0 <= modes <= 10:
+        raise ConfigError(f"modes={modes}: give a number from 0 to 10")
+    known = load_model(model) if isinstance(model, str | PathLike) else model
+    return draw(known, Path(output), pair, modes, as_progress(progress))
 
 
 def crop(

@@ -9,7 +9,7 @@ import typer
 
 from heartmend.cli.options import MovedImages, MovedLabels, RunFolder, Workers
 from heartmend.cli.progress import TerminalProgress
-from heartmend.cli.review import Reviewer, open_for_review, user_name
+from heartmend.cli.review import Reviewer, open_for_review
 from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
 
 EXAMPLES = """
@@ -33,7 +33,7 @@ def import_(
     Exit codes: 0 all imported; 3 some cases skipped; 1 nothing done.
     """
     from heartmend.release.corrections import import_corrected
-    from heartmend.run_folder.decisions import open_decisions
+    from heartmend.run_folder.decisions import open_decisions, user_name
     from heartmend.run_folder.decisions_table import import_file
 
     finished = open_for_review(run_folder, labels, images, workers)

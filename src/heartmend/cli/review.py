@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +56,7 @@ def review(
     from heartmend.errors import RunError
     from heartmend.review.app import Review
     from heartmend.review.serve import listen, serve
+    from heartmend.run_folder.decisions import user_name
 
     listener, access = listen(host, port, token)
     finished = open_for_review(run_folder, labels, images, workers)
@@ -89,15 +89,3 @@ def open_for_review(output: Path, labels: Path | None, images: Path | None, work
         failed = make_ready(finished, workers, progress)
     print_skipped(failed)
     return finished
-
-
-def user_name() -> str:
-    """Return the name of the user on this machine.
-
-    Returns:
-        The name; empty where there is none.
-    """
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return ""

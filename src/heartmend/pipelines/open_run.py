@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -19,7 +18,7 @@ from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import LabelVolume, read_labels
 from heartmend.repair.change_log import ChangeLog
-from heartmend.run_folder.decisions import Choice, Decision, DecisionRequest, Decisions
+from heartmend.run_folder.decisions import Choice, Decision, DecisionRequest, Decisions, user_name
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import RunFolder
 
@@ -254,18 +253,11 @@ class OpenRun:
             raise BadInputError(f"case {case.id}: {name} did not change, so there is no decision; changed: {changed}")
         known = [d.number for d in self.decisions() if (d.case, d.structure) == (case.id, name)]
         request = DecisionRequest(case.id, name, choice, note, self._stamp(case.id), known[0] if known else 0)
-        return Decisions(self._run.decisions_path).write([request], reviewer or _user_name())[0]
+        return Decisions(self._run.decisions_path).write([request], reviewer or user_name())[0]
 
     def _stamp(self, case_id: str) -> str:
         """The stamp of the two label maps of a case, as of the review page."""
         return FinishedRun(self._run, self.cohort, {}, Path()).stamp(self.cohort[case_id])
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return ""
 
 
 def open_run(

@@ -84,6 +84,21 @@ class ExportResult:
     left_out: dict[str, str]
 
 
+@dataclass(frozen=True)
+class ImportResult:
+    """Result of `import_corrections`.
+
+    Attributes:
+        cases: structures that are corrected by hand now, by case id.
+        skipped: the files that were skipped, with the reasons.
+        decisions: number of decisions that were written from a table.
+    """
+
+    cases: dict[str, tuple[str, ...]]
+    skipped: dict[str, str]
+    decisions: int = 0
+
+
 def _rows(run: RunFolder, case_id: str) -> list[dict[str, object]]:
     log = run.changes(case_id)
     verdicts = {verdict.structure: verdict for verdict in log.verdicts}

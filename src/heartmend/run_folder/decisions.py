@@ -6,6 +6,7 @@ new decision names the number of the decision that it follows, so that two revie
 
 from __future__ import annotations
 
+import getpass
 import re
 import sqlite3
 from collections import defaultdict
@@ -427,3 +428,11 @@ def describe_repeated(positions: Mapping[tuple[str, str], Sequence[int]], word: 
         texts.append(f"{case} {structure} ({word} {', '.join(map(str, places[:10]))}{more})")
     rest = f"; and {len(repeated) - 10} more structures" if len(repeated) > 10 else ""
     return f"decided more than once: {'; '.join(texts)}{rest}; keep one decision on each structure of a case"
+
+
+def user_name() -> str:
+    """Return the name of the user of this machine; empty if there is none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""

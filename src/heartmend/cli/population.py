@@ -41,5 +41,8 @@ def population(
         raise ConfigError(f"--between {between}: give two case ids with a comma between them")
     known = load_heart_model(model_file(model))
     with TerminalProgress() as progress:
-        paths = draw_population(known, output, pair, modes, progress)
+        try:
+            paths = draw_population(known, output, pair, modes, progress)
+        except ConfigError as error:
+            raise ConfigError(f"{model}: {error}") from error
     print_paths(paths)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from heartmend.metrics.evaluation import Evaluation
     from heartmend.models.heart_model import HeartModel
     from heartmend.pipelines.config import Config
-    from heartmend.pipelines.result import CropResult, ExportResult, ImportResult, Result
+    from heartmend.pipelines.result import CropResult, ExportResult, ImportResult, Phantoms, Result
     from heartmend.pipelines.run import StageName
     from heartmend.quality.check import DataSetReport
     from heartmend.quality.ranking import Ranking
@@ -35,23 +34,6 @@ Names = str | Sequence[str]
 Preset = Literal["mend", "fast", "reference"]
 ProgressLike = Progress | Callable[[str, int, int, str], None] | type | None
 """A `heartmend.compute.progress.Progress`, a function `(task, done, total, note)`, or tqdm's class."""
-
-
-@dataclass(frozen=True)
-class Phantoms:
-    """Cohort of phantom hearts.
-
-    Attributes:
-        labels_noisy: folder of the corrupted label maps.
-        labels_true: folder of the true label maps.
-        images: folder of the synthetic CTs.
-        cases: ids of the cases.
-    """
-
-    labels_noisy: Path
-    labels_true: Path
-    images: Path
-    cases: tuple[str, ...]
 
 
 def run(
@@ -286,6 +268,7 @@ def make_phantoms(
     """
     from heartmend.compute.workers import available_cores
     from heartmend.phantom.cohort import PhantomSettings, write_cohort
+    from heartmend.pipelines.result import Phantoms
 
     if count < 1:
         raise ConfigError(f"count={count}: give the number of hearts, at least 1")
@@ -402,14 +385,13 @@ def import_corrections(
     """
     from heartmend.pipelines.result import ImportResult
     from heartmend.release.corrections import import_corrected
-    from heartmend.run_folder.decisions import open_decisions, user_name
-    from heartmend.run_folder.decisions_table import import_file
+    from heartmend.run_folder.decisions import user_name
+    from heartmend.run_folder.decisions_table import import_decisions
 
     receiver = as_progress(progress)
     finished = _ready_for_review(run_folder, labels, images, workers, receiver)
     if Path(source).is_file():
-        structures = dict.fromkeys((case.id for case in finished), finished.anatomy.names)
-        return ImportResult({}, {}, import_file(Path(source), open_decisions(finished), structures).written)
+        return ImportResult({}, {}, import_decisions(Path(source), finished).written)
     maps = import_corrected(finished, Path(source), by or user_name(), receiver)
     done = {one.case: one.structures for one in maps if not one.error}
     return ImportResult(done, {one.case: one.error for one in maps if one.error})

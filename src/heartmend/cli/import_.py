@@ -33,13 +33,12 @@ def import_(
     Exit codes: 0 all imported; 3 some cases skipped; 1 nothing done.
     """
     from heartmend.release.corrections import import_corrected
-    from heartmend.run_folder.decisions import open_decisions, user_name
-    from heartmend.run_folder.decisions_table import import_file
+    from heartmend.run_folder.decisions import user_name
+    from heartmend.run_folder.decisions_table import import_decisions
 
     finished = open_for_review(run_folder, labels, images, workers)
     if source.is_file():
-        structures = dict.fromkeys((case.id for case in finished), finished.anatomy.names)
-        counts = import_file(source, open_decisions(finished), structures)
+        counts = import_decisions(source, finished)
         print_summary(
             f"{plural(counts.written, 'decision')} imported, {counts.known} already known, "
             f"{counts.older} older than the decisions of the run"

@@ -23,7 +23,7 @@ from heartmend.io.file_names import (
 )
 from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, read_meaning, write_labels_like
 from heartmend.io.label_meaning import LabelTable
-from heartmend.io.label_tables import DATASET_JSON, folder_tables, read_dataset_json, read_json_table
+from heartmend.io.label_tables import DATASET_JSON, folder_tables, read_file_ending
 from heartmend.io.nifti import NiftiHeader
 from heartmend.io.unread_files import UnreadFile, unread_files
 from heartmend.io.volume import Volume, image_coverage, read_image, read_volume_header, resampling_warning
@@ -258,10 +258,7 @@ def discover_cohort(
     dataset_json = root / DATASET_JSON
     images = None if images_dir is None else Path(images_dir)
     if dataset_json.is_file() and (root / "labelsTr").is_dir():
-        read_dataset_json(dataset_json, required=True)
-        ending = read_json_table(dataset_json).get("file_ending")
-        if not isinstance(ending, str | None):
-            raise BadInputError(f"{dataset_json}: file_ending must be a text")
+        ending = read_file_ending(dataset_json)
         if images is None and (root / "imagesTr").is_dir() and _volumes(root / "imagesTr"):
             images = root / "imagesTr"
         root = root / "labelsTr"

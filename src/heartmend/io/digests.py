@@ -1,4 +1,4 @@
-"""Digests of files, arrays and settings."""
+"""Digests of files and settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from heartmend.io.atomic import jsonable
 from heartmend.io.gzipped import GZIP_MAGIC
@@ -35,20 +33,6 @@ def compute_fingerprint(*parts: Any) -> str:
     for part in parts:
         value = file_fingerprint(part) if isinstance(part, Path) else part
         digest.update(json.dumps(value, sort_keys=True, default=jsonable).encode() + b"\0")
-    return digest.hexdigest()
-
-
-def array_digest(array: np.ndarray) -> str:
-    """Compute the digest of an array's values, shape and dtype.
-
-    Args:
-        array: any array.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    digest = hashlib.blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

@@ -187,12 +187,11 @@ def read_side_table(path: Path) -> LabelTable | None:
     return None
 
 
-def read_dataset_json(path: Path, required: bool = False) -> LabelTable | None:
+def read_dataset_json(path: Path) -> LabelTable | None:
     """Read the table "labels" of a dataset.json of nnU-Net v2, nnU-Net v1 or the Medical Segmentation Decathlon.
 
     Args:
         path: the file.
-        required: whether a file without the table is an error.
 
     Returns:
         The table; None if the file has none.
@@ -200,13 +199,31 @@ def read_dataset_json(path: Path, required: bool = False) -> LabelTable | None:
     Raises:
         BadInputError: if it cannot be read, or has a label that is not valid or a region.
     """
+    labels = read_json_table(path).get("labels")
+    return LabelTable(str(path), _dataset_names(labels, path)) if isinstance(labels, dict) else None
+
+
+def read_file_ending(path: Path) -> str | None:
+    """Read the ending of the label maps from the dataset.json of an nnU-Net v2 data set, and check its labels.
+
+    Args:
+        path: the dataset.json.
+
+    Returns:
+        Its `file_ending`, such as .nii.gz; None if it has none.
+
+    Raises:
+        BadInputError: if it cannot be read, has no labels, a label that is not valid or a region, or an ending that is
+            not a text.
+    """
     table = read_json_table(path)
-    labels = table.get("labels")
-    if not isinstance(labels, dict):
-        if required:
-            raise BadInputError(f'{path}: not a data set of nnU-Net: it has no table "labels" of names and ids')
-        return None
-    return LabelTable(str(path), _dataset_names(labels, path))
+    if not isinstance(labels := table.get("labels"), dict):
+        raise BadInputError(f'{path}: not a data set of nnU-Net: it has no table "labels" of names and ids')
+    _dataset_names(labels, path)
+    ending = table.get("file_ending")
+    if not isinstance(ending, str | None):
+        raise BadInputError(f"{path}: file_ending must be a text")
+    return ending
 
 
 def read_json_table(path: Path) -> dict[str, Any]:

@@ -99,6 +99,23 @@ class ImportResult:
     decisions: int = 0
 
 
+@dataclass(frozen=True)
+class Phantoms:
+    """Cohort of phantom hearts.
+
+    Attributes:
+        labels_noisy: folder of the corrupted label maps.
+        labels_true: folder of the true label maps.
+        images: folder of the synthetic CTs.
+        cases: ids of the cases.
+    """
+
+    labels_noisy: Path
+    labels_true: Path
+    images: Path
+    cases: tuple[str, ...]
+
+
 def _rows(run: RunFolder, case_id: str) -> list[dict[str, object]]:
     log = run.changes(case_id)
     verdicts = {verdict.structure: verdict for verdict in log.verdicts}

@@ -20,8 +20,10 @@ from heartmend.run_folder.decisions import (
     Decisions,
     describe_repeated,
     find_text_error,
+    open_decisions,
     parse_time,
 )
+from heartmend.run_folder.finished import FinishedRun
 
 COLUMNS = ("case", "structure", "choice", "note", "reviewer", "decided_at", "stamp")
 MAX_TABLE_BYTES = 1 << 24
@@ -84,6 +86,23 @@ def import_file(path: Path, decisions: Decisions, structures: Mapping[str, Itera
         return import_csv(table, decisions, structures)
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error
+
+
+def import_decisions(path: Path, finished: FinishedRun) -> ImportCounts:
+    """Import a file with a CSV table into a run, as `import_csv`.
+
+    Args:
+        path: the file.
+        finished: the run, whose cases and structures the table can name.
+
+    Returns:
+        Numbers of rows that were written and skipped.
+
+    Raises:
+        BadInputError, ConflictError: as `import_file`.
+    """
+    structures = dict.fromkeys((case.id for case in finished), finished.anatomy.names)
+    return import_file(path, open_decisions(finished), structures)
 
 
 def import_csv(table: str | bytes, decisions: Decisions, structures: Mapping[str, Iterable[str]]) -> ImportCounts:

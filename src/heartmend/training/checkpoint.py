@@ -312,7 +312,7 @@ def _open(path: Path) -> Iterator[_Stored]:
             if not isinstance(digest, str | None):
                 raise ValueError("its digest is no text")
             if not isinstance(metadata.get("dice", 0.0), int | float):
-                raise ValueError("its Dice is no number")
+                raise ValueError("its Dice is not a number")
         except (OSError, KeyError, ValueError) as error:
             raise _unreadable(path, error) from error
         yield _Stored(path, file, header, metadata, digest)

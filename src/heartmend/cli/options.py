@@ -86,6 +86,12 @@ PresetName = Annotated[
         help="Settings: mend, fast (coarser and quicker), or reference (those of the NeAR project).",
     ),
 ]  # fmt: skip
+KeepFarComponents = Annotated[
+    bool,
+    typer.Option(
+        "--keep-far-components", rich_help_panel=SETTINGS, help="Keep components that are far from the heart.",
+    ),
+]  # fmt: skip
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", rich_help_panel=SETTINGS, help="TOML file with one table per stage."),

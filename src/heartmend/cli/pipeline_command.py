@@ -29,7 +29,10 @@ DONE = {"prepare": "prepared", "fit": "fitted", "refine": "refined", "fuse": "re
 """What was done with the cases of a run, by the stage after which it stopped."""
 
 
-def run_stages(request: Request, preset: Preset, config: Path | None, then: Callable[[], None] | None = None) -> None:
+def run_stages(
+    request: Request, preset: Preset, config: Path | None, then: Callable[[], None] | None = None, *,
+    keep_far_components: bool = False,
+) -> None:  # fmt: skip
     """Run the stages that a command asks for, and print the result.
 
     Args:
@@ -37,6 +40,7 @@ def run_stages(request: Request, preset: Preset, config: Path | None, then: Call
         preset: name of the preset.
         config: file that changes the preset.
         then: called after the run, before the exit code.
+        keep_far_components: whether components far from the heart stay, whatever the preset and the file.
 
     Raises:
         typer.Exit: with `SOME_SKIPPED` if cases were skipped.
@@ -45,6 +49,9 @@ def run_stages(request: Request, preset: Preset, config: Path | None, then: Call
     from heartmend.pipelines.run import run
 
     settings = load_config(preset, config)
+    if keep_far_components:
+        prepare = settings.prepare.model_copy(update={"keep_far_components": True})
+        settings = settings.model_copy(update={"prepare": prepare})
     result = run_with_progress(
         lambda progress: run(request, settings, progress), request.output, DONE[request.stop_after]
     )

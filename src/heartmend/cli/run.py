@@ -14,6 +14,7 @@ from heartmend.cli.options import (
     Devices,
     Ids,
     Images,
+    KeepFarComponents,
     Labels,
     Output,
     PresetIds,
@@ -41,7 +42,7 @@ def run(
     labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
     unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
     fast: Annotated[bool, typer.Option("--fast", rich_help_panel=SETTINGS, help="The same as --preset fast.")] = False,
-    config: ConfigFile = None,
+    config: ConfigFile = None, keep_far_components: KeepFarComponents = False,
     stop_after: Annotated[
         Stage,
         typer.Option("--stop-after", metavar="STAGE", rich_help_panel=SETTINGS,
@@ -64,4 +65,4 @@ def run(
         labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers, scheduler,
         stop_after, resume, ids, preset_ids,
     )  # fmt: skip
-    run_stages(request, "fast" if fast else preset, config)
+    run_stages(request, "fast" if fast else preset, config, keep_far_components=keep_far_components)

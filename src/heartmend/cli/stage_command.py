@@ -11,6 +11,7 @@ from heartmend.cli.options import (
     Devices,
     Ids,
     Images,
+    KeepFarComponents,
     Labels,
     Output,
     PresetIds,
@@ -40,8 +41,9 @@ def stage_command(stage: Stage, description: str) -> Callable[..., None]:
     def command(
         labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart",
         structures: Structures = "", unknown_labels: UnknownLabels = "error", ids: Ids = None,
-        preset_ids: PresetIds = "", preset: PresetName = "mend", config: ConfigFile = None, resume: Resume = True,
-        device: Device = "auto", devices: Devices = 1, workers: Workers = 0, scheduler: Scheduler = "",
+        preset_ids: PresetIds = "", preset: PresetName = "mend", config: ConfigFile = None,
+        keep_far_components: KeepFarComponents = False, resume: Resume = True, device: Device = "auto",
+        devices: Devices = 1, workers: Workers = 0, scheduler: Scheduler = "",
     ) -> None:  # fmt: skip
         from heartmend.pipelines.run import Request
 
@@ -49,7 +51,7 @@ def stage_command(stage: Stage, description: str) -> Callable[..., None]:
             labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers,
             scheduler, stage, resume, ids, preset_ids,
         )  # fmt: skip
-        run_stages(request, preset, config)
+        run_stages(request, preset, config, keep_far_components=keep_far_components)
 
     command.__name__, command.__doc__ = stage, description
     return command

@@ -15,6 +15,9 @@ Severity = Literal["info", "review", "warning"]
 SEVERITIES: tuple[Severity, ...] = ("info", "review", "warning")
 """The severities in ascending order."""
 
+REVIEW_MM3 = 500.0
+"""A larger change has at least the severity `review`."""
+
 ORIGINAL_KEPT = "original kept"
 """Action of a remark: a rule found a suspicious part and did not change it."""
 

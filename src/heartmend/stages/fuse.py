@@ -2,13 +2,13 @@
 
 For each case: each refined structure is accepted or rejected beside its original, thin vessels are repaired as trees,
 all structures are fused by evidence and priority, boundaries move to the edges of the CT, and the rules of anatomy are
-applied. The result is on the grid of the input; voxels outside the region of interest do not change.
+applied. The result is on the grid of the input; only far components are removed outside the region of interest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import DistanceMap
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
+from heartmend.repair import far_components
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
@@ -137,11 +138,11 @@ def fuse_case(
     Returns:
         The repaired label map on the grid of the input, and what was changed.
     """
+    case, changes = _without_far_components(case, anatomy, structures)
     roi, cleaned = case.prepared.roi, case.prepared.cleaned
     box, spacing = roi.source_box(), roi.grid.spacing_mm
     volume = CaseVolume(roi.grid, box, None if case.image is None else case.image[box])
     maps, verdicts = _accepted_maps(case, anatomy)
-    changes = list(case.prepared.facts.changes)
     for structure in anatomy.structures:
         if structure.kind == "tube" and settings.repair_vessels and (not structures or structure.name in structures):
             label = case.original[box] == structure.id
@@ -161,6 +162,19 @@ def fuse_case(
         changes += snapped.changes
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)
     return FusedCase(labels, ChangeLog(case.prepared.case_id, (*changes, *found), tuple(verdicts)))
+
+
+def _without_far_components(
+    case: RefinedCase, anatomy: Anatomy, structures: tuple[str, ...]
+) -> tuple[RefinedCase, list[Change]]:
+    """The case without its far components, where they were removed when it was prepared; and the changes before."""
+    prepared = case.prepared.facts.changes
+    changes = [change for change in prepared if change.rule != far_components.RULE]
+    if len(changes) == len(prepared):
+        return case, changes
+    grid = case.prepared.roi.grid
+    original, removed = far_components.without_far_components(case.original, grid, anatomy, structures)
+    return replace(case, original=original), removed + changes
 
 
 def _accepted_maps(case: RefinedCase, anatomy: Anatomy) -> tuple[dict[str, DistanceMap], list[Verdict]]:

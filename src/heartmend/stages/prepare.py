@@ -1,7 +1,8 @@
 """prepare: read each case, find its heart, and repair the errors that are visible in a single label map.
 
-The region of interest is set about the structures themselves, robust to far components. Slice staircases, missing and
-shifted slices, speckle and swapped patches are removed before a shape is fitted, because a shape follows its label.
+Far components are removed first, then the region of interest is set about the structures themselves. Slice staircases,
+missing and shifted slices, speckle and swapped patches are removed before a shape is fitted, because a shape follows
+its label.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from heartmend.geometry.surface_noise import surface_noise_mm2
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
 from heartmend.repair.changes import Change
+from heartmend.repair.far_components import without_far_components
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.slice_staircase.detection import SliceStaircase, find_slice_staircases
 from heartmend.repair.slice_staircase.interpolation import without_slice_staircase
@@ -45,6 +47,8 @@ class PrepareSettings(BaseModel):
     """Cells along each side of the region of interest."""
     margin_voxels: Annotated[int, Field(strict=True, ge=0, le=1000)] = 10
     """Margin of the region of interest about the structures."""
+    keep_far_components: Annotated[bool, Field(strict=True)] = False
+    """Keep components that are more than 10 mm from the heart."""
     repair_visible_errors: Annotated[bool, Field(strict=True)] = True
     """Remove slice staircases, missing slices, speckle and swaps before the fit; off in the preset `reference`."""
 
@@ -118,15 +122,18 @@ def prepare_labels(
     Raises:
         BadInputError: if the label map has no structure of the anatomy.
     """
+    staircases, changes = tuple[SliceStaircase, ...](), list[Change]()
+    if settings.repair_visible_errors and not settings.keep_far_components:
+        labels, changes = without_far_components(labels, grid, anatomy)
     roi = Roi.around(labels, grid, anatomy, settings.margin_voxels)
     labels = roi.zero_outside(labels)
-    staircases, changes = tuple[SliceStaircase, ...](), list[Change]()
     if settings.repair_visible_errors:
         bulky = [s.id for s in anatomy.structures if s.kind != "tube"]
         staircases = find_slice_staircases(labels, bulky)
         if staircases:
             # Interpolation between two slices would spread their isolated wrong voxels.
-            labels, changes = apply_rules(labels, grid, anatomy, only=("speckle",))
+            labels, more = apply_rules(labels, grid, anatomy, only=("speckle",))
+            changes += more
         for staircase in staircases:
             labels = without_slice_staircase(labels, staircase, grid.spacing_mm, bulky)
         labels, more = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)

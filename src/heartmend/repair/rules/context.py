@@ -12,11 +12,8 @@ from heartmend.geometry.boxes import Box
 from heartmend.geometry.components import Component
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
-from heartmend.repair.changes import Change, Severity, box_in_mm
+from heartmend.repair.changes import REVIEW_MM3, Change, Severity, box_in_mm
 from heartmend.types import FloatArray, Labels, Triple
-
-REVIEW_MM3 = 500.0
-"""A larger change has at least the severity `review`."""
 
 BULKY_KINDS = ("chamber", "wall", "vessel", "appendage")
 """Kinds of structures that are no thin vessels."""

@@ -15,11 +15,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import OutputError, RunError
 from heartmend.geometry.grid import Grid
 from heartmend.io import atomic
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_json, write_npz, write_safetensors
 from heartmend.io.label_maps import write_labels_like
+from heartmend.io.label_meaning import own_meaning
 from heartmend.io.nifti import write_volume
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.result import Result
@@ -143,7 +145,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_unchanged(tmp_path: Pa
     out = tmp_path / "out" / f"a{ending}"
     array = np.random.default_rng(0).random(40_000)
     writers = {
-        out.name: lambda: write_labels_like(noise, template, out),
+        out.name: lambda: write_labels_like(noise, template, out, own_meaning(load_anatomy("heart"))),
         "a.npz": lambda: write_npz(out.parent / "a.npz", {"a": array}),
         "a.json": lambda: write_json(out.parent / "a.json", array),
         "a.safetensors": lambda: write_safetensors(out.parent / "a.safetensors", {"a": array}),

@@ -86,6 +86,7 @@ def run(
 def embed(
     model: StrPath, labels: StrPath, output: StrPath, *, unknown_labels: UnknownLabels = "error",
     complete: bool = False, workers: int = 0, seed: int = 0, progress: ProgressLike = None,
+    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
 ) -> Result:  # fmt: skip
     """Repair label maps of new patients with a trained model, as `heartmend embed`.
 
@@ -98,6 +99,8 @@ def embed(
         workers: number of worker processes; 0: one per CPU core.
         seed: seed of all random draws.
         progress: as for `run`.
+        ids: as for `run`.
+        preset_ids: as for `run`.
 
     Returns:
         The result.
@@ -111,7 +114,9 @@ def embed(
     from heartmend.stages.embed import EmbedSettings
 
     _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
-    request = EmbedRequest(model_file(Path(model)), Path(labels), Path(output), unknown_labels, workers, seed)
+    request = EmbedRequest(
+        model_file(Path(model)), Path(labels), Path(output), unknown_labels, workers, seed, _ids(ids), preset_ids
+    )
     return embed_pipeline(request, EmbedSettings(complete=complete), as_progress(progress))
 
 
@@ -119,6 +124,7 @@ def evaluate(
     a: StrPath, b: StrPath, reference: StrPath | None = None, *, anatomy: StrPath | Anatomy = "heart",
     unknown_labels: UnknownLabels = "error", tolerances_mm: Sequence[float] = (0.5, 1, 2, 3), metrics: Names = (),
     workers: int = 0, scheduler: str = "", progress: ProgressLike = None,
+    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
 ) -> Evaluation:  # fmt: skip
     """Compare two sets of label maps, or both with a reference, as `heartmend evaluate`.
 
@@ -134,6 +140,8 @@ def evaluate(
         workers: number of worker processes; 0: one per CPU core.
         scheduler: Dask cluster for the work on single cases: its address, its file, or slurm.
         progress: as for `run`.
+        ids: as for `run`, for all folders but runs, which have their own.
+        preset_ids: as for `run`, for the same folders.
 
     Returns:
         The evaluation, with `to_pandas()` and `to_csv(path)`.
@@ -147,7 +155,7 @@ def evaluate(
     from heartmend.pipelines.evaluate import evaluate_folders
 
     _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
-    settings = EvaluationSettings(tuple(tolerances_mm), _names(metrics), unknown_labels, workers)
+    settings = EvaluationSettings(tuple(tolerances_mm), _names(metrics), unknown_labels, workers, _ids(ids), preset_ids)
     folders = Path(a), Path(b), _anatomy(anatomy), _optional(reference)
     with scheduled(scheduler, workers):
         return evaluate_folders(*folders, settings, as_progress(progress))
@@ -190,6 +198,7 @@ def screen(
     labels: StrPath, *, anatomy: StrPath = "heart", unknown_labels: UnknownLabels = "error", quick: bool = False,
     preset: Preset = "fast", config: Config | StrPath | None = None, run_folder: StrPath | None = None,
     device: str = "auto", workers: int = 0, progress: ProgressLike = None,
+    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
 ) -> Ranking:  # fmt: skip
     """Rank the labels of a data set by their expected error, as `heartmend screen`; nothing is repaired.
 
@@ -204,6 +213,8 @@ def screen(
         device: as for `run`.
         workers: number of worker processes; 0: one per CPU core.
         progress: as for `run`.
+        ids: as for `run`; not used for a run, which has its own.
+        preset_ids: as for `run`; not used for a run.
 
     Returns:
         The ranking, with the reasons.
@@ -221,7 +232,7 @@ def screen(
         return screen_run(folder, quick, workers, receiver)
     request = Request(
         folder, Path(run_folder or ""), anatomy=str(anatomy), unknown_labels=unknown_labels, device=device,
-        workers=workers, stop_after="fit",
+        workers=workers, stop_after="fit", ids=_ids(ids), preset_ids=preset_ids,
     )  # fmt: skip
     screened = screen_in_temporary_folder if run_folder is None else screen_labels
     return screened(request, _config(preset, config), quick, receiver)
@@ -247,8 +258,8 @@ def load_model(path: StrPath) -> HeartModel:
 
 
 def make_phantoms(
-    output: StrPath, *, count: int = 12, seed: int = 1, spacing_mm: float = 0.9, workers: int = 0,
-    progress: ProgressLike = None,
+    output: StrPath, *, count: int = 12, seed: int = 1, spacing_mm: float = 0.9, venae_cavae: bool = False,
+    workers: int = 0, progress: ProgressLike = None,
 ) -> Phantoms:  # fmt: skip
     """Generate phantom hearts with CTs, true and corrupted label maps, as `heartmend phantom`.
 
@@ -257,6 +268,7 @@ def make_phantoms(
         count: number of hearts.
         seed: seed of the random numbers. A larger cohort of the same seed starts with the same hearts.
         spacing_mm: voxel size in mm, 0.4 to 3.
+        venae_cavae: whether the hearts have the superior and inferior vena cava, with the values 11 and 12.
         workers: number of worker processes; 0: one per CPU core.
         progress: as for `run`.
 
@@ -274,7 +286,7 @@ def make_phantoms(
         raise ConfigError(f"count={count}: give the number of hearts, at least 1")
     if not 0.4 <= spacing_mm <= 3:
         raise ConfigError(f"spacing_mm={spacing_mm}: give a voxel size from 0.4 to 3 mm")
-    folder, settings = Path(output), PhantomSettings(spacing_mm)
+    folder, settings = Path(output), PhantomSettings(spacing_mm, venae_cavae=venae_cavae)
     ids = write_cohort(folder, count, seed, settings, workers or available_cores(), as_progress(progress))
     return Phantoms(folder / "labels_noisy", folder / "labels_true", folder / "images", tuple(ids))
 
@@ -429,6 +441,7 @@ def draw_population(
 def crop(
     labels: StrPath, output: StrPath, *, images: StrPath | None = None, anatomy: StrPath | Anatomy = "heart",
     resolution: int = 256, workers: int = 0, progress: ProgressLike = None,
+    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
 ) -> CropResult:  # fmt: skip
     """Crop every case to its ROI and resample it to a cube, as `heartmend crop`; nothing is repaired.
 
@@ -440,6 +453,8 @@ def crop(
         resolution: voxels along each side of the cubes, at least 2.
         workers: number of worker processes; 0: one per CPU core.
         progress: as for `run`.
+        ids: as for `run`.
+        preset_ids: as for `run`.
 
     Returns:
         The cropped cases, and those that were skipped with the reasons.
@@ -449,17 +464,15 @@ def crop(
         BadInputError: if there is no case.
         RunError: if the output folder overlaps an input folder, or contains a run.
     """
-    from heartmend.pipelines.crop import crop_cohort
+    from heartmend.pipelines.crop import CropRequest, crop_cohort
     from heartmend.pipelines.result import CropResult
 
     if resolution < 2:
         raise ConfigError(f"resolution={resolution}: give the voxels along each side, at least 2")
-    outcomes = dict(
-        crop_cohort(
-            Path(labels), Path(output), _optional(images), _anatomy(anatomy), resolution, workers,
-            as_progress(progress),
-        )
-    )  # fmt: skip
+    request = CropRequest(
+        Path(labels), Path(output), _anatomy(anatomy), resolution, _optional(images), workers, _ids(ids), preset_ids
+    )
+    outcomes = dict(crop_cohort(request, as_progress(progress)))
     done = tuple(sorted(case_id for case_id, error in outcomes.items() if error is None))
     return CropResult(Path(output), done, {id: str(error) for id, error in outcomes.items() if error is not None})
 

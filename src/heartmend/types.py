@@ -10,6 +10,9 @@ BACKGROUND = 0
 UNKNOWN = 255
 """Label of a voxel without information, such as one outside the scanned volume. It is never the id of a structure."""
 
+MAX_VALUE = 65535
+"""Largest value of a label map in a file; a file with larger ones is no label map."""
+
 Labels = npt.NDArray[np.uint8]
 """Label map (x, y, z) in the file's own voxel order, with the ids of an anatomy."""
 Mask = npt.NDArray[np.bool_]

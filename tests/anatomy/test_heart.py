@@ -11,14 +11,38 @@ from heartmend.anatomy.load import built_in_anatomies, load_anatomy
 
 def test_the_heart_has_the_ids_of_the_reference_data_set() -> None:
     heart = load_anatomy("heart")
-    assert dict(zip(heart.ids, heart.names, strict=True)) == {
+    ten = heart.without_absent(())
+    assert dict(zip(ten.ids, ten.names, strict=True)) == {
         1: "Myocardium", 2: "LA", 3: "LV", 4: "RA", 5: "RV", 6: "Aorta", 7: "PA", 8: "LAA", 9: "Coronary", 10: "PV",
     }  # fmt: skip
-    assert heart.priority == ("Coronary", "LAA", "PV", "LA", "LV", "Myocardium", "Aorta", "RA", "RV", "PA")
-    assert [s.components for s in heart.structures] == [1, 1, 1, 1, 1, 2, 1, 1, 2, 2]
+    assert ten.priority == ("Coronary", "LAA", "PV", "LA", "LV", "Myocardium", "Aorta", "RA", "RV", "PA")
+    assert [s.components for s in ten.structures] == [1, 1, 1, 1, 1, 2, 1, 1, 2, 2]
     assert heart.by_name("LAA").must_touch == ("LA",)
     assert heart.by_name("PV").must_touch == ("LA",)
     assert [s.name for s in heart.structures if s.kind == "tube"] == ["Coronary"]
+
+
+def test_the_venae_cavae_are_optional() -> None:
+    heart = load_anatomy("heart")
+    assert [(s.id, s.name) for s in heart.structures if s.optional] == [(11, "SVC"), (12, "IVC")]
+    assert heart.by_name("superior_vena_cava").id == 11 and heart.by_name("Vena cava inferior").id == 12
+    assert heart.without_absent(["SVC", "IVC"]) is heart
+    one = heart.without_absent(["IVC", "LA"])
+    assert one.names == tuple(name for name in heart.names if name != "SVC")
+    assert one.priority == tuple(name for name in heart.priority if name != "SVC")
+    assert one.are_neighbours("RA", "IVC") and one.rules == heart.rules
+
+
+def test_every_structure_has_its_own_snomed_code() -> None:
+    # DICOM PS3.16, CID 3010; the myocardium and the adrenal gland as in 3D Slicer.
+    codes = {
+        s.name: s.terminology.code for a in ("heart", "adrenal") for s in load_anatomy(a).structures if s.terminology
+    }
+    assert codes == {
+        "Myocardium": "74281007", "LA": "82471001", "LV": "87878005", "RA": "73829009", "RV": "53085002",
+        "Aorta": "15825003", "PA": "81040000", "LAA": "33626005", "Coronary": "41801008", "PV": "122972007",
+        "SVC": "48345005", "IVC": "64131007", "Adrenal": "23451007",
+    }  # fmt: skip
 
 
 def test_the_adrenal_gland_has_one_structure() -> None:

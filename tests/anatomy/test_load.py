@@ -65,6 +65,34 @@ def test_the_error_for_an_unknown_structure_lists_the_known_ones() -> None:
         knee.by_id(2)
 
 
+def test_an_id_up_to_65535_is_a_value_in_files_with_an_id_in_memory() -> None:
+    knee = parse_anatomy(KNEE.replace("id = 7", "id = 65535").replace("id = 1\n", "id = 850\n"), "knee.toml")
+    assert knee.values == {850: 1, 65535: 2} and knee.ids == (1, 2)
+    assert [s.value for s in knee.structures] == [850, 65535]
+    # A small id stays, and no other structure gets it.
+    knee = parse_anatomy(KNEE.replace("id = 7", "id = 255"), "knee.toml")
+    assert knee.values == {1: 1, 255: 2}
+    assert Anatomy.model_validate_json(knee.model_dump_json()) == knee
+
+
+def test_an_id_in_files_is_used_once() -> None:
+    with pytest.raises(ConfigError, match="id 300 is used 2 times"):
+        parse_anatomy(KNEE.replace("id = 7", "id = 300").replace("id = 1\n", "id = 300\n"), "knee.toml")
+
+
+def test_an_optional_structure_is_left_out_of_everything_that_names_it() -> None:
+    text = KNEE.replace("id = 7", "id = 7\noptional = true")
+    rule = '[[rules]]\nrule = "holes"\nstructures = ["Tibia"]\n[[rules]]\nrule = "speckle"\n'
+    knee = parse_anatomy(text + rule, "knee.toml")
+    assert knee.without_absent(["Tibia"]) is knee
+    femur = knee.without_absent(["Femur"])
+    assert femur.names == femur.priority == ("Femur",) and femur.structures[0].neighbours == ()
+    # A rule for the missing structure alone must not become one for all structures.
+    assert [rule.rule for rule in femur.rules] == ["speckle"]
+    with pytest.raises(ConfigError, match="one must not be"):
+        parse_anatomy(text.replace("id = 1\n", "id = 1\noptional = true\n"), "knee.toml")
+
+
 def test_all_errors_are_reported_at_once_with_the_name_of_the_file() -> None:
     wrong = (
         KNEE.replace("[10, 20, 30]", "[10, 20, 300]")  # one
@@ -90,7 +118,7 @@ def test_all_errors_are_reported_at_once_with_the_name_of_the_file() -> None:
     [
         ("id = 7", "id = 1", "id 1 is used 2 times"),
         ("id = 7", "id = 0", "greater than 0"),
-        ("id = 7", "id = 255", "less than 255"),
+        ("id = 7", "id = 65536", "structures.Tibia.id: Input should be less than or equal to 65535"),
         ("id = 7", 'id = "7"', "valid integer"),
         ("id = 7", "id = true", "valid integer"),
         ('name = "Tibia"', 'name = "FEMUR"', "both called"),

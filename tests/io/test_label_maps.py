@@ -14,12 +14,13 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.io.label_maps import read_labels, write_labels_like
-from heartmend.io.label_meaning import LabelTable
+from heartmend.io.label_meaning import LabelTable, own_meaning
 from heartmend.io.volume import read_image
 from support.grids import grids
 from support.volumes import OBLIQUE, save_itk, save_nifti, some_labels
 
 HEART = load_anatomy("heart")
+OWN = own_meaning(HEART)
 NIFTI = [".nii", ".nii.gz"]
 ITK = [".nrrd", ".mha"]
 
@@ -42,11 +43,11 @@ def test_nifti_keeps_every_byte_but_the_voxels(tmp_path: Path, ending: str, dtyp
     assert np.allclose(volume.grid.affine, OBLIQUE, atol=1e-5)
 
     same = tmp_path / "out" / f"in{ending}"
-    write_labels_like(volume.labels, path, same)
+    write_labels_like(volume.labels, path, same, OWN)
     assert decompressed(same) == decompressed(path)
 
     repaired = np.where(labels == 3, 9, labels).astype(np.uint8)
-    write_labels_like(repaired, path, same)
+    write_labels_like(repaired, path, same, OWN)
     image, original = nib.load(same), nib.load(path)
     assert image.header == original.header
     assert image.header.extensions == original.header.extensions
@@ -61,7 +62,7 @@ def test_nifti_is_written_unchanged_on_any_grid(tmp_path_factory: pytest.TempPat
     path = save_nifti(folder / "in.nii.gz", labels, affine=grid.affine)
     volume = read_labels(path, HEART)
     assert volume.grid.is_close(grid)
-    write_labels_like(volume.labels, path, folder / "out.nii.gz")
+    write_labels_like(volume.labels, path, folder / "out.nii.gz", OWN)
     assert decompressed(folder / "out.nii.gz") == decompressed(path)
 
 
@@ -77,10 +78,10 @@ def test_itk_formats_keep_their_header(tmp_path: Path, ending: str, compressed: 
     assert volume.grid.affine.tolist() == [[0, 0.75, 0, -10], [-0.5, 0, 0, 20], [0, 0, 2, 30.5], [0, 0, 0, 1]]
 
     out = tmp_path / "out" / f"in{ending}"
-    write_labels_like(volume.labels, path, out)
+    write_labels_like(volume.labels, path, out, OWN)
     assert out.read_bytes() == path.read_bytes()
     repaired = np.where(labels == 3, 9, labels).astype(np.uint8)
-    write_labels_like(repaired, path, out)
+    write_labels_like(repaired, path, out, OWN)
     image = sitk.ReadImage(str(out))
     assert np.array_equal(sitk.GetArrayFromImage(image).T, repaired)
     assert image.GetMetaData("Segment0_Name") == "Left atrium"
@@ -94,7 +95,7 @@ def test_a_trailing_axis_of_length_one_is_dropped_and_restored(tmp_path: Path, e
     volume = read_labels(path, HEART)
     assert (volume.labels == labels).all()
     out = tmp_path / f"out{ending}"
-    write_labels_like(volume.labels, path, out)
+    write_labels_like(volume.labels, path, out, OWN)
     assert decompressed(out) == decompressed(path)
 
 
@@ -120,7 +121,7 @@ def test_a_slope_is_inverted_when_written(tmp_path: Path) -> None:
     path.write_bytes(raw)
     volume = read_labels(path, HEART)
     assert (volume.labels == labels).all()
-    write_labels_like(volume.labels, path, tmp_path / "out.nii")
+    write_labels_like(volume.labels, path, tmp_path / "out.nii", OWN)
     assert (tmp_path / "out.nii").read_bytes() == bytes(raw)
 
 
@@ -131,7 +132,7 @@ def test_a_slope_that_cannot_store_an_id_is_an_error(tmp_path: Path) -> None:
     raw[112:120] = np.array([3.0, 0.0], "<f4").tobytes()
     path.write_bytes(raw)
     with pytest.raises(BadInputError, match=r"in\.nii: its type uint8 and slope"):
-        write_labels_like(np.full_like(labels, 4), path, tmp_path / "out.nii")
+        write_labels_like(np.full_like(labels, 4), path, tmp_path / "out.nii", OWN)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_unknown_ids_can_stay_unchanged(tmp_path: Path) -> None:
     assert volume.unknown is not None
     assert np.argwhere(volume.unknown).tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
     assert (volume.labels[volume.unknown] == 0).all()
-    write_labels_like(np.full_like(volume.labels, 9), path, tmp_path / "out.nii.gz", unknown=volume.unknown)
+    write_labels_like(np.full_like(volume.labels, 9), path, tmp_path / "out.nii.gz", OWN, unknown=volume.unknown)
     assert (np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj) == np.where(volume.unknown, values, 9)).all()
 
 
@@ -189,7 +190,7 @@ def test_a_data_set_can_have_its_own_ids(tmp_path: Path) -> None:
 def test_equal_labels_give_equal_bytes_at_any_time_under_any_name(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "in.nii.gz", some_labels())
     for name in ("a.nii.gz", "b.nii.gz"):
-        write_labels_like(some_labels(), path, tmp_path / name)
+        write_labels_like(some_labels(), path, tmp_path / name, OWN)
     data = (tmp_path / "a.nii.gz").read_bytes()
     assert data == (tmp_path / "b.nii.gz").read_bytes()
     assert data[3] & 8 == 0  # no file name
@@ -201,17 +202,17 @@ def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "link.nii.gz").symlink_to(path)
     for out in (path, tmp_path / "link.nii.gz"):
         with pytest.raises(BadInputError, match="never written to"):
-            write_labels_like(some_labels(), path, out)
+            write_labels_like(some_labels(), path, out, OWN)
 
 
 def test_labels_that_do_not_fit_the_reference_are_an_error(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "in.nii.gz", some_labels())
     with pytest.raises(BadInputError, match="do not fit"):
-        write_labels_like(some_labels((7, 6, 4)), path, tmp_path / "out.nii.gz")
+        write_labels_like(some_labels((7, 6, 4)), path, tmp_path / "out.nii.gz", OWN)
     with pytest.raises(BadInputError, match="another format"):
-        write_labels_like(some_labels(), path, tmp_path / "out.nrrd")
+        write_labels_like(some_labels(), path, tmp_path / "out.nrrd", OWN)
     with pytest.raises(TypeError, match="uint8"):
-        write_labels_like(some_labels().astype(int), path, tmp_path / "out.nii.gz")  # type: ignore[arg-type]
+        write_labels_like(some_labels().astype(int), path, tmp_path / "out.nii.gz", OWN)  # type: ignore[arg-type]
 
 
 class TestBrokenFiles:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from heartmend.anatomy.load import load_anatomy
+from heartmend.anatomy.load import load_anatomy, parse_anatomy
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.io.id_presets import id_preset, id_presets
+from heartmend.io.label_maps import as_values, read_ids
 from heartmend.io.label_meaning import LabelTable, resolve_meaning
-from heartmend.io.nifti import read_header
+from heartmend.io.nifti import read_header, write_volume
 from heartmend.io.segments import write_segments
 from support.volumes import save_itk, save_nifti
 
@@ -78,7 +79,7 @@ def test_without_any_source_the_values_are_ids_of_the_anatomy(tmp_path: Path) ->
     save_nifti(tmp_path / "l" / "1.nii.gz", values_map(1, 2, 3))
     cohort = discover_cohort(tmp_path / "l", anatomy=HEART)
     volume = cohort.read_labels(cohort["1"])
-    assert volume.meaning is not None and volume.meaning.is_own and cohort["1"].tables == ()
+    assert volume.meaning is not None and volume.meaning.has_ids and cohort["1"].tables == ()
     assert meaning_of(cohort) == {1: "Myocardium", 2: "LA", 3: "LV"}
     assert_round_trip(cohort, tmp_path)
 
@@ -171,9 +172,9 @@ def test_the_label_names_of_totalsegmentator_in_the_header(tmp_path: Path) -> No
         tmp_path / "1.nii.gz", values_map(1, 52, 53, 61, 62), id_preset("totalsegmentator-v2").names
     )
     cohort = discover_cohort(tmp_path, anatomy=HEART)
-    assert meaning_of(cohort) == {52: "Aorta", 53: "PV", 61: "LAA"}
+    assert meaning_of(cohort) == {52: "Aorta", 53: "PV", 61: "LAA", 62: "SVC"}
     volume = cohort.read_labels(cohort["1"])
-    assert volume.unknown is not None and int(volume.unknown.sum()) == 2 * 20
+    assert volume.unknown is not None and int(volume.unknown.sum()) == 20
     assert_round_trip(cohort, tmp_path)
     assert read_header(tmp_path / "out" / "1.nii.gz").raw == read_header(path).raw
 
@@ -263,7 +264,8 @@ PRESETS = {
         (200, 500, 600, 1220, 2221),
         {200: "Myocardium", 500: "LV", 600: "RV", 1220: "Myocardium", 2221: "Myocardium"},
     ),
-    "hvsmr-2": ((1, 2, 5, 6, 7), {1: "LV", 2: "RV", 5: "Aorta", 6: "PA"}),
+    "hvsmr-2": ((1, 2, 5, 6, 7), {1: "LV", 2: "RV", 5: "Aorta", 6: "PA", 7: "SVC"}),
+    "kcl-four-chamber": ((2, 8, 11, 14, 104), {2: "Myocardium", 8: "PV", 11: "PV", 14: "IVC"}),
     "imagecas": ((1,), {1: "Coronary"}),
     "coronary-arteries": ((1,), {1: "Coronary"}),
     "imagecas-x": ((1, 2, 9, 14), {1: "Coronary", 2: "Coronary", 9: "Coronary", 14: "Coronary"}),
@@ -311,8 +313,59 @@ def test_a_map_of_the_whole_body_is_recognised_as_totalsegmentator(tmp_path: Pat
     cube.flat[:117] = np.arange(1, 118)
     save_nifti(tmp_path / "l" / "1.nii.gz", cube)
     cohort = discover_cohort(tmp_path / "l", anatomy=HEART)
-    assert meaning_of(cohort) == {52: "Aorta", 53: "PV", 61: "LAA"}
+    assert meaning_of(cohort) == {52: "Aorta", 53: "PV", 61: "LAA", 62: "SVC", 63: "IVC"}
     assert_round_trip(cohort, tmp_path)
+
+
+def test_without_optional_structures_the_anatomy_leaves_them_unchanged(tmp_path: Path) -> None:
+    save_nifti(tmp_path / "l" / "1.nii.gz", values_map(1, 52, 62, 63))
+    cohort = discover_cohort(tmp_path / "l", anatomy=HEART.without_absent(["SVC"]), preset_ids="totalsegmentator-v2")
+    volume = cohort.read_labels(cohort["1"])
+    assert volume.meaning is not None
+    assert volume.meaning.ids[62] == 11 and volume.meaning.kept[63] == "inferior_vena_cava"
+    assert volume.unknown is not None and int(volume.unknown.sum()) == 2 * 20
+    assert_round_trip(cohort, tmp_path)
+
+
+def test_the_id_of_an_optional_structure_must_be_named(tmp_path: Path) -> None:
+    save_nifti(tmp_path / "1.nii.gz", values_map(1, 2, 11))
+    with pytest.raises(BadInputError, match=r"does not have: 11 \(20 voxels\).*must be named, such as 11 = 'SVC'"):
+        meaning_of(discover_cohort(tmp_path, anatomy=HEART))
+    cohort = discover_cohort(tmp_path, anatomy=HEART, ids={1: "Myocardium", 2: "LA", 11: "SVC"})
+    assert meaning_of(cohort) == {1: "Myocardium", 2: "LA", 11: "SVC"}
+
+
+BIG = """
+name = "big"
+priority = ["A", "B"]
+[[structures]]
+id = 850
+name = "A"
+colour = [1, 2, 3]
+kind = "chamber"
+[[structures]]
+id = 3
+name = "B"
+colour = [4, 5, 6]
+kind = "chamber"
+"""
+
+
+def test_the_ids_of_an_anatomy_file_can_be_up_to_65535(tmp_path: Path) -> None:
+    anatomy = parse_anatomy(BIG, "big.toml")
+    path = save_nifti(tmp_path / "l" / "1.nii.gz", values_map(850, 3), np.uint16)
+    cohort = discover_cohort(tmp_path / "l", anatomy=anatomy)
+    volume = cohort.read_labels(cohort["1"])
+    assert volume.value_counts == {850: 20, 3: 20} and volume.labels.dtype == np.uint8
+    a, b = (anatomy.by_name(name).id for name in "AB")
+    assert (volume.labels == a).sum() == (volume.labels == b).sum() == 20
+    assert_round_trip(cohort, tmp_path)
+    # As new files are written: with the values of the anatomy file.
+    assert (as_values(volume.labels, anatomy) == stored(path)).all()
+    write_segments(volume.labels, volume.grid, anatomy, tmp_path / "1.seg.nrrd")
+    assert (stored(tmp_path / "1.seg.nrrd") == stored(path)).all()
+    write_volume(volume.labels, volume.grid, tmp_path / "own.nii.gz")
+    assert (read_ids(tmp_path / "own.nii.gz", anatomy) == volume.labels).all()
 
 
 def test_a_new_voxel_gets_the_value_of_the_nearest_voxel_of_its_structure(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import cc3d
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 
 from heartmend.compute.progress import as_progress
 from heartmend.phantom.cohort import PhantomSettings, _reorient, make_case, make_cohort, write_cohort
-from heartmend.phantom.plan import Label
+from heartmend.phantom.plan import VENAE_CAVAE, Label
 
 COARSE_MM = 3.0
 COARSE = PhantomSettings(spacing_mm=COARSE_MM)
@@ -33,6 +35,22 @@ def test_types_and_grid_of_a_case() -> None:
     assert set(np.unique(case.truth)) == set(range(11))
     assert set(np.unique(case.noisy)) <= set(range(11))
     assert np.prod(case.spacing_mm) == pytest.approx(COARSE_MM**3, rel=0.25)
+
+
+def test_venae_cavae_are_added_to_the_same_hearts() -> None:
+    plain, case = (make_case(1, 4, PhantomSettings(2.0, vary_grid=False, venae_cavae=v)) for v in (False, True))
+    added = np.isin(case.truth, VENAE_CAVAE)
+    np.testing.assert_array_equal(np.where(added, 0, case.truth), plain.truth)
+    assert case.corruptions[: len(plain.corruptions)] == plain.corruptions
+    assert [name for name in case.corruptions if "SVC" in name] and (case.noisy == Label.IVC).any()
+    for label in VENAE_CAVAE:
+        vein = case.truth == label
+        assert 3 < vein.sum() * 0.008 < 40  # ml
+        # Each is one tube that continues the right atrium.
+        assert cc3d.connected_components(vein).max() == 1
+        assert (binary_dilation(vein) & (case.truth == Label.RA)).any()
+    height = [np.argwhere(case.truth == label)[:, 2].mean() for label in (Label.IVC, Label.RA, Label.SVC)]
+    assert height == sorted(height)
 
 
 def test_the_size_can_be_set() -> None:
@@ -90,6 +108,6 @@ def test_the_files_of_a_written_cohort(tmp_path: Path) -> None:
 
 def test_the_ct_has_the_contrast_of_the_heart() -> None:
     case = make_case(2, 6, PhantomSettings(2.0, vary_grid=False))
-    mean = {label: float(case.image[case.truth == label].mean()) for label in Label}
+    mean = {label: float(case.image[case.truth == label].mean()) for label in Label if label not in VENAE_CAVAE}
     assert mean[Label.LV] > 200 > mean[Label.MYOCARDIUM] > 40 > mean[Label.BACKGROUND]
     assert case.image.min() < -700

@@ -8,10 +8,11 @@ import pytest
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import RunError
-from heartmend.pipelines.crop import crop_cohort
+from heartmend.pipelines.crop import CropRequest, crop_cohort
 from support.hearts import ellipsoid
 from support.volumes import save_nifti
 
+HEART = load_anatomy("heart")
 AFFINE = np.diag([-2.0, -2.0, 3.0, 1.0])
 SHAPE = (40, 36, 24)
 
@@ -27,7 +28,7 @@ def cohort(tmp_path: Path) -> Path:
 
 
 def test_labels_and_ct_on_one_grid_in_the_place_of_the_heart(cohort: Path) -> None:
-    outcomes = dict(crop_cohort(cohort / "labels", cohort / "out", cohort / "images", load_anatomy("heart"), 48, 1))
+    outcomes = dict(crop_cohort(CropRequest(cohort / "labels", cohort / "out", HEART, 48, cohort / "images", 1)))
     assert outcomes == {"1": None, "2": None}
     assert [p.name for p in (cohort / "out" / "images").iterdir()] == ["1.nii.gz"]
     labels, ct = (nib.load(cohort / "out" / kind / "1.nii.gz") for kind in ("labels", "images"))
@@ -49,7 +50,7 @@ def test_labels_and_ct_on_one_grid_in_the_place_of_the_heart(cohort: Path) -> No
 
 def test_a_bad_file_never_stops_the_others(cohort: Path) -> None:
     (cohort / "labels" / "3.nii.gz").write_bytes(b"no volume")
-    outcomes = dict(crop_cohort(cohort / "labels", cohort / "out", None, load_anatomy("heart"), 32, 1))
+    outcomes = dict(crop_cohort(CropRequest(cohort / "labels", cohort / "out", HEART, 32, workers=1)))
     assert outcomes["1"] is None
     assert "3.nii.gz" in str(outcomes["3"])
 
@@ -58,7 +59,7 @@ def test_a_bad_file_never_stops_the_others(cohort: Path) -> None:
 def test_the_input_is_never_written_to(cohort: Path, out: str) -> None:
     before = (cohort / "labels" / "1.nii.gz").read_bytes()
     with pytest.raises(RunError, match="input folder"):
-        list(crop_cohort(cohort / "labels", cohort / out, None, load_anatomy("heart"), 32, 1))
+        list(crop_cohort(CropRequest(cohort / "labels", cohort / out, HEART, 32, workers=1)))
     assert (cohort / "labels" / "1.nii.gz").read_bytes() == before
 
 
@@ -66,4 +67,4 @@ def test_the_label_maps_of_a_run_are_not_replaced(cohort: Path) -> None:
     (cohort / "out" / "run").mkdir(parents=True)
     (cohort / "out" / "run" / "run.json").write_text("{}")
     with pytest.raises(RunError, match="contains a run, whose label maps must not be replaced"):
-        list(crop_cohort(cohort / "labels", cohort / "out", None, load_anatomy("heart"), 48, 1))
+        list(crop_cohort(CropRequest(cohort / "labels", cohort / "out", HEART, 48, workers=1)))

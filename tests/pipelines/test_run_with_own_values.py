@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from heartmend.io.dataset import discover_cohort
 from heartmend.pipelines.config import load_config
@@ -46,3 +49,70 @@ def test_a_run_remembers_what_the_values_mean(tmp_path: Path, caplog: pytest.Log
     # Without the table, the values are recognised, and the RV is the RV.
     own = discover_cohort(labels, anatomy=cohort.anatomy)
     assert 5 in own.read_labels(own["1"]).labels
+
+
+NAMES = {2: "LA", 3: "LV", 4: "RA", 5: "RV", 62: "superior vena cava"}
+
+
+def run_small(tmp_path: Path, maps: dict[int, np.ndarray], **request: Any) -> RunFolder:
+    """Run small hearts to the end, in tmp_path/out."""
+    labels, out = tmp_path / "labels", tmp_path / "out"
+    for number, cube in maps.items():
+        save_nifti(labels / f"{number}.nii.gz", cube, np.uint8, np.diag([-2.0, -2.0, 2.0, 1.0]))
+    (tmp_path / "small.toml").write_text(CONFIG)
+    config = load_config("mend", tmp_path / "small.toml")
+    assert run(Request(labels, out, workers=1, **request), config).cases == tuple(str(n) for n in maps)
+    return RunFolder.at(out)
+
+
+def with_svc(cube: np.ndarray) -> np.ndarray:
+    """Add a vein of 4 x 4 voxels upwards from the RA, with a hole and a detached component."""
+    cube = cube.copy()
+    column = np.argwhere(cube == 4)
+    x, y = (int(n) for n in np.median(column[:, :2], axis=0))
+    top = int(column[:, 2].max()) + 1
+    cube[x - 2 : x + 2, y - 2 : y + 2, top - 2 : 28] = np.where(
+        cube[x - 2 : x + 2, y - 2 : y + 2, top - 2 : 28] == 0, 62, cube[x - 2 : x + 2, y - 2 : y + 2, top - 2 : 28]
+    )
+    cube[x, y, 26] = 0
+    cube[27, 17, 25:27] = 62
+    return cube
+
+
+def test_a_vena_cava_is_repaired_where_it_is_given(tmp_path: Path) -> None:
+    maps = {number: with_svc(small_map(number)) for number in (1, 2)} | {3: small_map(3)}
+    folder = run_small(tmp_path, maps, ids=NAMES, stop_after="fuse")
+    anatomy = folder.anatomy()
+    assert "SVC" in anatomy.names and "IVC" not in anatomy.names
+    assert "SVC" in folder.fitted()[0].heads
+    for number in (1, 2):
+        written = np.asarray(nib.load(tmp_path / "out" / "labels" / f"{number}.nii.gz").dataobj)
+        assert set(np.unique(written)) <= {0, *NAMES}
+        before = maps[number] == 62
+        assert (written[27, 17, 25:27] == 0).all(), "the detached component is removed"
+        ((x, y),) = np.argwhere(before[:, :, 25] & ~before[:, :, 26] & before[:, :, 27])
+        assert written[x, y, 26] == 62, "the hole is filled"
+    # A case without it has none.
+    assert not (np.asarray(nib.load(tmp_path / "out" / "labels" / "3.nii.gz").dataobj) == 62).any()
+    table = (tmp_path / "out" / "run" / "heart.itksnap.txt").read_text()
+    assert '"SVC"' in next(line for line in table.splitlines() if line.split()[:1] == ["62"])
+
+
+def test_without_venae_cavae_a_run_is_that_of_an_anatomy_that_does_not_have_them(tmp_path: Path) -> None:
+    maps = {number: small_map(number) for number in (1, 2, 3)}
+    run_small(tmp_path / "a", maps)
+    text = (resources.files("heartmend.anatomy") / "heart.toml").read_text()
+    entries = text.split("[[structures]]")
+    assert 'name = "SVC"' in entries[-2] and 'name = "IVC"' in entries[-1]
+    ten = "[[structures]]".join(entries[:-2]) + text[text.index("# The anatomical rules") :]
+    (tmp_path / "heart.toml").write_text(ten.replace('"SVC", "IVC", ', ""))
+    run_small(tmp_path / "b", maps, anatomy=str(tmp_path / "heart.toml"))
+    for number in maps:
+        a, b = ((tmp_path / x / "out" / "labels" / f"{number}.nii.gz").read_bytes() for x in "ab")
+        assert a == b
+    first, second = (RunFolder.at(tmp_path / x / "out").model() for x in "ab")
+    assert first.anatomy.names == second.anatomy.names and first.shape.heads == second.shape.heads
+    for (name, mine), other in zip(first.shape.state_dict().items(), second.shape.state_dict().values(), strict=True):
+        assert torch.equal(mine, other), name
+    for name in ("heart.ctbl", "heart.itksnap.txt"):
+        assert (tmp_path / "a/out/run" / name).read_text() == (tmp_path / "b/out/run" / name).read_text()

@@ -13,6 +13,7 @@ import pytest
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import RunError
 from heartmend.io.label_maps import write_labels_like
+from heartmend.io.label_meaning import own_meaning
 from heartmend.io.segments import read_segments, write_segments
 from heartmend.release.corrections import import_corrected
 from heartmend.release.export import export_release
@@ -26,6 +27,7 @@ from support.cohorts import small_map
 from support.runs import finished_run, repaired
 
 ALL = frozenset(LAYOUTS)
+OWN = own_meaning(load_anatomy("heart"))
 
 
 @pytest.fixture
@@ -177,10 +179,10 @@ def test_a_corrected_label_map_is_imported_and_an_unusable_one_is_an_error(
     source = tmp_path / "labels" / "3.nii.gz"
     labels = finished.after(finished.cohort["3"]).labels.copy()
     labels[5, 5, 5] = 8
-    write_labels_like(labels, source, tmp_path / "back" / "3.nii.gz")
-    write_labels_like(labels, source, tmp_path / "back" / "9.nii.gz")
+    write_labels_like(labels, source, tmp_path / "back" / "3.nii.gz", OWN)
+    write_labels_like(labels, source, tmp_path / "back" / "9.nii.gz", OWN)
     write_labels_like(
-        finished.after(finished.cohort["1"]).labels, tmp_path / "labels/1.nii.gz", tmp_path / "back/2.nii.gz"
+        finished.after(finished.cohort["1"]).labels, tmp_path / "labels/1.nii.gz", tmp_path / "back/2.nii.gz", OWN
     )
     imported = {m.case: m for m in import_corrected(finished, tmp_path / "back", "Ben")}
     assert imported["3"].structures == ("LAA",)
@@ -204,7 +206,7 @@ def test_a_decision_about_an_earlier_result_is_not_used(finished: FinishedRun, t
     decide(finished, "3")
     labels = finished.after(finished.cohort["3"]).labels.copy()
     labels[6, 6, 6] = 3
-    write_labels_like(labels, tmp_path / "labels" / "3.nii.gz", finished.repaired_path(finished.cohort["3"]))
+    write_labels_like(labels, tmp_path / "labels" / "3.nii.gz", finished.repaired_path(finished.cohort["3"]), OWN)
     assert make_ready(finished, workers=1) == {}
     assert "open" in plan_release(finished, open_decisions(finished)).left_out["3"]
 

@@ -15,6 +15,7 @@ from heartmend.anatomy.schema import MAX_STRUCTURES, Anatomy, reference_errors
 from heartmend.anatomy.toml_file import parse_toml, read_toml
 from heartmend.anatomy.validation import list_errors, message_of, place
 from heartmend.errors import ConfigError
+from heartmend.types import BACKGROUND, UNKNOWN
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +90,29 @@ def _anatomy_of(table: Mapping[str, Any], where: str) -> Anatomy:
         entries = table.get(key)
         if isinstance(entries, list) and len(entries) > limit:
             raise ConfigError(f"{where}: {key} has {len(entries)} entries, the limit is {limit}; remove some")
-    table = translate_old_words(table, where)
+    table = _with_ids_in_memory(translate_old_words(table, where))
     try:
         return Anatomy.model_validate(table)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
         errors = [_message(e["loc"], message_of(e["type"], e["msg"], e["input"]), table) for e in found if e["loc"]]
         raise ConfigError(list_errors(where, errors + reference_errors(table))) from error
+
+
+def _with_ids_in_memory(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Move an id that does not fit into a byte to `file_id`, and choose a free one for the label maps in memory."""
+    entries = table.get("structures")
+    if not isinstance(entries, list):
+        return table
+    used = {e["id"] for e in entries if isinstance(e, dict) and isinstance(e.get("id"), int)}
+    free = (id for id in range(BACKGROUND + 1, UNKNOWN) if id not in used)
+    moved = [
+        {**e, "file_id": e["id"], "id": next(free)}
+        if isinstance(e, dict) and "file_id" not in e and type(e.get("id")) is int and e["id"] >= UNKNOWN
+        else e
+        for e in entries
+    ]
+    return {**table, "structures": moved}
 
 
 def translate_old_words(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -142,7 +159,8 @@ def _present_words(section: str, entry: dict[str, Any], changes: dict[str, str])
 
 def _message(location: tuple[int | str, ...], message: str, table: Mapping[str, Any]) -> str:
     """The error of one value with its place, `structures.LAA.colour: ...`, by the structure's name where it has one."""
-    parts = [place(p) for p in location]
+    # The user wrote `file_id` as `id`.
+    parts = [place("id" if p == "file_id" else p) for p in location]
     if len(location) > 1 and location[0] == "structures" and isinstance(location[1], int):
         # An index: pydantic found an error within a list.
         entry = table["structures"][location[1]]

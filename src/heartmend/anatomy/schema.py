@@ -7,7 +7,7 @@ name structures, add a line to `reference_errors`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from heartmend.anatomy.rule_parameters import Rule
 from heartmend.errors import ConfigError
-from heartmend.types import BACKGROUND, UNKNOWN
+from heartmend.types import BACKGROUND, MAX_VALUE, UNKNOWN
 
 Kind = Literal["chamber", "wall", "vessel", "appendage", "tube"]
 # A name becomes the name of folders and files of a run, and a word in colour tables.
@@ -40,11 +40,24 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Term(_Table):
+    """A code for what a structure is, as DICOM and 3D Slicer use it."""
+
+    scheme: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,16}$")] = "SCT"
+    """Coding scheme designator; SCT is SNOMED CT."""
+    code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,16}$")]
+    """Code value."""
+    meaning: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\\^~|]{1,64}$")]
+    """Code meaning, a text for readers."""
+
+
 class Structure(_Table):
     """A structure of an anatomy: its id, its name, its colour and its limits."""
 
     id: Annotated[int, Field(strict=True, gt=BACKGROUND, lt=UNKNOWN)]
-    """Its value in a label map, 1 to 254."""
+    """Its value in a label map in memory, 1 to 254."""
+    file_id: Annotated[int, Field(strict=True, gt=BACKGROUND, le=MAX_VALUE)] | None = None
+    """Its value in a file where that is above 254. An anatomy file gives it as `id`; `load_anatomy` chooses `id`."""
     name: Name
     """Its name, also in file names and tables."""
     aliases: Annotated[tuple[Alias, ...], Field(max_length=100)] = ()
@@ -72,6 +85,15 @@ class Structure(_Table):
     """Acceptance: largest HD95 between the repaired and the original surface, in mm."""
     image_edges: Annotated[bool, Field(strict=True)] = True
     """Whether its boundaries are moved to the edges of the image, where a case has one."""
+    optional: Annotated[bool, Field(strict=True)] = False
+    """Whether a run whose label maps all lack it works as if the anatomy did not have it."""
+    terminology: Term | None = None
+    """Its code in a terminology, for 3D Slicer and DICOM."""
+
+    @property
+    def value(self) -> int:
+        """Its value in a file that has the ids of the anatomy."""
+        return self.id if self.file_id is None else self.file_id
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -110,6 +132,11 @@ class Anatomy(_Table):
     def ids(self) -> tuple[int, ...]:
         """Ids of the structures, in the order of the file."""
         return tuple(s.id for s in self.structures)
+
+    @cached_property
+    def values(self) -> dict[int, int]:
+        """Value in a file that has the ids of the anatomy -> id, in the order of the file."""
+        return {s.value: s.id for s in self.structures}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -182,6 +209,35 @@ class Anatomy(_Table):
         chosen = [self.by_name(name) for name in names] or list(self.structures)
         return {s.name: s.id for s in self.structures if s in chosen and s.kind not in without_kinds}
 
+    def without_absent(self, present: Collection[str]) -> Anatomy:
+        """Leave out the optional structures that a data set does not have.
+
+        Args:
+            present: names of the structures that at least one of its label maps has.
+
+        Returns:
+            The anatomy without them: also in the order of priority, among the neighbours, and in the rules. The anatomy
+            itself if nothing is left out.
+
+        Example:
+            >>> from heartmend.anatomy.load import load_anatomy
+            >>> len(load_anatomy("heart").names), len(load_anatomy("heart").without_absent(["LA", "SVC"]).names)
+            (12, 11)
+        """
+        left_out = {s.name for s in self.structures if s.optional and s.name not in present}
+        if not left_out:
+            return self
+        table = self.model_dump()
+        for key in ("structures", "priority"):
+            table[key] = [e for e in table[key] if (e["name"] if key == "structures" else e) not in left_out]
+        for structure in table["structures"]:
+            for key in ("neighbours", "must_touch"):
+                structure[key] = [name for name in structure[key] if name not in left_out]
+            if structure["root"] in left_out:
+                structure["root"] = None
+        table["rules"] = [rule for rule in table["rules"] if _drop_references(rule, left_out)]
+        return Anatomy.model_validate(table)
+
     def are_neighbours(self, a: str, b: str) -> bool:
         """Test whether two structures share a boundary.
 
@@ -219,8 +275,12 @@ def reference_errors(table: Mapping[str, Any]) -> list[str]:
     listed = [e["name"] for e in entries if isinstance(e.get("name"), str)]
     names = set(listed)
     errors = [] if entries else ["there is no [[structures]] table"]
-    ids = Counter(_of_type(int, (e.get("id") for e in entries)))
+    ids = Counter(_of_type(int, (e.get("id") if e.get("file_id") is None else e["file_id"] for e in entries)))
     errors += [f"id {i} is used {n} times" for i, n in ids.items() if n > 1]
+    if any(e.get("optional") is True for e in entries) and all(
+        e.get("optional") is True or e.get("kind") == "tube" for e in entries
+    ):
+        errors.append("all structures but tubes are optional; one must not be, because a shape is fitted to it")
     owners: dict[str, str] = {}
     for entry in entries:
         own = _of_type(str, (entry.get("name"), *_listing(entry.get("aliases"))[:_MAX_LISTED]))
@@ -249,6 +309,16 @@ def reference_errors(table: Mapping[str, Any]) -> list[str]:
                 if n not in names
             ]
     return errors
+
+
+def _drop_references(rule: dict[str, Any], names: Collection[str]) -> bool:
+    """Remove names from a rule; False if the rule has nothing left to work on."""
+    for key in ("structures", "near"):
+        if rule.get(key):
+            rule[key] = [name for name in rule[key] if name not in names]
+            if not rule[key]:
+                return False
+    return rule.get("root") not in names
 
 
 def _listing(value: object) -> Sequence[Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from heartmend.cli.options import OUTPUT, AnatomyName, Images, Labels, Output, Workers
+from heartmend.cli.options import OUTPUT, AnatomyName, Ids, Images, Labels, Output, PresetIds, Workers
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
 
@@ -18,6 +18,7 @@ heartmend crop labels/ -o cropped/ --images cts/ --resolution 128
 
 def crop(
     labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart",
+    ids: Ids = None, preset_ids: PresetIds = "",
     resolution: Annotated[
         int, typer.Option("--resolution", metavar="N", min=2, rich_help_panel=OUTPUT, help="Voxels along each side.")
     ] = 256,
@@ -25,15 +26,17 @@ def crop(
 ) -> None:  # fmt: skip
     """Crop every case to its ROI and resample it to a cube.
 
-    Label maps with nearest neighbour, CT images linearly, to N x N x N voxels. Nothing is repaired.
+    Label maps with nearest neighbour, in the ids of the anatomy; CT images linearly; to N x N x N voxels. Nothing is
+    repaired.
 
     Exit codes: 0 all cases done; 3 some cases skipped; 1 nothing done.
     """
     from heartmend.anatomy.load import load_anatomy
-    from heartmend.pipelines.crop import crop_cohort
+    from heartmend.pipelines.crop import CropRequest, crop_cohort
 
+    request = CropRequest(labels, output, load_anatomy(anatomy), resolution, images, workers, ids, preset_ids)
     with TerminalProgress() as progress:
-        outcomes = dict(crop_cohort(labels, output, images, load_anatomy(anatomy), resolution, workers, progress))
+        outcomes = dict(crop_cohort(request, progress))
     skipped = {case: str(error) for case, error in outcomes.items() if error is not None}
     print_skipped(skipped)
     print_summary(f"{plural(len(outcomes) - len(skipped), 'case')} cropped, {len(skipped)} skipped: {output}")

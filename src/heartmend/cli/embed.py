@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heartmend.cli.options import SETTINGS, Labels, Model, Output, UnknownLabels, Workers
+from heartmend.cli.options import SETTINGS, Ids, Labels, Model, Output, PresetIds, UnknownLabels, Workers
 from heartmend.cli.pipeline_command import exit_with, run_with_progress
 from heartmend.cli.progress import TerminalProgress
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 EXAMPLES = """
 heartmend embed model.zip labels/ -o new/
 heartmend embed out/ labels/ -o new/ --complete
+heartmend embed model.zip mmwhs_labels/ -o new/ --preset-ids mmwhs
 """
 
 
 def embed(
-    model: Model, labels: Labels, output: Output, unknown_labels: UnknownLabels = "error",
+    model: Model, labels: Labels, output: Output, unknown_labels: UnknownLabels = "error", ids: Ids = None,
+    preset_ids: PresetIds = "",
     complete: Annotated[
         bool,
         typer.Option("--complete", rich_help_panel=SETTINGS, help="Take missing structures from the model."),
@@ -40,7 +42,9 @@ def embed(
     from heartmend.stages.embed import EmbedSettings
 
     def pipeline(progress: TerminalProgress) -> Result:
-        request = EmbedRequest(model_file(model), labels, output, unknown_labels, workers)
+        request = EmbedRequest(
+            model_file(model), labels, output, unknown_labels, workers, ids=ids, preset_ids=preset_ids
+        )
         return embed_cohort(request, EmbedSettings(complete=complete), progress)
 
     exit_with(run_with_progress(pipeline, output))

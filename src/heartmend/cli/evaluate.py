@@ -12,7 +12,9 @@ from heartmend.cli.options import (
     OUTPUT,
     SETTINGS,
     AnatomyName,
+    Ids,
     OptionalOutput,
+    PresetIds,
     Reference,
     Scheduler,
     UnknownLabels,
@@ -41,6 +43,7 @@ def evaluate(
     a: Annotated[Path, typer.Argument(metavar="A", help=f"{MAPS_HELP}, such as before the repair.")],
     b: Annotated[Path, typer.Argument(metavar="B", help=f"{MAPS_HELP}, such as after it.")],
     reference: Reference = None, anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error",
+    ids: Ids = None, preset_ids: PresetIds = "",
     tolerances: Annotated[
         str, typer.Option("--tolerances", metavar="MM", rich_help_panel=SETTINGS, help="Of the surface Dice, in mm.")
     ] = "0.5,1,2,3",
@@ -58,7 +61,8 @@ def evaluate(
 
     With a reference both sets are compared with it, otherwise B with A: overlap, surface distances, centrelines,
     components, holes, roughness and contacts, with mean, SD, median, 95 % intervals and a paired test. --output writes
-    all numbers per case and structure as CSV, Parquet and JSON.
+    all numbers per case and structure as CSV, Parquet and JSON. --ids and --preset-ids apply to all folders but runs,
+    which have their own.
 
     Exit codes: 0 all cases compared; 3 some cases skipped; 1 none compared.
     """
@@ -76,7 +80,8 @@ def evaluate(
     with scheduled(scheduler, workers), TerminalProgress() as progress:
         found = evaluate_folders(
             a, b, structures, reference,
-            EvaluationSettings(tolerances_mm, split_names(metrics), unknown_labels, workers), progress,
+            EvaluationSettings(tolerances_mm, split_names(metrics), unknown_labels, workers, ids, preset_ids),
+            progress,
         )  # fmt: skip
     paths = write_evaluation(found, output) if output is not None else []
     if as_json:

@@ -28,6 +28,9 @@ def phantom(
         float,
         typer.Option("--spacing-mm", metavar="MM", min=0.4, max=3.0, rich_help_panel=OUTPUT, help="Voxel size, in mm."),
     ] = 0.9,
+    venae_cavae: Annotated[
+        bool, typer.Option("--venae-cavae", rich_help_panel=OUTPUT, help="Hearts with superior and inferior vena cava.")
+    ] = False,
     workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Generate phantom hearts with CT images and corrupted label maps.
@@ -38,5 +41,6 @@ def phantom(
     from heartmend.phantom.cohort import PhantomSettings, write_cohort
 
     with TerminalProgress() as progress:
-        ids = write_cohort(output, count, seed, PhantomSettings(spacing_mm), workers or available_cores(), progress)
+        settings = PhantomSettings(spacing_mm, venae_cavae=venae_cavae)
+        ids = write_cohort(output, count, seed, settings, workers or available_cores(), progress)
     print_summary(f"{plural(len(ids), 'phantom heart')}: {output}")

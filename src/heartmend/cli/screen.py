@@ -14,7 +14,9 @@ from heartmend.cli.options import (
     AnatomyName,
     ConfigFile,
     Device,
+    Ids,
     OptionalOutput,
+    PresetIds,
     PresetName,
     UnknownLabels,
     Workers,
@@ -31,7 +33,8 @@ heartmend screen out/ --json > ranking.json
 
 def screen(
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help=f"{MAPS_HELP}.")],
-    anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error",
+    anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error", ids: Ids = None,
+    preset_ids: PresetIds = "",
     quick: Annotated[
         bool, typer.Option("--quick", rich_help_panel=SETTINGS, help="Without a fit: each label map by itself.")
     ] = False,
@@ -71,7 +74,7 @@ def screen(
         else:
             request = Request(
                 labels=labels, output=run_folder or Path(), anatomy=anatomy, unknown_labels=unknown_labels,
-                device=device, workers=workers, stop_after="fit",
+                device=device, workers=workers, stop_after="fit", ids=ids, preset_ids=preset_ids,
             )  # fmt: skip
             screened = screen_labels if run_folder else screen_in_temporary_folder
             ranking = screened(request, load_config(preset, config), quick, progress)

@@ -1,12 +1,24 @@
-"""Colour tables of an anatomy for 3D Slicer and ITK-SNAP."""
+"""Colour tables for 3D Slicer and ITK-SNAP, in the numbering of the label maps that they are for."""
 
 from __future__ import annotations
 
-import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.errors import ConfigError
 from heartmend.io.atomic import write_text
+from heartmend.io.tables import format_csv
 
+Program = Literal["slicer", "itksnap"]
+Names = Mapping[int, str]
+"""Value of a label map -> name, of a structure or of something else."""
+
+_ENDINGS: dict[Program, str] = {"slicer": ".ctbl", "itksnap": ".itksnap.txt"}
+_GREY = (128, 128, 128)
+"""Colour of what is no structure of the anatomy."""
 _ITKSNAP_HEAD = """\
 ################################################
 # ITK-SnAP Label Description File
@@ -25,66 +37,115 @@ _ITKSNAP_HEAD = """\
 """
 
 
-def slicer_colour_table(anatomy: Anatomy) -> str:
-    """Format the 3D Slicer colour table of an anatomy.
+def own_names(anatomy: Anatomy) -> dict[int, str]:
+    """List the values and names of an anatomy.
 
     Args:
         anatomy: the structures.
 
     Returns:
-        The text of a .ctbl file: id, name, red, green, blue, alpha.
+        Value -> name.
+    """
+    return {s.value: s.name for s in anatomy.structures}
+
+
+def slicer_colour_table(names: Names, anatomy: Anatomy) -> str:
+    """Format a 3D Slicer colour table.
+
+    Args:
+        names: value -> name.
+        anatomy: colours of the structures.
+
+    Returns:
+        The text of a .ctbl file: value, name, red, green, blue, alpha.
 
     Example:
         >>> from heartmend.anatomy.load import load_anatomy
-        >>> print(slicer_colour_table(load_anatomy("adrenal")), end="")
+        >>> print(slicer_colour_table({7: "Adrenal"}, load_anatomy("adrenal")), end="")
         # Color table file adrenal
         # 2 values
         0 Background 0 0 0 0
-        1 Adrenal 230 159 0 255
+        7 Adrenal 230 159 0 255
     """
-    lines = [f"# Color table file {anatomy.name}", f"# {len(anatomy.structures) + 1} values", "0 Background 0 0 0 0"]
+    lines = [f"# Color table file {anatomy.name}", f"# {len(names) + 1} values", "0 Background 0 0 0 0"]
     # Columns are separated by blanks, so a name cannot contain one.
     lines += [
-        f"{s.id} {s.name.replace(' ', '_')} {' '.join(map(str, s.colour))} 255"
-        for s in sorted(anatomy.structures, key=lambda s: s.id)
+        " ".join(map(str, (value, "_".join(names[value].split()), *_colour(names[value], anatomy), 255)))
+        for value in sorted(names)
     ]
     return "\n".join(lines) + "\n"
 
 
-def itksnap_labels(anatomy: Anatomy) -> str:
-    """Format the ITK-SNAP label descriptions of an anatomy.
+def itksnap_labels(names: Names, anatomy: Anatomy) -> str:
+    """Format ITK-SNAP label descriptions.
 
     Args:
-        anatomy: the structures.
+        names: value -> name.
+        anatomy: colours of the structures.
 
     Returns:
         The text of a label description file.
     """
     lines = [_itksnap_line(0, (0, 0, 0), 0, "Clear Label")]
-    lines += [_itksnap_line(s.id, s.colour, 1, s.name) for s in sorted(anatomy.structures, key=lambda s: s.id)]
+    lines += [_itksnap_line(value, _colour(names[value], anatomy), 1, names[value]) for value in sorted(names)]
     return _ITKSNAP_HEAD + "\n".join(lines) + "\n"
 
 
-def write_slicer_colours(anatomy: Anatomy, path: str | os.PathLike[str]) -> None:
-    """Write the 3D Slicer colour table of an anatomy.
+def write_colour_tables(
+    folder: Path, anatomy: Anatomy, names_by_case: Mapping[str, Names], programs: tuple[Program, ...] = tuple(_ENDINGS)
+) -> list[Path]:
+    """Write the colour tables of a data set.
+
+    One table for each program, such as heart.ctbl, where no value has different names in two cases. Otherwise one for
+    each numbering, such as heart_1.ctbl, and heart.numberings.csv with the number of each case. Tables of an earlier
+    call are removed.
 
     Args:
-        anatomy: the structures.
-        path: the file (.ctbl).
+        folder: folder of the files.
+        anatomy: colours of the structures, and its name for the files.
+        names_by_case: case id -> value -> name.
+        programs: programs for which tables are written.
+
+    Returns:
+        The written files.
     """
-    write_text(path, slicer_colour_table(anatomy))
+    for path in folder.glob(f"{anatomy.name}*"):
+        if re.fullmatch(re.escape(anatomy.name) + r"(_\d+)?(\.ctbl|\.itksnap\.txt)|.*\.numberings\.csv", path.name):
+            path.unlink()
+    numberings = _numberings(names_by_case)
+    written = []
+    for number, (names, _) in enumerate(numberings, start=1):
+        stem = anatomy.name if len(numberings) == 1 else f"{anatomy.name}_{number}"
+        for program in programs:
+            text = slicer_colour_table(names, anatomy) if program == "slicer" else itksnap_labels(names, anatomy)
+            written.append(folder / f"{stem}{_ENDINGS[program]}")
+            write_text(written[-1], text)
+    if len(numberings) > 1:
+        rows = sorted((case, number) for number, (_, cases) in enumerate(numberings, start=1) for case in cases)
+        written.append(folder / f"{anatomy.name}.numberings.csv")
+        write_text(written[-1], format_csv(("case", "numbering"), rows))
+    return written
 
 
-def write_itksnap_labels(anatomy: Anatomy, path: str | os.PathLike[str]) -> None:
-    """Write the ITK-SNAP label descriptions of an anatomy.
+def _numberings(names_by_case: Mapping[str, Names]) -> list[tuple[dict[int, str], list[str]]]:
+    """Names and cases of each numbering; one for all where no two cases contradict each other."""
+    groups: dict[tuple[tuple[int, str], ...], list[str]] = {}
+    for case, names in names_by_case.items():
+        groups.setdefault(tuple(sorted(names.items())), []).append(case)
+    joined = {value: name for group in groups for value, name in group}
+    if all(joined[value] == name for group in groups for value, name in group):
+        return [(joined, list(names_by_case))]
+    return [(dict(group), cases) for group, cases in groups.items()]
 
-    Args:
-        anatomy: the structures.
-        path: the file (.txt or .label).
-    """
-    write_text(path, itksnap_labels(anatomy))
+
+def _colour(name: str, anatomy: Anatomy) -> tuple[int, int, int]:
+    try:
+        return anatomy.by_name(name).colour
+    except ConfigError:
+        return _GREY
 
 
-def _itksnap_line(id: int, colour: tuple[int, int, int], visible: int, name: str) -> str:
+def _itksnap_line(value: int, colour: tuple[int, int, int], visible: int, name: str) -> str:
     red, green, blue = colour
-    return f'{id:5d} {red:5d} {green:4d} {blue:4d} {visible:8d} {visible:2d} {visible:2d}    "{name}"'
+    quoted = '"' + name.replace('"', "'") + '"'
+    return f"{value:5d} {red:5d} {green:4d} {blue:4d} {visible:8d} {visible:2d} {visible:2d}    {quoted}"

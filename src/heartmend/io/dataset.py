@@ -23,7 +23,7 @@ from heartmend.io.file_names import (
 )
 from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, read_meaning, write_labels_like
 from heartmend.io.label_meaning import LabelTable
-from heartmend.io.label_tables import DATASET_JSON, folder_tables, read_file_ending
+from heartmend.io.label_tables import DATASET_JSON, GivenIds, folder_tables, read_file_ending
 from heartmend.io.nifti import NiftiHeader
 from heartmend.io.unread_files import UnreadFile, unread_files
 from heartmend.io.volume import Volume, image_coverage, read_image, read_volume_header, resampling_warning
@@ -142,6 +142,20 @@ class Cohort:
         """
         return read_labels(path, self.anatomy, unknown_labels or self.unknown_labels, case.tables)
 
+    def value_names(self, case: Case) -> dict[int, str]:
+        """List the values of a case's label map.
+
+        Args:
+            case: a case of the data set.
+
+        Returns:
+            Value -> name of the structure, or of something else.
+
+        Raises:
+            BadInputError: if the file cannot be used.
+        """
+        return read_meaning(case.labels_path, self.anatomy, case.tables).names(self.anatomy)
+
     def read_image(self, case: Case, grid: Grid | None = None) -> Volume | None:
         """Read the CT of a case.
 
@@ -218,7 +232,7 @@ def discover_cohort(
     *,
     anatomy: Anatomy,
     unknown_labels: UnknownLabels = "error",
-    ids: Path | Mapping[int, str] | None = None,
+    ids: GivenIds | None = None,
     preset_ids: str = "",
 ) -> Cohort:
     """Find the cases of a data set.

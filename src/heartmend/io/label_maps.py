@@ -27,13 +27,11 @@ from heartmend.io.label_meaning import (
 from heartmend.io.label_tables import header_table
 from heartmend.io.nifti import NiftiHeader
 from heartmend.io.volume import Header, read_stored, read_volume, read_volume_header, write_stored
-from heartmend.types import BACKGROUND, Labels, Mask
+from heartmend.types import BACKGROUND, MAX_VALUE, UNKNOWN, Labels, Mask
 
 UnknownLabels = Literal["error", "keep"]
 """Handling of ids that the anatomy does not have: an error, or their voxels stay unchanged."""
 
-MAX_ID = 65535
-"""A file with larger values is no label map; it also limits the look-up table."""
 _REMEDY = "if it is a CT give the label map, else give these voxels their label"
 _MAX_REMEMBERED = 256
 # Whether the values of a file are those of a public data set is known after all of them were read. It is remembered,
@@ -161,7 +159,7 @@ def check_labels(
         BadInputError: as of `read_labels`.
     """
     ids = _as_ids(values, source)
-    return _convert(ids, count_ids(ids), anatomy, unknown_labels, own_meaning(anatomy), source)
+    return _convert(ids, count_ids(ids), anatomy, unknown_labels, own_meaning(anatomy, with_optional=True), source)
 
 
 def _convert(
@@ -182,6 +180,8 @@ def _convert(
         known = ", ".join(f"{value} {anatomy.by_id(i).name}" for value, i in table.items() if i != BACKGROUND)
         presets = fitting_presets([int(i) for i in present if i != BACKGROUND]) if not meaning.unknown else []
         advice = f"; the values fit --preset-ids {' or '.join(presets)}" if presets else ""
+        optional = [f"{s.value} = {s.name!r}" for s in anatomy.structures if s.optional and s.value in errors]
+        advice += f"; optional structures must be named, such as {', '.join(optional)}" if optional else ""
         raise BadInputError(
             f"{source}: ids that anatomy {anatomy.name} does not have: {found}; it has {known}{advice}. "
             "Give a table of the values with --ids FILE, or an anatomy file that contains them, or keep their voxels "
@@ -206,7 +206,7 @@ def write_labels_like(
     labels: Labels,
     reference: str | Path,
     out: str | Path,
-    meaning: LabelMeaning | None = None,
+    meaning: LabelMeaning,
     unknown: Mask | None = None,
 ) -> None:
     """Write a label map atomically as a file that differs from another one only in its voxels.
@@ -219,8 +219,8 @@ def write_labels_like(
         labels: (x, y, z) uint8, ids of the anatomy.
         reference: the file whose header is used.
         out: the file to write.
-        meaning: which structure each value of the reference is (`LabelVolume.meaning`); None: values are ids of the
-            anatomy.
+        meaning: which structure each value of the reference is, such as `LabelVolume.meaning`, or `own_meaning` for a
+            file with the ids of the anatomy.
         unknown: (x, y, z) bool, voxels at which the reference's own values are written.
 
     Raises:
@@ -236,21 +236,56 @@ def write_labels_like(
         raise BadInputError(f"{out}: labels of shape {labels.shape} do not fit {reference} of shape {grid.shape}")
     if out.exists() and out.samefile(reference):
         raise BadInputError(f"{out}: is the input file, which is never written to")
-    lookup = np.arange(256)
-    if meaning is not None and not meaning.is_own:
-        lookup[1:] = -1
-        for value, id in reversed(list(meaning.ids.items())):
-            lookup[id] = value
+    lookup = np.full(256, -1)
+    lookup[BACKGROUND] = BACKGROUND
+    for value, id in reversed(list(meaning.ids.items())):
+        lookup[id] = value
     present = np.flatnonzero(count_ids(labels))
     if absent := [int(i) for i in present if lookup[i] < 0]:
         raise BadInputError(f"{out}: {reference} has no number for the ids {absent}")
     table = _stored(lookup, present, header, reference)
     stored = labels.astype(header.dtype) if (table[present] == present).all() else table[labels]
-    if meaning is not None and len(set(meaning.ids.values())) < len(meaning.ids):
+    if len(set(meaning.ids.values())) < len(meaning.ids):
         stored = _with_original_values(stored, labels, reference, meaning, grid)
     if unknown is not None and unknown.any():
         stored = np.where(unknown, read_stored(reference)[1], stored)
     write_stored(out, header, stored)
+
+
+def as_values(labels: Labels, anatomy: Anatomy) -> npt.NDArray[np.unsignedinteger]:
+    """Convert ids to the values that the anatomy file gives, for a new file.
+
+    Args:
+        labels: (x, y, z) uint8, ids of the anatomy.
+        anatomy: the structures.
+
+    Returns:
+        (x, y, z) uint8, which may be `labels` itself, or uint16 where a value is above 255.
+    """
+    if all(value == id for value, id in anatomy.values.items()):
+        return labels
+    lookup: npt.NDArray[np.unsignedinteger] = np.zeros(256, np.uint8 if max(anatomy.values) < UNKNOWN else np.uint16)
+    for value, id in anatomy.values.items():
+        lookup[id] = value
+    return lookup[labels]
+
+
+def read_ids(path: str | Path, anatomy: Anatomy) -> Labels:
+    """Read a label map that Heartmend wrote for itself, in the ids of the anatomy.
+
+    Args:
+        path: the file.
+        anatomy: the structures.
+
+    Returns:
+        (x, y, z) uint8, ids of the anatomy.
+
+    Raises:
+        BadInputError: if the file cannot be read, or has other ids.
+    """
+    values = _as_ids(read_volume(Path(path))[0].values, str(path))
+    meaning = LabelMeaning({id: id for id in anatomy.ids})
+    return _convert(values, count_ids(values), anatomy, "error", meaning, str(path))[0]
 
 
 def count_ids(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
@@ -277,7 +312,7 @@ def count_ids(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
 
 
 def _as_ids(values: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.unsignedinteger]:
-    """The values as ids, after a check that they are whole, not negative, and at most `MAX_ID`."""
+    """The values as ids, after a check that they are whole, not negative, and at most `MAX_VALUE`."""
     if values.dtype == np.uint8:
         return values.view(np.uint8)
     for dtype in (np.uint8, np.uint16):
@@ -301,8 +336,8 @@ def _as_ids(values: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.unsi
         values = rounded
     if values.min() < 0:
         raise BadInputError(f"{source}: has negative ids, down to {int(values.min())}; {_REMEDY}")
-    if values.max() > MAX_ID:
-        raise BadInputError(f"{source}: has ids up to {int(values.max())}, above {MAX_ID}; {_REMEDY}")
+    if values.max() > MAX_VALUE:
+        raise BadInputError(f"{source}: has ids up to {int(values.max())}, above {MAX_VALUE}; {_REMEDY}")
     return values.astype(np.uint16)
 
 

@@ -68,14 +68,17 @@ class LabelMeaning:
         kept: value -> name of what is no structure of the anatomy; its voxels stay unchanged.
         unknown: value -> name that is neither; an unknown label.
         sources: value -> the source that states it.
-        is_own: whether nothing names the values, so that they are ids of the anatomy.
     """
 
     ids: Mapping[int, int]
     kept: Mapping[int, str] = field(default_factory=dict)
     unknown: Mapping[int, str] = field(default_factory=dict)
     sources: Mapping[int, str] = field(default_factory=dict)
-    is_own: bool = False
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether every value of a structure is its id, so that a file can be used as it is."""
+        return all(value == id for value, id in self.ids.items())
 
     def values_of(self, id: int) -> list[int]:
         """List the values of a structure, in the order of the source.
@@ -99,6 +102,17 @@ class LabelMeaning:
         """
         return self.sources.get(value, "")
 
+    def names(self, anatomy: Anatomy) -> dict[int, str]:
+        """List all values with the name of the structure, or another name.
+
+        Args:
+            anatomy: the structures.
+
+        Returns:
+            Value -> name.
+        """
+        return {value: self.name(value, anatomy) for value in (*self.ids, *self.kept, *self.unknown)}
+
     def name(self, value: int, anatomy: Anatomy) -> str:
         """Return the structure of a value, or its other name.
 
@@ -114,22 +128,25 @@ class LabelMeaning:
         return self.kept.get(value) or self.unknown.get(value, "")
 
 
-def own_meaning(anatomy: Anatomy) -> LabelMeaning:
+def own_meaning(anatomy: Anatomy, with_optional: bool = False) -> LabelMeaning:
     """Return the meaning of a label map with the ids of the anatomy.
 
     Args:
         anatomy: the structures.
+        with_optional: whether it has the optional structures too. In a file that nothing names, their ids are unknown
+            labels: a data set that numbers ten structures as the heart may use 11 for something else.
 
     Returns:
         The meaning.
 
     Example:
         >>> from heartmend.anatomy.load import load_anatomy
-        >>> own_meaning(load_anatomy("heart")).is_own
-        True
+        >>> own_meaning(load_anatomy("heart")).ids[3]
+        3
     """
     source = f"ids of anatomy {anatomy.name}"
-    return LabelMeaning({id: id for id in anatomy.ids}, sources=dict.fromkeys(anatomy.ids, source), is_own=True)
+    ids = {s.value: s.id for s in anatomy.structures if with_optional or not s.optional}
+    return LabelMeaning(ids, sources=dict.fromkeys(ids, source))
 
 
 def resolve_meaning(tables: Sequence[LabelTable], anatomy: Anatomy, path: Path) -> LabelMeaning | None:

@@ -19,9 +19,10 @@ from heartmend.io.label_meaning import LabelTable, preset_table, resolve_meaning
 from heartmend.io.nifti import NiftiHeader
 from heartmend.io.reading import readable_file
 from heartmend.io.strict_json import parse_json
-from heartmend.types import BACKGROUND
+from heartmend.types import BACKGROUND, MAX_VALUE
 
-MAX_VALUE = 65535
+GivenIds = Path | Mapping[int, str] | LabelTable
+"""Names of the user: a TOML or JSON file, value -> name, or a table that was checked before."""
 DATASET_JSON = "dataset.json"
 _ENDINGS = (".tsv", ".label", ".txt", ".ctbl")
 """Endings of the tables that are read beside label maps."""
@@ -85,7 +86,11 @@ def header_table(header: NiftiHeader | ItkHeader) -> LabelTable | None:
 
 
 def folder_tables(
-    folder: Path, stems: frozenset[str], anatomy: Anatomy, ids: Path | Mapping[int, str] | None = None, preset: str = ""
+    folder: Path,
+    stems: frozenset[str],
+    anatomy: Anatomy,
+    ids: GivenIds | None = None,
+    preset: str = "",
 ) -> FolderTables:
     """Find the tables of values and names for the label maps of a folder.
 
@@ -93,7 +98,7 @@ def folder_tables(
         folder: the folder of the label maps.
         stems: file names of the label maps without their endings.
         anatomy: the structures.
-        ids: a table of the user: value -> name of a structure, or its TOML or JSON file.
+        ids: names of the user.
         preset: name of a preset; empty: none.
 
     Returns:
@@ -103,7 +108,7 @@ def folder_tables(
         ConfigError: if the user's table or the preset is not valid.
         BadInputError: if a table cannot be read.
     """
-    first = () if ids is None else (user_table(ids, anatomy),)
+    first = () if ids is None else (ids if isinstance(ids, LabelTable) else user_table(ids, anatomy),)
     by_stem, beside, files = dict[str, tuple[LabelTable, ...]](), list[LabelTable](), set[str]()
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.name.lower().endswith(_ENDINGS) or not path.is_file():

@@ -36,7 +36,7 @@ class Surface(Mesh):
         vertices_mm: (n, 3) float32, points in mm, RAS+.
         triangles: (m, 3) int32, indices of vertices.
         name: name of the structure.
-        id: id of the structure.
+        id: value of the structure in a file with the ids of its anatomy.
         colour: red, green and blue, 0 to 255.
     """
 
@@ -55,7 +55,7 @@ class Surface(Mesh):
         Returns:
             The surface.
         """
-        return cls(mesh.vertices_mm, mesh.triangles, structure.name, structure.id, structure.colour)
+        return cls(mesh.vertices_mm, mesh.triangles, structure.name, structure.value, structure.colour)
 
     def save(self, path: str | Path) -> Path:
         """Write the surface as STL, VTP or PLY.
@@ -104,9 +104,9 @@ def write_vtp(path: Path, mesh: Mesh, id: int) -> None:
     Args:
         path: the file (.vtp).
         mesh: the mesh.
-        id: the structure's id, stored for every triangle as cell data `label`.
+        id: the structure's value, stored for every triangle as cell data `label`.
     """
-    count = len(mesh.triangles)
+    count, kind = len(mesh.triangles), ("UInt8", "u1") if id < 256 else ("UInt16", "<u2")
     ends = np.arange(3, 3 * count + 1, 3)
     space = " ".join(str(ord(letter)) for letter in "RAS")
     write_text(
@@ -116,7 +116,7 @@ def write_vtp(path: Path, mesh: Mesh, id: int) -> None:
 <PolyData>
 <FieldData><Array type="String" Name="SPACE" NumberOfTuples="1" format="ascii">{space} 0</Array></FieldData>
 <Piece NumberOfPoints="{len(mesh.vertices_mm)}" NumberOfPolys="{count}">
-<CellData Scalars="label">{_vtk_array("label", "UInt8", np.full(count, id, dtype="u1"))}</CellData>
+<CellData Scalars="label">{_vtk_array("label", kind[0], np.full(count, id, dtype=kind[1]))}</CellData>
 <Points>{_vtk_array("Points", "Float32", mesh.vertices_mm.astype("<f4"), 3)}</Points>
 <Polys>{_vtk_array("connectivity", "Int64", mesh.triangles.astype("<i8"))}{_vtk_array("offsets", "Int64", ends)}</Polys>
 </Piece>
@@ -257,5 +257,5 @@ def write_meshes(folder: Path, case_id: str, meshes: Mapping[str, Mesh], anatomy
         if kind == "stl":
             write_stl(paths[-1], mesh)
         else:
-            write_vtp(paths[-1], mesh, anatomy.by_name(name).id)
+            write_vtp(paths[-1], mesh, anatomy.by_name(name).value)
     return paths

@@ -35,12 +35,16 @@ class EvaluationSettings:
         unknown_labels: what to do with ids that the anatomy does not have: "error" skips the case, "keep" counts them
             as background.
         workers: number of worker processes; 0: one per CPU core.
+        ids: value -> name of a structure, or a TOML or JSON file with such a table, for folders that are no run.
+        preset_ids: name of a public data set whose values the maps of these folders have; empty: none.
     """
 
     tolerances_mm: Sequence[float] = TOLERANCES_MM
     metrics: Sequence[str] = ()
     unknown_labels: UnknownLabels = "error"
     workers: int = 0
+    ids: Path | Mapping[int, str] | None = None
+    preset_ids: str = ""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from heartmend.io.atomic import write_text
 from heartmend.io.tables import format_csv
 from heartmend.phantom import coronary, ct, heart
 from heartmend.phantom.label_corruption import CorruptionRecipe, corrupt
-from heartmend.phantom.plan import Vector, draw_plan
+from heartmend.phantom.plan import Label, Vector, draw_plan
 
 DEFAULT_SPACING_MM = 0.9
 Shape = tuple[int, int, int]
@@ -39,12 +39,14 @@ class PhantomSettings:
         recipe: ranges of the label corruption.
         vary_grid: whether spacing, axis order, flips, obliqueness and a cropped field of view differ between the cases;
             otherwise all grids are LPS at `spacing_mm`.
+        venae_cavae: whether the hearts have the venae cavae; everything else is the same without them.
     """
 
     spacing_mm: float = DEFAULT_SPACING_MM
     size: Shape | None = None
     recipe: CorruptionRecipe = field(default_factory=CorruptionRecipe)
     vary_grid: bool = True
+    venae_cavae: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def make_case(index: int, seed: int, settings: PhantomSettings | None = None) ->
     spacing = _draw_spacing(settings.spacing_mm, grid_rng) if vary_grid else np.full(3, settings.spacing_mm)
     built = heart.build(draw_plan(shape_rng), spacing, shape_rng, settings.size)
     truth = coronary.grow(built, tree_rng)
+    if settings.venae_cavae:
+        truth = heart.with_venae_cavae(built, truth)
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ (np.array(truth.shape) - 1) / 2
     cropped: tuple[str, ...] = ()
@@ -134,7 +138,8 @@ def write_cohort(
     """Write a phantom cohort.
 
     Args:
-        folder: output folder; gets labels_true/, labels_noisy/, images/ (NNN.nii.gz each) and cases.csv.
+        folder: output folder; gets labels_true/, labels_noisy/, images/ (NNN.nii.gz each) and cases.csv; with venae
+            cavae also a dseg.tsv beside the label maps, which names the values.
         count: number of cases.
         seed: seed of the cohort.
         settings: as of `make_case`.
@@ -157,6 +162,11 @@ def write_cohort(
         rows.append(row)
         progress.advance(len(rows), row[0])
     rows.sort(key=lambda row: int(row[0]))
+    if jobs and jobs[0].settings.venae_cavae:
+        # Optional structures are read where a table names them.
+        table = "\n".join(["index\tname", *(f"{int(label)}\t{label.name}" for label in Label if label)]) + "\n"
+        for name in ("labels_true", "labels_noisy"):
+            write_text(folder / name / "dseg.tsv", table)
     write_text(folder / "cases.csv", format_csv(("case", "corruptions"), rows))
     return [case_id for case_id, _ in rows]
 

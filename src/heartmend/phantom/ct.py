@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from heartmend.phantom.plan import Label, Vector
+from heartmend.phantom.plan import VENAE_CAVAE, Label, Vector
 from heartmend.phantom.sdf import bounds, smooth_noise
 
 LEFT = (Label.LA, Label.LV, Label.AORTA, Label.LAA, Label.CORONARY, Label.PV)
@@ -80,6 +80,7 @@ def _tissue_table(wall: float, rng: np.random.Generator) -> NDArray[np.float32]:
     table[list(RIGHT)] = right * rng.uniform(0.85, 1.15, len(RIGHT))
     table[Label.LAA] *= rng.uniform(0.6, 1.0)
     table[Label.MYOCARDIUM] = wall
+    table[list(VENAE_CAVAE)] = table[Label.RA]
     return table
 
 

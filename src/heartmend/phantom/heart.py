@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import edt
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ from heartmend.phantom.sdf import Canvas, Float, smooth_noise
 LOW_MM = np.array([-90.0, -84.0, -72.0])
 HIGH_MM = np.array([72.0, 66.0, 110.0])
 MIN_COMPONENT_MM3 = 250.0
+WALL_MM = 1.8
+"""Unlabelled wall between a vena cava and its neighbours."""
 SEVERAL_COMPONENTS = (Label.AORTA, Label.PV)
 
 
@@ -99,6 +102,26 @@ def build(
     claim(Label.RA, ra < 0, aorta > 1.8, la > 2, epicardium > 1.5, apart, pa > 1.5, veins > 1.5)
     _remove_small_components(labels, float(np.prod(spacing_mm)))
     return HeartMap(labels, canvas, plan, marks, spacing_mm)
+
+
+def with_venae_cavae(heart: HeartMap, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add the venae cavae where the background is far enough from everything but the right atrium.
+
+    Args:
+        heart: the heart.
+        labels: its label map (x, y, z), uint8, with the coronaries; not changed.
+
+    Returns:
+        The label map with `Label.SVC` and `Label.IVC`.
+    """
+    labels = labels.copy()
+    others = ~np.isin(labels, (Label.BACKGROUND, Label.RA))
+    free = (labels == Label.BACKGROUND) & (edt.edt(~others, anisotropy=tuple(heart.spacing_mm)) > WALL_MM)
+    for label, field in vessels.venae_cavae(heart.plan, heart.canvas).items():
+        components, sizes = label_components(((field < 0) & free).astype(np.uint8))
+        if len(sizes) > 1:
+            labels[components == 1 + np.argmax(sizes[1:])] = label
+    return labels
 
 
 def _canvas(plan: Plan, spacing_mm: Vector, rng: np.random.Generator, shape: tuple[int, int, int] | None) -> Canvas:

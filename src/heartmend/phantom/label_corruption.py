@@ -7,9 +7,10 @@ and wide on purpose: a case may be nearly clean or poor, and may have one kind o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import edt
@@ -17,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heartmend.geometry.boxes import Box
-from heartmend.phantom.plan import Label, Vector
+from heartmend.phantom.plan import VENAE_CAVAE, Label, Vector
 from heartmend.phantom.sdf import bounds, smooth_noise
 
 Labels = NDArray[np.uint8]
 Range = tuple[float, float]
 
-STRUCTURES = tuple(label for label in Label if label != Label.BACKGROUND)
+STRUCTURES = tuple(label for label in Label if label not in (Label.BACKGROUND, *VENAE_CAVAE))
 _LEAKS = np.isin(np.arange(256), [label for label in STRUCTURES if label != Label.CORONARY])
 VESSELS = (Label.AORTA, Label.PA, Label.LAA, Label.PV)
 
@@ -104,7 +105,10 @@ def corrupt(
         such as "hole@2.3mm" or "bias:LV-0.4mm".
     """
     noisy, names = truth.copy(), []
-    for name, corruption in _draw(recipe or CorruptionRecipe(), rng, spacing_mm):
+    recipe = recipe or CorruptionRecipe()
+    present = [label for label in VENAE_CAVAE if (truth == label).any()]
+    drawn = chain(_draw(recipe, rng, spacing_mm), _draw_of_venae_cavae(recipe, rng, spacing_mm, present))
+    for name, corruption in drawn:
         noisy = corruption(noisy)
         names.append(name)
     return noisy, tuple(names)
@@ -177,6 +181,20 @@ def _draw(
     if happens(recipe.speckle_chance):
         share = drawn(recipe.speckle_share)
         yield f"speckle@{share:.3f}", partial(speckle, rng=rng, share=share)
+
+
+def _draw_of_venae_cavae(
+    recipe: CorruptionRecipe, rng: np.random.Generator, spacing_mm: Vector, present: Sequence[Label]
+) -> Iterator[tuple[str, Callable[[Labels], Labels]]]:
+    """Corruptions of the venae cavae, after all others: a cohort without them has the same cases as before."""
+    with_rng: dict[str, Any] = {"spacing_mm": spacing_mm, "rng": rng}
+    for label in present:
+        mm, length = float(rng.uniform(*recipe.rough_structure_mm)), float(rng.uniform(*recipe.length_mm))
+        corruption = partial(rough_structure, label=label, size_mm=mm, length_mm=length, **with_rng)
+        yield f"rough_structure:{label.name}@{mm:.1f}mm/{length:.1f}mm", corruption
+        if rng.random() < recipe.vessel_gap_chance:
+            mm = float(rng.uniform(4.0, 9.0))
+            yield f"vessel_gap:{label.name}@{mm:.0f}mm", partial(vessel_gap, label=label, length_mm=mm, **with_rng)
 
 
 def rough_surfaces(

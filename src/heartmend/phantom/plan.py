@@ -18,7 +18,7 @@ Vector = NDArray[Any]  # (3,) float64
 
 
 class Label(IntEnum):
-    """Values of the phantom's label maps (those of the Public Cardiac CT Dataset)."""
+    """Values of the phantom's label maps: those of the Public Cardiac CT Dataset, and the optional venae cavae."""
 
     BACKGROUND = 0
     MYOCARDIUM = 1
@@ -31,6 +31,11 @@ class Label(IntEnum):
     LAA = 8
     CORONARY = 9
     PV = 10
+    SVC = 11
+    IVC = 12
+
+
+VENAE_CAVAE = (Label.SVC, Label.IVC)
 
 
 @dataclass(frozen=True)

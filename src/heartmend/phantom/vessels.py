@@ -1,11 +1,11 @@
-"""Aorta, pulmonary artery, pulmonary veins and left atrial appendage as swept tubes of varying radius."""
+"""Great vessels and left atrial appendage as swept tubes of varying radius."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from heartmend.phantom.landmarks import Landmarks, atrial_wall, outside_ventricle, unit
-from heartmend.phantom.plan import Plan
+from heartmend.phantom.plan import Label, Plan
 from heartmend.phantom.sdf import Canvas, Float, add_ellipsoid, add_tube, smooth_max, spline
 
 
@@ -118,3 +118,30 @@ def pulmonary_veins(plan: Plan, canvas: Canvas) -> Float:
             path, radius = spline([ostium, knee, end], [1.25 * r, r, 0.85 * r], 4)
             add_tube(field, canvas, path, radius, blend_mm=2 if common else 0)
     return field
+
+
+def venae_cavae(plan: Plan, canvas: Canvas) -> dict[Label, Float]:
+    """Compute the signed distances of the venae cavae, which continue the two stumps of the right atrium.
+
+    Args:
+        plan: proportions and landmarks of the heart.
+        canvas: grid in the coordinates of the body.
+
+    Returns:
+        Signed distance in mm over the canvas, float32, negative inside, of `Label.SVC` and `Label.IVC`.
+    """
+    centre, height, w = plan.ra_centre, plan.ra_radii_mm[2], plan.wobble
+    top = centre + np.array([4, 6, height - 6]) + 2 * w[2]
+    bottom = centre + np.array([3, 8, 5 - height]) + 2 * w[4]
+    upward = np.array([[0, 0, 0], [2, 0, 16], [0, -2, 42], [-3, -4, 75]]) + 2 * np.outer([0, 0, 1, 0], w[10])
+    downward = np.array([[0, 0, 0], [3, 3, -9], [4, 6, -30]]) + 2 * np.outer([0, 0, 1], w[11])
+    courses = {
+        Label.SVC: (top + upward, [9.5, 9, 8.5, 8]),
+        Label.IVC: (bottom + downward, [11.5, 11, 11]),
+    }
+    fields = {}
+    for label, (knots, widths) in courses.items():
+        fields[label] = canvas.empty()
+        path, radius = spline(knots, np.array(widths, dtype=np.float64), 6)
+        add_tube(fields[label], canvas, path, radius)
+    return fields

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from heartmend.compute.workers import each
 from heartmend.errors import BadInputError, RunError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort, discover_cohort
+from heartmend.io.label_maps import as_values
 from heartmend.io.nifti import write_volume
 from heartmend.run_folder.admission import check_no_overlap
 from heartmend.run_folder.folder import is_run
+from heartmend.types import BACKGROUND, UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,22 +29,39 @@ class _Job:
     resolution: int
 
 
-def crop_cohort(
-    labels: Path, output: Path, images: Path | None, anatomy: Anatomy, resolution: int, workers: int = 0,
-    progress: Progress | None = None,
-) -> Iterator[tuple[str, Exception | None]]:  # fmt: skip
-    """Crop every case to its ROI and resample it to a cube of `resolution` voxels along each side.
+@dataclass(frozen=True)
+class CropRequest:
+    """Inputs and options; see `heartmend crop --help`.
 
-    Writes output/labels (uint8, nearest neighbour) and output/images (int16 HU, linear). Outside of the scan label
-    maps are background, and images have the lowest value of the window.
-
-    Args:
+    Attributes:
         labels: folder of label maps, or an nnU-Net v2 data set.
         output: folder for the result, outside of the input folders.
-        images: folder of the CT images.
         anatomy: the structures of the label maps.
         resolution: voxels along each side.
+        images: folder of the CT images.
         workers: number of worker processes (0: one per CPU core).
+        ids: value of the label maps -> name of a structure, or a TOML or JSON file with such a table; None: without.
+        preset_ids: name of a public data set whose values the label maps have; empty: none.
+    """
+
+    labels: Path
+    output: Path
+    anatomy: Anatomy
+    resolution: int = 256
+    images: Path | None = None
+    workers: int = 0
+    ids: Path | Mapping[int, str] | None = None
+    preset_ids: str = ""
+
+
+def crop_cohort(request: CropRequest, progress: Progress | None = None) -> Iterator[tuple[str, Exception | None]]:
+    """Crop every case to its ROI and resample it to a cube of `resolution` voxels along each side.
+
+    Writes output/labels (ids of the anatomy, nearest neighbour) and output/images (int16 HU, linear). Outside of the
+    scan label maps are background, and images have the lowest value of the window.
+
+    Args:
+        request: what to crop.
         progress: receiver of progress reports, one step for each case.
 
     Yields:
@@ -52,16 +71,18 @@ def crop_cohort(
         BadInputError: if there is no case.
         RunError: if the output folder overlaps an input folder, or contains a run.
     """
-    progress = progress or NoProgress()
-    for given in (labels, *([images] if images else [])):
+    progress, output, images = progress or NoProgress(), request.output, request.images
+    for given in (request.labels, *([images] if images else [])):
         check_no_overlap(output, given)
     if is_run(output):
         raise RunError(f"{output}: contains a run, whose label maps must not be replaced; give another --output")
-    cohort = discover_cohort(labels, images, anatomy=anatomy)
+    cohort = discover_cohort(
+        request.labels, images, anatomy=request.anatomy, ids=request.ids, preset_ids=request.preset_ids
+    )
     yield from ((id, BadInputError(reason)) for id, reason in cohort.skipped.items())
-    jobs = [_Job(cohort, case, output, resolution) for case in cohort]
+    jobs = [_Job(cohort, case, output, request.resolution) for case in cohort]
     progress.start("crop", len(jobs))
-    for done, (job, _, error) in enumerate(each(_crop_case, jobs, workers), start=1):
+    for done, (job, _, error) in enumerate(each(_crop_case, jobs, request.workers), start=1):
         progress.advance(done, job.case.id)
         yield job.case.id, error
 
@@ -71,9 +92,8 @@ def _crop_case(job: _Job) -> None:
     roi = Roi.around(volume.labels, volume.grid, job.cohort.anatomy)
     cells = roi.resample_labels(volume.labels, job.resolution)
     grid = roi.grid_at(job.resolution)
-    write_volume(
-        np.where(cells == 255, 0, cells).astype(np.uint8), grid, job.output / "labels" / f"{job.case.id}.nii.gz"
-    )
+    inside = np.where(cells == UNKNOWN, BACKGROUND, cells).astype(np.uint8)
+    write_volume(as_values(inside, job.cohort.anatomy), grid, job.output / "labels" / f"{job.case.id}.nii.gz")
     if (image := job.cohort.read_image(job.case, volume.grid)) is not None:
         low, high = window = (-1024.0, 3071.0)
         hu = roi.resample_image(image.values, job.resolution, window) * (high - low) + low

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,12 +29,15 @@ class PipelineStep:
         config: settings of the stage.
         per_case: whether it yields an outcome for each case; a stage that works on the whole cohort reports its own
             progress.
+        then: makes what the stages after it work with, from what it worked with and the cases that are left; None: the
+            same.
     """
 
     name: str
     stage: Stage[Any]
     config: Any
     per_case: bool = True
+    then: Callable[[Context[Any], Sequence[Case]], Context[Any]] | None = None
 
 
 def run_steps(steps: Sequence[PipelineStep], context: Context[Any]) -> dict[str, str]:
@@ -79,6 +82,8 @@ def _run_once(steps: Sequence[PipelineStep], context: Context[Any], skipped: dic
                 _skip(outcome, skipped)
             if step.per_case:
                 context.progress.advance(done, outcome.case.id if outcome.case is not None else "")
+        if step.then is not None:
+            context = step.then(context, remaining_cases(context.cohort, skipped))
 
 
 def remaining_cases(cohort: Cohort, skipped: Mapping[str, str]) -> list[Case]:

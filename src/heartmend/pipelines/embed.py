@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.resources import Compute
 from heartmend.compute.workers import keep_freed_memory
-from heartmend.io.dataset import discover_cohort
+from heartmend.io.dataset import Case, discover_cohort
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.models.model_file import load_heart_model
 from heartmend.pipelines.driver import PipelineStep, run_steps
@@ -34,6 +35,8 @@ class EmbedRequest:
         unknown_labels: what to do with label values that the anatomy does not have: `error` or `keep`.
         workers: worker processes; 0: one per CPU core.
         seed: of all random draws.
+        ids: value of the label maps -> name of a structure, or a TOML or JSON file with such a table; None: without.
+        preset_ids: name of a public data set whose values the label maps have, such as `mmwhs`; empty: none.
     """
 
     model: Path
@@ -42,6 +45,8 @@ class EmbedRequest:
     unknown_labels: UnknownLabels = "error"
     workers: int = 0
     seed: int = 0
+    ids: Path | Mapping[int, str] | None = None
+    preset_ids: str = ""
 
 
 def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress: Progress | None = None) -> Result:
@@ -65,14 +70,17 @@ def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress
     keep_freed_memory()
     settings = settings or EmbedSettings()
     model = load_heart_model(request.model)
-    cohort = discover_cohort(request.labels, anatomy=model.anatomy, unknown_labels=request.unknown_labels)
+    cohort = discover_cohort(
+        request.labels, anatomy=model.anatomy, unknown_labels=request.unknown_labels, ids=request.ids,
+        preset_ids=request.preset_ids,
+    )  # fmt: skip
     plan = RunPlan(
         shaped=model.anatomy.select(without_kinds=("tube",)),
         statistics=CohortStatistics(model.calibres, model.lowest_surface_noise_mm2),
         model=request.model.resolve(), seed=request.seed,
     )  # fmt: skip
     steps = [
-        PipelineStep("prepare", prepare, PrepareSettings()),
+        PipelineStep("prepare", prepare, PrepareSettings(), then=_with_colours),
         PipelineStep(PLACE, place, settings),
         PipelineStep("refine", refine, RefineSettings()),
         PipelineStep("fuse", fuse, FuseSettings()),
@@ -88,3 +96,10 @@ def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress
         skipped = run_steps(steps, context)
         done = tuple(case.id for case in cohort if case.id not in skipped)
         return Result(folder.output, done, skipped, folder.warnings())
+
+
+def _with_colours(context: Context[Any], cases: Sequence[Case]) -> Context[Any]:
+    """Write the colour tables, in the numbering of the label maps as they were read."""
+    names = {case.id: context.run.facts(case.id).value_names for case in cases}
+    context.run.write_colours(context.cohort.anatomy, names)
+    return context

@@ -43,7 +43,8 @@ def evaluate_folders(
     """
     settings = settings or EvaluationSettings()
     folders = _folders(a, b, reference)
-    cohorts = {name: open_labels(folder, anatomy, settings.unknown_labels) for name, folder in folders.items()}
+    options = settings.unknown_labels, settings.ids, settings.preset_ids
+    cohorts = {name: open_labels(folder, anatomy, *options) for name, folder in folders.items()}
     return evaluate_cohorts(cohorts, folders, settings, progress)
 
 

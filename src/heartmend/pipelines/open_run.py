@@ -16,7 +16,7 @@ from heartmend.errors import BadInputError
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.label_maps import LabelVolume, read_labels
+from heartmend.io.label_maps import LabelVolume
 from heartmend.repair.change_log import ChangeLog
 from heartmend.run_folder.decisions import Choice, Decision, DecisionRequest, Decisions, user_name
 from heartmend.run_folder.finished import FinishedRun
@@ -108,7 +108,8 @@ class RunCase:
         """Draw three planes of the case: before, after and changes.
 
         Args:
-            truth: the true label map, as a file or as an array on the same voxels; it is drawn as a dashed outline.
+            truth: the true label map on the same voxels, as a file numbered as that of the case, or as an array of ids
+                of the anatomy; it is drawn as a dashed outline.
             title: title of the figure; the id of the case if empty.
             through: index of the voxel that the planes go through; the centre of the largest change if None.
 
@@ -124,7 +125,9 @@ class RunCase:
 
         anatomy, grid = self._cohort.anatomy, self.original.grid
         if truth is not None:
-            truth = read_labels(Path(truth), anatomy).labels if isinstance(truth, str | PathLike) else np.asarray(truth)
+            if isinstance(truth, str | PathLike):
+                truth = self._cohort.read_other_labels(self._case, Path(truth)).labels
+            truth = np.asarray(truth)
             if truth.shape != grid.shape:
                 raise BadInputError(f"truth: has the shape {truth.shape}, the label map {grid.shape}; resample it")
         maps = BeforeAfter(

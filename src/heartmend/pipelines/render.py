@@ -9,6 +9,7 @@ import numpy as np
 
 from heartmend.errors import ConfigError, RunError
 from heartmend.geometry.distance import DistanceMap
+from heartmend.io.label_maps import as_values
 from heartmend.io.nifti import write_volume
 from heartmend.io.volume import read_volume_header
 from heartmend.models.heart_model import evaluate_distances, evaluate_labels
@@ -17,7 +18,6 @@ from heartmend.models.lattice import evaluate_case
 from heartmend.models.model_file import load_heart_model
 from heartmend.repair.fusion import fuse
 from heartmend.run_folder.folder import RunFolder, model_file
-from heartmend.types import Labels
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ def write_render(model: Path, case_id: str, output: Path, settings: RenderSettin
     reference = settings.reference_image
     grid = heart.frame.grid_at(settings.resolution) if reference is None else read_volume_header(reference)[1]
     if not settings.probability_of:
-        labels: Labels = evaluate_labels(found, heart, grid)
-        write_volume(labels, grid, output)
+        write_volume(as_values(evaluate_labels(found, heart, grid), found.anatomy), grid, output)
         return
     name = found.anatomy.by_name(settings.probability_of).name
     if name not in found.shape.heads:
@@ -79,7 +78,7 @@ def _write_fitted(run: RunFolder, case_id: str, output: Path, settings: RenderSe
     grid = roi.grid_at(settings.resolution)
     if not settings.probability_of:
         maps = {name: DistanceMap.of_mm(values, keep_inside=True) for name, values in logits.items()}
-        write_volume(fuse(maps, anatomy, grid.spacing_mm), grid, output)
+        write_volume(as_values(fuse(maps, anatomy, grid.spacing_mm), anatomy), grid, output)
         return
     name = anatomy.by_name(settings.probability_of).name
     if name not in logits:

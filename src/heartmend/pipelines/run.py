@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +17,8 @@ from heartmend.compute.process_group import ProcessGroup, process_group
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.resources import Compute
 from heartmend.compute.workers import keep_freed_memory
-from heartmend.errors import ConfigError, RunError
-from heartmend.io.dataset import discover_cohort
+from heartmend.errors import BadInputError, ConfigError, RunError
+from heartmend.io.dataset import Case, discover_cohort
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.unread_files import describe_unread
 from heartmend.pipelines.config import Config
@@ -182,7 +182,7 @@ def resolve_device(device: str) -> str:
 
 def _steps(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[PipelineStep]:
     steps = [
-        PipelineStep("prepare", prepare, config.prepare),
+        PipelineStep("prepare", prepare, config.prepare, then=_with_present_structures),
         PipelineStep("fit", fit, config.fit, per_case=False),
         PipelineStep("refine", refine, config.refine),
         PipelineStep("fuse", fuse, config.fuse),
@@ -193,6 +193,29 @@ def _steps(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[Pipe
         log.warning("unify: anatomy %s has thin vessels alone, which no template can contain", anatomy.name)
         steps.pop()
     return steps
+
+
+def _with_present_structures(context: Context[Any], cases: Sequence[Case]) -> Context[Any]:
+    """Leave out the optional structures that no prepared case has: a fit must not depend on what is not there."""
+    run, cohort, plan = context.run, context.cohort, context.plan
+    facts = [run.facts(case.id) for case in cases]
+    anatomy = cohort.anatomy.without_absent({name for one in facts for name in one.structures})
+    left_out = set(cohort.anatomy.names) - set(anatomy.names)
+    run.write_colours(
+        anatomy,
+        {one.case_id: {v: name for v, name in one.value_names.items() if name not in left_out} for one in facts},
+    )
+    if not left_out:
+        return context
+    structures = tuple(name for name in plan.structures if name in anatomy.names)
+    if plan.structures and not structures:
+        raise BadInputError(f"--structures {','.join(plan.structures)}: no label map has one of them; give others")
+    run.write_anatomy(anatomy)
+    shaped, classified = (
+        {name: id for name, id in heads.items() if name in anatomy.names} for heads in (plan.shaped, plan.classified)
+    )
+    plan = replace(plan, structures=structures, shaped=shaped, classified=classified)
+    return replace(context, cohort=replace(cohort, anatomy=anatomy), plan=plan)
 
 
 def _request_table(request: Request, plan: RunPlan) -> dict[str, Any]:

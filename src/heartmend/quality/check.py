@@ -174,6 +174,9 @@ def check_data_set(
     findings = _image_findings(cohort, images is not None)
     if cohort.unread:
         findings.append(Finding("warning", describe_unread(cohort.unread)))
+    found = [report.voxels for report in reports if report.voxels is not None]
+    anatomy = anatomy.without_absent({name for voxels in found for name, n in voxels.items() if n})
+    reports = [_with_structures(report, anatomy) for report in reports]
     size_findings, reports = _size_findings(reports, anatomy)
     findings += size_findings
     if output is None:
@@ -251,6 +254,13 @@ def _contents_of(case: CaseReport) -> Text:
 
 def _check(job: _Job) -> CaseReport:
     return check_case(job.cohort, job.case)
+
+
+def _with_structures(report: CaseReport, anatomy: Anatomy) -> CaseReport:
+    """The report without optional structures that no case has."""
+    if report.voxels is None:
+        return report
+    return replace(report, voxels={name: report.voxels[name] for name in anatomy.names})
 
 
 def _compare(reports: list[CaseReport], anatomy: Anatomy) -> Iterable[CaseReport]:

@@ -14,16 +14,16 @@ from heartmend.geometry.grid import Grid
 from heartmend.geometry.mesh import mesh_of_mask
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.dataset import Case
-from heartmend.io.label_maps import read_labels
+from heartmend.io.label_maps import read_ids
 from heartmend.io.mesh_files import write_ply
 from heartmend.io.nifti import write_volume
-from heartmend.io.segments import write_segments
+from heartmend.io.segments import Status, write_segments
 from heartmend.release.changelog import case_changelog, correction_note
 from heartmend.release.compose import compose_labels
 from heartmend.release.layouts import Layout, ReleaseNames, nnunet_ids
 from heartmend.release.plan import CasePlan
 from heartmend.run_folder.finished import FinishedRun
-from heartmend.types import Labels, Mask
+from heartmend.types import UNKNOWN, Labels, Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ def compose_case(finished: FinishedRun, plan: CasePlan) -> ComposedMap:
     before, after = finished.before(plan.case), finished.after(plan.case)
     corrected = None
     if plan.structures_with("corrected"):
-        corrected = read_labels(finished.run.corrected_map(plan.case.id), finished.anatomy).labels
+        corrected = read_ids(finished.run.corrected_map(plan.case.id), finished.anatomy)
     labels = compose_labels(before.labels, after.labels, plan, finished.anatomy, corrected)
-    return ComposedMap(labels, before.grid, before.unknown, before.meaning is None or before.meaning.is_own)
+    return ComposedMap(labels, before.grid, before.unknown, before.meaning is not None and before.meaning.has_ids)
 
 
 def write_case(
@@ -103,11 +103,13 @@ def write_case(
     if "bids" in layouts:
         subject = names.bids[case.id]
         stem = folder / "bids" / f"sub-{subject}" / "anat" / f"sub-{subject}_desc-repaired_dseg"
-        _write_map(composed, {i: i for i in anatomy.ids}, stem.with_name(f"{stem.name}.nii.gz"), reusable)
+        values = {s.id: s.value for s in anatomy.structures}
+        _write_map(composed, values, stem.with_name(f"{stem.name}.nii.gz"), reusable)
         # "Manual" is a key of BIDS: whether a person drew the segmentation.
         write_json(stem.with_name(f"{stem.name}.json"), {"Manual": bool(plan.structures_with("corrected"))})
     if "slicer" in layouts:
-        write_segments(composed.labels, composed.grid, anatomy, folder / "slicer" / f"{case.id}.seg.nrrd")
+        path = folder / "slicer" / f"{case.id}.seg.nrrd"
+        write_segments(composed.labels, composed.grid, anatomy, path, _status(plan))
     if "meshes" in layouts:
         for s in anatomy.structures:
             mesh = mesh_of_mask(composed.labels == s.id, composed.grid)
@@ -133,10 +135,22 @@ def write_for_correction(finished: FinishedRun, plan: CasePlan, folder: Path) ->
     """
     composed = compose_case(finished, plan)
     case_folder = folder / "to_correct" / plan.case.id
-    write_segments(composed.labels, composed.grid, finished.anatomy, case_folder / f"{plan.case.id}.seg.nrrd")
+    path = case_folder / f"{plan.case.id}.seg.nrrd"
+    write_segments(composed.labels, composed.grid, finished.anatomy, path, _status(plan))
     if plan.case.image_path is not None:
         write_image(finished, plan.case, composed.grid, case_folder / f"{plan.case.id}.ct.nii.gz")
     write_text(case_folder / "README.md", correction_note(plan))
+
+
+def _status(plan: CasePlan) -> dict[str, Status]:
+    """Status of each structure: what a reviewer decided, or nothing changed, is completed; the rest is in progress."""
+    decided = {d.structure for d in plan.decisions}
+    unchanged = {s.name for s in plan.summary.structures if s.changed_ml == 0}
+    found: dict[str, Status] = {}
+    for name, choice in plan.choices.items():
+        is_done = name in decided or name in unchanged
+        found[name] = "flagged" if choice == "correct" else "completed" if is_done else "inprogress"
+    return found
 
 
 def write_image(finished: FinishedRun, case: Case, grid: Grid, path: Path) -> None:
@@ -169,7 +183,7 @@ def _write_map(composed: ComposedMap, numbers: Mapping[int, int], path: Path, re
         except OSError:
             shutil.copyfile(reusable, path)
         return
-    lookup = np.zeros(256, dtype=np.uint8)
+    lookup = np.zeros(256, dtype=np.uint8 if max(numbers.values()) < UNKNOWN else np.uint16)
     for id, number in numbers.items():
         lookup[id] = number
     write_volume(lookup[composed.labels], composed.grid, path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
-from heartmend.errors import RunError
+from heartmend.errors import HeartmendError, RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_text
 from heartmend.release.case_files import write_case, write_for_correction
 from heartmend.release.layouts import Layout, ReleaseNames, write_layouts
@@ -65,7 +65,7 @@ def export_release(
             f"{finished.run.output}: none of its {len(finished.cohort)} cases is decided; review them with "
             "`heartmend review`, or give --undecided accept"
         )
-    names = ReleaseNames.for_cases(finished.anatomy, (p.case.id for p in plan.release))
+    names = ReleaseNames.for_cases(finished.anatomy, _value_names(finished, plan))
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = folder.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}"
     try:
@@ -95,6 +95,17 @@ def export_release(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return plan
+
+
+def _value_names(finished: FinishedRun, plan: ReleasePlan) -> dict[str, dict[int, str]]:
+    """Value -> name, by case; nothing for a file that is lost or damaged, which is reported when it is written."""
+    found = {}
+    for case in (p.case for p in plan.release):
+        try:
+            found[case.id] = finished.cohort.value_names(case)
+        except (HeartmendError, OSError):
+            found[case.id] = {}
+    return found
 
 
 def _check_folder(finished: FinishedRun, folder: Path) -> None:

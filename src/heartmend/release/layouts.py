@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.io.atomic import write_json, write_text
-from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
+from heartmend.io.colour_tables import own_names, slicer_colour_table, write_colour_tables
 from heartmend.io.file_names import escape_markdown
 from heartmend.version import __version__
 
@@ -26,18 +26,20 @@ class ReleaseNames:
     Attributes:
         nnunet: folder of the nnU-Net data set, such as Dataset001_Heart.
         bids: BIDS subject label (letters and digits) by case id.
+        values: value in the case's file in labels/ -> name, by case id.
     """
 
     nnunet: str
     bids: Mapping[str, str]
+    values: Mapping[str, Mapping[int, str]]
 
     @classmethod
-    def for_cases(cls, anatomy: Anatomy, case_ids: Iterable[str], number: int = 1) -> ReleaseNames:
+    def for_cases(cls, anatomy: Anatomy, values: Mapping[str, Mapping[int, str]], number: int = 1) -> ReleaseNames:
         """Choose the names for cases.
 
         Args:
             anatomy: anatomy of the label maps.
-            case_ids: ids of the released cases.
+            values: value -> name, by the id of each released case.
             number: number of the nnU-Net data set.
 
         Returns:
@@ -45,14 +47,14 @@ class ReleaseNames:
         """
         word = "".join(part.capitalize() for part in re.findall(r"[A-Za-z0-9]+", anatomy.name))
         labels: dict[str, str] = {}
-        for id in case_ids:
+        for id in values:
             label = plain = re.sub(r"[^A-Za-z0-9]", "", id) or "x"
             suffix = 2
             # Two ids that differ in other characters only stay two subjects.
             while label in labels.values():
                 label, suffix = f"{plain}x{suffix}", suffix + 1
             labels[id] = label
-        return cls(f"Dataset{number:03d}_{word}", labels)
+        return cls(f"Dataset{number:03d}_{word}", labels, values)
 
 
 def nnunet_ids(anatomy: Anatomy) -> dict[int, int]:
@@ -91,9 +93,11 @@ def write_layouts(
     if "bids" in layouts:
         _write_bids(folder / "bids", anatomy, names, case_ids, title)
     if "slicer" in layouts:
-        write_slicer_colours(anatomy, folder / "slicer" / f"{anatomy.name}.ctbl")
+        # The segmentations have the values of the anatomy, the files in labels/ those of the input.
+        write_text(folder / "slicer" / f"{anatomy.name}.ctbl", slicer_colour_table(own_names(anatomy), anatomy))
     if "itksnap" in layouts:
-        write_itksnap_labels(anatomy, folder / "itksnap" / f"{anatomy.name}.itksnap.txt")
+        (folder / "itksnap").mkdir(parents=True, exist_ok=True)
+        write_colour_tables(folder / "itksnap", anatomy, {id: names.values[id] for id in case_ids}, ("itksnap",))
 
 
 def _write_bids(folder: Path, anatomy: Anatomy, names: ReleaseNames, case_ids: list[str], title: str) -> None:
@@ -111,5 +115,7 @@ def _write_bids(folder: Path, anatomy: Anatomy, names: ReleaseNames, case_ids: l
     write_text(folder / "participants.tsv", "\n".join(participants) + "\n")
     write_json(folder / "participants.json", {"case_id": {"Description": "Id of the case in the source data set"}})
     rows = ["index\tname\tcolor", "0\tbackground\t#000000"]
-    rows += [f"{s.id}\t{s.name}\t#{bytes(s.colour).hex()}" for s in sorted(anatomy.structures, key=lambda s: s.id)]
+    rows += [
+        f"{s.value}\t{s.name}\t#{bytes(s.colour).hex()}" for s in sorted(anatomy.structures, key=lambda s: s.value)
+    ]
     write_text(folder / "desc-repaired_dseg.tsv", "\n".join(rows) + "\n")

@@ -46,6 +46,11 @@ def release_readme(
     counts = {
         s.name: Counter(p.choices[s.name] for p in plan.release if s.name in p.choices) for s in anatomy.structures
     }
+    used = [names.values[p.case.id] for p in plan.release]
+    values = {
+        s.name: ", ".join(map(str, sorted({v for one in used for v, name in one.items() if name == s.name})))
+        for s in anatomy.structures
+    }
     by_reviewer = Counter(d.reviewer for p in plan.release for d in p.decisions)
     reviewers = [f"{escape_markdown(name)} ({n})" for name, n in sorted(by_reviewer.items())]
     images = ", `imagesTr`" if with_images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`"
@@ -58,9 +63,9 @@ def release_readme(
         f"| to be corrected by hand (`to_correct/`) | {len(plan.to_correct)} |",
         f"| left out | {len(plan.left_out)} |", "",
         "## Decisions", "",
-        "| structure | id | repaired | original | corrected by hand |", "|---|---|---|---|---|",
+        "| structure | value in `labels/` | repaired | original | corrected by hand |", "|---|---|---|---|---|",
         *(
-            f"| {s.name} | {s.id} | {counts[s.name]['accept']} | {counts[s.name]['reject']} | "
+            f"| {s.name} | {values[s.name]} | {counts[s.name]['accept']} | {counts[s.name]['reject']} | "
             f"{counts[s.name]['corrected']} |"
             for s in sorted(anatomy.structures, key=lambda s: s.id)
         ), "",

@@ -11,9 +11,9 @@ from heartmend.compute.workers import each
 from heartmend.errors import RunError
 from heartmend.figures.files import save
 from heartmend.io.atomic import write_text
-from heartmend.io.dataset import Case
-from heartmend.metrics.evaluation import Evaluation, EvaluationSettings
-from heartmend.pipelines.evaluate import evaluate_folders
+from heartmend.io.dataset import Case, Cohort
+from heartmend.metrics.case import MapName
+from heartmend.metrics.evaluation import Evaluation, EvaluationSettings, evaluate_cohorts
 from heartmend.report.changes import CaseChange, CaseSelection, change_of, select_cases
 from heartmend.report.charts import distribution_figure, fit_figure
 from heartmend.report.page import Content, as_html, as_markdown
@@ -21,6 +21,7 @@ from heartmend.report.pictures import CasePictures, draw_case
 from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, stage_summaries
 from heartmend.report.tables import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
 from heartmend.run_folder.finished import FinishedRun
+from heartmend.run_folder.folder import labels_folder, open_labels
 
 
 def write_report(
@@ -112,14 +113,19 @@ def _evaluate(
     finished: FinishedRun, reference: Path | None, workers: int, progress: Progress
 ) -> tuple[Evaluation, Evaluation | None]:
     """Evaluate both label maps against each other, and against the reference."""
-    before, after, anatomy = finished.labels_dir, finished.run.labels, finished.anatomy
     settings = EvaluationSettings(metrics=KEYS, unknown_labels=finished.cohort.unknown_labels, workers=workers)
-    comparison = evaluate_folders(before, after, anatomy, settings=settings, progress=progress)
-    against = None
-    if reference is not None:
-        settings = replace(settings, metrics=REFERENCE)
-        against = evaluate_folders(before, after, anatomy, reference, settings, progress)
-    return comparison, against
+    folders: dict[MapName, Path] = {"a": finished.labels_dir, "b": finished.run.labels}
+    after = open_labels(finished.run.labels, finished.anatomy, settings.unknown_labels)
+    cohorts: dict[MapName, Cohort] = {"a": finished.run.label_maps(finished.labels_dir), "b": after}
+    comparison = evaluate_cohorts(cohorts, folders, settings, progress)
+    if reference is None:
+        return comparison, None
+    found = open_labels(reference, finished.anatomy, settings.unknown_labels)
+    # A reference without names of its own is numbered as the label maps.
+    tables = {case.id: case.tables for case in finished}
+    cases = tuple(replace(case, tables=case.tables or tables.get(case.id, ())) for case in found)
+    cohorts["reference"], folders["reference"] = replace(found, cases=cases), labels_folder(reference)
+    return comparison, evaluate_cohorts(cohorts, folders, replace(settings, metrics=REFERENCE), progress)
 
 
 def _content(

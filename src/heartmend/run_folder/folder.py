@@ -19,6 +19,7 @@ from heartmend.errors import OutputError, RunError
 from heartmend.io.atomic import remove_temporaries, write_json
 from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.io.label_maps import UnknownLabels
+from heartmend.io.label_tables import GivenIds
 from heartmend.io.regular import check_regular, is_regular, open_to_append
 from heartmend.run_folder.admission import (
     LOG_NAME,
@@ -217,13 +218,18 @@ def labels_folder(folder: Path) -> Path:
     return folder / "labels" if is_run(folder) else folder
 
 
-def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error") -> Cohort:
+def open_labels(
+    folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = "error", ids: GivenIds | None = None,
+    preset_ids: str = "",
+) -> Cohort:  # fmt: skip
     """Find the label maps of a folder, an nnU-Net v2 data set, or a run.
 
     Args:
         folder: the folder; of a run its output folder OUT or OUT/labels.
         anatomy: the structures.
         unknown_labels: what to do with ids that the anatomy does not have.
+        ids: value -> name of a structure, or a file with such a table; not used for a run, which has its own.
+        preset_ids: name of a public data set whose values the label maps have; not used for a run.
 
     Returns:
         The cases. The values of a run's maps mean what they mean in the data set that the run repaired.
@@ -232,7 +238,7 @@ def open_labels(folder: Path, anatomy: Anatomy, unknown_labels: UnknownLabels = 
         BadInputError: if there is no case.
     """
     folder = labels_folder(folder)
-    cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
     if not is_run(folder.parent):
-        return cohort
+        return discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels, ids=ids, preset_ids=preset_ids)
+    cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
     return cohort.with_tables(RunFolder.at(folder.parent).label_tables())

@@ -29,6 +29,8 @@ class CaseFacts:
         vessel_radii_mm: mean radius of the original tree of each thin vessel.
         surface_noise_mm2: surface noise (variance) of every other structure.
         warnings: what is unusual about the files of the case.
+        structures: names of the structures in its label map.
+        value_names: value of its label map -> name of the structure, or of something else.
     """
 
     case_id: str
@@ -38,6 +40,8 @@ class CaseFacts:
     vessel_radii_mm: Mapping[str, float] = field(default_factory=dict)
     surface_noise_mm2: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    structures: tuple[str, ...] = ()
+    value_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def slice_staircase_mm(self) -> float:
@@ -58,6 +62,8 @@ class CaseFacts:
             "vessel_radii_mm": dict(self.vessel_radii_mm),
             "surface_noise_mm2": dict(self.surface_noise_mm2),
             "warnings": self.warnings,
+            "structures": self.structures,
+            "value_names": {str(value): name for value, name in self.value_names.items()},
         }
 
     @classmethod
@@ -83,6 +89,8 @@ class CaseFacts:
                 {str(name): float(value) for name, value in table["vessel_radii_mm"].items()},
                 {str(name): float(value) for name, value in table["surface_noise_mm2"].items()},
                 tuple(table["warnings"]),
+                tuple(table["structures"]),
+                {int(value): str(name) for value, name in table["value_names"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError, BadInputError) as error:
             raise RunError(

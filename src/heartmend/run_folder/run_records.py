@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import RunError
 from heartmend.io.atomic import write_json
-from heartmend.io.colour_tables import write_itksnap_labels, write_slicer_colours
+from heartmend.io.colour_tables import Names, write_colour_tables
 from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.io.label_meaning import LabelTable
 from heartmend.io.regular import is_regular, read_regular
@@ -52,14 +52,21 @@ class RunRecords(StampedStages):
         return self._optional_table("versions.json")
 
     def write_anatomy(self, anatomy: Anatomy) -> None:
-        """Write the anatomy, and its names and colours for 3D Slicer and ITK-SNAP.
+        """Write the anatomy.
 
         Args:
             anatomy: the anatomy.
         """
         self._write_record("anatomy.json", anatomy)
-        write_slicer_colours(anatomy, inside(self._root, f"{anatomy.name}.ctbl"))
-        write_itksnap_labels(anatomy, inside(self._root, f"{anatomy.name}.itksnap.txt"))
+
+    def write_colours(self, anatomy: Anatomy, names_by_case: Mapping[str, Names]) -> None:
+        """Write names and colours for 3D Slicer and ITK-SNAP, in the numbering of the label maps.
+
+        Args:
+            anatomy: the anatomy.
+            names_by_case: case id -> value of its label map -> name.
+        """
+        write_colour_tables(self._root, anatomy, names_by_case)
 
     def anatomy(self) -> Anatomy:
         """Read the anatomy that the run was made with.
@@ -107,11 +114,28 @@ class RunRecords(StampedStages):
             RunError: if the run cannot be read, or its CTs are not there any more.
             BadInputError: if the label maps are not there any more.
         """
+        return self._discover(labels or self.labels_dir(), images or self.images_dir())
+
+    def label_maps(self, labels: Path | None = None) -> Cohort:
+        """Find the input of the run without its CTs.
+
+        Args:
+            labels: the folder of label maps, where it was moved.
+
+        Returns:
+            The cases of the run with their label maps.
+
+        Raises:
+            RunError: if the run cannot be read.
+            BadInputError: if the label maps are not there any more.
+        """
+        return self._discover(labels or self.labels_dir(), None)
+
+    def _discover(self, labels: Path, images: Path | None) -> Cohort:
         unknown_labels = read_table(self._checked_record("cohort.json")).get("unknown_labels", "error")
-        given = labels or self.labels_dir(), images or self.images_dir()
         tables = self.label_tables()
-        ids = next((table.names for found in tables.values() for table in found if table.decides), None)
-        cohort = discover_cohort(*given, anatomy=self.anatomy(), unknown_labels=unknown_labels, ids=ids)
+        ids = next((table for found in tables.values() for table in found if table.decides), None)
+        cohort = discover_cohort(labels, images, anatomy=self.anatomy(), unknown_labels=unknown_labels, ids=ids)
         return cohort.with_tables(tables)
 
     def label_tables(self) -> dict[str, tuple[LabelTable, ...]]:

@@ -23,6 +23,7 @@ from heartmend.geometry.roi import Roi
 from heartmend.geometry.surface_noise import surface_noise_mm2
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
+from heartmend.io.label_maps import count_ids
 from heartmend.repair.changes import Change
 from heartmend.repair.far_components import without_far_components
 from heartmend.repair.rules.apply import apply_rules
@@ -101,7 +102,8 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     # Checked first: an image elsewhere in space belongs to another patient.
     warnings = (*volume.warnings, *cohort.check_image(case, volume.grid))
     prepared = prepare_labels(case.id, volume.labels, volume.grid, cohort.anatomy, settings)
-    return replace(prepared, facts=replace(prepared.facts, warnings=warnings))
+    names = {} if volume.meaning is None else volume.meaning.names(cohort.anatomy)
+    return replace(prepared, facts=replace(prepared.facts, warnings=warnings, value_names=names))
 
 
 def prepare_labels(
@@ -122,6 +124,8 @@ def prepare_labels(
     Raises:
         BadInputError: if the label map has no structure of the anatomy.
     """
+    present = np.flatnonzero(count_ids(labels))
+    structures = tuple(s.name for s in anatomy.structures if s.id in present)
     staircases, changes = tuple[SliceStaircase, ...](), list[Change]()
     if settings.repair_visible_errors and not settings.keep_far_components:
         labels, changes = without_far_components(labels, grid, anatomy)
@@ -149,7 +153,7 @@ def prepare_labels(
         for s in anatomy.structures
         if s.kind != "tube" and np.any(cleaned == s.id)
     }
-    facts = CaseFacts(case_id, roi, staircases, tuple(changes), radii_mm, noise_mm2)
+    facts = CaseFacts(case_id, roi, staircases, tuple(changes), radii_mm, noise_mm2, structures=structures)
     return PreparedCase(facts, roi.resample_labels(labels, settings.resolution), cleaned)
 
 

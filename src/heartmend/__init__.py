@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from heartmend.pipelines.open_run import open_run as open_run
     from heartmend.pipelines.repair_labels import RepairedLabels as RepairedLabels
     from heartmend.pipelines.repair_labels import repair_labels as repair_labels
+    from heartmend.pipelines.repair_segments import RepairedSegments as RepairedSegments
+    from heartmend.pipelines.repair_segments import repair_segments as repair_segments
     from heartmend.pipelines.result import Result as Result
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
@@ -92,6 +94,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "io.label_maps": ["read_labels", "write_labels_like"],
         "pipelines.config": ["Config", "load_config"],
         "pipelines.repair_labels": ["RepairedLabels", "repair_labels"],
+        "pipelines.repair_segments": ["RepairedSegments", "repair_segments"],
         "pipelines.result": ["Result"],
         "pipelines.open_run": ["open_run"],
     },

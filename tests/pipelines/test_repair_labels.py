@@ -100,6 +100,22 @@ def test_only_the_wanted_structures_change_and_unknown_ids_are_kept(model: Heart
     assert ((given == 3) | (found == 3))[changed].all()
 
 
+def test_the_values_of_another_numbering_come_back(
+    fixed: hm.RepairedLabels, model: HeartModel, noisy: np.ndarray
+) -> None:
+    """MM-WHS: 500 LV, 600 RV. A structure of two values keeps both."""
+    values = np.zeros(256, dtype=np.int32)
+    values[[3, 5]] = 500, 600
+    found = hm.repair_labels(values[noisy], AFFINE, model=model, preset_ids="mmwhs").labels
+    assert found.dtype == np.int32 and np.array_equal(found, values[fixed.labels])
+    two = values[noisy]
+    two[:, :, ::2][two[:, :, ::2] == 500] = 7
+    found = hm.repair_labels(two, AFFINE, model=model, ids={7: "LV", 500: "left ventricle", 600: "RV"}).labels
+    assert np.array_equal(np.isin(found, (7, 500)), fixed.labels == 3)
+    kept = (fixed.labels == 3) & (noisy == 3)
+    assert np.array_equal(found[kept], two[kept])
+
+
 def test_nothing_is_printed(model: HeartModel, truth: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
     hm.repair_labels(truth, AFFINE, model=model)
     assert capfd.readouterr() == ("", "")

@@ -142,6 +142,7 @@ def check_labels(
     anatomy: Anatomy,
     unknown_labels: UnknownLabels = "error",
     source: str = "labels",
+    meaning: LabelMeaning | None = None,
 ) -> tuple[Labels, Mask | None]:
     """Check the values of a label map with an anatomy, and convert them to its ids.
 
@@ -150,6 +151,7 @@ def check_labels(
         anatomy: the structures.
         unknown_labels: as of `read_labels`.
         source: the file or the array, for messages.
+        meaning: which structure each value is; None: ids of the anatomy, of optional structures too.
 
     Returns:
         (x, y, z) uint8, ids of the anatomy, which may be `values` itself; and (x, y, z) bool, the voxels with ids that
@@ -159,7 +161,32 @@ def check_labels(
         BadInputError: as of `read_labels`.
     """
     ids = _as_ids(values, source)
-    return _convert(ids, count_ids(ids), anatomy, unknown_labels, own_meaning(anatomy, with_optional=True), source)
+    meaning = meaning or own_meaning(anatomy, with_optional=True)
+    return _convert(ids, count_ids(ids), anatomy, unknown_labels, meaning, source)
+
+
+def restore_values(
+    labels: Labels, values: npt.NDArray[np.generic], meaning: LabelMeaning, grid: Grid, unknown: Mask | None = None
+) -> npt.NDArray[np.generic]:
+    """Convert ids back to the values of the array that they were read from, as `write_labels_like` does with a file.
+
+    Args:
+        labels: (x, y, z) uint8, ids of the anatomy, such as a repaired map.
+        values: (x, y, z), the array as it was given to `check_labels`.
+        meaning: which structure each of its values is.
+        grid: where the voxels are.
+        unknown: (x, y, z) bool, voxels that keep their value.
+
+    Returns:
+        (x, y, z) in the data type of `values`.
+    """
+    lookup = np.zeros(256, dtype=values.dtype)
+    for value, id in reversed(list(meaning.ids.items())):
+        lookup[id] = value
+    result = lookup[labels]
+    if len(set(meaning.ids.values())) < len(meaning.ids):
+        result = _with_original_values(result, labels, values, _as_ids(values, "labels"), (meaning, grid))
+    return result if unknown is None else np.where(unknown, values, result)
 
 
 def _convert(
@@ -246,7 +273,8 @@ def write_labels_like(
     table = _stored(lookup, present, header, reference)
     stored = labels.astype(header.dtype) if (table[present] == present).all() else table[labels]
     if len(set(meaning.ids.values())) < len(meaning.ids):
-        stored = _with_original_values(stored, labels, reference, meaning, grid)
+        ids = _as_ids(read_volume(reference)[0].values, str(reference))
+        stored = _with_original_values(stored, labels, read_stored(reference)[1], ids, (meaning, grid))
     if unknown is not None and unknown.any():
         stored = np.where(unknown, read_stored(reference)[1], stored)
     write_stored(out, header, stored)
@@ -383,12 +411,11 @@ def _kept_warnings(meaning: LabelMeaning, counts: Mapping[int, int]) -> list[str
 
 
 def _with_original_values(
-    stored: npt.NDArray[np.generic], labels: Labels, reference: Path, meaning: LabelMeaning, grid: Grid
-) -> npt.NDArray[np.generic]:
-    """The stored values, with those of the reference for structures that have several values."""
-    original = read_stored(reference)[1]
-    ids = _as_ids(read_volume(reference)[0].values, str(reference))
-    result = np.array(stored)
+    stored: npt.NDArray[np.generic], labels: Labels, original: npt.NDArray[np.generic],
+    ids: npt.NDArray[np.unsignedinteger], read_with: tuple[LabelMeaning, Grid],
+) -> npt.NDArray[np.generic]:  # fmt: skip
+    """The stored values, with the original ones, of these ids, for structures that have several values."""
+    result, (meaning, grid) = np.array(stored), read_with
     for id in sorted(set(meaning.ids.values())):
         values = meaning.values_of(id)
         mask = labels == id

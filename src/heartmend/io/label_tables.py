@@ -15,7 +15,7 @@ from heartmend.errors import BadInputError, ConfigError
 from heartmend.io.file_names import escape_unprintable, volume_ending
 from heartmend.io.id_presets import id_preset, known_other_names, plain_name
 from heartmend.io.itk import ItkHeader
-from heartmend.io.label_meaning import LabelTable, preset_table, resolve_meaning
+from heartmend.io.label_meaning import LabelMeaning, LabelTable, preset_table, resolve_meaning
 from heartmend.io.nifti import NiftiHeader
 from heartmend.io.reading import readable_file
 from heartmend.io.strict_json import parse_json
@@ -162,6 +162,26 @@ def user_table(ids: Path | Mapping[int, str], anatomy: Anatomy) -> LabelTable:
     if not any(value != BACKGROUND for value in names):
         raise ConfigError(f'{source}: names no value; give lines such as 205 = "Myocardium"')
     return LabelTable(source, names, decides=True)
+
+
+def given_meaning(ids: GivenIds | None, preset: str, anatomy: Anatomy) -> LabelMeaning | None:
+    """Decide which structure each value of an array is, from the names of the user alone.
+
+    Args:
+        ids: names of the user; None: without.
+        preset: name of a preset; empty: none.
+        anatomy: the structures.
+
+    Returns:
+        The meaning; None if nothing is given.
+
+    Raises:
+        ConfigError: if the table or the preset is not valid.
+    """
+    tables = [] if ids is None else [ids if isinstance(ids, LabelTable) else user_table(ids, anatomy)]
+    if preset:
+        tables.append(preset_table(id_preset(preset), f"--preset-ids {preset}"))
+    return resolve_meaning(tables, anatomy, Path("labels"))
 
 
 def read_side_table(path: Path) -> LabelTable | None:

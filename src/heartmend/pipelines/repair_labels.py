@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,7 +15,9 @@ from heartmend.compute.workers import one_thread
 from heartmend.errors import BadInputError
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
-from heartmend.io.label_maps import UnknownLabels, check_labels
+from heartmend.io.label_maps import UnknownLabels, check_labels, restore_values
+from heartmend.io.label_meaning import LabelTable, own_meaning
+from heartmend.io.label_tables import given_meaning
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import HeartModel
 from heartmend.models.model_file import load_heart_model
@@ -60,6 +62,8 @@ def repair_labels(
     structures: str | Sequence[str] = (),
     unknown_labels: UnknownLabels = "error",
     seed: int = 0,
+    ids: str | PathLike[str] | Mapping[int, str] | LabelTable | None = None,
+    preset_ids: str = "",
 ) -> RepairedLabels:
     """Repair one label map in memory with a trained model.
 
@@ -67,13 +71,17 @@ def repair_labels(
     label map in a file gives the same result with `embed`.
 
     Args:
-        labels: (x, y, z) of whole numbers of any type, in the ids of the model's anatomy. It is not changed.
+        labels: (x, y, z) of whole numbers of any type: ids of the model's anatomy, or the values of `ids` or
+            `preset_ids`. It is not changed.
         affine: (4, 4), voxel index to RAS+ mm.
         model: the model, its file, or the folder of a run that made one.
         image: (x, y, z) CT in HU on the same voxels; None: labels alone.
         structures: names of the structures to repair, as a sequence or with commas; all of them if empty.
         unknown_labels: label ids that the anatomy does not have: "error", or "keep" keeps their voxels unchanged.
         seed: seed of the sampled points.
+        ids: which structure each value is, such as {205: "Myocardium"}, or a TOML or JSON file; or a table that needs
+            no check.
+        preset_ids: name of a public data set whose values the label map has, such as mmwhs.
 
     Returns:
         The repaired label map, and what was changed.
@@ -81,7 +89,7 @@ def repair_labels(
     Raises:
         BadInputError: if the array is not a label map of the anatomy, the affine is not valid, or the image has another
             shape.
-        ConfigError: if the anatomy has no such structure.
+        ConfigError: if the anatomy has no such structure, or `ids` or `preset_ids` is not valid.
         FitError: if the label map has none of the structures of the model's template.
     """
     given, hu = np.asarray(labels), None if image is None else np.asarray(image)
@@ -100,14 +108,13 @@ def repair_labels(
         model = load_heart_model(model_file(Path(model)))
     names = structures.split(",") if isinstance(structures, str) else structures
     wanted = tuple(model.anatomy.by_name(name.strip()).name for name in names if name.strip())
-    original, unknown = check_labels(given, model.anatomy, unknown_labels)
+    table = Path(ids) if isinstance(ids, str | PathLike) else ids
+    meaning = given_meaning(table, preset_ids, model.anatomy) or own_meaning(model.anatomy, with_optional=True)
+    original, unknown = check_labels(given, model.anatomy, unknown_labels, meaning=meaning)
     # With one thread, as a worker of `embed` does it: the last bit of a sum depends on the number of threads.
     with one_thread():
         fused = _repair(model, original, grid, hu, wanted, seed)
-    repaired = fused.labels.astype(given.dtype)
-    if unknown is not None:
-        repaired = np.where(unknown, given, repaired)
-    return RepairedLabels(repaired, world, fused.log)
+    return RepairedLabels(restore_values(fused.labels, given, meaning, grid, unknown), world, fused.log)
 
 
 def _repair(

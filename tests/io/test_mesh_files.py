@@ -84,6 +84,12 @@ def test_a_glb_file_has_a_node_per_structure(tmp_path: Path) -> None:
     assert (matrix @ [0, 0, 1, 1]).tolist() == [0, 0.001, 0, 1]
     assert (matrix @ [0, 1, 0, 1]).tolist() == [0, 0, 0.001, 1]
     assert (matrix @ [1, 0, 0, 1]).tolist() == [-0.001, 0, 0, 1]
+    # No mirror image: a viewer in front of the heart, at +Z with +X on the right, has the patient's left on the right.
+    assert np.linalg.det(matrix[:3, :3]) > 0
+    world = np.array([matrix @ [*point, 1] for point in TETRAHEDRON.vertices_mm])
+    anterior = TETRAHEDRON.vertices_mm[:, 1].argmax()
+    assert world[:, 2].argmax() == anterior and world[anterior, 2] > np.delete(world[:, 2], anterior).max()
+    assert (matrix @ [1, 0, 0, 1]).tolist() == [-0.001, 0, 0, 1]
     assert np.linalg.det(matrix[:3, :3]) > 0
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import RunError
+from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import write_labels_like
 from heartmend.io.label_meaning import own_meaning
 from heartmend.io.segments import read_segments, write_segments
@@ -80,6 +82,65 @@ def test_every_layout_contains_the_decided_label_maps(finished: FinishedRun, tmp
         nib.load(to / "labels" / "1.nii.gz").header.binaryblock
         == nib.load(tmp_path / "labels/1.nii.gz").header.binaryblock
     )
+
+
+def test_totalsegmentator_folders_have_a_mask_per_structure(finished: FinishedRun, tmp_path: Path) -> None:
+    decide(finished, "1")
+    to = tmp_path / "release"
+    export_release(finished, to, frozenset({"totalsegmentator"}), with_images=True, workers=1)
+    folder, labels = to / "totalsegmentator" / "1", repaired(small_map(1))
+    names = {
+        "heart_myocardium": 1, "heart_atrium_left": 2, "heart_ventricle_left": 3, "heart_atrium_right": 4,
+        "heart_ventricle_right": 5, "aorta": 6, "pulmonary_artery": 7, "atrial_appendage_left": 8,
+        "coronary_arteries": 9, "pulmonary_vein": 10, "superior_vena_cava": 11, "inferior_vena_cava": 12,
+    }  # fmt: skip
+    assert {p.name for p in (folder / "segmentations").iterdir()} == {f"{name}.nii.gz" for name in names}
+    source = nib.load(tmp_path / "labels" / "1.nii.gz")
+    for name, id in names.items():
+        mask = nib.load(folder / "segmentations" / f"{name}.nii.gz")
+        assert mask.get_data_dtype() == np.uint8 and np.array_equal(mask.affine, source.affine)
+        assert (np.asarray(mask.dataobj) == (labels == id)).all()
+    assert (folder / "ct.nii.gz").read_bytes() == (tmp_path / "images" / "1.nii.gz").read_bytes()
+
+
+def test_a_decathlon_task_has_a_dataset_json_of_version_1(finished: FinishedRun, tmp_path: Path) -> None:
+    decide(finished, "1")
+    decide(finished, "2")
+    to = tmp_path / "release"
+    export_release(finished, to, frozenset({"decathlon"}), with_images=True, workers=1)
+    task = to / "decathlon" / "Task01_Heart"
+    table = json.loads((task / "dataset.json").read_text())
+    assert table["modality"] == {"0": "CT"} and table["tensorImageSize"] == "3D" and table["test"] == []
+    assert table["labels"] == {"0": "background"} | {str(s.id): s.name for s in finished.anatomy.structures}
+    assert table["numTraining"] == len(table["training"]) == 2
+    for entry, case in zip(table["training"], ("1", "2"), strict=True):
+        absent = (4,) if case == "2" else ()
+        assert (values(task / entry["label"]) == repaired(small_map(int(case), absent=absent))).all()
+        assert nib.load(task / entry["image"]).shape == nib.load(task / entry["label"]).shape
+    # Our own reader of such data sets gives the same labels.
+    cohort = discover_cohort(task, anatomy=finished.anatomy)
+    assert [case.image_path is not None for case in cohort] == [True, True]
+    assert (cohort.read_labels(cohort["1"]).labels == repaired(small_map(1))).all()
+
+
+def test_segments_have_their_snomed_code_and_their_status(finished: FinishedRun, tmp_path: Path) -> None:
+    decide(finished, "1", LA="reject")
+    to = tmp_path / "release"
+    export_release(finished, to, frozenset({"slicer"}), "accept", workers=1)
+    tags: dict[str, dict[str, str]] = {}
+    for case in ("1", "3"):
+        image = sitk.ReadImage(str(to / "slicer" / f"{case}.seg.nrrd"))
+        for number in range(12):
+            parts = dict(t.split(":", 1) for t in image.GetMetaData(f"Segment{number}_Tags").split("|") if t)
+            tags[f"{case} {image.GetMetaData(f'Segment{number}_Name')}"] = parts
+    assert tags["1 LV"]["TerminologyEntry"] == (
+        "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
+        "SCT^87878005^Left ventricle~^^~Anatomic codes - DICOM master list~^^~^^"
+    )
+    status = {name: tag["Segmentation.Status"] for name, tag in tags.items()}
+    # Decided, also where the original was kept; not changed; and changed, but not seen by anybody.
+    assert status["1 LV"] == status["1 LA"] == status["1 Aorta"] == status["3 Aorta"] == "completed"
+    assert status["3 LV"] == "inprogress"
 
 
 def test_descriptions_and_texts_of_a_release(finished: FinishedRun, tmp_path: Path) -> None:

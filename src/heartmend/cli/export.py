@@ -14,8 +14,9 @@ from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_su
 EXAMPLES = """
 heartmend export out/ -o dataset/
 heartmend export out/ -o dataset/ --formats nnunet --undecided accept
+heartmend export out/ -o dataset/ --formats totalsegmentator,decathlon --copy-images
 """
-Format = Literal["nnunet", "bids", "slicer", "itksnap", "meshes"]
+Format = Literal["nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Undecided = Literal["leave-out", "accept", "reject"]
 
@@ -25,15 +26,16 @@ def export(
     formats: Annotated[
         str,
         typer.Option("--formats", metavar="NAMES", rich_help_panel=OUTPUT, callback=choices(*FORMATS, "none"),
-                     help="Besides labels/: nnunet, bids, slicer, itksnap, meshes; or none."),
-    ] = ",".join(FORMATS),
+                     help=f"Besides labels/: {', '.join(FORMATS)}; or none."),
+    ] = "nnunet,bids,slicer,itksnap,meshes",
     undecided: Annotated[
         Undecided,
         typer.Option("--undecided", metavar="leave-out|accept|reject", rich_help_panel=OUTPUT,
                      help="Structures without a decision: leave out the case, or accept or reject the changes."),
     ] = "leave-out",
     copy_images: Annotated[
-        bool, typer.Option("--copy-images", rich_help_panel=OUTPUT, help="Copy the CT images into nnunet/ too.")
+        bool,
+        typer.Option("--copy-images", rich_help_panel=OUTPUT, help="Copy the CT images into layouts that have images."),
     ] = False,
     workers: Workers = 0,
 ) -> None:  # fmt: skip

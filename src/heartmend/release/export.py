@@ -46,7 +46,7 @@ def export_release(
         folder: folder of the data set; it must not exist, or be empty.
         layouts: layouts besides labels/.
         undecided: what is done with open structures.
-        with_images: whether the CTs are copied into the nnU-Net layout.
+        with_images: whether the CTs are copied into the layouts that have images.
         workers: number of worker processes; 0 for one per CPU core.
         progress: receiver of progress reports.
 

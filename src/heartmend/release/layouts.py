@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.errors import ConfigError
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.colour_tables import own_names, slicer_colour_table, write_colour_tables
 from heartmend.io.file_names import escape_markdown
+from heartmend.io.id_presets import id_preset
 from heartmend.version import __version__
 
-Layout = Literal["nnunet", "bids", "slicer", "itksnap", "meshes"]
+Layout = Literal["nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+_MASK_PRESETS = ("totalsegmentator-v2", "heartchambers-highres", "coronary-arteries")
 BIDS_VERSION = "1.10.0"
 
 
@@ -25,11 +28,13 @@ class ReleaseNames:
 
     Attributes:
         nnunet: folder of the nnU-Net data set, such as Dataset001_Heart.
+        decathlon: folder of the Decathlon task, such as Task01_Heart.
         bids: BIDS subject label (letters and digits) by case id.
         values: value in the case's file in labels/ -> name, by case id.
     """
 
     nnunet: str
+    decathlon: str
     bids: Mapping[str, str]
     values: Mapping[str, Mapping[int, str]]
 
@@ -54,19 +59,43 @@ class ReleaseNames:
             while label in labels.values():
                 label, suffix = f"{plain}x{suffix}", suffix + 1
             labels[id] = label
-        return cls(f"Dataset{number:03d}_{word}", labels, values)
+        return cls(f"Dataset{number:03d}_{word}", f"Task{number:02d}_{word}", labels, values)
 
 
-def nnunet_ids(anatomy: Anatomy) -> dict[int, int]:
-    """Map the ids of an anatomy to the consecutive ids that nnU-Net requires.
+def consecutive_ids(anatomy: Anatomy) -> dict[int, int]:
+    """Map the ids of an anatomy to the consecutive ids that nnU-Net and the Medical Segmentation Decathlon require.
 
     Args:
         anatomy: the anatomy.
 
     Returns:
-        nnU-Net's id by the anatomy's id.
+        The number from 1 by the anatomy's id.
     """
     return {id: number for number, id in enumerate(sorted(anatomy.ids), start=1)}
+
+
+def mask_names(anatomy: Anatomy) -> dict[str, int]:
+    """Choose the names of the masks in TotalSegmentator's layout.
+
+    Args:
+        anatomy: the anatomy.
+
+    Returns:
+        Name of the file without its ending -> id: TotalSegmentator's own name of the structure where it has one.
+
+    Example:
+        >>> from heartmend.anatomy.load import load_anatomy
+        >>> list(mask_names(load_anatomy("heart")))[:2]
+        ['heart_myocardium', 'heart_atrium_left']
+    """
+    known: dict[int, str] = {}
+    for preset in _MASK_PRESETS:
+        for name in id_preset(preset).names.values():
+            try:
+                known.setdefault(anatomy.by_name(name).id, name)
+            except ConfigError:
+                continue
+    return {known.get(s.id, s.name.replace(" ", "_")): s.id for s in anatomy.structures}
 
 
 def write_layouts(
@@ -83,13 +112,15 @@ def write_layouts(
         title: title of the data set.
     """
     if "nnunet" in layouts:
-        numbers = nnunet_ids(anatomy)
+        numbers = consecutive_ids(anatomy)
         labels = {"background": 0} | {anatomy.by_id(id).name: number for id, number in numbers.items()}
         table = {
             "channel_names": {"0": "CT"}, "labels": labels, "numTraining": len(case_ids), "file_ending": ".nii.gz",
             "name": names.nnunet, "description": title,
         }  # fmt: skip
         write_json(folder / "nnunet" / names.nnunet / "dataset.json", table)
+    if "decathlon" in layouts:
+        _write_decathlon(folder / "decathlon" / names.decathlon, anatomy, case_ids, title)
     if "bids" in layouts:
         _write_bids(folder / "bids", anatomy, names, case_ids, title)
     if "slicer" in layouts:
@@ -98,6 +129,21 @@ def write_layouts(
     if "itksnap" in layouts:
         (folder / "itksnap").mkdir(parents=True, exist_ok=True)
         write_colour_tables(folder / "itksnap", anatomy, {id: names.values[id] for id in case_ids}, ("itksnap",))
+
+
+def _write_decathlon(folder: Path, anatomy: Anatomy, case_ids: list[str], title: str) -> None:
+    names = {number: anatomy.by_id(id).name for id, number in consecutive_ids(anatomy).items()}
+    table = {
+        "name": anatomy.title or anatomy.name, "description": title, "reference": "",
+        "licence": "that of the source data: see README.md", "release": __version__, "tensorImageSize": "3D",
+        "modality": {"0": "CT"}, "labels": {"0": "background", **{str(n): name for n, name in names.items()}},
+        "numTraining": len(case_ids), "numTest": 0,
+        "training": [
+            {"image": f"./imagesTr/{id}.nii.gz", "label": f"./labelsTr/{id}.nii.gz"} for id in case_ids
+        ],
+        "test": [],
+    }  # fmt: skip
+    write_json(folder / "dataset.json", table)
 
 
 def _write_bids(folder: Path, anatomy: Anatomy, names: ReleaseNames, case_ids: list[str], title: str) -> None:

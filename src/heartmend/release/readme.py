@@ -17,6 +17,10 @@ _FOLDERS: dict[Layout, str] = {
     "slicer": "| `slicer/` | segmentations for 3D Slicer, with names and colours |",
     "itksnap": "| `itksnap/` | names and colours of `labels/` for ITK-SNAP (Import Label Descriptions) |",
     "meshes": "| `meshes/CASE/` | surface of each structure (PLY, mm, RAS) |",
+    "totalsegmentator": "| `totalsegmentator/CASE/segmentations/` | one mask per structure, with the names of "
+    "TotalSegmentator |",
+    "decathlon": "| `decathlon/{task}/` | task of the Medical Segmentation Decathlon: `dataset.json`, "
+    "`labelsTr`{task_images} |",
 }
 
 
@@ -37,7 +41,7 @@ def release_readme(
         anatomy: anatomy of the label maps.
         names: names in the layouts.
         layouts: layouts besides labels/.
-        with_images: whether the nnU-Net layout contains the CTs.
+        with_images: whether the layouts that have images contain the CTs.
         written_at: time of the release, ISO 8601.
 
     Returns:
@@ -53,7 +57,11 @@ def release_readme(
     }
     by_reviewer = Counter(d.reviewer for p in plan.release for d in p.decisions)
     reviewers = [f"{escape_markdown(name)} ({n})" for name, n in sorted(by_reviewer.items())]
-    images = ", `imagesTr`" if with_images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`"
+    texts = {
+        "dataset": names.nnunet, "task": names.decathlon,
+        "images": ", `imagesTr`" if with_images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`",
+        "task_images": ", `imagesTr`" if with_images else "; add your CTs as `imagesTr/CASE.nii.gz`",
+    }  # fmt: skip
     lines = [
         f"# {escape_markdown(title)}", "",
         f"{len(plan.release)} label maps of {anatomy.title or anatomy.name}, repaired with Heartmend. The changes were "
@@ -78,7 +86,7 @@ def release_readme(
         "## Folders", "",
         "| | |", "|---|---|",
         "| `labels/` | label maps with the file names, grids and headers of the input |",
-        *(_FOLDERS[layout].format(images=images, dataset=names.nnunet) for layout in _FOLDERS if layout in layouts),
+        *(_FOLDERS[layout].format(**texts) for layout in _FOLDERS if layout in layouts),
         "| `changelog/` | decisions and changes of each case |",
         "| `decisions.csv` | all decisions with reviewer and time |", "",
     ]  # fmt: skip

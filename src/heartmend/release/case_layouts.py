@@ -1,0 +1,213 @@
+"""The label map of a released case in each layout: one function for each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.grid import Grid
+from heartmend.geometry.mesh import mesh_of_mask
+from heartmend.io.atomic import write_json
+from heartmend.io.dataset import Case
+from heartmend.io.mesh_files import write_ply
+from heartmend.io.nifti import write_volume
+from heartmend.io.segments import Status, write_segments
+from heartmend.release.layouts import Layout, ReleaseNames, consecutive_ids, mask_names
+from heartmend.release.plan import CasePlan
+from heartmend.run_folder.finished import FinishedRun
+from heartmend.types import UNKNOWN, Labels, Mask
+
+
+@dataclass(frozen=True, eq=False)
+class ComposedMap:
+    """Label map of a case, composed by its plan.
+
+    Attributes:
+        labels: label map (x, y, z) in the ids of the anatomy, uint8.
+        grid: its grid.
+        unknown: voxels of ids that the anatomy does not define; None where there are none.
+        has_own_ids: whether the values of the case's file are the ids of the anatomy.
+    """
+
+    labels: Labels
+    grid: Grid
+    unknown: Mask | None
+    has_own_ids: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class CaseExport:
+    """A released case that is written in a layout.
+
+    Attributes:
+        finished: the run.
+        plan: choices of the case.
+        composed: its label map.
+        names: names in the layouts.
+        with_images: whether the CT is copied into the layouts that have images.
+        folder: folder of the release.
+        released: the file in labels/.
+    """
+
+    finished: FinishedRun
+    plan: CasePlan
+    composed: ComposedMap
+    names: ReleaseNames
+    with_images: bool
+    folder: Path
+    released: Path
+
+    @property
+    def case(self) -> Case:
+        """The case."""
+        return self.plan.case
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The anatomy of the run."""
+        return self.finished.anatomy
+
+    @property
+    def reusable(self) -> Path | None:
+        """The file in labels/ where its ids and format equal those of a layout with the ids of the anatomy."""
+        plain = self.composed.has_own_ids and self.composed.unknown is None
+        return self.released if plain and self.released.name.endswith(".nii.gz") else None
+
+
+def write_in_layout(layout: Layout, export: CaseExport) -> None:
+    """Write a case in a layout.
+
+    Args:
+        layout: the layout.
+        export: the case.
+
+    Raises:
+        BadInputError: if the CT of the case is needed and cannot be read.
+        OutputError: if a file cannot be written.
+    """
+    if layout in _WRITERS:
+        _WRITERS[layout](export)
+
+
+def status_of_segments(plan: CasePlan, anatomy: Anatomy) -> dict[str, Status]:
+    """Return the status of each segment: what a reviewer decided or nothing changed is completed.
+
+    Args:
+        plan: choices of the case.
+        anatomy: the structures.
+
+    Returns:
+        Name of a structure -> its status.
+    """
+    decided = {d.structure for d in plan.decisions}
+    changed = {s.name for s in plan.summary.structures if s.changed_ml > 0}
+    found: dict[str, Status] = {}
+    for name in anatomy.names:
+        is_done = name in decided or name not in changed
+        found[name] = "flagged" if plan.choices.get(name) == "correct" else "completed" if is_done else "inprogress"
+    return found
+
+
+def write_image(finished: FinishedRun, case: Case, grid: Grid, path: Path) -> None:
+    """Write the CT of a case on the grid of its label map; nothing for a case without a CT.
+
+    Args:
+        finished: the run.
+        case: the case.
+        grid: grid of the label map.
+        path: file to write: a copy where the CT is on this grid, otherwise resampled; HU, int16.
+    """
+    image = finished.image(case, grid)
+    if image is None or case.image_path is None:
+        return
+    # A resampled image has the grid object that was passed.
+    is_original = image.values.dtype.kind in "iu" and image.path.name.endswith(".nii.gz") and image.grid is not grid
+    if is_original:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(case.image_path, path)
+    else:
+        write_volume(np.rint(np.nan_to_num(image.values, nan=-1024)).astype(np.int16), grid, path)
+
+
+def _write_nnunet(export: CaseExport) -> None:
+    _write_numbered(export, export.folder / "nnunet" / export.names.nnunet, channel="_0000")
+
+
+def _write_decathlon(export: CaseExport) -> None:
+    _write_numbered(export, export.folder / "decathlon" / export.names.decathlon, channel="")
+
+
+def _write_numbered(export: CaseExport, dataset: Path, channel: str) -> None:
+    """Write a map in consecutive ids, and the CT."""
+    name, numbers = export.case.id, consecutive_ids(export.anatomy)
+    same_ids = all(a == b for a, b in numbers.items())
+    target = dataset / "labelsTr" / f"{name}.nii.gz"
+    _write_map(export.composed, numbers, target, export.reusable if same_ids else None)
+    if export.with_images:
+        image = dataset / "imagesTr" / f"{name}{channel}.nii.gz"
+        write_image(export.finished, export.case, export.composed.grid, image)
+
+
+def _write_bids(export: CaseExport) -> None:
+    subject = export.names.bids[export.case.id]
+    stem = export.folder / "bids" / f"sub-{subject}" / "anat" / f"sub-{subject}_desc-repaired_dseg"
+    values = {s.id: s.value for s in export.anatomy.structures}
+    reusable = export.reusable if all(id == value for id, value in values.items()) else None
+    _write_map(export.composed, values, stem.with_name(f"{stem.name}.nii.gz"), reusable)
+    # "Manual" is a key of BIDS: whether a person drew the segmentation.
+    write_json(stem.with_name(f"{stem.name}.json"), {"Manual": bool(export.plan.structures_with("corrected"))})
+
+
+def _write_slicer(export: CaseExport) -> None:
+    path, composed = export.folder / "slicer" / f"{export.case.id}.seg.nrrd", export.composed
+    write_segments(
+        composed.labels, composed.grid, export.anatomy, path, status_of_segments(export.plan, export.anatomy)
+    )
+
+
+def _write_meshes(export: CaseExport) -> None:
+    for s in export.anatomy.structures:
+        mesh = mesh_of_mask(export.composed.labels == s.id, export.composed.grid)
+        if len(mesh.triangles):
+            write_ply(export.folder / "meshes" / export.case.id / f"{s.name}.ply", mesh, s.name, s.colour)
+
+
+def _write_totalsegmentator(export: CaseExport) -> None:
+    """Write one mask for each structure, also for those that the case lacks, as TotalSegmentator does."""
+    folder, composed = export.folder / "totalsegmentator" / export.case.id, export.composed
+    for name, id in mask_names(export.anatomy).items():
+        mask = (composed.labels == id).astype(np.uint8)
+        write_volume(mask, composed.grid, folder / "segmentations" / f"{name}.nii.gz")
+    if export.with_images:
+        write_image(export.finished, export.case, composed.grid, folder / "ct.nii.gz")
+
+
+_WRITERS: dict[Layout, Callable[[CaseExport], None]] = {
+    "nnunet": _write_nnunet,
+    "bids": _write_bids,
+    "slicer": _write_slicer,
+    "meshes": _write_meshes,
+    "totalsegmentator": _write_totalsegmentator,
+    "decathlon": _write_decathlon,
+}
+
+
+def _write_map(composed: ComposedMap, numbers: Mapping[int, int], path: Path, reusable: Path | None) -> None:
+    """Write a label map in other ids; where a file with the same content exists, link or copy it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if reusable is not None:
+        try:
+            os.link(reusable, path)
+        except OSError:
+            shutil.copyfile(reusable, path)
+        return
+    lookup = np.zeros(256, dtype=np.uint8 if max(numbers.values()) < UNKNOWN else np.uint16)
+    for id, number in numbers.items():
+        lookup[id] = number
+    write_volume(lookup[composed.labels], composed.grid, path)

@@ -155,3 +155,12 @@ def test_phantom_writes_a_cohort(tmp_path: Path) -> None:
     done = heartmend("phantom", "-o", tmp_path, "--count", 1, "--spacing-mm", 3, "--workers", 1)
     assert done.exit_code == 0 and done.stdout == f"1 phantom heart: {tmp_path}\n"
     assert {p.name for p in tmp_path.iterdir()} == {"cases.csv", "images", "labels_noisy", "labels_true"}
+
+
+READS_LABEL_MAPS = ["check", "run", "prepare", "fit", "refine", "fuse", "unify", "embed", "screen", "evaluate", "crop"]
+
+
+@pytest.mark.parametrize("command", READS_LABEL_MAPS)
+def test_every_command_that_reads_label_maps_takes_the_meaning_of_their_values(command: str) -> None:
+    text = heartmend(command, "--help").output
+    assert "--ids" in text and "--preset-ids" in text

@@ -68,3 +68,11 @@ def test_the_label_maps_of_a_run_are_not_replaced(cohort: Path) -> None:
     (cohort / "out" / "run" / "run.json").write_text("{}")
     with pytest.raises(RunError, match="contains a run, whose label maps must not be replaced"):
         list(crop_cohort(CropRequest(cohort / "labels", cohort / "out", HEART, 48, workers=1)))
+
+
+def test_maps_of_another_numbering_become_ids_of_the_anatomy(cohort: Path) -> None:
+    for path in (cohort / "labels").iterdir():
+        save_nifti(path, np.where(np.asarray(nib.load(path).dataobj) == 3, 500, 0), np.int16, AFFINE)
+    request = CropRequest(cohort / "labels", cohort / "out", HEART, 32, workers=1, preset_ids="mmwhs")
+    assert dict(crop_cohort(request)) == {"1": None, "2": None}
+    assert set(np.unique(nib.load(cohort / "out" / "labels" / "1.nii.gz").dataobj)) == {0, 3}

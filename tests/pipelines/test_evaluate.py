@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -47,6 +48,21 @@ def against_truth(folders: Folders, **settings: object) -> Evaluation:
         folders[2],
         EvaluationSettings(workers=1, **settings),  # type: ignore[arg-type]
     )
+
+
+def test_maps_of_another_numbering_are_read_by_the_given_table(folders: Folders) -> None:
+    """MM-WHS numbers the LV 500 and the RV 600."""
+    expected = against_truth(folders)
+    for folder in folders:
+        for path in folder.iterdir():
+            image = nib.load(path)
+            values = np.zeros(6, dtype=np.int16)
+            values[[3, 5]] = 500, 600
+            save_nifti(path, values[np.asarray(image.dataobj)], np.int16, image.affine)
+    assert against_truth(folders, preset_ids="mmwhs").rows == expected.rows
+    assert against_truth(folders, ids={500: "LV", 600: "RV"}).rows == expected.rows
+    other = against_truth(folders, ids={500: "RV", 600: "LV"}).rows
+    assert [row.structure for row in other[:3]] == ["LV"] * 3 and other != expected.rows
 
 
 def test_rows_by_hand(folders: Folders) -> None:

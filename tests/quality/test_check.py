@@ -131,3 +131,19 @@ def test_no_case_at_all_is_exit_code_1(tmp_path: Path) -> None:
     assert heartmend(tmp_path / "in").exit_code == 1
     BAD["zero bytes"].make(tmp_path / "in" / "1.nii.gz")
     assert heartmend(tmp_path / "in").exit_code == 1
+
+
+def test_optional_structures_are_counted_where_one_case_has_them(labels: Path) -> None:
+    """Ten structures, or eleven where a case has a vena cava."""
+    found = heartmend(labels, "--all")
+    assert "4 of 10 structures" in found.stdout and "SVC" not in found.stdout
+    path = labels / "3.nii.gz"
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[0, 0, :4] = 11
+    save_nifti(path, values, affine=image.affine)
+    assert "optional structures must be named, such as 11 = 'SVC'" in heartmend(labels).stdout.replace("\n", " ")
+    (labels.parent / "ids.toml").write_text('2 = "LA"\n3 = "LV"\n4 = "RA"\n5 = "RV"\n11 = "SVC"\n')
+    found = heartmend(labels, "--all", "--ids", labels.parent / "ids.toml")
+    assert "5 of 11 structures" in found.stdout and "4 of 11 structures" in found.stdout
+    assert "SVC" in found.stdout and "IVC" not in found.stdout

@@ -4,14 +4,22 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from heartmend.compute.progress import CallbackProgress
+from heartmend.anatomy.load import load_anatomy
+from heartmend.compute.progress import CallbackProgress, NoProgress
 from heartmend.errors import BadInputError
+from heartmend.io.dataset import discover_cohort
 from heartmend.io.file_names import escape_markdown
-from heartmend.report.build import write_report
+from heartmend.repair.change_log import ChangeLog
+from heartmend.report.build import _evaluate, write_report
 from heartmend.report.changes import CaseSelection
 from heartmend.run_folder.finished import FinishedRun
+from heartmend.run_folder.folder import RunFolder
+from support.cohorts import small_map
+from support.runs import repaired
+from support.volumes import save_nifti
 
 ODD = "<img src=x onerror=alert(1)>"
 
@@ -120,3 +128,22 @@ def test_an_unknown_case_is_an_error(finished_out: Path, tmp_path: Path) -> None
 
 def test_markdown_is_escaped() -> None:
     assert escape_markdown("a|b\n# <b>[x](y)") == "a\\|b \\# \\<b\\>\\[x\\](y)"
+
+
+def test_maps_of_another_numbering_are_compared_by_the_table_of_the_run(tmp_path: Path) -> None:
+    """The reference has the numbering of the label maps, too; by the ids of the anatomy 1 would be the Myocardium."""
+    labels, out, anatomy = tmp_path / "labels", tmp_path / "out", load_anatomy("heart")
+    for folder in (labels, tmp_path / "reference"):
+        save_nifti(folder / "1.nii.gz", np.where(small_map(1) > 0, small_map(1) - 1, 0), np.uint8)
+    cohort = discover_cohort(labels, anatomy=anatomy, ids={1: "LA", 2: "LV", 3: "RA", 4: "RV"})
+    with RunFolder.open(out, labels) as run:
+        run.write_settings({"request": {"images": None}})
+        run.write_cohort(cohort)
+        run.write_anatomy(anatomy)
+        run.write_skipped({})
+        run.write_fused(cohort, cohort["1"], repaired(small_map(1)), ChangeLog("1"))
+    finished = FinishedRun.open(out)
+    comparison, against = _evaluate(finished, tmp_path / "reference", 1, NoProgress())
+    assert against is not None
+    for found in (comparison, against):
+        assert [s.structure for s in found.summary] == ["LA", "LV", "RA", "RV"] and not found.skipped

@@ -57,7 +57,7 @@ def test_an_absent_structure_and_one_of_a_single_voxel_are_accepted(tmp_path: Pa
             "the spacing is 2 x 2 x 3 mm in pixdim, 2 x 2 x 2 mm in the sform",
         ),
         ({"qform_code": 0, "sform_code": 0}, "neither sform nor qform"),
-        ({"xyzt_units": 1}, "its unit of length is metres"),
+        ({"srow_x": [0] * 4, "srow_y": [0] * 4, "srow_z": [0] * 4}, "its sform contains zeros only; the qform is used"),
     ],
 )
 def test_a_contradiction_in_a_header_is_a_warning(tmp_path: Path, fields: dict, warning: str) -> None:

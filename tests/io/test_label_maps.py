@@ -1,6 +1,7 @@
 """Label maps: reading, errors, and that a written file differs from its reference only in the voxels."""
 
 import gzip
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
+from heartmend.io.itk import read_itk_header
 from heartmend.io.label_maps import read_labels, write_labels_like
 from heartmend.io.label_meaning import LabelTable, own_meaning
 from heartmend.io.volume import read_image
@@ -79,7 +81,11 @@ def test_itk_formats_keep_their_header(tmp_path: Path, ending: str, compressed: 
 
     out = tmp_path / "out" / f"in{ending}"
     write_labels_like(volume.labels, path, out, OWN)
-    assert out.read_bytes() == path.read_bytes()
+    # The compressed size is a field of MetaImage, and ITK compresses more than Heartmend does.
+    same, size = path.read_bytes(), re.compile(rb"CompressedDataSize = \d+")
+    head = read_itk_header(path).head
+    assert size.sub(b"", read_itk_header(out).head) == size.sub(b"", head)
+    assert compressed or out.read_bytes() == same
     repaired = np.where(labels == 3, 9, labels).astype(np.uint8)
     write_labels_like(repaired, path, out, OWN)
     image = sitk.ReadImage(str(out))

@@ -22,6 +22,48 @@ MAX_SHEAR_DEGREES = 1.0
 _REMEDY = "correct the header"
 
 
+@dataclass(frozen=True)
+class Orientation:
+    """Reorientation of an array: its axes in another order and other directions.
+
+    Attributes:
+        axes: axis of the array that becomes the first, the second and the third.
+        flipped: whether each of the new axes is reversed.
+    """
+
+    axes: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+
+    def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Reorient an array.
+
+        Args:
+            values: (x, y, z).
+
+        Returns:
+            A view of the array.
+        """
+        turned = values.transpose(self.axes)
+        return turned[tuple(slice(None, None, -1 if flip else None) for flip in self.flipped)]
+
+    def apply_to_grid(self, grid: Grid) -> Grid:
+        """Reorient a grid, so that every voxel stays at its position.
+
+        Args:
+            grid: the grid.
+
+        Returns:
+            The grid of the reoriented array.
+        """
+        affine = grid.affine[:, [*self.axes, 3]].copy()
+        x, y, z = (grid.shape[axis] for axis in self.axes)
+        for axis, (length, flip) in enumerate(zip((x, y, z), self.flipped, strict=True)):
+            if flip:
+                affine[:3, 3] += affine[:3, axis] * (length - 1)
+                affine[:3, axis] *= -1
+        return Grid((x, y, z), affine)
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Regular grid of voxels in space.
@@ -58,10 +100,7 @@ class Grid:
         # The product of the spacings is the largest volume that such voxels can have: a test independent of scale.
         if abs(np.linalg.det(affine[:3, :3])) < 1e-3 * spacing.prod():
             raise BadInputError(f"singular affine, two voxel axes are parallel: {affine[:3, :3].tolist()}; {_REMEDY}")
-        directions = affine[:3, :3] / spacing
-        x, y, z = (float(directions[:, a] @ directions[:, b]) for a, b in ((0, 1), (0, 2), (1, 2)))
-        shear = float(np.degrees(np.arcsin(min(max(abs(x), abs(y), abs(z)), 1.0))))
-        if shear > MAX_SHEAR_DEGREES:
+        if (shear := shear_degrees(affine)) > MAX_SHEAR_DEGREES:
             raise BadInputError(
                 f"sheared affine: its voxel axes are {shear:.1f} degrees off right angles, the limit is "
                 f"{MAX_SHEAR_DEGREES:g}; resample the volume onto a grid with right angles"
@@ -153,6 +192,31 @@ class Grid:
         off = other.world_to_index(self.index_to_world(corners)) - corners
         return bool(np.abs(off).max() <= tolerance_voxels)
 
+    def orientation_to(self, other: Grid) -> Orientation | None:
+        """Find the order and the directions of the axes with which this grid has the voxels of another one.
+
+        Args:
+            other: another grid.
+
+        Returns:
+            The reorientation of arrays on this grid; None if the grids do not have the same voxels.
+
+        Example:
+            >>> import numpy as np
+            >>> flipped = Grid((3, 4, 5), [[-1, 0, 0, 2], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+            >>> flipped.orientation_to(Grid((3, 4, 5), np.eye(4)))
+            Orientation(axes=(0, 1, 2), flipped=(True, False, False))
+        """
+        # Column a: the step along axis a of `other`, in voxels of this grid.
+        steps = np.linalg.solve(self.affine[:3, :3], other.affine[:3, :3])
+        axes = np.abs(steps).argmax(axis=0)
+        if sorted(axes.tolist()) != [0, 1, 2]:
+            return None
+        x, y, z = (int(axis) for axis in axes)
+        flips = [bool(steps[axis, number] < 0) for number, axis in enumerate((x, y, z))]
+        orientation = Orientation((x, y, z), (flips[0], flips[1], flips[2]))
+        return orientation if orientation.apply_to_grid(self).is_close(other) else None
+
     def overlap_share(self, other: Grid, along: int = 33) -> float:
         """Compute the share of this grid's voxels that are inside another grid.
 
@@ -199,6 +263,28 @@ class Grid:
             The same grid.
         """
         return cls(shape=tuple(table["shape"]), affine=np.asarray(table["affine"], dtype=np.float64))
+
+
+def shear_degrees(affine: FloatArray) -> float:
+    """Compute how far the voxel axes of an affine are from right angles.
+
+    Args:
+        affine: (4, 4) voxel indices to mm.
+
+    Returns:
+        The largest deviation of two axes from a right angle, in degrees; 0 for an affine with an axis of length 0.
+
+    Example:
+        >>> import numpy as np
+        >>> round(shear_degrees(np.array([[1, 0.01, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])), 2)
+        0.57
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(spacing).all() or not spacing.all():
+        return 0.0
+    directions = affine[:3, :3] / spacing
+    largest = max(abs(float(directions[:, a] @ directions[:, b])) for a, b in ((0, 1), (0, 2), (1, 2)))
+    return float(np.degrees(np.arcsin(min(largest, 1.0))))
 
 
 def _mm(lengths: npt.ArrayLike) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,40 @@ def _write_then_rename(final: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _sync(final.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Provide a temporary folder that replaces the folder `path` when the block ends without an error.
+
+    After a kill at any moment `path` is the complete old folder, the complete new one, or absent.
+
+    Args:
+        path: the folder to write.
+
+    Yields:
+        The temporary folder, beside it. It is removed when the block ends with an error.
+
+    Raises:
+        OutputError: if the system cannot write it.
+    """
+    final = Path(path)
+    temporary, old = (final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}" for _ in range(2))
+    try:
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for written in [p for p in temporary.rglob("*") if p.is_file()]:
+                _sync(written)
+            if os.path.lexists(final):
+                final.rename(old)
+            temporary.rename(final)
+            _sync(final.parent)
+        finally:
+            for leftover in (temporary, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(_write_error(final, error)) from error
 
 
 def write_bytes(path: str | os.PathLike[str], *chunks: bytes | memoryview) -> None:
@@ -205,17 +240,20 @@ def _write_error(path: Path, error: OSError) -> str:
 
 
 def remove_temporaries(folder: Path) -> int:
-    """Remove the temporary files of killed processes. Only the process with the folder's lock may do so.
+    """Remove the temporary files and folders of killed processes. Only the process with the folder's lock may do so.
 
     Args:
         folder: the folder, with all its subfolders.
 
     Returns:
-        The number of removed files.
+        The number of removed files and folders.
     """
-    leftovers = [p for p in folder.rglob(f"{TEMPORARY_PREFIX}*") if p.is_file() and not p.is_symlink()]
+    leftovers = [p for p in folder.rglob(f"{TEMPORARY_PREFIX}*") if not p.is_symlink()]
     for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
     return len(leftovers)
 
 

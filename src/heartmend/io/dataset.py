@@ -13,21 +13,24 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
-from heartmend.io.file_names import (
-    VOLUME_ENDINGS,
-    CaseFiles,
-    case_id,
-    escape_unprintable,
-    group_by_case,
-    volume_ending,
+from heartmend.io.file_names import VOLUME_ENDINGS, CaseFiles, escape_unprintable, volume_ending
+from heartmend.io.hounsfield import hu_warnings
+from heartmend.io.label_maps import (
+    LabelVolume,
+    UnknownLabels,
+    check_writable,
+    read_labels,
+    read_meaning,
+    write_labels_like,
 )
-from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, read_meaning, write_labels_like
 from heartmend.io.label_meaning import LabelTable
+from heartmend.io.label_sources import LabelSources, find_images, find_label_maps, volumes_of
 from heartmend.io.label_tables import DATASET_JSON, GivenIds, folder_tables, read_file_ending
-from heartmend.io.nifti import NiftiHeader
-from heartmend.io.unread_files import UnreadFile, unread_files
-from heartmend.io.volume import Volume, image_coverage, read_image, read_volume_header, resampling_warning
+from heartmend.io.unread_files import UnreadFile, describe_unread, unread_files
+from heartmend.io.volume import Volume, image_coverage, read_image, read_image_grid, resampling_warning
 from heartmend.types import Labels, Mask
+
+_NNUNET_LABELS = ("labelsTr", "labelsTs")
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,17 @@ class Case:
 
     Attributes:
         id: id of the case.
-        labels_path: the label map.
+        labels_path: the label map: a file, or the folder of the case (`heartmend.io.forms`).
         image_path: the CT; None where there is none.
         tables: names of the values of its label map from other sources than the file itself, in order of precedence.
+        series_path: of a DICOM label map the folder with the series of images that it belongs to.
     """
 
     id: str
     labels_path: Path
     image_path: Path | None = None
     tables: tuple[LabelTable, ...] = ()
+    series_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,18 @@ class Cohort:
         cases = (replace(case, tables=tables.get(case.labels_path.name, case.tables)) for case in self)
         return replace(self, cases=tuple(cases))
 
+    def with_series_of(self, folder: Path) -> Cohort:
+        """Copy the cohort of repaired DICOM label maps, which have no series beside them.
+
+        Args:
+            folder: the folder of the label maps that were repaired, where the series are.
+
+        Returns:
+            The cohort.
+        """
+        places = {case.id: path for case in self if (path := folder / case.labels_path.name).is_dir()}
+        return replace(self, cases=tuple(replace(c, series_path=places.get(c.id, c.series_path)) for c in self))
+
     def without_cases(self) -> Cohort:
         """Copy the cohort without its cases: the settings for reading files, as a small object for worker processes.
 
@@ -124,7 +141,7 @@ class Cohort:
         Raises:
             BadInputError: if the file cannot be used.
         """
-        return read_labels(case.labels_path, self.anatomy, self.unknown_labels, case.tables)
+        return read_labels(case.labels_path, self.anatomy, self.unknown_labels, case.tables, case.series_path)
 
     def read_other_labels(self, case: Case, path: Path, unknown_labels: UnknownLabels | None = None) -> LabelVolume:
         """Read another label map of a case, such as the repaired one, which has the values of the case's own file.
@@ -140,7 +157,7 @@ class Cohort:
         Raises:
             BadInputError: if the file cannot be used.
         """
-        return read_labels(path, self.anatomy, unknown_labels or self.unknown_labels, case.tables)
+        return read_labels(path, self.anatomy, unknown_labels or self.unknown_labels, case.tables, case.series_path)
 
     def value_names(self, case: Case) -> dict[int, str]:
         """List the values of a case's label map.
@@ -154,7 +171,7 @@ class Cohort:
         Raises:
             BadInputError: if the file cannot be used.
         """
-        return read_meaning(case.labels_path, self.anatomy, case.tables).names(self.anatomy)
+        return read_meaning(case.labels_path, self.anatomy, case.tables, case.series_path).names(self.anatomy)
 
     def read_image(self, case: Case, grid: Grid | None = None) -> Volume | None:
         """Read the CT of a case.
@@ -202,12 +219,43 @@ class Cohort:
         """
         if case.image_path is None:
             return ()
-        header, image_grid = read_volume_header(case.image_path)
+        image_grid, found = read_image_grid(case.image_path)
         covered = image_coverage(image_grid, grid, case.image_path)
-        warnings = list(header.warnings) if isinstance(header, NiftiHeader) else []
+        warnings = list(found)
         if covered is not None:
             warnings.append(resampling_warning(covered))
         return tuple(f"image: {warning}" for warning in warnings)
+
+    def check_image_values(self, case: Case, volume: LabelVolume) -> tuple[str, ...]:
+        """Read the CT of a case completely and check its values.
+
+        Args:
+            case: a case of the data set.
+            volume: its label map.
+
+        Returns:
+            Warnings; none where the case has no CT.
+
+        Raises:
+            BadInputError: if it cannot be read.
+        """
+        image = self.read_image(case)
+        if image is None:
+            return ()
+        same = volume.grid.orientation_to(image.grid)
+        inside = None if same is None else same.apply(volume.labels) > 0
+        return tuple(f"image: {text}" for text in hu_warnings(image.values, inside))
+
+    def check_writable(self, volume: LabelVolume) -> None:
+        """Check that the label map of a case can be written back into its file, before it is repaired.
+
+        Args:
+            volume: the label map, as `read_labels` read it.
+
+        Raises:
+            BadInputError: if it cannot.
+        """
+        check_writable(volume, volume.series_path)
 
     def write_labels(self, case: Case, labels: Labels, out: Path, unknown: Mask | None = None) -> None:
         """Write a label map of a case with the header and the values of its own file.
@@ -222,8 +270,8 @@ class Cohort:
             BadInputError: if the labels do not fit the file.
             OutputError: if the system cannot write it.
         """
-        meaning = read_meaning(case.labels_path, self.anatomy, case.tables)
-        write_labels_like(labels, case.labels_path, out, meaning, unknown)
+        meaning = read_meaning(case.labels_path, self.anatomy, case.tables, case.series_path)
+        write_labels_like(labels, case.labels_path, out, meaning, unknown, series=case.series_path)
 
 
 def discover_cohort(
@@ -238,10 +286,11 @@ def discover_cohort(
     """Find the cases of a data set.
 
     Args:
-        labels_dir: a folder of label maps, or an nnU-Net data set (dataset.json, labelsTr, imagesTr). Of the latter the
-            first channel is the image. A dataset.json beside the label maps, or in the parent of their folder, names
-            their values.
-        images_dir: a folder of CTs; a case without one is used as well.
+        labels_dir: a folder of label maps, of folders of cases with a label map or with masks each, or an nnU-Net data
+            set (dataset.json, labelsTr, imagesTr). Of the latter the first channel is the image. A dataset.json beside
+            the label maps, or in the parent of their folder, names their values.
+        images_dir: a folder of CTs, or of folders of cases with a CT each; a case without one is used as well. None: an
+            image in the folder of a case is used.
         anatomy: the structures.
         unknown_labels: handling of ids that the anatomy does not have.
         ids: value -> name of a structure, or a TOML or JSON file with such a table. It takes precedence over all other
@@ -273,23 +322,13 @@ def discover_cohort(
     images = None if images_dir is None else Path(images_dir)
     if dataset_json.is_file() and (root / "labelsTr").is_dir():
         ending = read_file_ending(dataset_json)
-        if images is None and (root / "imagesTr").is_dir() and _volumes(root / "imagesTr"):
+        if images is None and (root / "imagesTr").is_dir() and volumes_of(root / "imagesTr"):
             images = root / "imagesTr"
         root = root / "labelsTr"
-    volumes = _volumes(root, ending)
-    labels = group_by_case(volumes, "label")
+    labels = find_label_maps(root, anatomy, ending, has_channel=root.name not in _NNUNET_LABELS)
     if not labels.paths:
-        if labels.skipped:
-            raise BadInputError(next(iter(labels.skipped.values())))
-        if ending is not None and (others := _volumes(root)):
-            raise BadInputError(
-                f"{dataset_json}: file_ending is '{escape_unprintable(ending[:40])}', but no label map in {root} "
-                f"has it, such as {escape_unprintable(others[0].name)}; correct file_ending"
-            )
-        raise BadInputError(
-            f"{root}: contains no label map ({', '.join(VOLUME_ENDINGS)}); give the folder that directly contains them"
-        )
-    image_files = CaseFiles({}, {}) if images is None else _images(images)
+        raise BadInputError(_no_label_map(root, labels, ending))
+    image_files = CaseFiles(labels.images, {}) if images is None else find_images(images)
     # Two images are ambiguous only for a case with a label map.
     ambiguous = {id: why for id, why in image_files.skipped.items() if id in labels.paths}
     if images is not None and not (image_files.paths.keys() | ambiguous.keys()) & labels.paths.keys():
@@ -297,48 +336,52 @@ def discover_cohort(
             f"{images}: none of its {len(image_files.paths)} images belongs to one of the {len(labels.paths)} label "
             f"maps of {root}; ids of images: {_some(image_files.paths)}, ids of label maps: {_some(labels.paths)}"
         )
-    stems = frozenset(path.name[: -len(volume_ending(path) or "")] for path in labels.paths.values())
+    stems = frozenset(path.name[: len(path.name) - len(volume_ending(path) or "")] for path in labels.paths.values())
     tables = folder_tables(root, stems, anatomy, ids, preset_ids)
     cases = tuple(
-        Case(id, path, image_files.paths.get(id), tables.of(path))
+        Case(id, path, image := image_files.paths.get(id), tables.of(path), _series_path(path, image))
         for id, path in labels.paths.items()
         if id not in ambiguous
     )
     if not cases:
         raise BadInputError(next(iter(ambiguous.values())))
-    used = {path.name for path in labels.paths.values()} | tables.files
-    used |= {path.name for path in volumes if _is_skipped(path, labels.skipped)}
+    images_are_read = images is not None and images.samefile(root)
+    if any(path.parent.samefile(root) for path in labels.paths.values()):
+        others = unread_files(
+            root, labels.used | tables.files | {f.name for f in labels.unread}, ending, images_are_read
+        )
+    else:
+        others = ()
     return Cohort(
         cases=cases,
         anatomy=anatomy,
         unknown_labels=unknown_labels,
         images_without_labels=tuple(path for id, path in image_files.paths.items() if id not in labels.paths),
         skipped=dict(sorted((labels.skipped | ambiguous).items())),
-        unread=unread_files(root, used, ending, images_are_read=images is not None and images.samefile(root)),
+        unread=tuple(sorted((*labels.unread, *others), key=lambda file: file.name)),
     )
 
 
-def _volumes(folder: Path, ending: str | None = None) -> list[Path]:
-    """Everything with the ending of a volume: a folder or a broken link is an error later, not ignored."""
-    try:
-        paths = [p for p in folder.iterdir() if not p.name.startswith(".") and volume_ending(p)]
-    except OSError as error:
-        raise BadInputError(f"{folder}: cannot be listed: {error.strerror}; change its permissions") from error
-    return sorted(p for p in paths if ending is None or p.name.endswith(ending))
+def _series_path(labels: Path, image: Path | None) -> Path | None:
+    """The folder in which the series of a DICOM label map is looked for."""
+    if image is not None and image.is_dir():
+        return image
+    return labels if labels.is_dir() else None
 
 
-def _images(folder: Path) -> CaseFiles:
-    if not folder.is_dir():
-        raise BadInputError(f"{folder}: not a folder; give the folder of the images")
-    return group_by_case(_volumes(folder), "image")
-
-
-def _is_skipped(path: Path, skipped: Mapping[str, str]) -> bool:
-    """Whether a label map is listed among the skipped cases."""
-    try:
-        return case_id(path) in skipped
-    except BadInputError:
-        return True
+def _no_label_map(root: Path, labels: LabelSources, ending: str | None) -> str:
+    if labels.skipped:
+        return next(iter(labels.skipped.values()))
+    if ending is not None and (others := volumes_of(root)):
+        return (
+            f"{root.parent / DATASET_JSON}: file_ending is '{escape_unprintable(ending[:40])}', but no label map in "
+            f"{root} has it, such as {escape_unprintable(others[0].name)}; correct file_ending"
+        )
+    folders = f"; {describe_unread(labels.unread)}" if labels.unread else ""
+    return (
+        f"{root}: contains no label map ({', '.join(VOLUME_ENDINGS)}); give the folder that directly contains them, or "
+        f"one with a folder for each case{folders}"
+    )
 
 
 def _some(ids: Mapping[str, Path]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from heartmend.io.atomic import jsonable
+from heartmend.io.forms.files import files_of
 from heartmend.io.gzipped import GZIP_MAGIC
 from heartmend.io.reading import readable_file
 
@@ -37,12 +39,12 @@ def compute_fingerprint(*parts: Any) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Compute the digest of a file's content.
+    """Compute the digest of the content of a file, of a header with its file of voxels, or of all files of a folder.
 
     Of a gzipped file only the size, the first and the last 64 KiB are read: its end contains a checksum of all data.
 
     Args:
-        path: the file.
+        path: the file or the folder.
 
     Returns:
         32 hexadecimal digits.
@@ -50,6 +52,14 @@ def file_fingerprint(path: Path) -> str:
     Raises:
         BadInputError: if it cannot be read.
     """
+    files = files_of(path)
+    if files != [path]:
+        listed = [(os.path.relpath(file, path.parent), _single_fingerprint(file)) for file in files]
+        return hashlib.blake2b(json.dumps(listed).encode(), digest_size=16).hexdigest()
+    return _single_fingerprint(path)
+
+
+def _single_fingerprint(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     with readable_file(path), open(path, "rb") as file:
         head = file.read(_HEAD_AND_TAIL_BYTES)

@@ -15,7 +15,10 @@ from heartmend.errors import BadInputError
 Role = Literal["image", "label", "either"]
 """What a file contains by its name: an image, a label map, or either of them."""
 
-VOLUME_ENDINGS = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".mha")
+VOLUME_ENDINGS = (
+    ".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".mha", ".hdr", ".mhd", ".seg.nhdr", ".nhdr", ".mgz", ".mgh", ".gipl.gz",
+    ".gipl",
+)  # fmt: skip
 """The endings of supported volume files, the longest first: the first one that fits counts."""
 
 _ROLES: dict[str, Role] = {
@@ -50,11 +53,12 @@ def volume_ending(path: Path) -> str | None:
     return next((ending for ending in VOLUME_ENDINGS if name.endswith(ending) and len(name) > len(ending)), None)
 
 
-def case_id(path: Path) -> str:
+def case_id(path: Path, has_channel: bool = True) -> str:
     """Derive the id of a case from the name of one of its files.
 
     Args:
         path: a volume file; it need not exist.
+        has_channel: whether `_0000` at the end is nnU-Net's first channel, and not a part of the id.
 
     Returns:
         The id: the file name without its ending, without a role such as `.label` or `_ct`, and without the channel
@@ -67,7 +71,7 @@ def case_id(path: Path) -> str:
         >>> [case_id(Path(name)) for name in ("1.nii.gz", "1.label.nii.gz", "heart_001_0000.nii.gz")]
         ['1', '1', 'heart_001']
     """
-    stem, _ = _parsed(path)
+    stem, _ = _parsed(path, has_channel)
     return stem
 
 
@@ -98,11 +102,12 @@ def check_case_id(id: str) -> str:
     return id
 
 
-def file_role(path: Path) -> Role:
+def file_role(path: Path, has_channel: bool = True) -> Role:
     """Derive from a file name whether the volume is an image or a label map.
 
     Args:
         path: a volume file; it need not exist.
+        has_channel: as of `case_id`.
 
     Returns:
         The role; "either" where the name contains none.
@@ -114,7 +119,7 @@ def file_role(path: Path) -> Role:
         >>> file_role(Path("1.label.nii.gz")), file_role(Path("heart_001_0000.nii.gz")), file_role(Path("1.nii.gz"))
         ('label', 'image', 'either')
     """
-    return _parsed(path)[1]
+    return _parsed(path, has_channel)[1]
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ class CaseFiles:
     skipped: dict[str, str]
 
 
-def group_by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> CaseFiles:
+def group_by_case(paths: Iterable[Path], wanted: Literal["image", "label"], has_channel: bool = True) -> CaseFiles:
     """Select the image or the label map of every case from a list of files.
 
     Where a case has an image and a label map, their names decide (`file_role`). A case with two files of the same role
@@ -139,6 +144,7 @@ def group_by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> C
     Args:
         paths: the volume files.
         wanted: which of a case's files to select.
+        has_channel: as of `case_id`; not in nnU-Net's labelsTr.
 
     Returns:
         The selected files and the reasons for the skipped ones.
@@ -153,12 +159,12 @@ def group_by_case(paths: Iterable[Path], wanted: Literal["image", "label"]) -> C
     skipped: dict[str, str] = {}
     for path in paths:
         try:
-            groups[case_id(path)].append(path)
+            groups[case_id(path, has_channel)].append(path)
         except BadInputError as error:
             skipped[escape_unprintable(path.name)] = str(error)
     for id, group in sorted(groups.items()):
-        candidates = [p for p in group if file_role(p) in (wanted, "either")] if len(group) > 1 else group
-        named = [p for p in candidates if file_role(p) == wanted]
+        candidates = [p for p in group if file_role(p, has_channel) in (wanted, "either")] if len(group) > 1 else group
+        named = [p for p in candidates if file_role(p, has_channel) == wanted]
         if len(candidates) > 1 and len(named) == 1:
             candidates = named
         if len(candidates) == 1:
@@ -206,12 +212,13 @@ def _is_safe(name: str) -> bool:
     return bool(name.strip(" .")) and not name.startswith(".") and not _UNSAFE.search(name)
 
 
-def _parsed(path: Path) -> tuple[str, Role]:
+def _parsed(path: Path, has_channel: bool) -> tuple[str, Role]:
     """Case id and role."""
     ending = volume_ending(path)
+    ending = ending or (".dcm" if path.name.lower().endswith(".dcm") else None)
     stem = unicodedata.normalize("NFC", path.name[: -len(ending)] if ending else path.name)
     role: Role = "either"
-    if channel := _FIRST_CHANNEL.search(stem):
+    if has_channel and (channel := _FIRST_CHANNEL.search(stem)):
         stem, role = stem[: channel.start()], "image"
     while match := _ROLE.search(stem):
         stem = stem[: match.start()]

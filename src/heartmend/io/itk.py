@@ -1,52 +1,61 @@
-"""NRRD and MetaImage files, through SimpleITK. ITK's LPS space is converted to an affine in RAS."""
+"""NRRD, MetaImage and GIPL files. SimpleITK parses the headers; ITK's LPS space is converted to an affine in RAS."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 
-from heartmend.errors import BadInputError, OutputError
-from heartmend.io.atomic import atomic_write
-from heartmend.io.itk_header import check_voxel_data, read_head
-from heartmend.io.reading import EXPORT_AGAIN, check_memory, check_shape, readable_file
+from heartmend.errors import BadInputError
+from heartmend.geometry.grid import SPACING_LIMITS_MM
+from heartmend.io import gzipped
+from heartmend.io.itk_header import ItkHead, read_head
+from heartmend.io.reading import (
+    EXPORT_AGAIN,
+    MAX_PADDING_BYTES,
+    check_memory,
+    check_shape,
+    describe_format,
+    readable_file,
+)
+from heartmend.io.volume_header import VolumeHeader, decompression_errors
 
-_SEGMENT_NAME = re.compile(r"(Segment\d+)_Name")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """(3, 3): converts directions and positions."""
-_DTYPES: dict[int, np.dtype[np.generic]] = {
-    sitk.sitkUInt8: np.dtype("u1"), sitk.sitkInt8: np.dtype("i1"), sitk.sitkUInt16: np.dtype("u2"),
-    sitk.sitkInt16: np.dtype("i2"), sitk.sitkUInt32: np.dtype("u4"), sitk.sitkInt32: np.dtype("i4"),
-    sitk.sitkUInt64: np.dtype("u8"), sitk.sitkInt64: np.dtype("i8"), sitk.sitkFloat32: np.dtype("f4"),
-    sitk.sitkFloat64: np.dtype("f8"),
+_SEGMENT_FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
+_MAX_SEGMENTS = 65_535
+_GIPL_BYTES = 256
+_GIPL_MAGIC = {b"\xef\xff\xe9\xb0", b"\x2a\xe3\x89\xb4", b"\x2a\xe3\x89\xb8"}
+_DTYPES = {
+    sitk.sitkUInt8: "u1", sitk.sitkInt8: "i1", sitk.sitkUInt16: "u2", sitk.sitkInt16: "i2", sitk.sitkUInt32: "u4",
+    sitk.sitkInt32: "i4", sitk.sitkUInt64: "u8", sitk.sitkInt64: "i8", sitk.sitkFloat32: "f4", sitk.sitkFloat64: "f8",
+    sitk.sitkVectorUInt8: "u1", sitk.sitkVectorInt8: "i1", sitk.sitkVectorUInt16: "u2", sitk.sitkVectorInt16: "i2",
+    sitk.sitkVectorUInt32: "u4", sitk.sitkVectorInt32: "i4", sitk.sitkVectorUInt64: "u8", sitk.sitkVectorInt64: "i8",
+    sitk.sitkVectorFloat32: "f4", sitk.sitkVectorFloat64: "f8",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class ItkHeader:
-    """Header of an NRRD or MetaImage file.
+class Segment:
+    """Segment of a segmentation of 3D Slicer.
 
     Attributes:
-        path: the file; its further fields are copied from there when it is written again.
-        shape: numbers of voxels along the axes.
-        dtype: type of the stored values.
-        affine: (4, 4) voxel indices to mm, RAS+.
-        segment_names: value -> name of each segment of 3D Slicer; empty where the file has none.
+        number: N of the fields SegmentN_....
+        name: its name.
+        label_value: its value in its layer.
+        layer: number of its layer.
     """
 
-    path: Path
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    affine: npt.NDArray[np.float64]
-    segment_names: Mapping[int, str] = field(default_factory=dict)
+    number: int
+    name: str
+    label_value: int
+    layer: int = 0
 
 
-def read_itk_header(path: Path) -> ItkHeader:
+def read_itk_header(path: Path) -> VolumeHeader:
     """Read the header of a file, not its voxels.
 
     Args:
@@ -56,121 +65,115 @@ def read_itk_header(path: Path) -> ItkHeader:
         The header.
 
     Raises:
-        BadInputError: if the file is damaged or of another format.
-    """
-    with readable_file(path):
-        return _header(path, _reader(path))
-
-
-def read_itk(path: Path) -> tuple[ItkHeader, npt.NDArray[np.generic]]:
-    """Read the header and the values of a file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The header, and the values (x, y, z, ...) as stored.
-
-    Raises:
         BadInputError: if the file is damaged or of another format. The message of SimpleITK is not included: it quotes
             the header, which can name a patient.
     """
     with readable_file(path):
-        header = _header(path, _reader(path))
-        values = sitk.GetArrayFromImage(_image(path)).T
-    return header, values
+        if path.name.lower().endswith((".gipl", ".gipl.gz")):
+            return _gipl_header(path)
+        head = read_head(path)
+        is_nrrd = path.name.lower().endswith((".nrrd", ".nhdr"))
+        reader = _reader(path, "NrrdImageIO" if is_nrrd else "MetaImageIO")
+    header = _header(path, reader, head)
+    if head.compressed_bytes is not None:
+        _check_compressed_size(header, head)
+    return header
 
 
-def write_itk(path: Path, header: ItkHeader, stored: npt.NDArray[np.generic]) -> None:
-    """Write values atomically with the header of another file.
-
-    The written file is read again and compared: SimpleITK does not report every error of a full disk.
+def read_segment_fields(header: VolumeHeader) -> list[Segment]:
+    """Read the segments of a segmentation of 3D Slicer.
 
     Args:
-        path: the file to write.
-        header: the header whose space, fields, dtype and compression the file gets.
-        stored: values in the header's shape.
+        header: of an NRRD file.
 
-    Raises:
-        BadInputError: if the header's file cannot be read.
-        OutputError: if the system cannot write the file.
+    Returns:
+        The segments, in the order of their numbers; empty where the file has none.
     """
-    with readable_file(header.path):
-        like = _image(header.path)
-    values = np.asarray(stored, dtype=header.dtype).reshape(header.shape).T
-    image = sitk.GetImageFromArray(values, isVector=False)
-    image.CopyInformation(like)
-    for key in like.GetMetaDataKeys():
-        # These notes of ITK about its reading are not fields of the file.
-        if not key.startswith("ITK_"):
-            image.SetMetaData(key, like.GetMetaData(key))
-    with atomic_write(path) as temporary:
-        try:
-            sitk.WriteImage(image, str(temporary), useCompression=_is_compressed(header.path))
-            is_complete = bool((sitk.GetArrayFromImage(sitk.ReadImage(str(temporary))) == values).all())
-        except RuntimeError:
-            is_complete = False
-        if not is_complete:
-            raise OutputError(f"{path}: cannot be written; check that the disk has free space and repeat the command")
+    fields: dict[int, dict[str, str]] = {}
+    for line in header.head.decode("utf-8", "replace").splitlines():
+        key, is_pair, value = line.partition(":=")
+        if is_pair and (match := _SEGMENT_FIELD.fullmatch(key)):
+            fields.setdefault(int(match[1]), {})[match[2]] = value.strip()
+    found = []
+    for number, segment in sorted(fields.items())[:_MAX_SEGMENTS]:
+        value, layer = segment.get("LabelValue", ""), segment.get("Layer", "0")
+        if "Name" in segment and value.isdecimal() and layer.isdecimal():
+            found.append(Segment(number, segment["Name"], int(value), int(layer)))
+    return found
 
 
-def _reader(path: Path) -> sitk.ImageFileReader:
-    """SimpleITK's reader of a file whose header and size have been checked."""
-    head = read_head(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    # Otherwise SimpleITK may choose another reader by the content, such as one for pictures.
-    reader.SetImageIO("NrrdImageIO" if path.name.lower().endswith(".nrrd") else "MetaImageIO")
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise BadInputError(f"{path}: its header cannot be read by SimpleITK; {EXPORT_AGAIN}") from error
-    components = reader.GetNumberOfComponents()
-    if components != 1:
-        raise BadInputError(f"{path}: has {components} values per voxel, not one; join the layers to one label map")
-    size, dtype = reader.GetSize(), _DTYPES.get(reader.GetPixelIDValue())
-    if dtype is None:
+def _header(path: Path, reader: sitk.ImageFileReader, head: ItkHead) -> VolumeHeader:
+    dimension, components = reader.GetDimension(), reader.GetNumberOfComponents()
+    code = _DTYPES.get(reader.GetPixelIDValue())
+    if code is None:
         raise BadInputError(f"{path}: has values of a type that is not a number; export it with whole numbers")
-    expected = check_shape(path, size) * dtype.itemsize
-    check_memory(path, expected)
-    check_voxel_data(path, head, expected)
-    return reader
-
-
-def _header(path: Path, reader: sitk.ImageFileReader) -> ItkHeader:
-    dimension = reader.GetDimension()
+    shape: tuple[int, ...] = reader.GetSize()
+    layer_axis = None
+    if head.layer_axis is not None and dimension == 3:
+        layer_axis = 0 if head.layer_axis == 0 else 3
+        shape = (components, *shape) if layer_axis == 0 else (*shape, components)
+    elif components != 1:
+        shape, layer_axis = (components, *shape), 0
+    if layer_axis is not None and head.layer_axis not in (None, 0, 3):
+        raise BadInputError(f"{path}: its axis of layers is neither the first nor the last; save it again in 3D Slicer")
     affine = np.eye(4)
     if dimension >= 3:
         direction = np.array(reader.GetDirection()).reshape(dimension, dimension)[:3, :3]
         affine[:3, :3] = LPS_TO_RAS @ direction * reader.GetSpacing()[:3]
         affine[:3, 3] = LPS_TO_RAS @ reader.GetOrigin()[:3]
-    dtype = _DTYPES[reader.GetPixelIDValue()]
-    return ItkHeader(path, reader.GetSize(), dtype, affine, _segment_names(reader))
+    affine[:3] *= head.unit_mm
+    dtype = np.dtype(code).newbyteorder(head.byte_order)
+    check_memory(path, check_shape(path, shape) * dtype.itemsize)
+    header = VolumeHeader(
+        path, shape, dtype, affine, head.head, encoding=head.encoding, data_name=head.data_name, layer_axis=layer_axis,
+        warnings=_unit_warnings(path, head, affine),
+    )  # fmt: skip
+    names = {segment.label_value: segment.name for segment in read_segment_fields(header)}
+    return header if layer_axis is not None else replace(header, names=dict(sorted(names.items())))
 
 
-def _segment_names(reader: sitk.ImageFileReader) -> dict[int, str]:
-    """Value -> name of the segments of 3D Slicer."""
-    keys = set(reader.GetMetaDataKeys())
-    names: dict[int, str] = {}
-    for key in keys:
-        if (match := _SEGMENT_NAME.fullmatch(key)) and (value_key := f"{match[1]}_LabelValue") in keys:
-            value = reader.GetMetaData(value_key).strip()
-            if value.isdecimal():
-                names[int(value)] = reader.GetMetaData(key).strip()
-    return dict(sorted(names.items()))
-
-
-def _image(path: Path) -> sitk.Image:
-    try:
-        return _reader(path).Execute()
-    except RuntimeError as error:
+def _unit_warnings(path: Path, head: ItkHead, affine: np.ndarray) -> tuple[str, ...]:
+    if not head.unit:
+        return ()
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    low, high = SPACING_LIMITS_MM
+    if not ((spacing >= low) & (spacing <= high)).all():
+        size = " x ".join(f"{mm:g}" for mm in spacing)
         raise BadInputError(
-            f"{path}: SimpleITK cannot read it: its axes or its voxels are damaged; {EXPORT_AGAIN}"
-        ) from error
+            f"{path}: its unit of length is {head.unit}, so its voxels have {size} mm, outside {low} to {high} mm; set "
+            "the unit to mm if the numbers are mm"
+        )
+    return (f"its unit of length is {head.unit}; it was converted to mm",)
 
 
-def _is_compressed(path: Path) -> bool:
-    """Whether the voxels of a file are compressed, by its header."""
-    with open(path, "rb") as file:
-        head = file.read(1 << 16).lower().replace(b" ", b"")
-    return any(field in head for field in (b"encoding:gz", b"encoding:bz", b"compresseddata=true"))
+def _check_compressed_size(header: VolumeHeader, head: ItkHead) -> None:
+    """MetaIO reads as many compressed bytes as the header states, and leaves the rest undefined."""
+    start = 0 if header.data_name else len(header.head)
+    found = header.data_path.stat().st_size - start
+    if not 0 <= found - (head.compressed_bytes or 0) <= MAX_PADDING_BYTES:
+        raise BadInputError(
+            f"{header.path}: its compressed voxels have {found} bytes, its header has {head.compressed_bytes}: "
+            f"{EXPORT_AGAIN}"
+        )
+
+
+def _reader(path: Path, image_io: str) -> sitk.ImageFileReader:
+    """SimpleITK's reader of a file whose text header has been checked."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    # Otherwise SimpleITK may choose another reader by the content, such as one for pictures.
+    reader.SetImageIO(image_io)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise BadInputError(f"{path}: its header cannot be read by SimpleITK; {EXPORT_AGAIN}") from error
+    return reader
+
+
+def _gipl_header(path: Path) -> VolumeHeader:
+    with decompression_errors(path), gzipped.open_stream(path) as stream:
+        head = stream.read(_GIPL_BYTES)
+    if len(head) < _GIPL_BYTES or head[252:256] not in _GIPL_MAGIC:
+        raise BadInputError(f"{path}: not GIPL: it {describe_format(head)}; {EXPORT_AGAIN}, or correct its ending")
+    header = _header(path, _reader(path, "GiplImageIO"), ItkHead(head, "raw", ">"))
+    return replace(header, may_be_gzipped=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.io.file_names import escape_unprintable
+from heartmend.io.forms.base import Ids, StoredMap, StoredValues
+from heartmend.io.forms.open import open_label_map
+from heartmend.io.forms.value_map import ValueMap, as_ids
 from heartmend.io.label_meaning import (
     LabelMeaning,
     LabelTable,
@@ -24,15 +27,11 @@ from heartmend.io.label_meaning import (
     recognised_meaning,
     resolve_meaning,
 )
-from heartmend.io.label_tables import header_table
-from heartmend.io.nifti import NiftiHeader
-from heartmend.io.volume import Header, read_stored, read_volume, read_volume_header, write_stored
-from heartmend.types import BACKGROUND, MAX_VALUE, UNKNOWN, Labels, Mask
+from heartmend.types import BACKGROUND, UNKNOWN, Labels, Mask
 
 UnknownLabels = Literal["error", "keep"]
 """Handling of ids that the anatomy does not have: an error, or their voxels stay unchanged."""
 
-_REMEDY = "if it is a CT give the label map, else give these voxels their label"
 _MAX_REMEMBERED = 256
 # Whether the values of a file are those of a public data set is known after all of them were read. It is remembered,
 # because a file is written after it was read, by the same process.
@@ -52,6 +51,7 @@ class LabelVolume:
         warnings: contradictions in the header that do not prevent its use.
         meaning: which structure each value of the file is; None for an array without a file.
         value_counts: value of the file -> its number of voxels, without the background.
+        series_path: of a DICOM file the folder in which its series was looked for.
     """
 
     labels: Labels
@@ -61,10 +61,34 @@ class LabelVolume:
     warnings: tuple[str, ...] = ()
     meaning: LabelMeaning | None = None
     value_counts: Mapping[int, int] = field(default_factory=dict)
+    series_path: Path | None = None
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
         """Convert to an array of the labels, so that NumPy functions accept the volume."""
         return np.array(self.labels, dtype=dtype, copy=copy)
+
+    def on_grid(self, grid: Grid) -> LabelVolume:
+        """Return the label map on a grid with the same voxels, whose axes may have another order or direction.
+
+        Args:
+            grid: the grid.
+
+        Returns:
+            The label map; the same object if it is on this grid.
+
+        Raises:
+            BadInputError: if the grid has other voxels.
+        """
+        if self.grid.is_close(grid):
+            return self
+        orientation = self.grid.orientation_to(grid)
+        if orientation is None:
+            raise BadInputError(
+                f"{self.path}: is not on the grid of the label map that it belongs to ({self.grid.shape} voxels of "
+                f"{_mm(self.grid)} mm, {grid.shape} of {_mm(grid)} mm are needed); resample it to that label map"
+            )
+        unknown = None if self.unknown is None else orientation.apply(self.unknown)
+        return replace(self, labels=np.ascontiguousarray(orientation.apply(self.labels)), grid=grid, unknown=unknown)
 
 
 def read_labels(
@@ -72,6 +96,7 @@ def read_labels(
     anatomy: Anatomy,
     unknown_labels: UnknownLabels = "error",
     tables: Sequence[LabelTable] = (),
+    series: Path | None = None,
 ) -> LabelVolume:
     """Read a label map and check it with an anatomy.
 
@@ -79,11 +104,12 @@ def read_labels(
     the values where they are those of a public data set (`heartmend.io.id_presets`); else they are ids of the anatomy.
 
     Args:
-        path: a NIfTI, NRRD or MetaImage file.
+        path: a volume file, or the folder of a case (`heartmend.io.forms`).
         anatomy: the structures.
         unknown_labels: "keep": voxels with ids that the anatomy does not have are marked in `LabelVolume.unknown`, and
             `write_labels_like` does not change them. "error": they are an error.
         tables: names of values from other sources than the file itself, the first in order of precedence first.
+        series: of a DICOM file the folder with its series of images, where that is not in the folder of the case.
 
     Returns:
         The label map in the ids of the anatomy.
@@ -103,26 +129,32 @@ def read_labels(
         >>> read_labels(path, load_anatomy("heart")).labels.shape
         (4, 4, 4)
     """
-    volume, header = read_volume(Path(path))
-    ids = _as_ids(volume.values, str(path))
-    counts = count_ids(ids)
-    meaning = _stated_meaning(header, anatomy, tables, volume.path)
+    stored = open_label_map(Path(path), series)
+    meaning = _stated_meaning(stored.table, anatomy, tables, stored.path)
+    found = _read_masks(stored, meaning, anatomy, unknown_labels) if stored.has_masks else stored.read()
+    counts = count_ids(found.values)
     if meaning is None:
-        meaning = _meaning_of_values(counts, anatomy, volume.path)
-    labels, unknown = _convert(ids, counts, anatomy, unknown_labels, meaning, str(path))
-    warnings = header.warnings if isinstance(header, NiftiHeader) else ()
+        meaning = _meaning_of_values(counts, anatomy, stored.path)
+    labels, unknown = _convert(found.values, counts, anatomy, unknown_labels, meaning, str(path))
     value_counts = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value != BACKGROUND}
-    warnings = (*warnings, *_kept_warnings(meaning, value_counts))
-    return LabelVolume(labels, volume.grid, volume.path, unknown, warnings, meaning, value_counts)
+    warnings = (
+        *stored.warnings,
+        *_kept_warnings(meaning, value_counts),
+        *_overlap_warnings(found.overlaps, meaning, anatomy),
+    )
+    return LabelVolume(labels, stored.grid, stored.path, unknown, warnings, meaning, value_counts, series)
 
 
-def read_meaning(path: Path, anatomy: Anatomy, tables: Sequence[LabelTable] = ()) -> LabelMeaning:
+def read_meaning(
+    path: Path, anatomy: Anatomy, tables: Sequence[LabelTable] = (), series: Path | None = None
+) -> LabelMeaning:
     """Decide which structure each value of a file is, as `read_labels`; its voxels are read only where this is needed.
 
     Args:
         path: the label map.
         anatomy: the structures.
         tables: as of `read_labels`.
+        series: as of `read_labels`.
 
     Returns:
         The meaning.
@@ -130,11 +162,23 @@ def read_meaning(path: Path, anatomy: Anatomy, tables: Sequence[LabelTable] = ()
     Raises:
         BadInputError: if the file cannot be read, or two sources contradict each other.
     """
-    header, _ = read_volume_header(path)
-    meaning = _stated_meaning(header, anatomy, tables, path) or _recognised.get(_stamp(path, anatomy))
-    if meaning is None:
-        meaning = _meaning_of_values(count_ids(_as_ids(read_volume(path)[0].values, str(path))), anatomy, path)
-    return meaning
+    stored = open_label_map(path, series)
+    meaning = _stated_meaning(stored.table, anatomy, tables, path) or _recognised.get(_stamp(path, anatomy))
+    return meaning or _meaning_of_values(count_ids(stored.read().values), anatomy, path)
+
+
+def check_writable(volume: LabelVolume, series: Path | None = None) -> None:
+    """Check that the structures of a label map can be written back into its file, before it is repaired.
+
+    Args:
+        volume: the label map, as `read_labels` read it.
+        series: as of `read_labels`.
+
+    Raises:
+        BadInputError: if a value cannot be stored.
+    """
+    if volume.meaning is not None:
+        open_label_map(volume.path, series).check_storable([v for v in volume.value_counts if v in volume.meaning.ids])
 
 
 def check_labels(
@@ -160,7 +204,7 @@ def check_labels(
     Raises:
         BadInputError: as of `read_labels`.
     """
-    ids = _as_ids(values, source)
+    ids = as_ids(values, source)
     meaning = meaning or own_meaning(anatomy, with_optional=True)
     return _convert(ids, count_ids(ids), anatomy, unknown_labels, meaning, source)
 
@@ -185,7 +229,9 @@ def restore_values(
         lookup[id] = value
     result = lookup[labels]
     if len(set(meaning.ids.values())) < len(meaning.ids):
-        result = _with_original_values(result, labels, values, _as_ids(values, "labels"), (meaning, grid))
+        result = _with_original_values(
+            result, labels, lambda _: as_ids(values, "labels"), (meaning, grid), original=values
+        )
     return result if unknown is None else np.where(unknown, values, result)
 
 
@@ -235,6 +281,7 @@ def write_labels_like(
     out: str | Path,
     meaning: LabelMeaning,
     unknown: Mask | None = None,
+    series: Path | None = None,
 ) -> None:
     """Write a label map atomically as a file that differs from another one only in its voxels.
 
@@ -244,11 +291,12 @@ def write_labels_like(
 
     Args:
         labels: (x, y, z) uint8, ids of the anatomy.
-        reference: the file whose header is used.
-        out: the file to write.
+        reference: the file, or the folder of a case, whose form and headers are used.
+        out: the file or the folder to write.
         meaning: which structure each value of the reference is, such as `LabelVolume.meaning`, or `own_meaning` for a
             file with the ids of the anatomy.
         unknown: (x, y, z) bool, voxels at which the reference's own values are written.
+        series: as of `read_labels`.
 
     Raises:
         BadInputError: if the labels do not fit the reference, or `out` is the reference.
@@ -256,11 +304,13 @@ def write_labels_like(
         TypeError: if the labels are not uint8.
     """
     reference, out = Path(reference), Path(out)
-    header, grid = read_volume_header(reference)
+    stored = open_label_map(reference, series)
     if labels.dtype != np.uint8:
         raise TypeError(f"labels must be uint8 ids of the anatomy, not {labels.dtype}")
-    if labels.shape != grid.shape:
-        raise BadInputError(f"{out}: labels of shape {labels.shape} do not fit {reference} of shape {grid.shape}")
+    if labels.shape != stored.grid.shape:
+        raise BadInputError(
+            f"{out}: labels of shape {labels.shape} do not fit {reference} of shape {stored.grid.shape}"
+        )
     if out.exists() and out.samefile(reference):
         raise BadInputError(f"{out}: is the input file, which is never written to")
     lookup = np.full(256, -1)
@@ -270,14 +320,20 @@ def write_labels_like(
     present = np.flatnonzero(count_ids(labels))
     if absent := [int(i) for i in present if lookup[i] < 0]:
         raise BadInputError(f"{out}: {reference} has no number for the ids {absent}")
-    table = _stored(lookup, present, header, reference)
-    stored = labels.astype(header.dtype) if (table[present] == present).all() else table[labels]
+    values: Any = labels
+    if (lookup[present] != present).any():
+        values = np.maximum(lookup, 0).astype(np.uint8 if lookup.max() < 256 else np.uint16)[labels]
     if len(set(meaning.ids.values())) < len(meaning.ids):
-        ids = _as_ids(read_volume(reference)[0].values, str(reference))
-        stored = _with_original_values(stored, labels, read_stored(reference)[1], ids, (meaning, grid))
-    if unknown is not None and unknown.any():
-        stored = np.where(unknown, read_stored(reference)[1], stored)
-    write_stored(out, header, stored)
+        original = None if stored.has_masks else stored.read().values
+        values = _with_original_values(
+            values.astype(np.uint16), labels, lambda of: original if original is not None else stored.read(of).values,
+            (meaning, stored.grid),
+        )  # fmt: skip
+    if unknown is not None and unknown.any() and not stored.has_masks:
+        merged = values.astype(np.uint16)
+        merged[unknown] = stored.read().values[unknown]
+        values = merged
+    stored.write(out, values, tuple(meaning.ids))
 
 
 def as_values(labels: Labels, anatomy: Anatomy) -> npt.NDArray[np.unsignedinteger]:
@@ -311,7 +367,7 @@ def read_ids(path: str | Path, anatomy: Anatomy) -> Labels:
     Raises:
         BadInputError: if the file cannot be read, or has other ids.
     """
-    values = _as_ids(read_volume(Path(path))[0].values, str(path))
+    values = ValueMap(Path(path)).read().values
     meaning = LabelMeaning({id: id for id in anatomy.ids})
     return _convert(values, count_ids(values), anatomy, "error", meaning, str(path))[0]
 
@@ -339,43 +395,49 @@ def count_ids(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
     return counts
 
 
-def _as_ids(values: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.unsignedinteger]:
-    """The values as ids, after a check that they are whole, not negative, and at most `MAX_VALUE`."""
-    if values.dtype == np.uint8:
-        return values.view(np.uint8)
-    for dtype in (np.uint8, np.uint16):
-        with np.errstate(invalid="ignore"):
-            ids: npt.NDArray[np.unsignedinteger] = values.astype(dtype)
-        if (ids == values).all():
-            return ids
-    # Report the error, or round: a slope in single precision gives 2.9999998 for a 3.
-    if values.dtype.kind == "f":
-        real = np.asarray(values)
-        if not np.isfinite(real).all():
-            count = int((~np.isfinite(real)).sum())
-            raise BadInputError(f"{source}: has NaN or infinity in {count} voxels; set them to 0 or to their label")
-        rounded = np.rint(real)
-        if (np.abs(real - rounded) > 1e-3).any():
-            worst = float(real.flat[np.argmax(np.abs(real - rounded))])
-            raise BadInputError(
-                f"{source}: not a label map: has values that are not whole, such as {worst:g}; give the map of ids, "
-                "not a CT, a probability map or an interpolated map"
-            )
-        values = rounded
-    if values.min() < 0:
-        raise BadInputError(f"{source}: has negative ids, down to {int(values.min())}; {_REMEDY}")
-    if values.max() > MAX_VALUE:
-        raise BadInputError(f"{source}: has ids up to {int(values.max())}, above {MAX_VALUE}; {_REMEDY}")
-    return values.astype(np.uint16)
-
-
-def _stated_meaning(header: Header, anatomy: Anatomy, tables: Sequence[LabelTable], path: Path) -> LabelMeaning | None:
-    """The meaning by the names in the header and the tables; None without any."""
-    stored = header_table(header)
+def _stated_meaning(
+    stored: LabelTable | None, anatomy: Anatomy, tables: Sequence[LabelTable], path: Path
+) -> LabelMeaning | None:
+    """The meaning by the names in the file and the tables; None without any."""
     if stored is None:
         return resolve_meaning(tables, anatomy, path)
     first = [table for table in tables if table.decides]
     return resolve_meaning([*first, stored, *(t for t in tables if not t.decides)], anatomy, path)
+
+
+def _read_masks(
+    stored: StoredMap, meaning: LabelMeaning | None, anatomy: Anatomy, unknown_labels: UnknownLabels
+) -> StoredValues:
+    """The masks of the structures as one map; where they overlap, the priority of the anatomy decides."""
+    names = {} if stored.table is None else stored.table.names
+    ids = {} if meaning is None else {value: id for value, id in meaning.ids.items() if value in names}
+    listed = escape_unprintable(", ".join(list(names.values())[:10]) + (", ..." if len(names) > 10 else ""))
+    if meaning is None or not ids:
+        raise BadInputError(
+            f"{stored.path}: none of its masks ({listed}) has the name of a structure of anatomy {anatomy.name} "
+            f"({', '.join(anatomy.names)}); rename them, or give an anatomy file with these names as aliases"
+        )
+    others = [f"{name!r}" for value, name in meaning.unknown.items() if value in names]
+    if others and unknown_labels == "error":
+        raise BadInputError(
+            escape_unprintable(
+                f"{stored.path}: has segments that are no structures of anatomy {anatomy.name}: "
+                f"{', '.join(others[:10])}; rename them, give an anatomy file that contains them, or leave "
+                "them unchanged with --unknown-labels keep"
+            )
+        )
+    rank = {anatomy.by_name(name).id: number for number, name in enumerate(anatomy.priority)}
+    return stored.read(sorted(ids, key=lambda value: (rank.get(ids[value], len(rank)), value), reverse=True))
+
+
+def _overlap_warnings(overlaps: Mapping[tuple[int, int], int], meaning: LabelMeaning, anatomy: Anatomy) -> list[str]:
+    """Numbers of voxels in two masks, and which structure they got."""
+    pairs = {(meaning.name(a, anatomy), meaning.name(b, anatomy)): n for (a, b), n in overlaps.items()}
+    return [
+        f"{n} voxels are in the masks of {first} and {second}: they count as {first}, by the priority of the anatomy"
+        for (first, second), n in pairs.items()
+        if first != second
+    ]
 
 
 def _meaning_of_values(counts: npt.NDArray[np.int64], anatomy: Anatomy, path: Path) -> LabelMeaning:
@@ -411,19 +473,20 @@ def _kept_warnings(meaning: LabelMeaning, counts: Mapping[int, int]) -> list[str
 
 
 def _with_original_values(
-    stored: npt.NDArray[np.generic], labels: Labels, original: npt.NDArray[np.generic],
-    ids: npt.NDArray[np.unsignedinteger], read_with: tuple[LabelMeaning, Grid],
+    stored: npt.NDArray[np.generic], labels: Labels, ids_of: Callable[[list[int]], Ids],
+    read_with: tuple[LabelMeaning, Grid], original: npt.NDArray[np.generic] | None = None,
 ) -> npt.NDArray[np.generic]:  # fmt: skip
-    """The stored values, with the original ones, of these ids, for structures that have several values."""
+    """The values, with the original ones, or their ids, for structures that have several values."""
     result, (meaning, grid) = np.array(stored), read_with
     for id in sorted(set(meaning.ids.values())):
         values = meaning.values_of(id)
         mask = labels == id
         if len(values) == 1 or not mask.any():
             continue
-        before = np.isin(ids, values)
+        ids = ids_of(values)
+        before, source = np.isin(ids, values), ids if original is None else original
         same = mask & before
-        result[same] = original[same]
+        result[same] = source[same]
         if not before.any() or not (mask & ~before).any():
             continue
         used = np.nonzero(mask | before)
@@ -432,7 +495,7 @@ def _with_original_values(
         nearest = distance_transform_edt(
             ~before[box], sampling=grid.spacing_mm, return_distances=False, return_indices=True
         )
-        result[box][added] = original[box][tuple(axis[added] for axis in nearest)]
+        result[box][added] = source[box][tuple(axis[added] for axis in nearest)]
     return result
 
 
@@ -440,17 +503,5 @@ def _is_identity(lookup: Labels, present: npt.NDArray[np.intp]) -> bool:
     return bool((lookup[present] == present).all())
 
 
-def _stored(
-    lookup: npt.NDArray[np.int64], present: npt.NDArray[np.intp], header: Header, reference: Path
-) -> npt.NDArray[np.generic]:
-    """The stored value of each of the 256 ids: the file's own number, in its dtype, without its slope."""
-    values = lookup.astype(np.float64)
-    if isinstance(header, NiftiHeader) and header.is_scaled:
-        values = (values - header.intercept) / header.slope
-    stored = values if header.dtype.kind == "f" else np.rint(values)
-    with np.errstate(invalid="ignore", over="ignore"):
-        cast = stored.astype(header.dtype)
-    error = np.abs(cast[present].astype(np.float64) - values[present])
-    if (error > 1e-3).any():
-        raise BadInputError(f"{reference}: its type {header.dtype} and slope cannot store the ids of the repaired map")
-    return cast
+def _mm(grid: Grid) -> str:
+    return " x ".join(f"{mm:g}" for mm in grid.spacing_mm)

@@ -128,6 +128,22 @@ class LabelMeaning:
         return self.kept.get(value) or self.unknown.get(value, "")
 
 
+def is_automatic_name(name: str) -> bool:
+    """Test whether a program gives a name by itself, so that it states nothing.
+
+    Args:
+        name: the name.
+
+    Returns:
+        Whether it is such a name.
+
+    Example:
+        >>> is_automatic_name("Segment_1"), is_automatic_name("LA")
+        (True, False)
+    """
+    return _AUTOMATIC.fullmatch(name.strip()) is not None
+
+
 def own_meaning(anatomy: Anatomy, with_optional: bool = False) -> LabelMeaning:
     """Return the meaning of a label map with the ids of the anatomy.
 
@@ -175,7 +191,7 @@ def resolve_meaning(tables: Sequence[LabelTable], anatomy: Anatomy, path: Path) 
     stated = dict[int, tuple[int | None, str, LabelTable]]()
     for table in tables:
         for value, name in table.names.items():
-            if value == BACKGROUND or _AUTOMATIC.fullmatch(name.strip()):
+            if value == BACKGROUND or is_automatic_name(name):
                 continue
             id = _structure(name, anatomy)
             if value in stated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.io.file_names import escape_unprintable, volume_ending
 from heartmend.io.id_presets import id_preset, known_other_names, plain_name
-from heartmend.io.itk import ItkHeader
 from heartmend.io.label_meaning import LabelMeaning, LabelTable, preset_table, resolve_meaning
-from heartmend.io.nifti import NiftiHeader
 from heartmend.io.reading import readable_file
 from heartmend.io.strict_json import parse_json
+from heartmend.io.volume_header import VolumeHeader
 from heartmend.types import BACKGROUND, MAX_VALUE
 
 GivenIds = Path | Mapping[int, str] | LabelTable
@@ -64,7 +63,7 @@ class FolderTables:
         return (*self.first, *self.by_stem.get(_stem(path), ()), *self.shared)
 
 
-def header_table(header: NiftiHeader | ItkHeader) -> LabelTable | None:
+def header_table(header: VolumeHeader) -> LabelTable | None:
     """Read the names that are stored in the header of a label map.
 
     Args:
@@ -74,13 +73,13 @@ def header_table(header: NiftiHeader | ItkHeader) -> LabelTable | None:
     Returns:
         The table; None where the header has no names.
     """
-    if isinstance(header, ItkHeader):
-        return LabelTable("the segment names of the file", header.segment_names) if header.segment_names else None
-    if b"<LabelTable" not in header.raw:
+    if header.names:
+        return LabelTable("the segment names of the file", header.names)
+    if b"<LabelTable" not in header.head:
         return None
     names = {
         int(key): (quoted or plain).decode("utf-8", "replace").strip()
-        for key, quoted, plain in _XML_LABEL.findall(header.raw)
+        for key, quoted, plain in _XML_LABEL.findall(header.head)
     }
     return LabelTable("the label names in the header of the file", names) if names else None
 
@@ -124,7 +123,7 @@ def folder_tables(
             beside.append(table)
     for parent in (folder, folder.resolve().parent):
         path = parent / DATASET_JSON
-        if path.is_file() and (table := read_dataset_json(path)) is not None:
+        if path.is_file() and (table := read_dataset_json(path, first[0].names if first else {})) is not None:
             files.add(path.name)
             if not first:
                 check_names(table, anatomy)
@@ -212,24 +211,27 @@ def read_side_table(path: Path) -> LabelTable | None:
     return None
 
 
-def read_dataset_json(path: Path) -> LabelTable | None:
+def read_dataset_json(path: Path, known: Collection[int] = ()) -> LabelTable | None:
     """Read the table "labels" of a dataset.json of nnU-Net v2, nnU-Net v1 or the Medical Segmentation Decathlon.
 
     Args:
         path: the file.
+        known: values that are named elsewhere, such as in the table of the user.
 
     Returns:
-        The table; None if the file has none.
+        The table; None if the file has none. A region (a label that is a list of ids) is left out: a voxel has the id
+        of one of its parts.
 
     Raises:
-        BadInputError: if it cannot be read, or has a label that is not valid or a region.
+        BadInputError: if it cannot be read, has a label that is not valid, or a region with an id that has no name of
+            its own.
     """
     labels = read_json_table(path).get("labels")
-    return LabelTable(str(path), _dataset_names(labels, path)) if isinstance(labels, dict) else None
+    return LabelTable(str(path), _dataset_names(labels, path, known)) if isinstance(labels, dict) else None
 
 
 def read_file_ending(path: Path) -> str | None:
-    """Read the ending of the label maps from the dataset.json of an nnU-Net v2 data set, and check its labels.
+    """Read the ending of the label maps from the dataset.json of an nnU-Net v2 data set.
 
     Args:
         path: the dataset.json.
@@ -238,13 +240,11 @@ def read_file_ending(path: Path) -> str | None:
         Its `file_ending`, such as .nii.gz; None if it has none.
 
     Raises:
-        BadInputError: if it cannot be read, has no labels, a label that is not valid or a region, or an ending that is
-            not a text.
+        BadInputError: if it cannot be read, has no labels, or an ending that is not a text.
     """
     table = read_json_table(path)
-    if not isinstance(labels := table.get("labels"), dict):
+    if not isinstance(table.get("labels"), dict):
         raise BadInputError(f'{path}: not a data set of nnU-Net: it has no table "labels" of names and ids')
-    _dataset_names(labels, path)
     ending = table.get("file_ending")
     if not isinstance(ending, str | None):
         raise BadInputError(f"{path}: file_ending must be a text")
@@ -290,26 +290,39 @@ def check_names(table: LabelTable, anatomy: Anatomy) -> None:
         )
 
 
-def _dataset_names(labels: Mapping[str, Any], path: Path) -> dict[int, str]:
+def _dataset_names(labels: Mapping[str, Any], path: Path, known: Collection[int]) -> dict[int, str]:
     # nnU-Net v1 and the Decathlon have "1": "LA", nnU-Net v2 has "LA": 1.
     is_old = bool(labels) and all(key.isdecimal() and isinstance(name, str) for key, name in labels.items())
     names: dict[int, str] = {}
+    regions: dict[str, list[int]] = {}
     for key, other in labels.items():
         name, number = (other, int(key)) if is_old else (key, other)
         if isinstance(number, list):
-            raise BadInputError(
-                f"{path}: label {name!r} is a region of ids {number}, which cannot be repaired: which of them a voxel "
-                "is would be lost; give single ids, such as the parts of the region, in dataset.json or with --ids FILE"
-            )
-        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MAX_VALUE:
-            raise BadInputError(f"{path}: label {name!r} has {number!r} as its id; give 0 to {MAX_VALUE}")
+            parts = [_checked_id(part, name, path) for part in number]
+            if len(parts) != 1:
+                regions[name] = parts
+                continue
+            number = parts[0]
+        number = _checked_id(number, name, path)
         if number in names or (number == BACKGROUND and plain_name(name) not in ("background", "bg", "clearlabel")):
             first = names.get(number, "background")
             raise BadInputError(
                 f"{path}: label {name!r} has the id {number} of another label ({first!r}); give its own"
             )
         names[number] = name
+    for name, parts in regions.items():
+        if unnamed := sorted(set(parts) - names.keys() - set(known)):
+            raise BadInputError(
+                f"{path}: label {name!r} is a region of ids {parts}, of which {unnamed} have no label of their own, so "
+                "what these voxels are is not stated; name each of them in dataset.json or with --ids FILE"
+            )
     return names
+
+
+def _checked_id(number: Any, name: str, path: Path) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MAX_VALUE:
+        raise BadInputError(f"{path}: label {name!r} has {number!r} as its id; give 0 to {MAX_VALUE}")
+    return number
 
 
 def _user_file(path: Path) -> Mapping[str, Any]:

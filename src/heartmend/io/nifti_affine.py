@@ -9,11 +9,15 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from heartmend.errors import BadInputError
+from heartmend.geometry.grid import SPACING_LIMITS_MM, shear_degrees
 from heartmend.types import FloatArray
 
 # Two spacings that differ by more give volumes that differ by three times as much.
 _SPACING_TOLERANCE = 0.01
-_UNIT_CODES = {1: "metres", 3: "micrometres"}
+# Code of the unit of length -> name, and length in mm.
+_UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
+# Axes that are further from right angles are an error for ITK's reader of NIfTI, as measured with SimpleITK 2.5.
+ITK_SHEAR_DEGREES = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,22 +47,47 @@ def affine_from_header(header: nib.Nifti1Header) -> HeaderAffine:
         BadInputError: if the spacing is not positive, or if sform and qform disagree about the spacing or the axes:
             then no measurement in mm would be reliable.
     """
-    zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
     # In NIfTI a qfac of 0 means 1.
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1
+    found = _affine_of_numbers(header)
+    unit, unit_mm = _UNITS.get(int(header["xyzt_units"]) % 8, ("", 1.0))
+    if not unit:
+        return found
+    affine = np.diag([unit_mm, unit_mm, unit_mm, 1.0]) @ found.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    low, high = SPACING_LIMITS_MM
+    if not ((spacing >= low) & (spacing <= high)).all():
+        raise BadInputError(
+            f"its unit of length is {unit} (xyzt_units), so its voxels have {_by(spacing)} mm, outside {low} to {high} "
+            "mm; set the unit to mm if the numbers are mm"
+        )
+    return HeaderAffine(affine, (*found.warnings, f"its unit of length is {unit}; it was converted to mm"))
+
+
+def _affine_of_numbers(header: nib.Nifti1Header) -> HeaderAffine:
+    """The affine in the header's own unit."""
+    zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
     warnings = list[str]()
-    unit = _UNIT_CODES.get(int(header["xyzt_units"]) % 8)
-    if unit is not None:
-        warnings.append(f"its unit of length is {unit}; its numbers are used as mm")
-    if header["sform_code"] == 0:
+    sform = np.asarray(header.get_sform(), dtype=np.float64)
+    has_sform = header["sform_code"] != 0
+    if has_sform and header["qform_code"] != 0 and not sform[:3].any():
+        # As some converters write it.
+        has_sform = False
+        warnings.append("its sform contains zeros only; the qform is used")
+    if not has_sform:
         if not (zooms > 0).all():
             raise BadInputError(f"a voxel spacing of {_by(zooms)} mm; set the true one (pixdim)")
         if header["qform_code"] == 0:
             warnings.append("has neither sform nor qform: its position, left and right are unknown")
-        return HeaderAffine(np.asarray(header.get_best_affine(), dtype=np.float64), tuple(warnings))
-    sform = np.asarray(header.get_sform(), dtype=np.float64)
+            return HeaderAffine(np.asarray(header.get_base_affine(), dtype=np.float64), tuple(warnings))
+        return HeaderAffine(np.asarray(header.get_qform(), dtype=np.float64), tuple(warnings))
     spacing = np.linalg.norm(sform[:3, :3], axis=0)
+    if (shear := shear_degrees(sform)) > ITK_SHEAR_DEGREES:
+        warnings.append(
+            f"its voxel axes are {shear:.2g} degrees off right angles: programs that use ITK, such as 3D Slicer and "
+            "nnU-Net, do not read it by its sform; neither will they read the repaired file"
+        )
     if header["qform_code"] == 0:
         if not np.allclose(spacing, zooms, rtol=_SPACING_TOLERANCE):
             warnings.append(

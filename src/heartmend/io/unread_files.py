@@ -10,12 +10,11 @@ from heartmend.io.file_names import VOLUME_ENDINGS, escape_unprintable, volume_e
 
 # Endings of volumes that are not supported, with what can be done.
 _OTHER_VOLUMES = {
-    ".hdr": "convert it to .nii.gz", ".img": "convert it to .nii.gz", ".mhd": "convert it to .mha",
-    ".raw": "convert it to .mha", ".zraw": "convert it to .mha", ".nhdr": "convert it to .nrrd",
-    ".mgz": "convert it to .nii.gz", ".mgh": "convert it to .nii.gz", ".gipl": "convert it to .nii.gz",
     ".dcm": "convert the series to .nii.gz", ".npy": "convert it to .nii.gz", ".npz": "convert it to .nii.gz",
-    ".gz": "convert it to .nii.gz",
+    ".gz": "convert it to .nii.gz", ".mnc": "convert it to .nii.gz", ".nhdr": "convert it to .nrrd",
 }  # fmt: skip
+# Endings of files of voxels, which are read with their header.
+_VOXEL_FILES = (".img", ".raw", ".zraw", ".bin")
 _MAX_LISTED = 5
 
 
@@ -56,10 +55,14 @@ def unread_files(
         if ending is None:
             # Only here, because a check of every label map would take time on a network drive.
             if path.is_dir():
-                found.append(UnreadFile(path.name, "a folder; give it as LABELS to read its files", is_folder=True))
+                found.append(
+                    UnreadFile(
+                        path.name, "a folder beside label maps; give it as LABELS to read its files", is_folder=True
+                    )
+                )
             else:
                 found.append(UnreadFile(path.name, _other_file(path)))
-        elif file_ending is not None and not path.name.endswith(file_ending):
+        elif file_ending is not None and not path.name.lower().endswith(file_ending.lower()):
             found.append(UnreadFile(path.name, f"its ending is not {file_ending} of dataset.json"))
         elif not images_are_read:
             found.append(UnreadFile(path.name, "an image by its name; give its folder with --images"))
@@ -90,6 +93,8 @@ def describe_unread(files: Sequence[UnreadFile], limit: int | None = _MAX_LISTED
 
 def _other_file(path: Path) -> str:
     ending = path.suffix.lower()
+    if ending in _VOXEL_FILES:
+        return "no header (.hdr, .mhd, .nhdr) that is read names it"
     if ending in _OTHER_VOLUMES:
         return f"{ending} is not supported; {_OTHER_VOLUMES[ending]}"
     return f"no label map: its ending is none of {', '.join(VOLUME_ENDINGS)}"

@@ -227,11 +227,8 @@ def check_not_input(out: Path, *folders: Path) -> None:
 def _evaluate(job: _Job) -> list[Row]:
     maps = {which: cohort.read_labels(case) for which, (cohort, case) in job.cases.items()}
     first = maps["a"]
-    for volume in maps.values():
-        if not volume.grid.is_close(first.grid):
-            raise BadInputError(f"{volume.path}: is not on the grid of {first.path}; resample one of them")
+    b, *reference = (volume.on_grid(first.grid) for which, volume in maps.items() if which != "a")
     return evaluate_case(
-        first.labels, maps["b"].labels, first.grid.spacing_mm, job.anatomy,
-        maps["reference"].labels if "reference" in maps else None,
+        first.labels, b.labels, first.grid.spacing_mm, job.anatomy, reference[0].labels if reference else None,
         case=job.case_id, metrics=catalogue(job.tolerances_mm, job.keys),
     )  # fmt: skip

@@ -10,6 +10,7 @@ from heartmend.errors import BadInputError
 from heartmend.geometry.components import main_components_box
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import file_fingerprint
+from heartmend.io.forms.files import files_of
 from heartmend.io.label_maps import LabelVolume, count_ids
 from heartmend.quality.structure_bounds import StructureSize, measure_sizes
 
@@ -66,7 +67,7 @@ class CaseReport:
         voxels: number of voxels of each structure.
         values: meaning of each value of the file.
         sizes: size and shape of each structure that is present.
-        file_bytes: size of the label map's file.
+        file_bytes: size of the files of the label map.
         content: fingerprint of the label map's file; equal for copies.
         findings: problems.
     """
@@ -117,6 +118,7 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
     image = None if case.image_path is None else case.image_path.name
     try:
         volume = cohort.read_labels(case)
+        cohort.check_writable(volume)
     except BadInputError as error:
         return CaseReport(case.id, case.labels_path.name, image, findings=(Finding("error", str(error)),))
     grid = volume.grid
@@ -124,7 +126,7 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
     findings = [Finding("warning", text) for text in (*volume.warnings, *_label_warnings(volume, voxels))]
     try:
         findings += [Finding("warning", text) for text in cohort.check_image(case, grid)]
-        cohort.read_image(case)
+        findings += [Finding("warning", text) for text in cohort.check_image_values(case, volume)]
     except BadInputError as error:
         findings.append(Finding("error", str(error)))
     box = main_components_box(volume.labels, cohort.anatomy.ids, grid.spacing_mm)
@@ -134,7 +136,7 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
     return CaseReport(
         case.id, case.labels_path.name, image, grid.shape, tuple(round(s, 5) for s in grid.spacing_mm),
         "".join(grid.axcodes), size_mm, voxels, _value_uses(volume, cohort),
-        measure_sizes(volume.labels, grid, cohort.anatomy), case.labels_path.stat().st_size,
+        measure_sizes(volume.labels, grid, cohort.anatomy), _size_of(case),
         file_fingerprint(case.labels_path), tuple(findings),
     )  # fmt: skip
 
@@ -166,3 +168,7 @@ def _label_warnings(volume: LabelVolume, voxels: dict[str, int]) -> list[str]:
     if volume.unknown is not None:
         texts.append(f"{int(volume.unknown.sum())} voxels with unknown ids; they are not changed")
     return texts
+
+
+def _size_of(case: Case) -> int:
+    return sum(path.stat().st_size for path in files_of(case.labels_path))

@@ -112,10 +112,4 @@ def _import_map(
 def _read(finished: FinishedRun, case: Case, path: Path, grid: Grid) -> Labels:
     if path.name.lower().endswith(".nrrd") and is_segmentation(path):
         return read_segments(path, grid, finished.anatomy)
-    found = finished.cohort.read_other_labels(case, path, "error")
-    if not found.grid.is_close(grid):
-        raise BadInputError(
-            f"{path}: not on the grid of {case.labels_path} ({found.grid.shape} voxels, {grid.shape} are needed); "
-            "export it from 3D Slicer with that label map as the reference volume"
-        )
-    return found.labels
+    return finished.cohort.read_other_labels(case, path, "error").on_grid(grid).labels

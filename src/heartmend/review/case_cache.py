@@ -11,7 +11,7 @@ from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
 from heartmend.io.dataset import Case
 from heartmend.io.digests import compute_fingerprint
-from heartmend.io.volume import read_volume_header
+from heartmend.io.forms.open import open_label_map
 from heartmend.review.page_data import Crop, image_file, pack_maps, pack_surfaces
 from heartmend.review.summary import read_summary, summarise_case
 from heartmend.run_folder.finished import FinishedRun
@@ -73,7 +73,7 @@ def read_image(finished: FinishedRun, case: Case) -> bytes:
     displayed = read_summary(finished, case).grid
     if case.image_path is None:
         return image_file(None, displayed)
-    _, grid = read_volume_header(case.labels_path)
+    grid = open_label_map(case.labels_path).grid
     image = finished.image(case, grid)
     return image_file(None if image is None else Crop.from_grid(displayed, grid).apply(image.values), displayed)
 

@@ -196,10 +196,10 @@ class CaseRecords(StampedStages):
         Raises:
             RunError: if there is a link, a pipe or a device in the place of one.
         """
-        files = self.result_path(case), self._case_path(FUSE, case.id, ".json")
-        for path in files:
-            check_regular(path)
-        return all(is_regular(path) for path in files)
+        result, log = self.result_path(case), self._case_path(FUSE, case.id, ".json")
+        self.check_result(result)
+        check_regular(log)
+        return is_regular(log) and (is_regular(result) or result.is_dir())
 
     def changes(self, case_id: str) -> ChangeLog:
         """Read what was changed in a case.
@@ -263,7 +263,7 @@ class CaseRecords(StampedStages):
         return np.ascontiguousarray(self.repaired(cohort, case).labels[self.roi(case.id).source_box()])
 
     def result_path(self, case: Case | Path) -> Path:
-        """Return the path of the repaired label map of a case: OUT/labels and the name of the input.
+        """Return the path of the repaired label map of a case: OUT/labels and the name of the input file or folder.
 
         Args:
             case: the case, or the path of its input label map.

@@ -241,4 +241,5 @@ def open_labels(
     if not is_run(folder.parent):
         return discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels, ids=ids, preset_ids=preset_ids)
     cohort = discover_cohort(folder, anatomy=anatomy, unknown_labels=unknown_labels)
-    return cohort.with_tables(RunFolder.at(folder.parent).label_tables())
+    run = RunFolder.at(folder.parent)
+    return cohort.with_tables(run.label_tables()).with_series_of(run.labels_dir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from heartmend.errors import DamagedError, RunError
 from heartmend.io.atomic import read_json, write_json
+from heartmend.io.forms.files import files_of
 from heartmend.io.regular import check_regular, open_to_read
 from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, FUSE, RECORDS, REVIEW, RunPaths, inside
 
@@ -96,10 +98,10 @@ class Stamp:
 
 
 def content_digest(path: Path) -> str:
-    """Compute the digest of the whole content of a regular file; once in a process as long as it does not change.
+    """Compute the digest of the whole content of regular files; once in a process as long as they do not change.
 
     Args:
-        path: the file.
+        path: a file; of a label map also a header with its file of voxels, or a folder (`files_of`).
 
     Returns:
         32 hexadecimal digits (BLAKE2b).
@@ -108,6 +110,16 @@ def content_digest(path: Path) -> str:
         RunError: if there is a link, a pipe or a device in its place.
         OSError: if it is missing or cannot be read.
     """
+    files = files_of(path)
+    if files == [path]:
+        return _file_digest(path)
+    if path.is_symlink():
+        check_regular(path)
+    listed = "\n".join(f"{os.path.relpath(file, path.parent)} {_file_digest(file)}" for file in files)
+    return hashlib.blake2b(listed.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
     with open_to_read(path) as file:
         status = os.fstat(file.fileno())
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -240,7 +252,10 @@ class StampedStages(RunPaths):
             return
         digest = content_digest(result)
         if self._matches(moved, {digest}):
-            moved.unlink()
+            for file in files_of(moved):
+                file.unlink()
+            if moved.is_dir():
+                shutil.rmtree(moved)
         else:
             self._warn_of_unknown(result, moved)
 
@@ -280,7 +295,7 @@ class StampedStages(RunPaths):
             DamagedError: if it was changed.
             RunError: if there is a link, a pipe or a device in its place.
         """
-        check_regular(path)
+        self.check_result(path)
         stamp_path = self._stamp_path(stage, case_id)
         if not os.path.lexists(path) or not os.path.lexists(stamp_path):
             return
@@ -304,6 +319,18 @@ class StampedStages(RunPaths):
             remedy = f"no result depends on it; to make it again, remove {stamp_path} and repeat `{command}`"
         raise DamagedError(f"{path}: is damaged: it was changed since `{command}` wrote it; {remedy}")
 
+    def check_result(self, path: Path) -> None:
+        """Check that a file of a stage is regular; a repaired label map may also be a folder.
+
+        Args:
+            path: the file.
+
+        Raises:
+            RunError: if there is a link, a pipe or a device in its place.
+        """
+        if path.is_symlink() or path.parent != self.labels or not path.is_dir():
+            check_regular(path)
+
     def _warn_of_unknown(self, result: Path, target: Path) -> None:
         log.warning(
             "%s was damaged or changed since it was written; it is now %s, and the result is made again. If it was "
@@ -312,14 +339,15 @@ class StampedStages(RunPaths):
         )  # fmt: skip
 
     def _withdraw(self, path: Path) -> Path:
-        """Move a file to OUT/run/withdrawn, under a name that is free; returns the new path."""
-        folder, number = self._folder(WITHDRAWN), 1
-        target = inside(folder, path.name)
-        while os.path.lexists(target):
+        """Move a label map to OUT/run/withdrawn, under a name that is free; returns the new path."""
+        folder, number, prefix = self._folder(WITHDRAWN), 1, ""
+        files = [path] if path.is_symlink() or path.is_dir() else files_of(path)
+        while any(os.path.lexists(inside(folder, f"{prefix}{file.name}")) for file in files):
             number += 1
-            target = inside(folder, f"{number}-{path.name}")
-        path.rename(target)
-        return target
+            prefix = f"{number}-"
+        for file in files:
+            file.rename(inside(folder, f"{prefix}{file.name}"))
+        return inside(folder, f"{prefix}{path.name}")
 
     def _withdraw_damaged_reports(self, stage: str, case_id: str | None, stamp: Stamp) -> None:
         damaged = [name for name, digest in stamp.reports.items() if not self._is_intact(name, digest, case_id)]

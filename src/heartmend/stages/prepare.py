@@ -99,6 +99,8 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
         BadInputError: if a file of the case cannot be used.
     """
     volume = cohort.read_labels(case)
+    # A case that cannot be written at the end is skipped at the start.
+    cohort.check_writable(volume)
     # Checked first: an image elsewhere in space belongs to another patient.
     warnings = (*volume.warnings, *cohort.check_image(case, volume.grid))
     prepared = prepare_labels(case.id, volume.labels, volume.grid, cohort.anatomy, settings)

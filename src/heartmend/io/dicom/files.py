@@ -1,0 +1,185 @@
+"""DICOM files of a folder, by what they contain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from heartmend.errors import BadInputError
+from heartmend.io.reading import EXPORT_AGAIN, readable_file
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+Kind = Literal["image", "segmentation", "structure set", "other"]
+
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+_PREAMBLE_BYTES = 132
+# More than any study has.
+_MAX_FILES = 20_000
+_TAGS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows")
+
+
+@dataclass(frozen=True)
+class DicomFolder:
+    """DICOM files of a folder.
+
+    Attributes:
+        segmentations: SEG files.
+        structure_sets: RTSTRUCT files.
+        series: the images of each series, by its UID.
+    """
+
+    segmentations: tuple[Path, ...] = ()
+    structure_sets: tuple[Path, ...] = ()
+    series: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        """The files with label maps."""
+        return (*self.segmentations, *self.structure_sets)
+
+
+def is_dicom(path: Path) -> bool:
+    """Test whether a file is DICOM, by its first bytes.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether it is; False for a link to nothing, a pipe, or a file that cannot be read.
+    """
+    try:
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            return file.read(_PREAMBLE_BYTES)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_dicom_folder(folder: Path, deep: bool = True) -> DicomFolder:
+    """Find the DICOM files of a folder.
+
+    Args:
+        folder: the folder.
+        deep: whether to read the folders within it too.
+
+    Returns:
+        The files; none where the folder has no DICOM files.
+
+    Raises:
+        BadInputError: if pydicom is not installed, or the folder has more files than a study.
+    """
+    changed_ns = tuple(Path(parent).stat().st_mtime_ns for parent, _, _ in os.walk(folder))
+    return _read_folder(folder, deep, changed_ns)
+
+
+def read_dataset(path: Path, with_pixels: bool = True) -> Dataset:
+    """Read a DICOM file.
+
+    Args:
+        path: the file.
+        with_pixels: whether to read its pixels too.
+
+    Returns:
+        The data set.
+
+    Raises:
+        BadInputError: if it cannot be read, or pydicom is not installed. The message does not quote the file, which
+            names a patient.
+    """
+    pydicom = import_pydicom()
+    with readable_file(path), dicom_errors(path):
+        dataset: Dataset = pydicom.dcmread(path, stop_before_pixels=not with_pixels)
+        return dataset
+
+
+@contextmanager
+def dicom_errors(path: Path) -> Iterator[None]:
+    """Convert the errors of pydicom to BadInputError.
+
+    Args:
+        path: the file, for the message.
+
+    Yields:
+        None.
+
+    Raises:
+        BadInputError: in the place of another error.
+    """
+    pydicom = import_pydicom()
+    known = (AttributeError, KeyError, ValueError, TypeError, IndexError, EOFError, NotImplementedError, RuntimeError)
+    try:
+        yield
+    except BadInputError:
+        raise
+    except (pydicom.errors.InvalidDicomError, *known) as error:
+        raise BadInputError(
+            f"{path}: cannot be read as DICOM ({type(error).__name__}): it is damaged, or a required attribute is "
+            f"missing; {EXPORT_AGAIN}"
+        ) from error
+
+
+def import_pydicom() -> Any:
+    """Import pydicom.
+
+    Returns:
+        The module.
+
+    Raises:
+        BadInputError: if it is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise BadInputError("DICOM files need pydicom: pip install 'heartmend[dicom]'") from error
+    return pydicom
+
+
+@lru_cache(maxsize=4096)
+def _read_folder(folder: Path, deep: bool, _changed_ns: tuple[int, ...]) -> DicomFolder:
+    segmentations, structure_sets, series = list[Path](), list[Path](), dict[str, list[Path]]()
+    for path in _dicom_paths(folder, deep):
+        pydicom = import_pydicom()
+        with readable_file(path), dicom_errors(path):
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        kind = _kind(dataset)
+        if kind == "segmentation":
+            segmentations.append(path)
+        elif kind == "structure set":
+            structure_sets.append(path)
+        elif kind == "image":
+            series.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(path)
+    return DicomFolder(
+        tuple(segmentations), tuple(structure_sets), {uid: tuple(paths) for uid, paths in series.items()}
+    )
+
+
+def _dicom_paths(folder: Path, deep: bool) -> Iterator[Path]:
+    count = 0
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if deep and not name.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            if name.startswith(".") or not is_dicom(path):
+                continue
+            count += 1
+            if count > _MAX_FILES:
+                raise BadInputError(f"{folder}: has more than {_MAX_FILES} DICOM files; give one folder per case")
+            yield path
+
+
+def _kind(dataset: Dataset) -> Kind:
+    sop_class = str(dataset.get("SOPClassUID", ""))
+    if sop_class in _SEGMENTATIONS:
+        return "segmentation"
+    if sop_class == _STRUCTURE_SET:
+        return "structure set"
+    return "image" if dataset.get("Rows") is not None else "other"

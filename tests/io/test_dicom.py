@@ -1,0 +1,222 @@
+"""DICOM: a CT series, SEG and RTSTRUCT, read and written back, and opened by highdicom, pydicom and SimpleITK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from heartmend.anatomy.load import load_anatomy
+from heartmend.errors import BadInputError
+from heartmend.io.dataset import discover_cohort
+from heartmend.io.itk import LPS_TO_RAS
+from heartmend.io.volume import read_image
+from support.dicom import (
+    NORMAL,
+    ORIENTATION,
+    ORIGIN,
+    SPACING_MM,
+    pydicom,
+    read_seg,
+    write_rtstruct,
+    write_seg,
+    write_series,
+)
+
+HEART = load_anatomy("heart")
+SHAPE = (12, 9, 6)
+LA, LV, LAA = 2, 3, 8
+
+
+def hu() -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 400, SHAPE).astype(np.int16)
+
+
+def masks() -> dict[str, np.ndarray]:
+    """LA and LAA overlap in 8 voxels; the first and the last slice are empty."""
+    atrium, appendage, spleen = (np.zeros(SHAPE, dtype=bool) for _ in range(3))
+    atrium[1:6, 1:5, 1:4], appendage[4:8, 3:7, 2:4], spleen[10:, 6:, 4] = True, True, True
+    return {"left atrium": atrium, "LAA": appendage, "spleen": spleen}
+
+
+def expected() -> np.ndarray:
+    found = masks()
+    return np.where(found["LAA"], LAA, np.where(found["left atrium"], LA, 0))
+
+
+class TestSeries:
+    """CT as a DICOM series."""
+
+    def test_positions_give_the_grid_and_the_rescale_gives_hu(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hu())
+        image = read_image(tmp_path / "ct")
+        assert np.array_equal(image.values, hu()) and image.values.dtype == np.int16
+        assert np.allclose(image.grid.spacing_mm, SPACING_MM, atol=1e-5)
+        row, column = np.array(ORIENTATION[:3]), np.array(ORIENTATION[3:])
+        place = ORIGIN + 3 * SPACING_MM[0] * row + 2 * SPACING_MM[1] * column + 4 * SPACING_MM[2] * NORMAL
+        assert np.allclose(image.grid.index_to_world((3, 2, 4)), LPS_TO_RAS @ place, atol=1e-4)
+        reader = sitk.ImageSeriesReader()
+        reader.SetFileNames([str(paths[number]) for number in range(SHAPE[2])])
+        other = reader.Execute()
+        assert np.array_equal(sitk.GetArrayFromImage(other).T, image.values)
+        assert np.allclose(
+            LPS_TO_RAS @ other.TransformIndexToPhysicalPoint((3, 2, 4)), image.grid.index_to_world((3, 2, 4))
+        )
+
+    def test_a_missing_slice_and_one_that_is_there_twice_are_errors(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "gap", hu(), skipped=(3,))
+        with pytest.raises(BadInputError, match=r"gap: its slices are 2\.000 mm apart, but 4\.000 mm after.*missing"):
+            read_image(tmp_path / "gap")
+        path = write_series(tmp_path / "twice", hu())[2]
+        (tmp_path / "twice" / "copy").write_bytes(path.read_bytes())
+        with pytest.raises(BadInputError, match="two images at the position"):
+            read_image(tmp_path / "twice")
+
+    def test_a_series_belongs_to_a_case_by_the_name_of_its_folder(self, tmp_path: Path) -> None:
+        from support.volumes import save_nifti
+
+        write_series(tmp_path / "cts" / "7", hu())
+        affine = read_image(tmp_path / "cts" / "7").grid.affine
+        save_nifti(tmp_path / "labels" / "7.nii.gz", expected(), affine=affine)
+        cohort = discover_cohort(tmp_path / "labels", tmp_path / "cts", anatomy=HEART)
+        volume = cohort.read_labels(cohort["7"])
+        image = cohort.read_image(cohort["7"], volume.grid)
+        assert image is not None and np.array_equal(image.values, hu())
+        assert cohort.check_image(cohort["7"], volume.grid) == ()
+
+    def test_a_damaged_file_is_an_error_that_names_no_patient(self, tmp_path: Path) -> None:
+        path = write_series(tmp_path / "ct", hu())[1]
+        path.write_bytes(path.read_bytes()[:700])
+        with pytest.raises(BadInputError) as error:
+            read_image(tmp_path / "ct")
+        assert "Jane" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+class TestSegmentation:
+    """DICOM SEG."""
+
+    @pytest.mark.parametrize("with_series", [True, False])
+    def test_it_comes_back_as_seg_with_the_same_references(self, tmp_path: Path, with_series: bool) -> None:
+        series = write_series((tmp_path / "in" / "7" / "ct") if with_series else tmp_path / "elsewhere", hu())
+        path = tmp_path / "in" / "7" / "seg.dcm"
+        write_seg(path, masks(), series)
+        cohort = discover_cohort(tmp_path / "in", anatomy=HEART)
+        case = cohort["7"]
+        volume = cohort.read_labels(case)
+        # Without the series the grid ends where the structures do.
+        part = slice(None) if with_series else slice(1, 5)
+        assert np.array_equal(volume.labels, expected()[..., part])
+        assert any("8 voxels are in the masks of LAA and LA" in text for text in volume.warnings)
+        cohort.check_writable(volume)
+
+        labels = volume.labels.copy()
+        labels[0, 0, 0] = labels[11, 8, -1] = LA
+        labels[5, 4, 2] = LA
+        cohort.write_labels(case, labels, tmp_path / "out" / "7")
+        result = tmp_path / "out" / "7" / "seg.dcm"
+        assert [p.name for p in (tmp_path / "out" / "7").iterdir()] == ["seg.dcm"]
+        found = read_seg(result, SHAPE)
+        assert np.array_equal(found["left atrium"][..., part], labels == LA)
+        assert np.array_equal(found["LAA"][..., part], labels == LAA)
+        assert np.array_equal(found["spleen"], masks()["spleen"])
+        before, after = pydicom.dcmread(path), pydicom.dcmread(result)
+        differing = {element.keyword for element in before if element != after.get(element.tag)}
+        assert differing <= {"SOPInstanceUID", "SeriesInstanceUID", "NumberOfFrames", "PixelData",
+                             "PerFrameFunctionalGroupsSequence"}  # fmt: skip
+        assert np.array_equal(cohort.read_other_labels(case, tmp_path / "out" / "7").labels, labels)
+        if with_series:
+            images = {str(pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID) for p in series}
+            for frame in after.PerFrameFunctionalGroupsSequence:
+                source = frame.DerivationImageSequence[0].SourceImageSequence[0]
+                assert str(source.ReferencedSOPInstanceUID) in images
+
+    def test_an_unchanged_one_is_the_same_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "in" / "7" / "seg.dcm"
+        disjoint = {"LA": masks()["left atrium"], "spleen": masks()["spleen"]}
+        write_seg(path, disjoint, write_series(tmp_path / "in" / "7" / "ct", hu()))
+        cohort = discover_cohort(tmp_path / "in", anatomy=HEART)
+        cohort.write_labels(cohort["7"], cohort.read_labels(cohort["7"]).labels, tmp_path / "out" / "7")
+        assert (tmp_path / "out" / "7" / "seg.dcm").read_bytes() == path.read_bytes()
+
+    def test_a_folder_of_files_is_a_cohort(self, tmp_path: Path) -> None:
+        series = write_series(tmp_path / "elsewhere", hu())
+        for id in ("1", "2"):
+            write_seg(tmp_path / "in" / f"{id}.dcm", masks(), series)
+        cohort = discover_cohort(tmp_path / "in", anatomy=HEART)
+        assert [case.id for case in cohort] == ["1", "2"]
+        assert np.array_equal(cohort.read_labels(cohort["2"]).labels, expected()[..., 1:5])
+
+    def test_a_label_map_segmentation(self, tmp_path: Path) -> None:
+        series = write_series(tmp_path / "in" / "7" / "ct", hu())
+        disjoint = {"LA": masks()["left atrium"] & ~masks()["LAA"], "LAA": masks()["LAA"]}
+        write_seg(tmp_path / "in" / "7" / "seg.dcm", disjoint, series, "LABELMAP")
+        cohort = discover_cohort(tmp_path / "in", anatomy=HEART)
+        labels = cohort.read_labels(cohort["7"]).labels.copy()
+        assert np.array_equal(labels, expected())
+        labels[0, 0, 2] = LAA
+        cohort.write_labels(cohort["7"], labels, tmp_path / "out" / "7")
+        assert np.array_equal(cohort.read_other_labels(cohort["7"], tmp_path / "out" / "7").labels, labels)
+
+
+class TestStructureSet:
+    """RTSTRUCT."""
+
+    CONTOURS = {  # noqa: RUF012
+        # Columns 2 to 5 and rows 1 to 3 of slice 2, with a hole at column 3, row 2; a triangle in slice 3.
+        "Left Atrium": [
+            (2, [(1.5, 0.5), (5.5, 0.5), (5.5, 3.5), (1.5, 3.5)]),
+            (2, [(2.5, 1.5), (3.5, 1.5), (3.5, 2.5), (2.5, 2.5)]),
+            (3, [(0.5, 0.5), (4.9, 0.5), (0.5, 4.9)]),
+        ],
+        "Spleen": [(4, [(8.5, 5.5), (11.4, 5.5), (11.4, 7.5)])],
+    }
+
+    def truth(self) -> np.ndarray:
+        labels = np.zeros(SHAPE, dtype=np.uint8)
+        labels[2:6, 1:4, 2], labels[3, 2, 2] = LA, 0
+        for x in range(1, 5):
+            labels[x, 1 : 6 - x, 3] = LA  # x + y < 5.4
+        return labels
+
+    def test_contours_are_read_by_the_centres_of_the_voxels_and_come_back(self, tmp_path: Path) -> None:
+        series = write_series(tmp_path / "in" / "7" / "ct", hu())
+        path = tmp_path / "in" / "7" / "rs.dcm"
+        write_rtstruct(path, self.CONTOURS, series)
+        cohort = discover_cohort(tmp_path / "in", anatomy=HEART)
+        case = cohort["7"]
+        labels = cohort.read_labels(case).labels.copy()
+        assert np.array_equal(labels, self.truth())
+
+        labels[3, 2, 2], labels[9, 7, 5], labels[4, 3, 2] = LA, LA, 0
+        cohort.write_labels(case, labels, tmp_path / "out" / "7")
+        result = tmp_path / "out" / "7" / "rs.dcm"
+        assert np.array_equal(cohort.read_other_labels(case, tmp_path / "out" / "7").labels, labels)
+        before, after = pydicom.dcmread(path), pydicom.dcmread(result)
+        assert {element.keyword for element in before if element != after.get(element.tag)} == {
+            "SOPInstanceUID", "SeriesInstanceUID", "ROIContourSequence",
+        }  # fmt: skip
+        atrium, spleen = after.ROIContourSequence
+        assert spleen == before.ROIContourSequence[1]
+        # The contour of the slice that did not change.
+        assert before.ROIContourSequence[0].ContourSequence[2] in list(atrium.ContourSequence)
+        images = {str(pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID) for p in series}
+        assert {str(c.ContourImageSequence[0].ReferencedSOPInstanceUID) for c in atrium.ContourSequence} <= images
+
+    def test_without_its_series_it_is_an_error(self, tmp_path: Path) -> None:
+        write_rtstruct(tmp_path / "in" / "7" / "rs.dcm", self.CONTOURS, write_series(tmp_path / "elsewhere", hu()))
+        cohort = discover_cohort(tmp_path / "in", anatomy=HEART)
+        with pytest.raises(BadInputError, match=r"rs\.dcm: its series of images is missing"):
+            cohort.read_labels(cohort["7"])
+
+    def test_the_series_can_be_in_the_folder_of_images(self, tmp_path: Path) -> None:
+        write_rtstruct(tmp_path / "in" / "7" / "rs.dcm", self.CONTOURS, write_series(tmp_path / "cts" / "7", hu()))
+        cohort = discover_cohort(tmp_path / "in", tmp_path / "cts", anatomy=HEART)
+        assert np.array_equal(cohort.read_labels(cohort["7"]).labels, self.truth())
+
+
+def test_an_image_alone_is_no_label_map(tmp_path: Path) -> None:
+    write_series(tmp_path / "in" / "7", hu())
+    with pytest.raises(BadInputError, match=r"7 .*contains no label map"):
+        discover_cohort(tmp_path / "in", anatomy=HEART)

@@ -77,7 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     output = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-"))
     output.mkdir(parents=True, exist_ok=True)
-    anatomy, console = load_anatomy("heart"), Console(width=170)
+    anatomy, console = load_anatomy("heart").without_absent(()), Console(width=170)
     table = Table(title=f"{arguments.cohort.name}: share of the Dice error removed")
     for heading in ("variant", *anatomy.names, "mean 1-8", "worse", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")

@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="folder of the cohorts and runs; temporary if not given")
     arguments = parser.parse_args()
     sizes = sorted(int(size) for size in arguments.sizes.split(","))
-    console, anatomy = Console(width=140), load_anatomy("heart")
+    console, anatomy = Console(width=140), load_anatomy("heart").without_absent(())
     output = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-"))
     write_cohort(output / "all", sizes[-1], arguments.seed, PhantomSettings(arguments.spacing_mm), available_cores())
     shared = copy_first(output / "all", sizes[0], output / "shared")

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--labels-only", type=Path, help="label maps that were repaired without images")
     parser.add_argument("--unet", type=Path, help="label maps of a U-Net")
     arguments = parser.parse_args()
-    console, anatomy = Console(width=140), load_anatomy("heart")
+    console, anatomy = Console(width=140), load_anatomy("heart").without_absent(())
     noisy, truth = arguments.cohort / "labels_noisy", arguments.cohort / "labels_true"
     output = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-"))
 

@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--preset", default="mend")
     parser.add_argument("--repaired", type=Path, help="evaluate these label maps instead of repairing the cohort")
     arguments = parser.parse_args()
-    console, anatomy = Console(width=140), load_anatomy("heart")
+    console, anatomy = Console(width=140), load_anatomy("heart").without_absent(())
     started = time.monotonic()
     repaired = arguments.repaired
     if repaired is None:

@@ -53,7 +53,7 @@ CARD = """() => { const gl = window.page.viewer.solids.nv.gl;
 
 def finished_run(folder: Path, side: int, count: int) -> Path:
     """Write a run of phantoms whose repaired maps are the truth."""
-    anatomy, out = load_anatomy("heart"), folder / "out"
+    anatomy, out = load_anatomy("heart").without_absent(()), folder / "out"
     for index in range(count):
         settings = PhantomSettings(spacing_mm=128 / side, size=(side,) * 3, vary_grid=False)
         case = make_case(index, seed=5, settings=settings)

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="output folder of a run of labels_noisy")
     parser.add_argument("--workers", type=int, default=0)
     arguments = parser.parse_args()
-    console, anatomy, started = Console(width=110), load_anatomy("heart"), time.monotonic()
+    console, anatomy, started = Console(width=110), load_anatomy("heart").without_absent(()), time.monotonic()
     noisy, truth = arguments.cohort / "labels_noisy", arguments.cohort / "labels_true"
     if arguments.run is not None:
         ranking = screen_run(arguments.run, arguments.quick, arguments.workers)

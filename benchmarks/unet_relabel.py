@@ -146,7 +146,7 @@ def relabel_cohort(
     report: ReportStep | None,
 ) -> None:
     """Relabel a folder of label maps with images, within the box around each case's structures."""
-    anatomy = load_anatomy(anatomy_name)
+    anatomy = load_anatomy(anatomy_name).without_absent(())
     cohort = discover_cohort(labels_folder, images_folder, anatomy=anatomy)
     ids = np.array([0, *anatomy.ids], dtype=np.uint8)
     images, labels, boxes = [], [], []

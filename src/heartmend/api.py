@@ -344,8 +344,8 @@ def export(
         output: folder of the data set; it must be new or empty.
         images: folder of the CTs, if not where the run had them.
         labels: folder of the original label maps, if moved since the run.
-        formats: layouts besides labels/: nnunet, bids, slicer, itksnap, meshes, totalsegmentator, decathlon; none if
-            empty.
+        formats: layouts besides labels/: nnunet, bids, slicer, itksnap, meshes, totalsegmentator, decathlon, dicom-seg,
+            rtstruct; none if empty. The last two need the CTs as DICOM series.
         undecided: structures without a decision: "leave-out" leaves out the case, "accept" or "reject" the changes.
         copy_images: whether the CTs are copied into the layouts that have images.
         workers: number of worker processes; 0: one per CPU core.

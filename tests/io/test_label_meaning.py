@@ -381,6 +381,21 @@ def test_a_new_voxel_gets_the_value_of_the_nearest_voxel_of_its_structure(tmp_pa
     assert (stored(tmp_path / "out.nii.gz") == expected).all()
 
 
+def test_a_new_voxel_gets_the_value_of_the_branch_that_it_continues(tmp_path: Path) -> None:
+    """Two vessels side by side, one voxel of background between them; the gap in one is next to the other."""
+    cube = np.zeros((5, 5, 12), dtype=np.uint8)
+    cube[1, 2], cube[3, 2] = 2, 9
+    cube[3, 2, 3:8] = 0
+    save_nifti(tmp_path / "l" / "1.nii.gz", cube)
+    cohort = discover_cohort(tmp_path / "l", anatomy=HEART, preset_ids="imagecas-x")
+    labels = cohort.read_labels(cohort["1"]).labels.copy()
+    labels[3, 2, 3:8] = 9
+    cohort.write_labels(cohort["1"], labels, tmp_path / "out.nii.gz")
+    expected = cube.copy()
+    expected[3, 2, 3:8] = 9
+    assert (stored(tmp_path / "out.nii.gz") == expected).all()
+
+
 def test_automatic_names_say_nothing() -> None:
     table = LabelTable("the segment names of the file", {1: "Segment_1", 2: "Label 2", 3: "3"})
     assert resolve_meaning([table], HEART, Path("1.nrrd")) is None

@@ -28,7 +28,7 @@ from heartmend.run_folder.finished import FinishedRun
 from support.cohorts import small_map
 from support.runs import finished_run, repaired
 
-ALL = frozenset(LAYOUTS)
+ALL = frozenset(LAYOUTS) - {"dicom-seg", "rtstruct"}
 OWN = own_meaning(load_anatomy("heart"))
 
 

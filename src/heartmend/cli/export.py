@@ -15,8 +15,11 @@ EXAMPLES = """
 heartmend export out/ -o dataset/
 heartmend export out/ -o dataset/ --formats nnunet --undecided accept
 heartmend export out/ -o dataset/ --formats totalsegmentator,decathlon --copy-images
+heartmend export out/ -o dataset/ --formats dicom-seg,rtstruct --images series/
 """
-Format = Literal["nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon"]
+Format = Literal[
+    "nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon", "dicom-seg", "rtstruct"
+]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Undecided = Literal["leave-out", "accept", "reject"]
 

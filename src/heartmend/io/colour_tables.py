@@ -103,7 +103,8 @@ def write_colour_tables(
     Args:
         folder: folder of the files.
         anatomy: colours of the structures, and its name for the files.
-        names_by_case: case id -> value -> name.
+        names_by_case: case id -> value -> name; a case without any has masks and no values. If no case has values,
+            the tables have those of the anatomy.
         programs: programs for which tables are written.
 
     Returns:
@@ -112,7 +113,8 @@ def write_colour_tables(
     for path in folder.glob(f"{anatomy.name}*"):
         if re.fullmatch(re.escape(anatomy.name) + r"(_\d+)?(\.ctbl|\.itksnap\.txt)|.*\.numberings\.csv", path.name):
             path.unlink()
-    numberings = _numberings(names_by_case)
+    numbered = {case: names for case, names in names_by_case.items() if names}
+    numberings = _numberings(numbered or {"": own_names(anatomy)})
     written = []
     for number, (names, _) in enumerate(numberings, start=1):
         stem = anatomy.name if len(numberings) == 1 else f"{anatomy.name}_{number}"

@@ -14,6 +14,7 @@ from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.io.file_names import VOLUME_ENDINGS, CaseFiles, escape_unprintable, volume_ending
+from heartmend.io.forms.open import open_label_map
 from heartmend.io.hounsfield import hu_warnings
 from heartmend.io.label_maps import (
     LabelVolume,
@@ -166,11 +167,13 @@ class Cohort:
             case: a case of the data set.
 
         Returns:
-            Value -> name of the structure, or of something else.
+            Value -> name of the structure, or of something else; empty where the label map has masks and no values.
 
         Raises:
             BadInputError: if the file cannot be used.
         """
+        if open_label_map(case.labels_path, case.series_path).has_masks:
+            return {}
         return read_meaning(case.labels_path, self.anatomy, case.tables, case.series_path).names(self.anatomy)
 
     def read_image(self, case: Case, grid: Grid | None = None) -> Volume | None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
+from skimage.segmentation import watershed
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
@@ -52,6 +53,8 @@ class LabelVolume:
         meaning: which structure each value of the file is; None for an array without a file.
         value_counts: value of the file -> its number of voxels, without the background.
         series_path: of a DICOM file the folder in which its series was looked for.
+        has_values: whether its values are stored as such; otherwise it has a mask for each structure, and a value is
+            the number of a mask.
     """
 
     labels: Labels
@@ -62,6 +65,7 @@ class LabelVolume:
     meaning: LabelMeaning | None = None
     value_counts: Mapping[int, int] = field(default_factory=dict)
     series_path: Path | None = None
+    has_values: bool = True
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
         """Convert to an array of the labels, so that NumPy functions accept the volume."""
@@ -142,7 +146,8 @@ def read_labels(
         *_kept_warnings(meaning, value_counts),
         *_overlap_warnings(found.overlaps, meaning, anatomy),
     )
-    return LabelVolume(labels, stored.grid, stored.path, unknown, warnings, meaning, value_counts, series)
+    has_values = not stored.has_masks
+    return LabelVolume(labels, stored.grid, stored.path, unknown, warnings, meaning, value_counts, series, has_values)
 
 
 def read_meaning(
@@ -286,8 +291,8 @@ def write_labels_like(
     """Write a label map atomically as a file that differs from another one only in its voxels.
 
     Header, shape, affine, codes, units, dtype and compression are those of the reference. Where several of its values
-    are one structure, a voxel keeps its value if that is of its structure, and else it is set to that of the nearest
-    voxel of the structure in the reference.
+    are one structure, a voxel keeps its value if that is of its structure. A new voxel gets the value of the nearest
+    voxel of the structure in the reference, measured within the structure where it is connected.
 
     Args:
         labels: (x, y, z) uint8, ids of the anatomy.
@@ -492,10 +497,19 @@ def _with_original_values(
         used = np.nonzero(mask | before)
         box = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in used)
         added = mask[box] & ~before[box]
-        nearest = distance_transform_edt(
-            ~before[box], sampling=grid.spacing_mm, return_distances=False, return_indices=True
-        )
-        result[box][added] = source[box][tuple(axis[added] for axis in nearest)]
+        # First along the structure: of two branches side by side, a new voxel belongs to the one that it continues.
+        parts = np.zeros(added.shape, dtype=np.int32)
+        for number, value in enumerate(values, start=1):
+            parts[same[box] & (ids[box] == value)] = number
+        parts = watershed(np.zeros(parts.shape, dtype=np.uint8), parts, connectivity=np.ones((3, 3, 3)), mask=mask[box])
+        connected = added & (parts > 0)
+        result[box][connected] = np.asarray(values, dtype=result.dtype)[parts[connected] - 1]
+        apart = added & (parts == 0)
+        if apart.any():
+            nearest = distance_transform_edt(
+                ~before[box], sampling=grid.spacing_mm, return_distances=False, return_indices=True
+            )
+            result[box][apart] = source[box][tuple(axis[apart] for axis in nearest)]
     return result
 
 

@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.mesh import mesh_of_mask
 from heartmend.io.atomic import write_json
@@ -22,6 +24,10 @@ from heartmend.release.layouts import Layout, ReleaseNames, consecutive_ids, mas
 from heartmend.release.plan import CasePlan
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import UNKNOWN, Labels, Mask
+
+if TYPE_CHECKING:
+    from heartmend.io.dicom.create import NewSegment
+    from heartmend.io.dicom.series import Series
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +194,40 @@ def _write_totalsegmentator(export: CaseExport) -> None:
         write_image(export.finished, export.case, composed.grid, folder / "ct.nii.gz")
 
 
+def _write_dicom_seg(export: CaseExport) -> None:
+    from heartmend.io.dicom.create import create_segmentation
+
+    create_segmentation(export.folder / "dicom-seg" / f"{export.case.id}.dcm", *_on_series(export))
+
+
+def _write_rtstruct(export: CaseExport) -> None:
+    from heartmend.io.dicom.create import create_structure_set
+
+    create_structure_set(export.folder / "rtstruct" / f"{export.case.id}.dcm", *_on_series(export))
+
+
+def _on_series(export: CaseExport) -> tuple[Series, list[NewSegment]]:
+    """The series of the case, and its structures on the voxels of the series."""
+    from heartmend.io.dicom.create import NewSegment
+    from heartmend.io.dicom.series import find_series
+
+    case, composed = export.case, export.composed
+    series = None if case.series_path is None else find_series(case.series_path)
+    if series is None:
+        raise BadInputError(
+            f"case {case.id}: DICOM SEG and RTSTRUCT need its CT as a DICOM series, and there is none; give the folder "
+            "with a series for each case with --images, or leave out these formats"
+        )
+    orientation = composed.grid.orientation_to(series.grid)
+    if orientation is None:
+        raise BadInputError(
+            f"case {case.id}: its label map is not on the voxels of the series in {case.series_path}; resample it, or "
+            "give the series that it belongs to"
+        )
+    labels = orientation.apply(composed.labels)
+    return series, [NewSegment(s.name, s.terminology, s.colour, labels == s.id) for s in export.anatomy.structures]
+
+
 _WRITERS: dict[Layout, Callable[[CaseExport], None]] = {
     "nnunet": _write_nnunet,
     "bids": _write_bids,
@@ -195,6 +235,8 @@ _WRITERS: dict[Layout, Callable[[CaseExport], None]] = {
     "meshes": _write_meshes,
     "totalsegmentator": _write_totalsegmentator,
     "decathlon": _write_decathlon,
+    "dicom-seg": _write_dicom_seg,
+    "rtstruct": _write_rtstruct,
 }
 
 

@@ -16,7 +16,9 @@ from heartmend.io.file_names import escape_markdown
 from heartmend.io.id_presets import id_preset
 from heartmend.version import __version__
 
-Layout = Literal["nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon"]
+Layout = Literal[
+    "nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon", "dicom-seg", "rtstruct"
+]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 _MASK_PRESETS = ("totalsegmentator-v2", "heartchambers-highres", "coronary-arteries")
 BIDS_VERSION = "1.10.0"

@@ -19,6 +19,8 @@ _FOLDERS: dict[Layout, str] = {
     "meshes": "| `meshes/CASE/` | surface of each structure (PLY, mm, RAS) |",
     "totalsegmentator": "| `totalsegmentator/CASE/segmentations/` | one mask per structure, with the names of "
     "TotalSegmentator |",
+    "dicom-seg": "| `dicom-seg/CASE.dcm` | DICOM segmentation of the CT series, with SNOMED CT codes |",
+    "rtstruct": "| `rtstruct/CASE.dcm` | DICOM structure set of the CT series |",
     "decathlon": "| `decathlon/{task}/` | task of the Medical Segmentation Decathlon: `dataset.json`, "
     "`labelsTr`{task_images} |",
 }

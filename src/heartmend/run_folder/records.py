@@ -30,7 +30,7 @@ class CaseFacts:
         surface_noise_mm2: surface noise (variance) of every other structure.
         warnings: what is unusual about the files of the case.
         structures: names of the structures in its label map.
-        value_names: value of its label map -> name of the structure, or of something else.
+        value_names: value of its label map -> name of the structure, or of something else; empty for masks.
     """
 
     case_id: str

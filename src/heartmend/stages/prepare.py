@@ -104,7 +104,7 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     # Checked first: an image elsewhere in space belongs to another patient.
     warnings = (*volume.warnings, *cohort.check_image(case, volume.grid))
     prepared = prepare_labels(case.id, volume.labels, volume.grid, cohort.anatomy, settings)
-    names = {} if volume.meaning is None else volume.meaning.names(cohort.anatomy)
+    names = volume.meaning.names(cohort.anatomy) if volume.has_values and volume.meaning is not None else {}
     return replace(prepared, facts=replace(prepared.facts, warnings=warnings, value_names=names))
 
 

@@ -28,13 +28,13 @@ def test_a_run_remembers_what_the_values_mean(tmp_path: Path, caplog: pytest.Log
     labels, out = tmp_path / "labels", tmp_path / "out"
     for number in (1, 2):
         save_nifti(labels / f"{number}.nii.gz", VALUES[small_map(number)] + 0, np.int16, np.diag([2.0, 2.0, 2.0, 1.0]))
-    (labels / "3.hdr").touch()
+    (labels / "3.vtk").touch()
     (tmp_path / "small.toml").write_text(CONFIG)
     config = load_config("mend", tmp_path / "small.toml")
     ids = {420: "LA", 500: "LV", 550: "RA", 600: "left ventricle"}
     with caplog.at_level(logging.WARNING):
         result = run(Request(labels, out, workers=1, stop_after="prepare", ids=ids), config)
-    assert result.cases == ("1", "2") and "1 file was not read: 3.hdr" in caplog.text
+    assert result.cases == ("1", "2") and "1 file was not read: 3.vtk" in caplog.text
     with RunFolder.open(out, labels) as folder:
         cohort = folder.cohort()
         volume = cohort.read_labels(cohort["1"])

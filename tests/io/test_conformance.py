@@ -14,11 +14,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError
 from heartmend.io.dataset import discover_cohort
+from heartmend.io.id_presets import IdPreset, id_presets
 from heartmend.io.label_maps import read_labels
+from heartmend.io.label_sources import is_structure
 from heartmend.io.volume import read_any_header
 from support.volumes import save_nifti
 
@@ -236,6 +240,28 @@ def test_the_header_keeps_its_bytes(tmp_path: Path, form: Form) -> None:
     assert (one.tail, one.data_head, one.data_name) == (other.tail, other.data_head, other.data_name)
 
 
+@pytest.mark.parametrize("preset", id_presets(), ids=lambda preset: preset.name)
+def test_the_values_of_every_preset_come_back(tmp_path: Path, preset: IdPreset) -> None:
+    """Of each structure one voxel is removed, and one of another organ or the background stays."""
+    values = [*preset.structures, *list(preset.others)[:3]]
+    stored = np.zeros((len(values), 3, 2), dtype=np.uint16)
+    stored[:, :2, :] = np.array(values)[:, None, None]
+    save_nifti(tmp_path / "in" / "1.nii.gz", stored, np.uint16, AFFINE)
+    cohort = discover_cohort(tmp_path / "in", anatomy=HEART, preset_ids=preset.name)
+    volume = cohort.read_labels(cohort["1"])
+    for number, value in enumerate(values):
+        name = preset.names[value]
+        is_one = is_structure(name, HEART)
+        assert (volume.labels[number, :2] == (HEART.by_name(name).id if is_one else 0)).all()
+    labels = volume.labels.copy()
+    labels[:, 0, 0] = 0
+    cohort.write_labels(cohort["1"], labels, tmp_path / "out.nii.gz", volume.unknown)
+    expected = stored.copy()
+    expected[[is_structure(preset.names[value], HEART) for value in values], 0, 0] = 0
+    assert np.array_equal(_nib_read(tmp_path / "out.nii.gz"), expected)
+    assert nib.load(tmp_path / "out.nii.gz").header == nib.load(tmp_path / "in" / "1.nii.gz").header
+
+
 def test_overlapping_masks_are_resolved_by_the_priority_and_told(tmp_path: Path) -> None:
     """The appendage of TotalSegmentator is a part of its atrium."""
     case = tmp_path / "s1"
@@ -304,7 +330,7 @@ def test_folders_that_are_no_cases_are_listed_with_the_reason(tmp_path: Path) ->
     assert [case.id for case in cohort] == ["s1"]
     assert "none of which has the name of a structure" in unread["old"]
     assert "contains no label map" in unread["empty"] and "no label map" in unread["meta.csv"]
-    assert "spleen" in unread["1 masks in up to 1 cases"] and "copied unchanged" in unread["1 masks in up to 1 cases"]
+    assert unread["segmentations/spleen.nii.gz"] == "no structure of anatomy heart, in 1 case; copied unchanged"
 
 
 def test_two_headers_with_the_same_file_of_voxels_are_skipped(tmp_path: Path) -> None:
@@ -353,3 +379,30 @@ def test_a_link_in_the_place_of_a_mask_copies_no_other_file(tmp_path: Path) -> N
     with pytest.raises(BadInputError, match=r"spleen\.nii\.gz"):
         cohort.write_labels(cohort["1"], repaired(), tmp_path / "out" / "1")
     assert not (tmp_path / "out" / "1").exists()
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if "." in form.name], ids=lambda form: form.name)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_damage_is_read_or_is_an_error_that_names_the_file(
+    tmp_path_factory: pytest.TempPathFactory, form: Form, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    form.write(folder / form.name, truth())
+    path = data.draw(st.sampled_from(sorted(folder.iterdir())))
+    raw = bytearray(path.read_bytes())
+    for at, value in data.draw(st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=5)):
+        raw[at % len(raw)] = value
+    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)) | st.just(len(raw)))])
+    message = str(folder)
+    try:
+        cohort = discover_cohort(folder, anatomy=HEART, unknown_labels="keep")
+        volume = cohort.read_labels(cohort.cases[0])
+        cohort.check_writable(volume)
+        cohort.write_labels(cohort.cases[0], volume.labels, folder / "out" / form.name, volume.unknown)
+    except BadInputError as error:
+        message = str(error)
+    else:
+        again = cohort.read_other_labels(cohort.cases[0], folder / "out" / form.name)
+        assert np.array_equal(again.labels, volume.labels)
+    assert str(folder) in message

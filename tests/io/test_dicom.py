@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError
@@ -220,3 +222,33 @@ def test_an_image_alone_is_no_label_map(tmp_path: Path) -> None:
     write_series(tmp_path / "in" / "7", hu())
     with pytest.raises(BadInputError, match=r"7 .*contains no label map"):
         discover_cohort(tmp_path / "in", anatomy=HEART)
+
+
+@pytest.mark.parametrize("name", ["seg.dcm", "rs.dcm", "ct"])
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_any_damage_is_read_or_is_an_error(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    series = write_series(folder / "7" / "ct", hu())
+    if name == "rs.dcm":
+        write_rtstruct(folder / "7" / name, TestStructureSet.CONTOURS, series)
+    else:
+        write_seg(folder / "7" / "seg.dcm", masks(), series)
+    path = series[2] if name == "ct" else folder / "7" / name
+    raw = bytearray(path.read_bytes())
+    for at, value in data.draw(st.lists(st.tuples(st.integers(0, 1 << 14), st.integers(0, 255)), max_size=5)):
+        raw[at % len(raw)] = value
+    share = data.draw(st.just(1.0) | st.floats(0, 1))
+    path.write_bytes(raw[: int(share * len(raw))])
+    message = ""
+    try:
+        cohort = discover_cohort(folder, anatomy=HEART, unknown_labels="keep")
+        volume = cohort.read_labels(cohort["7"])
+        cohort.read_image(cohort["7"], volume.grid)
+        cohort.check_writable(volume)
+        cohort.write_labels(cohort["7"], volume.labels, folder / "out" / "7", volume.unknown)
+    except BadInputError as error:
+        message = str(error)
+    assert "Jane" not in message

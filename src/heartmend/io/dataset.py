@@ -361,7 +361,7 @@ def discover_cohort(
         unknown_labels=unknown_labels,
         images_without_labels=tuple(path for id, path in image_files.paths.items() if id not in labels.paths),
         skipped=dict(sorted((labels.skipped | ambiguous).items())),
-        unread=tuple(sorted((*labels.unread, *others), key=lambda file: file.name)),
+        unread=(*others, *labels.unread),
     )
 
 

@@ -22,8 +22,6 @@ from heartmend.io.forms.case_folder import MASK_FOLDERS, CaseFolder, find_image,
 from heartmend.io.unread_files import UnreadFile
 from heartmend.io.volume import DETACHED_ENDINGS, read_any_header
 
-_MAX_NAMES = 5
-
 
 @dataclass(frozen=True)
 class LabelSources:
@@ -197,18 +195,21 @@ def _of_folders(folders: Sequence[Path], anatomy: Anatomy) -> LabelSources:
         paths[id] = folder
         if len(found.images) == 1:
             images[id] = found.images[0]
-        for name in names:
+        for path, name in zip(found.labels, names, strict=False):
             if not is_structure(name, anatomy):
-                copied[name] += 1
+                copied[path.relative_to(folder).as_posix()] += 1
         for path in found.others:
             ignored[path.relative_to(folder).as_posix()] += 1
-    if copied:
-        listed = ", ".join(list(copied)[:_MAX_NAMES]) + (", ..." if len(copied) > _MAX_NAMES else "")
-        reason = f"masks that are no structures of anatomy {anatomy.name} ({listed}); copied unchanged"
-        unread.append(UnreadFile(f"{len(copied)} masks in up to {max(copied.values())} cases", reason))
-    for name, count in ignored.items():
-        unread.append(UnreadFile(name, f"in {count} cases: beside the label map, which is used"))
+    for name, count in sorted(ignored.items()):
+        unread.append(UnreadFile(name, f"beside the label map, in {_cases(count)}"))
+    for name, count in sorted(copied.items()):
+        reason = f"no structure of anatomy {anatomy.name}, in {_cases(count)}; copied unchanged"
+        unread.append(UnreadFile(name, reason))
     return LabelSources(paths, skipped, images, frozenset(folder.name for folder in paths.values()), tuple(unread))
+
+
+def _cases(count: int) -> str:
+    return f"{count} case" if count == 1 else f"{count} cases"
 
 
 def _no_structure(found: CaseFolder, anatomy: Anatomy) -> str:

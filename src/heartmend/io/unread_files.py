@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from heartmend.io.file_names import VOLUME_ENDINGS, escape_unprintable, volume_ending
+from heartmend.io.file_names import escape_unprintable, volume_ending
 
 # Endings of volumes that are not supported, with what can be done.
 _OTHER_VOLUMES = {
@@ -97,4 +97,4 @@ def _other_file(path: Path) -> str:
         return "no header (.hdr, .mhd, .nhdr) that is read names it"
     if ending in _OTHER_VOLUMES:
         return f"{ending} is not supported; {_OTHER_VOLUMES[ending]}"
-    return f"no label map: its ending is none of {', '.join(VOLUME_ENDINGS)}"
+    return "no label map by its ending"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from heartmend.errors import BadInputError
+from heartmend.errors import BadInputError, HeartmendError
 from heartmend.io.reading import EXPORT_AGAIN, readable_file
 
 if TYPE_CHECKING:
@@ -114,13 +116,17 @@ def dicom_errors(path: Path) -> Iterator[None]:
     Raises:
         BadInputError: in the place of another error.
     """
-    pydicom = import_pydicom()
-    known = (AttributeError, KeyError, ValueError, TypeError, IndexError, EOFError, NotImplementedError, RuntimeError)
     try:
-        yield
-    except BadInputError:
+        # The warnings of pydicom quote values, such as names of patients.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (HeartmendError, MemoryError):
         raise
-    except (pydicom.errors.InvalidDicomError, *known) as error:
+    except Exception as error:
+        # pydicom has no common class of errors; damage is found when an element is first used.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise BadInputError(
             f"{path}: cannot be read as DICOM ({type(error).__name__}): it is damaged, or a required attribute is "
             f"missing; {EXPORT_AGAIN}"
@@ -140,6 +146,8 @@ def import_pydicom() -> Any:
         import pydicom
     except ImportError as error:
         raise BadInputError("DICOM files need pydicom: pip install 'heartmend[dicom]'") from error
+    # It quotes values, as its warnings do.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     return pydicom
 
 
@@ -150,13 +158,13 @@ def _read_folder(folder: Path, deep: bool, _changed_ns: tuple[int, ...]) -> Dico
         pydicom = import_pydicom()
         with readable_file(path), dicom_errors(path):
             dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        kind = _kind(dataset)
+            kind, series_uid = _kind(dataset), str(dataset.get("SeriesInstanceUID", ""))
         if kind == "segmentation":
             segmentations.append(path)
         elif kind == "structure set":
             structure_sets.append(path)
         elif kind == "image":
-            series.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(path)
+            series.setdefault(series_uid, []).append(path)
     return DicomFolder(
         tuple(segmentations), tuple(structure_sets), {uid: tuple(paths) for uid, paths in series.items()}
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy.typing as npt
 
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
+from heartmend.io.atomic import write_bytes
 from heartmend.io.dicom.files import dicom_errors, import_pydicom, read_dataset
 from heartmend.io.dicom.series import Series, plane_affine
-from heartmend.io.dicom.writing import give_new_identity, write_dataset
+from heartmend.io.dicom.writing import encode_dataset, give_new_identity
 from heartmend.io.forms.base import Ids, StoredMap, StoredValues, flatten
 from heartmend.io.itk import LPS_TO_RAS
 from heartmend.io.label_meaning import LabelTable, is_automatic_name
@@ -69,16 +69,16 @@ class DicomSegmentation(StoredMap):
         return flatten([(number, self._mask(number)) for number in order], self.grid.shape)
 
     def check_storable(self, values: Collection[int]) -> None:
-        """Check that the values of the frames are masks, which can be written; see the base class."""
+        """Check that the values of the frames are masks, and that the file can be encoded; see the base class."""
         _ = self._frames
+        encode_dataset(read_dataset(self.path), self.path)
 
     def write(self, out: Path, values: Ids, changing: Collection[int]) -> None:
         """Write segments; see the base class."""
         known = {} if self.table is None else self.table.names
         changed = [n for n in changing if n in known and not np.array_equal(self._mask(n), np.equal(values, n))]
         if not changed:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.path, out)
+            write_bytes(out, self.path.read_bytes())
             return
         masks = {n: np.equal(values, n) if n in changed else self._mask(n) for n in sorted(known)}
         dataset = read_dataset(self.path)
@@ -88,7 +88,7 @@ class DicomSegmentation(StoredMap):
             else:
                 self._set_frames(dataset, masks)
             give_new_identity(dataset, dataset.PixelData)
-        write_dataset(out, dataset)
+        write_bytes(out, encode_dataset(dataset, self.path))
 
     @cached_property
     def _frames(self) -> npt.NDArray[np.generic]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,10 @@ from skimage.measure import find_contours
 
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
+from heartmend.io.atomic import write_bytes
 from heartmend.io.dicom.files import dicom_errors, import_pydicom, read_dataset
 from heartmend.io.dicom.series import Series
-from heartmend.io.dicom.writing import give_new_identity, write_dataset
+from heartmend.io.dicom.writing import encode_dataset, give_new_identity
 from heartmend.io.forms.base import Ids, StoredMap, StoredValues, flatten
 from heartmend.io.itk import LPS_TO_RAS
 from heartmend.io.label_meaning import LabelTable
@@ -66,7 +66,8 @@ class StructureSet(StoredMap):
         return flatten([(number, self._mask(number)) for number in order], self.grid.shape)
 
     def check_storable(self, values: Collection[int]) -> None:
-        """Any mask has contours; see the base class."""
+        """Check that the file can be encoded; any mask has contours; see the base class."""
+        encode_dataset(read_dataset(self.path), self.path)
 
     def write(self, out: Path, values: Ids, changing: Collection[int]) -> None:
         """Write structures; see the base class."""
@@ -74,8 +75,7 @@ class StructureSet(StoredMap):
         masks = {number: np.equal(values, number) for number in changing if number in known}
         changed = {number: mask for number, mask in masks.items() if not np.array_equal(mask, self._mask(number))}
         if not changed:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.path, out)
+            write_bytes(out, self.path.read_bytes())
             return
         dataset = read_dataset(self.path)
         with dicom_errors(self.path):
@@ -83,7 +83,7 @@ class StructureSet(StoredMap):
                 roi = self._roi_contour(dataset, number)
                 roi.ContourSequence = import_pydicom().Sequence(self._new_contours(roi, number, mask))
             give_new_identity(dataset, b"".join(np.packbits(mask).tobytes() for mask in changed.values()))
-        write_dataset(out, dataset)
+        write_bytes(out, encode_dataset(dataset, self.path))
 
     def _mask(self, number: int) -> npt.NDArray[np.bool_]:
         mask = np.zeros(self.grid.shape, dtype=bool)

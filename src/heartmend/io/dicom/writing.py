@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heartmend.io.atomic import atomic_write
-from heartmend.io.dicom.files import import_pydicom
+from heartmend.io.atomic import write_bytes
+from heartmend.io.dicom.files import dicom_errors, import_pydicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -30,15 +31,34 @@ def give_new_identity(dataset: Dataset, content: bytes) -> None:
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
 
 
+def encode_dataset(dataset: Dataset, source: Path) -> bytes:
+    """Encode a DICOM object.
+
+    Args:
+        dataset: the object with its file meta information.
+        source: the file that it was read from, for messages.
+
+    Returns:
+        The content of its file.
+
+    Raises:
+        BadInputError: if it has an element that cannot be written.
+    """
+    buffer = io.BytesIO()
+    with dicom_errors(source):
+        dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def write_dataset(path: Path, dataset: Dataset) -> None:
-    """Write a DICOM object atomically.
+    """Write a new DICOM object atomically.
 
     Args:
         path: the file.
         dataset: the object with its file meta information.
 
     Raises:
+        BadInputError: if it has an element that cannot be written.
         OutputError: if the system cannot write it.
     """
-    with atomic_write(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    write_bytes(path, encode_dataset(dataset, path))

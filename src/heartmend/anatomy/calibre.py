@@ -11,6 +11,7 @@ from heartmend.types import FloatArray
 
 _WRONG_SHARE = 0.2  # share of labels expected to be too wide or too thin as a whole
 _NATURAL_SPREAD = 0.1  # between people, as a share of the radius
+_CERTAIN = 0.95  # smallest probability of an error at which a width is corrected
 _PRIOR_CASES = 3.0  # weight of that expectation, in cases
 _MIN_CASES = 5
 _ITERATIONS = 50
@@ -75,19 +76,22 @@ class Calibre:
         """Compute the part of a tree's radius that is expected to be an error of its label.
 
         Two explanations compete: a correct label of a person of this population, or (one case in five) a label whose
-        surface is shifted by about a voxel.
+        surface is shifted by about a voxel. Unless the second is nearly certain, the label is kept: people with wide
+        or narrow vessels must not lose them.
 
         Args:
             radius_mm: tree-wide radius of the label, in mm.
             voxel_mm: size of a voxel, in mm.
 
         Returns:
-            The expected error in mm; negative for a label that is too thin.
+            The expected error in mm; negative for a label that is too thin; 0 if its width may be natural.
 
         Example:
             >>> Calibre().excess_mm(1.5, voxel_mm=1.0) < 0.01, Calibre().excess_mm(2.6, voxel_mm=1.0) > 1.0
             (True, True)
         """
         deviation = np.array([radius_mm - self.mean_mm])
+        if float(self._error_probability(deviation, voxel_mm)[0]) < _CERTAIN:
+            return 0.0
         share = voxel_mm**2 / (voxel_mm**2 + self.spread_mm**2)
-        return float((deviation * share * self._error_probability(deviation, voxel_mm))[0])
+        return float(deviation[0] * share)

@@ -143,11 +143,13 @@ def fuse_case(
     box, spacing = roi.source_box(), roi.grid.spacing_mm
     volume = CaseVolume(roi.grid, box, None if case.image is None else case.image[box])
     maps, verdicts = _accepted_maps(case, anatomy)
+    chambers = tuple(one.name for one in anatomy.structures if one.kind == "chamber")
     for structure in anatomy.structures:
         if structure.kind == "tube" and settings.repair_vessels and (not structures or structure.name in structures):
             label = case.original[box] == structure.id
             inside = {name: one.inside for name, one in maps.items() if anatomy.by_name(name).kind != "tube"}
-            vessel = repair_vessel(structure, label, inside, volume, (calibres or {}).get(structure.name, Calibre()))
+            calibre = (calibres or {}).get(structure.name, Calibre())
+            vessel = repair_vessel(structure, label, inside, volume, calibre, chambers)
             verdict = check_acceptance(vessel.reference, vessel.mask, structure, spacing)
             verdicts.append(verdict)
             maps[structure.name] = DistanceMap.of_mask(vessel.mask if verdict.accepted else label, spacing)

@@ -47,3 +47,49 @@ def test_the_box_of_a_bridge_is_in_mm_of_the_label_map() -> None:
     assert low[0] < 100 - 30 < high[0]
     assert low[1] < 30 < high[1]
     assert result.mask[30, 20, 20]
+
+
+def test_removed_components_are_listed_with_their_length_and_do_not_count_for_the_acceptance() -> None:
+    label = vessel(2.1)
+    island = np.zeros(SHAPE, bool)
+    island[20:24, 34:37, 34:37] = True
+    result = repaired(label | island, Calibre(2.1, 0.5))
+    (removed,) = [c for c in result.changes if c.action == "removed"]
+    assert "mm long, too short for a vessel" in removed.note
+    assert removed.voxels == island.sum()
+    assert (result.mask == label).all() and (result.reference == label).all()
+
+
+def test_an_oval_vessel_with_a_bump_does_not_change() -> None:
+    at = np.indices(SHAPE)
+    oval = (np.hypot((at[1] - 20) / 1.4, (at[2] - 20) * 1.2) < 2.6 + np.sin(at[0] / 6)) & (at[0] > 4) & (at[0] < 55)
+    result = repaired(oval, Calibre(2.6, 0.5))
+    assert (result.mask == oval).all() and not result.changes
+
+
+def test_a_stretch_inside_a_chamber_is_kept_and_flagged() -> None:
+    at = np.indices(SHAPE)
+    lead = vessel(1.6)
+    chamber = (np.linalg.norm(at - np.array([40, 20, 20]).reshape(3, 1, 1, 1), axis=0) < 13) & ~lead
+    volume = CaseVolume(Grid(SHAPE, np.eye(4)), BOX)
+    flagged = repair_vessel(CORONARY, lead, {"RV": chamber}, volume, Calibre(1.6, 0.5), ("RV",))
+    (change,) = [c for c in flagged.changes if c.action == "original kept"]
+    assert change.severity == "warning" and "inside a chamber" in change.note
+    assert (flagged.mask == lead).all()
+    # The chord of the sphere is 26 mm, less 3 mm and the radius at both ends.
+    assert 12 <= float(change.note.split(" mm")[0]) <= 24
+    wall = repair_vessel(CORONARY, lead, {"Myocardium": chamber}, volume, Calibre(1.6, 0.5), ("RV",))
+    assert not wall.changes  # a vessel in the muscle is a myocardial bridge
+
+
+def test_a_long_graft_far_from_the_heart_is_kept_and_flagged() -> None:
+    at = np.indices(SHAPE)
+    near = (np.hypot(at[1] - 8, at[2] - 20) < 1.6) & (at[0] > 20) & (at[0] < 55)
+    graft = (np.hypot(at[1] - 34, at[2] - 20) < 1.6) & (at[0] > 26) & (at[0] < 55)
+    heart = at[1] < 6
+    volume = CaseVolume(Grid(SHAPE, np.eye(4)), BOX)
+    result = repair_vessel(CORONARY, near | graft, {"Myocardium": heart}, volume, Calibre(1.6, 0.5))
+    assert (result.mask == near | graft).all()
+    (change,) = result.changes
+    assert (change.action, change.severity) == ("original kept", "warning")
+    assert "a graft?" in change.note

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from heartmend.repair.vessels.bridge import Bridge
-from heartmend.repair.vessels.tree import CentreTree, Spacing, voxel_points
+from heartmend.repair.vessels.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.repair.vessels.tube import tube_sdf
 from heartmend.types import FloatArray, Mask
 
@@ -120,6 +120,39 @@ def blend_tube_and_label(tree: CentreTree, label: Mask, spacing_mm: Spacing, exc
         distance = np.minimum(distance, tube_sdf(tree.subset(span), points))
     mask[near] |= distance < 0
     return mask
+
+
+def draw_bridges(tree: CentreTree, shape: tuple[int, ...], spacing_mm: Spacing) -> Mask:
+    """Draw the bridges of a tree, with the points that they connect.
+
+    Args:
+        tree: centreline and radius.
+        shape: (x, y, z) of the mask.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        (x, y, z) bool.
+    """
+    mask = np.zeros(shape, bool)
+    spans = tree.edges[(tree.bridge[tree.edges] >= 0).any(axis=1)]
+    if not len(spans):
+        return mask
+    bridges = tree.bridge >= 0
+    bridges[spans.ravel()] = True
+    line = _line_voxels(tree, spans, shape, spacing_mm)
+    mask[tuple(line.T)] = True
+    near = edt.edt(~mask, anisotropy=spacing_mm) < float(tree.radius_mm[bridges].max()) + max(spacing_mm)
+    mask[near] |= tube_sdf(tree.subset(bridges), voxel_points(near, spacing_mm)) < 0
+    return mask
+
+
+def _line_voxels(tree: CentreTree, edges: IntArray, shape: tuple[int, ...], spacing_mm: Spacing) -> IntArray:
+    """Indices (k, 3) of the voxels on edges of a tree."""
+    steps = max(int(np.ceil(tree.edge_mm.max(initial=0.0) / (0.5 * min(spacing_mm)))), 1)
+    a, b = tree.points_mm[edges.T]
+    along = np.concatenate([a + t * (b - a) for t in np.linspace(0, 1, steps + 1)])
+    index = np.round(along / spacing_mm).astype(np.intp)
+    return index[((index >= 0) & (index < shape)).all(axis=1)]
 
 
 def _centreline_voxels(tree: CentreTree, label: Mask, spacing_mm: Spacing) -> Mask:

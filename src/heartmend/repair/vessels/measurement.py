@@ -9,7 +9,7 @@ from heartmend.repair.vessels.settings import TreeSettings
 from heartmend.repair.vessels.skeleton import prune_spurs, trace_centreline
 from heartmend.repair.vessels.tree import CentreTree, Spacing, voxel_points
 from heartmend.repair.vessels.tube import centre_on_label, equal_area_radius, extend_tips
-from heartmend.types import FloatArray, Mask
+from heartmend.types import Mask
 
 
 def measure_tree(mask: Mask, spacing_mm: Spacing, settings: TreeSettings | None = None) -> CentreTree:
@@ -24,7 +24,13 @@ def measure_tree(mask: Mask, spacing_mm: Spacing, settings: TreeSettings | None 
         The forest of its centrelines.
     """
     settings = settings or TreeSettings()
-    return measure_with_spurs(without_specks(mask, spacing_mm, settings), spacing_mm, settings)[0]
+    mask = without_specks(mask, spacing_mm, settings)
+    tree = prune_spurs(trace_centreline(mask, spacing_mm), settings.spur_mm)
+    if not len(tree):
+        return tree
+    voxels = voxel_points(mask, spacing_mm)
+    tree = extend_tips(centre_on_label(tree, voxels, settings.centre_mm), voxels, settings.bridges.direction_mm)
+    return tree.with_radius(equal_area_radius(tree, voxels, float(np.prod(spacing_mm)), settings.radius_mm))
 
 
 def tree_radius_mm(tree: CentreTree) -> float:
@@ -55,23 +61,3 @@ def without_specks(mask: Mask, spacing_mm: Spacing, settings: TreeSettings) -> M
     numbers, sizes = label_components(mask)
     remaining: Mask = (sizes >= min_voxels)[numbers] & mask
     return remaining
-
-
-def measure_with_spurs(mask: Mask, spacing_mm: Spacing, settings: TreeSettings) -> tuple[CentreTree, list[FloatArray]]:
-    """Measure centreline and radius of a vessel label without specks.
-
-    Args:
-        mask: (x, y, z) bool.
-        spacing_mm: voxel spacing.
-        settings: properties of the tree.
-
-    Returns:
-        The forest, and the points (k, 3) in mm of each pruned spur.
-    """
-    tree, spurs = prune_spurs(trace_centreline(mask, spacing_mm), settings.spur_mm)
-    if len(tree):
-        voxels = voxel_points(mask, spacing_mm)
-        tree = extend_tips(centre_on_label(tree, voxels, settings.centre_mm), voxels, settings.bridges.direction_mm)
-        voxel_mm3 = float(np.prod(spacing_mm))
-        tree = tree.with_radius(equal_area_radius(tree, voxels, voxel_mm3, settings.radius_mm))
-    return tree, spurs

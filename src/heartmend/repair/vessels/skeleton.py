@@ -9,8 +9,8 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import cKDTree
 
 from heartmend.geometry.skeletons import extract_skeleton
-from heartmend.repair.vessels.tree import NO_BRIDGE, CentreTree, Spacing
-from heartmend.types import FloatArray, Mask
+from heartmend.repair.vessels.tree import NO_BRIDGE, CentreTree, IntArray, Spacing
+from heartmend.types import Mask
 
 _NEIGHBOUR_VOXELS = 1.8
 """Largest distance of neighbouring voxels: between the diagonal of a cube, 1.73, and two voxels."""
@@ -42,7 +42,7 @@ def trace_centreline(mask: Mask, spacing_mm: Spacing) -> CentreTree:
     return CentreTree(points, edges, depth, np.full(len(points), NO_BRIDGE, np.intp))
 
 
-def prune_spurs(tree: CentreTree, spur_mm: float, radii: float = 2.0) -> tuple[CentreTree, list[FloatArray]]:
+def prune_spurs(tree: CentreTree, spur_mm: float, radii: float = 2.0) -> CentreTree:
     """Remove spurs, which are short twigs.
 
     At a branching only the shortest twig is removed at a time. So where a vessel ends in two twigs, the longer one
@@ -54,21 +54,19 @@ def prune_spurs(tree: CentreTree, spur_mm: float, radii: float = 2.0) -> tuple[C
         radii: so are twigs shorter than this multiple of the radius at their branching.
 
     Returns:
-        The pruned forest, and the points (k, 3) of each spur in mm, tip first.
+        The pruned forest.
     """
-    spurs: list[FloatArray] = []
     while True:
-        shortest: dict[int, tuple[float, list[int]]] = {}
+        shortest: dict[int, tuple[float, IntArray]] = {}
         for twig in tree.twigs():
             branching = int(twig[-1])
             length = float(np.linalg.norm(np.diff(tree.points_mm[twig], axis=0), axis=1).sum())
             limit = max(spur_mm, radii * float(tree.radius_mm[branching]))
-            if tree.degree[branching] >= 3 and length < min(limit, shortest.get(branching, (np.inf, []))[0]):
-                shortest[branching] = length, twig[:-1].tolist()
+            if tree.degree[branching] >= 3 and length < min(limit, shortest.get(branching, (np.inf,))[0]):
+                shortest[branching] = length, twig[:-1]
         if not shortest:
-            return tree, spurs
+            return tree
         remaining = np.ones(len(tree), bool)
         for _, twig_points in shortest.values():
             remaining[twig_points] = False
-            spurs.append(tree.points_mm[twig_points])
         tree = tree.subset(remaining)

@@ -6,6 +6,7 @@ remove true vessel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import networkx as nx
@@ -14,32 +15,32 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from heartmend.errors import BadInputError
-from heartmend.geometry.boxes import Box, bounding_box_mm, boxes_by_id
-from heartmend.geometry.components import label_components
-from heartmend.repair.vessels.blend import blend_tube_and_label, narrow_bridges, tube_residual_mm, tube_weight
+from heartmend.geometry.boxes import Box, bounding_box_mm
+from heartmend.repair.vessels.blend import (
+    blend_tube_and_label,
+    draw_bridges,
+    narrow_bridges,
+    tube_residual_mm,
+    tube_weight,
+)
 from heartmend.repair.vessels.bridge import BoxMm, Bridge, Point, bridge_gaps
-from heartmend.repair.vessels.measurement import measure_with_spurs, tree_radius_mm, without_specks
+from heartmend.repair.vessels.measurement import measure_tree, tree_radius_mm, without_specks
 from heartmend.repair.vessels.settings import TreeSettings
 from heartmend.repair.vessels.tree import CentreTree, Spacing, voxel_points
-from heartmend.repair.vessels.tube import smoothed_radius, tube_sdf
+from heartmend.repair.vessels.tube import smoothed_radius
+from heartmend.repair.vessels.verdicts import (
+    ComponentVerdict,
+    VesselPart,
+    box_of_points,
+    judge_components,
+    stretches_in_chambers,
+)
 from heartmend.repair.vessels.vessel_context import Lumen, VesselContext
+from heartmend.repair.vessels.voxel_noise import without_voxel_noise
 from heartmend.types import FloatArray, Mask
 
 MARGIN_MM = 15.0
 """Margin about the label in which bridges may run and the aorta is searched."""
-
-
-@dataclass(frozen=True)
-class RemovedPart:
-    """Part of the label that was removed.
-
-    Attributes:
-        box: its bounding box in mm.
-        mm3: its volume.
-    """
-
-    box: BoxMm
-    mm3: float
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,10 @@ class TreeRepair:
         graph: the centreline: nodes with `mm`, `radius_mm` and `bridge` (index in `bridges`, or -1), edges with
             `length_mm`.
         bridges: the bridged gaps.
+        dropped: (x, y, z) bool, the voxels of the removed components.
         removed: the removed components.
-        spurs: the pruned spurs.
+        remarks: what was kept and needs a review.
+        smoothed: (x, y, z) bool, the voxels that changed as noise of the surface.
         trees: number of connected trees.
         rooted: number of trees with a root at the aorta.
         excess_mm: radius that was removed from the label; negative if it was widened.
@@ -61,9 +64,11 @@ class TreeRepair:
 
     mask: Mask
     graph: nx.Graph
+    dropped: Mask
+    smoothed: Mask
     bridges: tuple[Bridge, ...] = ()
-    removed: tuple[RemovedPart, ...] = ()
-    spurs: tuple[RemovedPart, ...] = ()
+    removed: tuple[VesselPart, ...] = ()
+    remarks: tuple[VesselPart, ...] = ()
     trees: int = 0
     rooted: int = 0
     excess_mm: float = 0.0
@@ -76,16 +81,20 @@ def repair_tree(
     *,
     aorta: Mask | None = None,
     heart: Mask | None = None,
+    chambers: Mask | None = None,
     image: npt.NDArray[np.generic] | None = None,
     settings: TreeSettings | None = None,
 ) -> TreeRepair:
-    """Repair a vessel tree: bridge gaps, remove excess width, prune spurs, remove components that are no vessel.
+    """Repair a vessel tree: bridge gaps, remove noise of the surface, excess width and components that are no vessel.
+
+    Where none of these applies the label is kept to the voxel, whatever the shape of its cross-sections.
 
     Args:
         mask: (x, y, z) bool, label of the vessels.
         spacing_mm: voxel spacing.
         aorta: (x, y, z) bool; without it no tree has a root.
         heart: (x, y, z) bool, all bulky structures; without it bridges may run through the heart.
+        chambers: (x, y, z) bool, the blood pools; without it no stretch inside a chamber is found.
         image: (x, y, z) contrast CT image; without it bridges follow the direction of the vessels alone.
         settings: properties of the tree; None for those of coronary arteries.
 
@@ -96,14 +105,15 @@ def repair_tree(
         BadInputError: if the shapes differ.
     """
     settings = settings or TreeSettings()
-    for name, other in (("aorta", aorta), ("heart", heart), ("image", image)):
+    for name, other in (("aorta", aorta), ("heart", heart), ("chambers", chambers), ("image", image)):
         if other is not None and other.shape != mask.shape:
             raise BadInputError(
                 f"the {name} has the shape {other.shape}, the vessels' mask {mask.shape}: resample them to one grid"
             )
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
+    nothing = np.zeros(mask.shape, bool)
     if not mask.any():
-        return TreeRepair(np.zeros(mask.shape, bool), nx.Graph())
+        return TreeRepair(nothing, nx.Graph(), nothing, nothing)
     window = bounding_box_mm(mask, MARGIN_MM, spacing)
     label = _cropped(mask, window)
     context = VesselContext.of(
@@ -113,28 +123,35 @@ def repair_tree(
         None if image is None else Lumen.of(image[window], label, spacing),
     )
     result = _repaired(label, spacing, context, settings)
-    full_mask = np.zeros(mask.shape, bool)
-    full_mask[window] = result.mask
-    return _with_offset(replace(result, mask=full_mask), np.array([side.start for side in window]) * spacing)
+    if chambers is not None:
+        tree = CentreTree.from_networkx(result.graph)
+        found = stretches_in_chambers(tree, result.mask, _cropped(chambers, window), spacing)
+        result = replace(result, remarks=(*result.remarks, *found))
+    mask, dropped, smoothed = (nothing.copy() for _ in range(3))
+    mask[window], dropped[window], smoothed[window] = result.mask, result.dropped, result.smoothed
+    result = replace(result, mask=mask, dropped=dropped, smoothed=smoothed)
+    return _with_offset(result, np.array([side.start for side in window]) * spacing)
 
 
 def _repaired(label: Mask, spacing: Spacing, context: VesselContext, settings: TreeSettings) -> TreeRepair:
-    label_left = without_specks(label, spacing, settings)
-    measured, spur_points = measure_with_spurs(label_left, spacing, settings)
-    joined, bridges, rooted = bridge_gaps(measured, context, settings.bridges)
-    is_vessel = _vessel_points(joined, rooted, context, settings)
+    without_dots = without_specks(label, spacing, settings)
+    smooth = without_specks(without_voxel_noise(without_dots), spacing, settings)
+    joined, bridges, rooted = bridge_gaps(measure_tree(smooth, spacing, settings), context, settings.bridges)
+    verdicts = judge_components(joined, rooted, context, settings)
+    is_vessel = np.array([verdict.is_vessel for verdict in verdicts], bool)[joined.component]
+    dropped = _voxels_of(joined, ~is_vessel, smooth, spacing)
+    parts = _parts(joined, verdicts, smooth, spacing)
+    removed, remarks = (tuple(part for kept, part in parts if kept == wanted) for wanted in (False, True))
     if not is_vessel.any():
-        return TreeRepair(np.zeros(label.shape, bool), nx.Graph(), removed=_parts(label, spacing))
-    tree = joined.subset(is_vessel)
-    removed = _voxels_of(joined, ~is_vessel, label_left, spacing)
-    spurs = _spur_voxels(tree, spur_points, label_left & ~removed, spacing)
-    label_left &= ~(removed | spurs)
+        nothing = np.zeros(label.shape, bool)
+        return TreeRepair(nothing, nx.Graph(), label, nothing, removed=removed)
+    tree, own = joined.subset(is_vessel), smooth & ~dropped
 
     excess = settings.calibre.excess_mm(tree_radius_mm(tree), min(spacing)) if settings.calibre else 0.0
     tree = tree.with_radius(smoothed_radius(tree, settings.radius_mm))
     weight = settings.tube_weight
-    if weight is None:
-        weight = tube_weight(tube_residual_mm(tree, label_left, spacing), min(spacing))
+    if weight is None:  # a label of the right width is kept: lumens are no discs
+        weight = tube_weight(tube_residual_mm(tree, own, spacing), min(spacing)) if excess else 0.0
     tree = tree.with_radius(np.maximum(tree.radius_mm - excess, settings.min_radius_mm))
 
     used = np.unique(tree.bridge[tree.bridge >= 0])
@@ -143,12 +160,18 @@ def _repaired(label: Mask, spacing: Spacing, context: VesselContext, settings: T
     tree, bridges_left = replace(tree, bridge=number[tree.bridge]), tuple(bridges[i] for i in used)
     # The centre of a bridge along a visible lumen is known.
     drawn = narrow_bridges(tree, bridges_left, min(spacing)) if context.lumen is None else tree
+    if excess or weight:
+        mask = blend_tube_and_label(drawn, own, spacing, excess, weight)
+    else:
+        mask = own | draw_bridges(drawn, own.shape, spacing)
     return TreeRepair(
-        mask=blend_tube_and_label(drawn, label_left, spacing, excess, weight),
+        mask=mask,
         graph=tree.to_networkx(),
+        dropped=label & ~without_dots | dropped,
+        smoothed=without_dots ^ smooth,
         bridges=bridges_left,
-        removed=_parts(removed, spacing),
-        spurs=_parts(spurs, spacing),
+        removed=removed,
+        remarks=remarks,
         trees=len(tree.component_mm),
         rooted=len(np.unique(tree.component[rooted[is_vessel]])),
         excess_mm=excess,
@@ -156,18 +179,20 @@ def _repaired(label: Mask, spacing: Spacing, context: VesselContext, settings: T
     )
 
 
-def _vessel_points(tree: CentreTree, rooted: Mask, context: VesselContext, settings: TreeSettings) -> Mask:
-    """Points of components that are vessels: long enough (half of the longest always is) and near the heart."""
-    if len(tree) == 0:
-        return np.zeros(0, bool)
-    length = tree.component_mm[tree.component]
-    min_length = np.minimum(np.where(rooted, settings.spur_mm, settings.component_mm), 0.5 * length.max())
-    is_vessel = np.asarray(length >= min_length)
-    if context.heart is not None:
-        distance = context.heart(tree.points_mm)
-        far = [float(np.median(distance[tree.component == k])) > settings.far_mm for k in range(len(tree.component_mm))]
-        is_vessel &= ~np.array(far)[tree.component]
-    return is_vessel
+def _parts(
+    tree: CentreTree, verdicts: Sequence[ComponentVerdict], label: Mask, spacing: Spacing
+) -> list[tuple[bool, VesselPart]]:
+    """Whether it is kept, and its description, for each component with a reason."""
+    voxel_mm3 = float(np.prod(spacing))
+    owner = tree.component[cKDTree(tree.points_mm).query(voxel_points(label, spacing))[1]] if len(tree) else []
+    found = []
+    for verdict in verdicts:
+        if verdict.reason:
+            points = tree.component == verdict.component
+            mm3 = voxel_mm3 * int(np.count_nonzero(owner == verdict.component))
+            length_mm = float(tree.component_mm[verdict.component])
+            found.append((verdict.is_vessel, VesselPart(box_of_points(tree, points), mm3, length_mm, verdict.reason)))
+    return found
 
 
 def _voxels_of(tree: CentreTree, points: Mask, label: Mask, spacing: Spacing) -> Mask:
@@ -176,33 +201,6 @@ def _voxels_of(tree: CentreTree, points: Mask, label: Mask, spacing: Spacing) ->
     if points.any():
         voxels[label] = points[cKDTree(tree.points_mm).query(voxel_points(label, spacing))[1]]
     return voxels
-
-
-def _spur_voxels(tree: CentreTree, spurs: list[FloatArray], label: Mask, spacing: Spacing) -> Mask:
-    """Voxels of the label near pruned spurs that are more than a voxel outside the tube."""
-    found = np.zeros(label.shape, bool)
-    if spurs:
-        voxels = voxel_points(label, spacing)
-        spur_points = np.concatenate(spurs)
-        nearer = cKDTree(spur_points).query(voxels)[0] < cKDTree(tree.points_mm).query(voxels)[0]
-        nearer[nearer] = tube_sdf(tree, voxels[nearer]) > max(spacing)
-        found[label] = nearer
-    return found
-
-
-def _parts(mask: Mask, spacing: Spacing) -> tuple[RemovedPart, ...]:
-    """The 26-connected components of removed voxels."""
-    if not mask.any():
-        return ()
-    components, sizes = label_components(mask)
-    voxel_mm3 = float(np.prod(spacing))
-    found = []
-    for number, box in boxes_by_id(components).items():
-        low = [(side.start - 0.5) * s for side, s in zip(box, spacing, strict=True)]
-        high = [(side.stop - 0.5) * s for side, s in zip(box, spacing, strict=True)]
-        corners = (low[0], low[1], low[2]), (high[0], high[1], high[2])
-        found.append(RemovedPart(corners, float(sizes[number]) * voxel_mm3))
-    return tuple(found)
 
 
 def _cropped(mask: Mask, window: Box) -> Mask:
@@ -225,6 +223,6 @@ def _with_offset(result: TreeRepair, offset_mm: FloatArray) -> TreeRepair:
         bridges=tuple(
             replace(b, start_mm=point(b.start_mm), end_mm=point(b.end_mm), box=box(b.box)) for b in result.bridges
         ),
-        removed=tuple(replace(r, box=box(r.box)) for r in result.removed),
-        spurs=tuple(replace(r, box=box(r.box)) for r in result.spurs),
+        removed=tuple(replace(part, box=box(part.box)) for part in result.removed),
+        remarks=tuple(replace(part, box=box(part.box)) for part in result.remarks),
     )

@@ -1,0 +1,138 @@
+"""Verdicts on the components of a vessel forest: which are vessels, which are removed, which only need a review.
+
+Components are judged after the gaps are bridged: a segment whose end points at a vessel within a permitted gap is part
+of that vessel by then. Each component has its own verdict, so that one doubtful segment costs nothing of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import edt
+import numpy as np
+
+from heartmend.repair.vessels.bridge import BoxMm
+from heartmend.repair.vessels.settings import TreeSettings
+from heartmend.repair.vessels.tree import CentreTree, Spacing
+from heartmend.repair.vessels.vessel_context import VesselContext
+from heartmend.types import Mask
+
+_MAX_FAR_SHARE = 0.25
+"""A component far from the heart with more than this share of the forest's length is kept: it may be a graft."""
+_DEEP_MM = 3.0
+"""Depth of a vessel's wall inside a chamber, from which on it is no vessel on the chamber's surface."""
+_DEEP_LENGTH_MM = 8.0
+"""Shorter stretches inside a chamber are errors of the two surfaces."""
+
+
+@dataclass(frozen=True)
+class VesselPart:
+    """Part of a label that was removed, or that needs a review.
+
+    Attributes:
+        box: its bounding box in mm.
+        mm3: its volume.
+        length_mm: length of its centreline.
+        reason: the reason.
+    """
+
+    box: BoxMm
+    mm3: float
+    length_mm: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class ComponentVerdict:
+    """Verdict on a component of a forest.
+
+    Attributes:
+        component: its index.
+        is_vessel: whether it is kept.
+        reason: why it is removed, or why a kept component needs a review; empty if neither.
+    """
+
+    component: int
+    is_vessel: bool
+    reason: str = ""
+
+
+def judge_components(
+    tree: CentreTree, rooted: Mask, context: VesselContext, settings: TreeSettings
+) -> list[ComponentVerdict]:
+    """Judge every component of a forest.
+
+    Args:
+        tree: the forest with its bridges.
+        rooted: (n,) bool, whether each point belongs to a component with a root.
+        context: structures around it.
+        settings: limits of length and distance.
+
+    Returns:
+        A verdict for each component, in their order. Half of the longest component is always long enough.
+    """
+    lengths_mm = tree.component_mm
+    longest_mm = float(lengths_mm.max(initial=0.0))
+    verdicts = []
+    for number, length_mm in enumerate(lengths_mm.tolist()):
+        points = tree.component == number
+        limit_mm = min(settings.spur_mm if rooted[points].any() else settings.component_mm, 0.5 * longest_mm)
+        if length_mm < limit_mm:
+            verdicts.append(ComponentVerdict(number, False, "too short for a vessel"))
+            continue
+        away_mm = float(np.median(context.heart(tree.points_mm[points]))) if context.heart else 0.0
+        if away_mm <= settings.far_mm:
+            verdicts.append(ComponentVerdict(number, True))
+        elif length_mm <= _MAX_FAR_SHARE * float(lengths_mm.sum()) or longest_mm == length_mm:
+            verdicts.append(ComponentVerdict(number, False, f"{away_mm:.0f} mm from the heart"))
+        else:
+            share = length_mm / float(lengths_mm.sum())
+            reason = f"{away_mm:.0f} mm from the heart, but {100 * share:.0f} % of the vessels: a graft?"
+            verdicts.append(ComponentVerdict(number, True, reason))
+    return verdicts
+
+
+def stretches_in_chambers(tree: CentreTree, label: Mask, chambers: Mask, spacing_mm: Spacing) -> list[VesselPart]:
+    """Find stretches of a vessel that run deep inside a chamber, as a pacing lead or a fistula does.
+
+    The label is a part of the chamber here: a lead leaves a hole in the chamber's own label.
+
+    Args:
+        tree: centreline and radius.
+        label: (x, y, z) bool, the vessels.
+        chambers: (x, y, z) bool, the blood pools.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        The stretches of at least 8 mm whose wall is more than 3 mm inside.
+    """
+    if not len(tree) or not chambers.any():
+        return []
+    depth = edt.edt(label | chambers, anisotropy=spacing_mm)
+    index = np.clip(np.round(tree.points_mm / spacing_mm).astype(int), 0, np.array(label.shape) - 1)
+    deep = (depth[tuple(index.T)] > tree.radius_mm + _DEEP_MM) & (tree.bridge < 0)
+    inside = tree.subset(deep)
+    found = []
+    for number, length_mm in enumerate(inside.component_mm.tolist() if deep.any() else []):
+        points = inside.component == number
+        if length_mm >= _DEEP_LENGTH_MM:
+            area_mm2 = np.pi * float(np.mean(inside.radius_mm[points] ** 2))
+            reason = "inside a chamber: a pacing lead, a fistula or a leak?"
+            box = box_of_points(inside, points)
+            found.append(VesselPart(box, area_mm2 * length_mm, length_mm, reason))
+    return found
+
+
+def box_of_points(tree: CentreTree, points: Mask) -> BoxMm:
+    """Compute the bounding box in mm of the vessel at some points of a forest.
+
+    Args:
+        tree: the forest.
+        points: (n,) bool, at least one.
+
+    Returns:
+        Lowest and highest corner.
+    """
+    low = (tree.points_mm - tree.radius_mm[:, None])[points].min(axis=0).tolist()
+    high = (tree.points_mm + tree.radius_mm[:, None])[points].max(axis=0).tolist()
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import binary_fill_holes, label
 
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.mesh import Mesh, face_area_mm2, mesh_of_distance, mesh_of_mask
@@ -73,3 +76,25 @@ def test_the_area_of_the_faces_of_one_voxel() -> None:
     mask = np.zeros((3, 3, 3), bool)
     mask[1, 1, 1] = True
     assert face_area_mm2(mask, (1.0, 2.0, 3.0)) == pytest.approx(2 * (2 * 3 + 1 * 3 + 1 * 2))
+
+
+def test_the_surface_of_a_thin_vessel_has_the_components_of_the_mask() -> None:
+    """A wide tube and one that is a voxel thin with diagonal steps, which one level for both interrupts."""
+    mask = np.zeros((60, 30, 30), bool)
+    mask[2:58, 4:11, 4:11] = True
+    for i in range(40):
+        mask[5 + i, 18 + abs(i % 8 - 4), 18 + abs(i % 6 - 3)] = True  # neighbours share an edge or a corner
+    grid = Grid(mask.shape, np.diag([0.5, 0.5, 0.8, 1.0]))
+    mesh = mesh_of_mask(mask, grid, keep_topology=True)
+    assert mesh.components == 2 and mesh.is_watertight
+    assert mesh_of_mask(mask, grid).components != 2
+    assert mesh.volume_mm3 == pytest.approx(mask.sum() * 0.2, rel=0.25)  # the level is between those of the two tubes
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_the_surface_has_the_components_of_any_mask_without_cavities(seed: int) -> None:
+    mask = binary_fill_holes(np.random.default_rng(seed).random((7, 6, 8)) < 0.12)
+    components = int(label(mask, np.ones((3, 3, 3)))[1])
+    grid = Grid(mask.shape, np.eye(4))
+    assert mesh_of_mask(mask, grid, keep_topology=True).components == components

@@ -100,7 +100,7 @@ def test_two_masks_by_hand() -> None:
     assert first.values["holes"] == first.values["tunnels"] == 0
     expected = {
         "dice": 0.5, "iou": 1 / 3, "volume_ratio": 1.0, "nsd_0.5mm": 1.0, "hd95_mm": 0.5, "assd_mm": 0.25,
-        "component_count_error": 0.0, "euler_error": 0.0,
+        "component_count_error": 0.0, "tunnel_count_error": 0.0, "euler_error": 0.0,
     }  # fmt: skip
     assert {key: second.values[key] for key in expected} == pytest.approx(expected)
     assert not any("unexpected" in key or key in ("contact_mm2", "gap_mm") for key in {*first.values, *second.values})

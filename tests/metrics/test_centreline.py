@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.morphology import skeletonize
 
-from heartmend.metrics.centreline import centreline_overlap, cldice
+from heartmend.metrics.centreline import centreline_overlap, centreline_precision, cldice
 from heartmend.metrics.segment import segments
 
 
@@ -63,3 +63,12 @@ def test_the_definition_written_out(seed: int) -> None:
     )
     share = np.concatenate([far_a, far_b]) <= 1.5
     assert centreline_overlap(*segments((a, b), (1, 1, 1))) == pytest.approx(share.mean())
+
+
+def test_precision_and_recall_of_half_a_line() -> None:
+    """All 25 points of the half are on the line; 25 + 1 of its 50 points are within 1.5 mm of the half."""
+    half, full = segments((tube(1, stop=30), tube(1)), (1.0, 1.0, 1.0))
+    assert centreline_precision(half, full) == 1
+    assert centreline_precision(full, half) == pytest.approx(26 / 50, abs=0.02)
+    empty = segments((np.zeros_like(tube(1)), tube(1)), (1, 1, 1))[0]
+    assert centreline_precision(empty, empty) == 1 and centreline_precision(empty, full) == 0

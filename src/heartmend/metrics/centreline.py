@@ -48,6 +48,23 @@ def centreline_overlap(a: Segment, b: Segment, tolerance_mm: float = OVERLAP_MM)
     return float(near) / (len(lines[0]) + len(lines[1]))
 
 
+def centreline_precision(a: Segment, b: Segment, tolerance_mm: float = OVERLAP_MM) -> float:
+    """Compute the share of the centreline of a that is near that of b. With a and b exchanged it is the recall.
+
+    Args:
+        a: a segment.
+        b: a segment of the same box and spacing.
+        tolerance_mm: largest accepted distance in mm.
+
+    Returns:
+        The share, 0 to 1; 1 for two empty centrelines, 0 for one.
+    """
+    line, other = (points_mm(segment.centreline, segment.spacing_mm) for segment in (a, b))
+    if not len(line) or not len(other):
+        return float(len(line) == len(other))
+    return float(np.mean(cKDTree(other).query(line)[0] <= tolerance_mm))
+
+
 def cldice(a: Mask, b: Mask) -> float:
     """Compute the centreline Dice (clDice) of two masks (Shit et al. 2021).
 

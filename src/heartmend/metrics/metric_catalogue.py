@@ -10,7 +10,7 @@ from typing import Literal
 
 from heartmend.anatomy.schema import Structure
 from heartmend.errors import ConfigError
-from heartmend.metrics.centreline import OVERLAP_MM, centreline_dice, centreline_overlap
+from heartmend.metrics.centreline import OVERLAP_MM, centreline_dice, centreline_overlap, centreline_precision
 from heartmend.metrics.contact import contact_mm2, gap_mm
 from heartmend.metrics.overlap import dice, iou
 from heartmend.metrics.segment import Segment
@@ -179,11 +179,23 @@ _CENTRELINE = (
         f"centreline_overlap_{OVERLAP_MM:g}mm", f"centreline overlap {OVERLAP_MM:g} mm", "", "higher", 3, True,
         _of_thin_vessels(centreline_overlap),
     ),
+    Metric(
+        f"centreline_precision_{OVERLAP_MM:g}mm", f"centreline precision {OVERLAP_MM:g} mm", "", "higher", 3, True,
+        _of_thin_vessels(centreline_precision),
+    ),
+    Metric(
+        f"centreline_recall_{OVERLAP_MM:g}mm", f"centreline recall {OVERLAP_MM:g} mm", "", "higher", 3, True,
+        _of_thin_vessels(lambda a, b: centreline_precision(b, a)),
+    ),
 )  # fmt: skip
 _TOPOLOGY_ERRORS = (
     Metric(
         "component_count_error", "component count error", "", "lower", 1, True,
         lambda s: float(abs(s.segment.betti.components - s.against.betti.components)),
+    ),
+    Metric(
+        "tunnel_count_error", "tunnel count error", "", "lower", 1, True,
+        lambda s: float(abs(s.segment.betti.tunnels - s.against.betti.tunnels)),
     ),
     Metric(
         "euler_error", "Euler number error", "", "lower", 1, True,

@@ -179,7 +179,7 @@ def _write_slicer(export: CaseExport) -> None:
 
 def _write_meshes(export: CaseExport) -> None:
     for s in export.anatomy.structures:
-        mesh = mesh_of_mask(export.composed.labels == s.id, export.composed.grid)
+        mesh = mesh_of_mask(export.composed.labels == s.id, export.composed.grid, keep_topology=s.kind == "tube")
         if len(mesh.triangles):
             write_ply(export.folder / "meshes" / export.case.id / f"{s.name}.ply", mesh, s.name, s.colour)
 

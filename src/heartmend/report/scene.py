@@ -38,7 +38,8 @@ def pack_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> d
     """
     parts, meshes = [], []
     for structure in anatomy.structures:
-        pair = [small_mesh(labels == structure.id, grid) for labels in (before, after)]
+        thin = structure.kind == "tube"
+        pair = [small_mesh(labels == structure.id, grid, keep_topology=thin) for labels in (before, after)]
         if any(len(mesh.triangles) for mesh in pair):
             counts = [[len(mesh.vertices_mm), len(mesh.triangles)] for mesh in pair]
             colour = "#{:02x}{:02x}{:02x}".format(*structure.colour)
@@ -56,7 +57,11 @@ def pack_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> d
 
 
 def small_mesh(
-    mask: Mask, grid: Grid, triangles_per_mm2: float = TRIANGLES_PER_MM2, max_triangles: int = MAX_TRIANGLES
+    mask: Mask,
+    grid: Grid,
+    triangles_per_mm2: float = TRIANGLES_PER_MM2,
+    max_triangles: int = MAX_TRIANGLES,
+    keep_topology: bool = False,
 ) -> Mesh:
     """Extract the surface of a mask with few triangles, for a viewer in a page.
 
@@ -65,12 +70,13 @@ def small_mesh(
         grid: grid of the mask.
         triangles_per_mm2: triangles per area of the voxel faces.
         max_triangles: largest number of triangles.
+        keep_topology: whether the surface has the components of the mask, for thin vessels.
 
     Returns:
         A closed mesh.
     """
     target = int(triangles_per_mm2 * face_area_mm2(mask, grid.spacing_mm))
-    return mesh_of_mask(mask, grid).simplified(min(target, max_triangles))
+    return mesh_of_mask(mask, grid, keep_topology=keep_topology).simplified(min(target, max_triangles))
 
 
 def _packed(mesh: Mesh, origin: npt.NDArray[np.float32], step_mm: float) -> bytes:

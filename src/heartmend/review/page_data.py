@@ -137,7 +137,7 @@ def pack_surfaces(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -
     coarse = max(1, round(SURFACE_STEP_MM / min(grid.spacing_mm)))
     for s in anatomy.structures:
         for state, labels in (("before", before), ("after", after)):
-            mesh = mesh_of_mask(labels == s.id, grid, 1 if s.kind == "tube" else coarse)
+            mesh = mesh_of_mask(labels == s.id, grid, coarse, keep_topology=s.kind == "tube")
             vertices, faces = mesh.vertices_mm, mesh.triangles
             if len(faces):
                 table.append({"structure": s.id, "state": state, "vertices": len(vertices), "faces": len(faces)})

@@ -18,8 +18,6 @@ from heartmend.types import Mask
 
 MAX_FALSE_SHARE = 0.2
 """Largest accepted share of changes that a smooth label would have as well."""
-_REMOVAL_MARGIN = 0.02
-"""Added to the margin of voxels that are removed, as true vessel is worth more than a smooth surface."""
 _SMALLEST = 200
 """Fewer surface voxels have no reliable rate."""
 
@@ -86,5 +84,5 @@ def _filtered(label: Mask, one: _Filter) -> Mask:
     """Apply a filter with the threshold that preserves the volume, since a level of 0.5 makes thin vessels thinner."""
     density = gaussian_filter(label.astype(np.float32), one.sigma_voxels)
     threshold = np.partition(density.ravel(), -int(label.sum()))[-int(label.sum())]
-    low, high = threshold - one.margin - _REMOVAL_MARGIN, threshold + one.margin
+    low, high = threshold - one.margin, threshold + one.margin
     return np.asarray(np.where(label, density >= low, density > high))

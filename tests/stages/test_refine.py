@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from heartmend.anatomy.load import load_anatomy
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
@@ -20,6 +21,7 @@ from heartmend.training.initialise import initialise_template
 from support.hearts import HEADS, on_roi, prepared, samples_of, small_heart
 from support.stages import named_cases, no_error, run_stage, store
 
+ANATOMY = load_anatomy("heart")
 Model = tuple[TemplateShape, CodeBook]
 
 
@@ -53,7 +55,8 @@ def test_surface_noise_is_removed_and_an_absent_structure_stays_absent(model: Mo
     noise = gaussian_filter(np.random.default_rng(0).standard_normal(labels.shape), 1.2)
     surface = evaluate_case(*model, "a", case_of(labels).roi)["LV"]
     noisy[:] = np.where(surface + 1.5 * noise / noise.std() > 0, 3, 0)
-    distances, margins = refine_case(model, case_of(noisy), HEADS, RefineSettings())
+    found = refine_case(model, case_of(noisy), ANATOMY, HEADS, RefineSettings())
+    distances, margins = found.distances, found.margins
     assert (distances["RV"] < 0).all()
     assert "RV" not in margins
     wrong = [int(((mask > 0) != (labels == 3)).sum()) for mask in (noisy == 3, distances["LV"])]
@@ -62,7 +65,8 @@ def test_surface_noise_is_removed_and_an_absent_structure_stays_absent(model: Mo
 
 def test_without_label_weight_the_shape_alone_decides(model: Model) -> None:
     case = case_of(small_heart(1))
-    distances, margins = refine_case(model, case, HEADS, RefineSettings(label_weight=0))
+    found = refine_case(model, case, ANATOMY, HEADS, RefineSettings(label_weight=0))
+    distances, margins = found.distances, found.margins
     assert margins == {}
     assert np.array_equal(distances["LV"], evaluate_case(*model, "a", case.roi)["LV"])
 

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from heartmend.cli.options import OUTPUT, Output, Workers
+from heartmend.cli.options import OUTPUT, Output, Workers, split_names
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.terminal import plural, print_summary
 
 EXAMPLES = """
 heartmend phantom -o cohort/
 heartmend phantom -o cohort/ --count 20 --seed 7 --spacing-mm 0.5
+heartmend phantom -o cohort/ --count 20 --variant all
 """
 
 Seed = Annotated[
@@ -31,6 +32,13 @@ def phantom(
     venae_cavae: Annotated[
         bool, typer.Option("--venae-cavae", rich_help_panel=OUTPUT, help="Hearts with superior and inferior vena cava.")
     ] = False,
+    variants: Annotated[
+        str,
+        typer.Option(
+            "--variant", metavar="NAMES", rich_help_panel=OUTPUT,
+            help="Rare anatomy of the first hearts, one each: all, or names such as extra-vein,giant-la.",
+        ),
+    ] = "",
     workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Generate phantom hearts with CT images and corrupted label maps.
@@ -39,8 +47,10 @@ def phantom(
     """
     from heartmend.compute.workers import available_cores
     from heartmend.phantom.cohort import PhantomSettings, write_cohort
+    from heartmend.phantom.variants import VARIANTS, variant_names
 
+    names = tuple(VARIANTS) if variants == "all" else variant_names(split_names(variants), count)
+    settings = PhantomSettings(spacing_mm, venae_cavae=venae_cavae, variants=names[:count])
     with TerminalProgress() as progress:
-        settings = PhantomSettings(spacing_mm, venae_cavae=venae_cavae)
         ids = write_cohort(output, count, seed, settings, workers or available_cores(), progress)
     print_summary(f"{plural(len(ids), 'phantom heart')}: {output}")

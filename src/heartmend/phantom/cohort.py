@@ -24,6 +24,7 @@ from heartmend.io.tables import format_csv
 from heartmend.phantom import coronary, ct, heart
 from heartmend.phantom.label_corruption import CorruptionRecipe, corrupt
 from heartmend.phantom.plan import Label, Vector, draw_plan
+from heartmend.phantom.variants import make_variant
 
 DEFAULT_SPACING_MM = 0.9
 Shape = tuple[int, int, int]
@@ -40,6 +41,7 @@ class PhantomSettings:
         vary_grid: whether spacing, axis order, flips, obliqueness and a cropped field of view differ between the cases;
             otherwise all grids are LPS at `spacing_mm`.
         venae_cavae: whether the hearts have the venae cavae; everything else is the same without them.
+        variants: rare anatomy of the first cases, one each, by names of `VARIANTS`.
     """
 
     spacing_mm: float = DEFAULT_SPACING_MM
@@ -47,6 +49,7 @@ class PhantomSettings:
     recipe: CorruptionRecipe = field(default_factory=CorruptionRecipe)
     vary_grid: bool = True
     venae_cavae: bool = False
+    variants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,10 @@ def make_case(index: int, seed: int, settings: PhantomSettings | None = None) ->
     if vary_grid and settings.size is None and grid_rng.random() < 0.3:
         truth, affine, cut_mm = _crop_field_of_view(truth, affine, spacing, grid_rng)
         cropped = (f"field_of_view@{cut_mm:.0f}mm",)
+    if index < len(settings.variants):
+        name = settings.variants[index]
+        heart_of_case = make_variant(name, truth, affine)
+        truth, affine, cropped = heart_of_case.labels, heart_of_case.affine, (*cropped, f"variant:{name}")
     image = ct.scan(truth, spacing, scan_rng)
     noisy, corruptions = corrupt(truth, spacing, corruption_rng, settings.recipe)
     volumes: list[NDArray[Any]] = [truth, noisy, image]

@@ -127,11 +127,11 @@ def _repair(
     fitted = (model.shape.template, CodeBook([CASE_ID], {name: value.detach() for name, value in code.items()}))
     heads = model.anatomy.select(without_kinds=("tube",))
     with torch.no_grad():
-        distances, _ = refine_case(fitted, prepared, heads, RefineSettings(), model.lowest_surface_noise_mm2)
+        found = refine_case(fitted, prepared, model.anatomy, heads, RefineSettings(), model.lowest_surface_noise_mm2)
     maps = {
         name: DistanceMap.of_mm(distance, keep_inside=True)
-        for name, distance in distances.items()
+        for name, distance in found.distances.items()
         if not structures or name in structures
     }
-    refined = RefinedCase(original, prepared, maps, image)
+    refined = RefinedCase(original, prepared, maps, image, found.changes)
     return fuse_case(refined, model.anatomy, FuseSettings(), structures, model.calibres)

@@ -18,6 +18,7 @@ from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label
+from heartmend.repair.unusual_anatomy import find_unusual_anatomy
 from heartmend.repair.vessels.case import repair_vessel
 from heartmend.run_folder.records import CohortStatistics, PreparedCase
 from heartmend.types import DistanceField, Labels, Mask
@@ -106,7 +107,8 @@ def case_indicators(
     cleaned = original.copy()
     cleaned[box] = case.cleaned
     after_rules, rule_changes = apply_rules(cleaned, grid, anatomy, only=RULES_AFTER_FIT)
-    changes = (*case.facts.changes, *rule_changes)
+    unusual = find_unusual_anatomy(case.cleaned, shapes, anatomy, case.roi.source_grid()).changes if shapes else ()
+    changes = (*case.facts.changes, *unusual, *rule_changes)
     maps = _CaseMaps(case, original[box], after_rules[box], anatomy, shapes or {}, statistics or CohortStatistics())
     outside = np.bincount(original.ravel(), minlength=256) - np.bincount(maps.original.ravel(), minlength=256)
     return [maps.indicators(structure, int(outside[structure.id]), changes) for structure in anatomy.structures]

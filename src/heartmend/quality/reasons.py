@@ -130,6 +130,7 @@ _TEXTS = {
     "swaps": "{ml:.1f} ml probably belong to another structure",
     "swapped in": "{ml:.1f} ml probably have the label of another structure",
     ORIGINAL_KEPT: "{note}",
+    "far_components": "{ml:.1f} ml far from the heart",
     "components": "{n} false-positive component{s}, {ml:.1f} ml",
     "detached_segments": "{n} detached segment{s}, {ml:.1f} ml",
     "holes": "{n} hole{s}, {ml:.1f} ml",

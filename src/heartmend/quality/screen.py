@@ -19,8 +19,10 @@ from heartmend.pipelines.config import Config
 from heartmend.pipelines.run import Request, run
 from heartmend.quality.error_indicators import ErrorIndicators, case_indicators
 from heartmend.quality.ranking import Ranking, rank
+from heartmend.repair.unusual_anatomy import mirrored_remark
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.records import CohortStatistics
+from heartmend.stages.refine import is_mirrored
 
 
 def screen_labels(request: Request, config: Config, quick: bool = False, progress: Progress | None = None) -> Ranking:
@@ -122,5 +124,8 @@ def _measure(job: _Job) -> list[ErrorIndicators]:
         shape, codes = _FITTED[job.output]
         # The weight of a shape cannot be estimated where its values are no distances.
         distances = evaluate_case(shape, codes, case.case_id, case.roi) if shape.is_distance else None
+        if is_mirrored(codes.of([case.case_id])):
+            remark = mirrored_remark(case.roi.source_box(), case.roi.grid)
+            case = replace(case, facts=replace(case.facts, changes=(*case.facts.changes, remark)))
     original = np.ascontiguousarray(job.cohort.read_labels(job.case).labels)
     return case_indicators(original, case, job.cohort.anatomy, distances, job.statistics)

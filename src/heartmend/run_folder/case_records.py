@@ -16,6 +16,7 @@ from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import LabelVolume
 from heartmend.io.regular import check_regular, is_regular, read_regular
 from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json
+from heartmend.repair.changes import Change
 from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, inside, read_table
 from heartmend.run_folder.records import CaseFacts, CohortStatistics, PreparedCase
 from heartmend.run_folder.stamps import StampedStages
@@ -112,7 +113,11 @@ class CaseRecords(StampedStages):
         return sorted(path.stem for path in self._folder(PREPARE).glob("*.npz"))
 
     def write_refined(
-        self, case_id: str, maps: Mapping[str, DistanceMap], margins_mm: Mapping[str, float | None]
+        self,
+        case_id: str,
+        maps: Mapping[str, DistanceMap],
+        margins_mm: Mapping[str, float | None],
+        changes: Iterable[Change] = (),
     ) -> list[Path]:
         """Write the distance maps of the refined structures of a case, and its label margins.
 
@@ -120,13 +125,16 @@ class CaseRecords(StampedStages):
             case_id: id of the case.
             maps: distance map of each structure on the voxels of the ROI, in mm.
             margins_mm: label margin of each structure in mm; see `label_margins_mm`.
+            changes: remarks about unusual anatomy.
 
         Returns:
             The files that were written.
         """
         arrays, table = (self._case_path(REFINE, case_id, ending) for ending in (".npz", ".json"))
         write_npz(arrays, {name: one.steps for name, one in maps.items()})
-        write_json(table, {"label_margin_mm": margins_mm, "step_mm": {name: one.step_mm for name, one in maps.items()}})
+        steps_mm = {name: one.step_mm for name, one in maps.items()}
+        remarks = [change.to_dict() for change in changes]
+        write_json(table, {"label_margin_mm": margins_mm, "step_mm": steps_mm, "changes": remarks})
         return [arrays, table]
 
     def distances(self, case_id: str) -> dict[str, DistanceMap]:
@@ -158,6 +166,26 @@ class CaseRecords(StampedStages):
             Label margin of each structure in mm; None where it is infinite, so that the label stays.
         """
         return dict(self._refine_table(case_id)["label_margin_mm"])
+
+    def refine_changes(self, case_id: str) -> tuple[Change, ...]:
+        """Read the remarks about unusual anatomy of a case.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The remarks; empty where nothing was refined.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        path = self._case_path(REFINE, case_id, ".json")
+        if not is_regular(path):
+            return ()
+        try:
+            return tuple(Change.from_dict(change) for change in self._refine_table(case_id)["changes"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{path}: is damaged; run `heartmend refine` again ({error!r})") from error
 
     def _refine_table(self, case_id: str) -> dict[str, Any]:
         path = self._case_path(REFINE, case_id, ".json")

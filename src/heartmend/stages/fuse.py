@@ -98,12 +98,14 @@ class RefinedCase:
         prepared: the prepared case.
         maps: distance maps of the refined structures on the voxels of the ROI, by name.
         image: (x, y, z) CT in HU on the whole grid; None where there is none.
+        remarks: remarks of `refine` about unusual anatomy.
     """
 
     original: Labels
     prepared: PreparedCase
     maps: Mapping[str, DistanceMap]
     image: npt.NDArray[np.generic] | None = None
+    remarks: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,7 @@ def fuse_case(
         The repaired label map on the grid of the input, and what was changed.
     """
     case, changes = _without_far_components(case, anatomy, structures)
+    changes += case.remarks
     roi, cleaned = case.prepared.roi, case.prepared.cleaned
     box, spacing = roi.source_box(), roi.grid.spacing_mm
     volume = CaseVolume(roi.grid, box, None if case.image is None else case.image[box])
@@ -236,7 +239,8 @@ def _work(job: _Job) -> None:
         return
     volume, prepared = job.cohort.read_labels(case), run.prepared(case.id)
     image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.reads_images else None
-    refined = RefinedCase(volume.labels, prepared, run.distances(case.id), None if image is None else image.values)
+    values, remarks = None if image is None else image.values, run.refine_changes(case.id)
+    refined = RefinedCase(volume.labels, prepared, run.distances(case.id), values, remarks)
     fused = fuse_case(refined, job.cohort.anatomy, job.settings, job.structures, job.calibres)
     run.forget(FUSE, case.id)
     files = run.write_fused(job.cohort, case, fused.labels, fused.log, volume.unknown)

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import CLIP_MM, DistanceMap, signed_distance_mm
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
-from heartmend.models.base import Shape
+from heartmend.models.base import Codes, Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
+from heartmend.repair.changes import Change
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label
+from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark
 from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CLASSIFIERS, FIT, PREPARE, REFINE
@@ -69,35 +73,60 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
         else:
             reader = context.cohort.without_cases() if reads_image else None
             heads = dict(plan.shaped), dict(plan.classified)
-            jobs.append(_Job(run.output, case, *heads, context.config, lowest_noise_mm2, fingerprint, reader))
+            job = _Job(
+                run.output, case, *heads, context.config, lowest_noise_mm2, context.cohort.anatomy, fingerprint, reader
+            )
+            jobs.append(job)
     for job, _, error in context.compute.each(_work, jobs):
         yield Outcome(job.case, error)
 
 
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """Refined structures of a case.
+
+    Attributes:
+        distances: signed distances in mm (x, y, z), positive inside, on the voxels of the ROI, by structure.
+        margins: label margins in mm, by structure.
+        changes: remarks about unusual anatomy.
+    """
+
+    distances: dict[str, DistanceField]
+    margins: Margins
+    changes: tuple[Change, ...] = ()
+
+
 def refine_case(
-    fitted: tuple[Shape, CodeBook], case: PreparedCase, heads: Mapping[str, int], settings: RefineSettings,
-    lowest_noise_mm2: Mapping[str, float] | None = None,
-) -> tuple[dict[str, DistanceField], Margins]:  # fmt: skip
+    fitted: tuple[Shape, CodeBook], case: PreparedCase, anatomy: Anatomy, heads: Mapping[str, int],
+    settings: RefineSettings, lowest_noise_mm2: Mapping[str, float] | None = None,
+) -> Refinement:  # fmt: skip
     """Compute the signed distances of the refined structures of one case.
 
     A label is right nearly everywhere and wrong in patches, there by more than a voxel; a shape is slightly beside the
     truth everywhere. So the shape is first moved to the label by a robust smooth registration, and then a voxel keeps
     its label unless the shape disagrees by more than a margin (`fuse_shape_and_label`). Where the shape is too far from
-    its label, the label alone counts. A structure that the label map lacks stays absent.
+    its label, the label alone counts; so it does in and around parts that are large and deep enough to be unusual
+    anatomy (`find_unusual_anatomy`). A structure that the label map lacks stays absent.
 
     Args:
         fitted: the shape and the codes of its cases.
         case: the prepared case.
+        anatomy: the anatomy.
         heads: name -> id of the structures.
         settings: settings of the stage.
         lowest_noise_mm2: surface noise (mm²) of the cleanest labels of the cohort, by structure.
 
     Returns:
-        By structure the signed distances in mm (x, y, z), positive inside, on the voxels of the ROI; and the margins.
+        The refined structures.
     """
     shape, codes = fitted
     distances = evaluate_case(shape, codes, case.case_id, case.roi)
     spacing, margins = case.roi.grid.spacing_mm, Margins()
+    unusual = UnusualAnatomy(None, [])
+    if shape.is_distance and settings.label_weight > 0:
+        unusual = find_unusual_anatomy(case.cleaned, distances, anatomy, case.roi.source_grid())
+        if is_mirrored(codes.of([case.case_id])):
+            unusual.changes.append(mirrored_remark(case.roi.source_box(), case.roi.grid))
     for name, shape_mm in distances.items():
         label = without_small_components(case.cleaned == heads[name])
         if not label.any():
@@ -110,7 +139,21 @@ def refine_case(
             has_margin = np.isfinite(fused.label_margin_mm)
             margins[name] = round(fused.label_margin_mm, 4) if has_margin else None
             distances[name] = fused.fused_mm(label) if has_margin else signed_distance_mm(label, spacing)
-    return distances, margins
+            if has_margin and unusual.kept is not None:
+                distances[name] = np.where(unusual.kept, signed_distance_mm(label, spacing), distances[name])
+    return Refinement(distances, margins, tuple(unusual.changes))
+
+
+def is_mirrored(code: Codes) -> bool:
+    """Test whether a case is mirrored beside the template.
+
+    Args:
+        code: code of one case.
+
+    Returns:
+        Whether its affine map contains a reflection; False for a shape without affine maps.
+    """
+    return "affine" in code and float(torch.linalg.det(code["affine"][0, :, :3].detach().float())) < 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +164,7 @@ class _Job:
     classified: dict[str, int]
     settings: RefineSettings
     lowest_noise_mm2: dict[str, float]
+    anatomy: Anatomy
     fingerprint: str
     reader: Cohort | None = None
 
@@ -136,12 +180,13 @@ def _work(job: _Job) -> None:
     if run.is_done(REFINE, id, job.fingerprint):
         return
     case = run.prepared(id)
-    distances: dict[str, DistanceField] = {}
-    margins: Margins = {}
+    refined = Refinement({}, {})
     if job.shaped:
         if job.output not in _FITTED:
             _FITTED[job.output] = run.fitted()
-        distances, margins = refine_case(_FITTED[job.output], case, job.shaped, job.settings, job.lowest_noise_mm2)
+        fitted = _FITTED[job.output]
+        refined = refine_case(fitted, case, job.anatomy, job.shaped, job.settings, job.lowest_noise_mm2)
+    distances = refined.distances
     if job.classified:
         if job.output not in _CLASSIFIERS:
             _CLASSIFIERS[job.output] = run.classifiers()
@@ -151,4 +196,4 @@ def _work(job: _Job) -> None:
             distances[name] = classifiers.distance_mm(name, case.cleaned == job.classified[name], spacing_mm, image)
     run.forget(REFINE, id)
     maps = {name: DistanceMap.of_mm(distance, keep_inside=True) for name, distance in distances.items()}
-    run.finish(REFINE, id, job.fingerprint, run.write_refined(id, maps, margins))
+    run.finish(REFINE, id, job.fingerprint, run.write_refined(id, maps, refined.margins, refined.changes))

@@ -1,0 +1,99 @@
+"""Unusual anatomy, on balls and tubes whose volumes are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.distance import signed_distance_mm
+from heartmend.geometry.grid import Grid
+from heartmend.repair.changes import ORIGINAL_KEPT
+from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark
+
+HEART = load_anatomy("heart")
+MYO, LA, LV, PV = 1, 2, 3, 10
+SHAPE = (64, 48, 48)
+X, Y, Z = np.ogrid[:64, :48, :48]
+
+
+def ball(centre: tuple[float, float, float], radius: float) -> np.ndarray:
+    return (X - centre[0]) ** 2 + (Y - centre[1]) ** 2 + (Z - centre[2]) ** 2 <= radius**2
+
+
+def ordinary() -> np.ndarray:
+    """An LV of radius 12 in a wall of 5, an LA behind it, and a vein of the LA."""
+    labels = np.zeros(SHAPE, dtype=np.uint8)
+    labels[ball((22, 24, 24), 17)] = MYO
+    labels[ball((22, 24, 24), 12)] = LV
+    labels[ball((48, 24, 24), 9)] = LA
+    labels[((Y - 24) ** 2 + (Z - 36) ** 2 <= 25) & (X > 34) & (X < 64) & (labels == 0)] = PV
+    return labels
+
+
+def find(labels: np.ndarray, truth: np.ndarray | None = None) -> UnusualAnatomy:
+    """With shapes that are those of an ordinary heart."""
+    truth = ordinary() if truth is None else truth
+    names = {"Myocardium": MYO, "LV": LV, "LA": LA, "PV": PV}
+    shapes = {n: signed_distance_mm(truth == id, (1.0, 1.0, 1.0)) for n, id in names.items() if (truth == id).any()}
+    empty = np.full(SHAPE, -8.0, dtype=np.float32)
+    return find_unusual_anatomy(labels, {n: shapes.get(n, empty) for n in names}, HEART, Grid(SHAPE, np.eye(4)))
+
+
+def test_a_heart_like_the_others_has_no_unusual_part() -> None:
+    found = find(ordinary())
+    assert found.kept is None and not found.changes
+
+
+def test_an_additional_vein_of_the_atrium_is_kept_and_named() -> None:
+    labels = ordinary()
+    vein = ((Y - 24) ** 2 + (Z - 12) ** 2 <= 16) & (X > 40) & (X < 62) & (labels == 0)
+    labels[vein] = PV
+    found = find(labels)
+    assert found.kept is not None and found.kept[vein].all()
+    (remark,) = found.changes
+    assert (remark.structure, remark.action, remark.severity, remark.voxels) == ("PV", ORIGINAL_KEPT, "warning", 0)
+    assert not found.kept[:30].any()
+
+
+def test_a_vein_without_an_atrium_is_not_kept() -> None:
+    labels = ordinary()
+    labels[ball((5, 40, 5), 5.5)] = PV
+    assert find(labels).kept is None
+
+
+@pytest.mark.parametrize(("radius", "is_kept"), [(4.0, False), (9.0, True)])
+def test_a_sac_inside_the_wall_is_kept_from_a_radius_on(radius: float, is_kept: bool) -> None:
+    """The shapes claim the sac for a wall that is as thick as the sac is large."""
+    truth = ordinary()
+    truth[ball((8, 24, 24), 13) & (truth != LV)] = MYO
+    labels = truth.copy()
+    labels[ball((7, 24, 24), radius) & (labels == MYO)] = LV
+    assert (find(labels, truth).kept is not None) == is_kept
+
+
+def test_a_large_swap_with_a_narrow_neck_is_not_kept() -> None:
+    truth = ordinary()
+    truth[ball((44, 24, 24), 13) & (truth != LV)] = LA
+    labels = truth.copy()
+    labels[ball((44, 24, 24), 6)] = LV  # inside the atrium, joined by a bridge of 2 by 2 voxels
+    labels[33:40, 23:25, 23:25] = LV
+    assert find(labels, truth).kept is None
+
+
+def test_a_detached_component_is_not_kept() -> None:
+    labels = ordinary()
+    labels[ball((8, 8, 8), 6) & (labels == 0)] = LV
+    assert find(labels).kept is None
+
+
+def test_a_shape_that_fits_badly_everywhere_makes_nothing_unusual() -> None:
+    """All surfaces are 2 mm off: then 3 mm beyond the shape is nothing special."""
+    labels, truth = ordinary(), ordinary()
+    truth[:] = np.roll(truth, 3, axis=0)
+    assert find(labels, truth).kept is None
+
+
+def test_the_remark_of_a_mirrored_heart_names_both_reasons() -> None:
+    remark = mirrored_remark((slice(0, 4),) * 3, Grid(SHAPE, np.eye(4)))
+    assert remark.severity == "warning" and "situs inversus" in remark.note and "orientation" in remark.note

@@ -41,7 +41,8 @@ def run(
     structures: Names = (), unknown_labels: UnknownLabels = "error", preset: Preset = "mend",
     config: Config | StrPath | None = None, stop_after: StageName = "unify", resume: bool = True,
     device: str = "auto", devices: int = 1, workers: int = 0, scheduler: str = "", progress: ProgressLike = None,
-    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
+    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "", trusted: StrPath | None = None,
+    convention: StrPath | None = None,
 ) -> Result:  # fmt: skip
     """Repair all label maps of a data set, as `heartmend run`.
 
@@ -54,7 +55,7 @@ def run(
         unknown_labels: label ids that the anatomy does not have: "error" skips the case, "keep" keeps their voxels.
         preset: mend, fast (coarser and quicker), or reference (settings of the NeAR project).
         config: path of a TOML file that changes the preset, or settings, which replace it.
-        stop_after: the last stage: prepare, fit, refine, fuse or unify.
+        stop_after: the last stage: prepare, fit, refine, correct, fuse or unify.
         resume: whether a run that is in the output folder is continued; otherwise it is an error.
         device: auto, cpu, cuda, cuda:1, ...
         devices: number of GPUs of this machine that fit together.
@@ -63,6 +64,8 @@ def run(
         progress: receiver of progress reports, a function `(task, done, total, note)`, or tqdm's class.
         ids: which structure each value of the label maps is, such as {205: "Myocardium"}, or a TOML or JSON file.
         preset_ids: name of a public data set whose values the label maps have, such as mmwhs.
+        trusted: folder of label maps of three or more of the cases that an expert drew.
+        convention: file of a correction that is applied to all cases (`heartmend convention`).
 
     Returns:
         The result: the cases that are done, those that were skipped with the reasons, warnings, and `table()`.
@@ -78,7 +81,8 @@ def run(
     _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
     request = Request(
         Path(labels), Path(output), _optional(images), str(anatomy), _names(structures), unknown_labels, device,
-        devices, workers, scheduler, stop_after, resume, _ids(ids), preset_ids,
+        devices, workers, scheduler, stop_after, resume, _ids(ids), preset_ids, _optional(trusted),
+        _optional(convention),
     )  # fmt: skip
     return run_pipeline(request, _config(preset, config), as_progress(progress))
 

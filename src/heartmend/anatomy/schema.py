@@ -108,8 +108,23 @@ class Structure(_Table):
         return limits
 
 
+class Region(_Table):
+    """A named part of the surface of a structure, for reports."""
+
+    name: Name
+    """Its name, such as mitral plane."""
+    structure: Reference
+    """Name of the structure."""
+    beside: Reference | None = None
+    """Name of the structure on the other side; absent: the background."""
+    away_from: Reference | None = None
+    """Name of a structure: the region is the part that is farthest from it; absent: the whole surface."""
+    share: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.2
+    """Share of the structure's surface that is farthest."""
+
+
 class Anatomy(_Table):
-    """An anatomy: its structures, their order of priority, and its rules."""
+    """An anatomy: its structures, their order of priority, its rules and its named regions."""
 
     name: Name
     """Its name, also in file names."""
@@ -121,6 +136,8 @@ class Anatomy(_Table):
     """Names of all structures; where two overlap, the voxel belongs to the first one."""
     rules: Annotated[tuple[Rule, ...], Field(max_length=100)] = ()
     """Its anatomical rules, in the order in which they are applied."""
+    regions: Annotated[tuple[Region, ...], Field(max_length=300)] = ()
+    """Named parts of the surfaces; the first one that fits is taken."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -306,6 +323,13 @@ def reference_errors(table: Mapping[str, Any]) -> list[str]:
             errors += [
                 f"rules.{rule.get('rule', '?')}.{key} names {n!r}, which is no structure"
                 for n in _references(rule, key)
+                if n not in names
+            ]
+    for region in (r for r in _listing(table.get("regions"))[:_MAX_LISTED] if isinstance(r, Mapping)):
+        for key in ("structure", "beside", "away_from"):
+            errors += [
+                f"regions.{region.get('name', '?')}.{key} names {n!r}, which is no structure"
+                for n in _references(region, key)
                 if n not in names
             ]
     return errors

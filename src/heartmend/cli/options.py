@@ -10,7 +10,7 @@ import typer
 
 INPUT, SETTINGS, OUTPUT, COMPUTATION = "Input", "Settings", "Output", "Computation"
 
-Stage = Literal["prepare", "fit", "refine", "fuse", "unify"]
+Stage = Literal["prepare", "fit", "refine", "correct", "fuse", "unify"]
 Preset = Literal["mend", "fast", "reference"]
 Unknown = Literal["error", "keep"]
 
@@ -41,6 +41,20 @@ MovedLabels = Annotated[
         help="Original label maps, if moved since the run.",
     ),
 ]
+Trusted = Annotated[
+    Path | None,
+    typer.Option(
+        "--trusted", metavar="FOLDER", rich_help_panel=INPUT,
+        help="Label maps of 3 or more of the cases that an expert drew: what all others have wrong is corrected.",
+    ),
+]  # fmt: skip
+ConventionFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--convention", metavar="FILE", rich_help_panel=INPUT,
+        help="Correction of `heartmend convention` or of another run: it is applied to all cases.",
+    ),
+]  # fmt: skip
 Reference = Annotated[
     Path | None,
     typer.Option(

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from heartmend.pipelines.result import Result
     from heartmend.pipelines.run import Request
 
-DONE = {"prepare": "prepared", "fit": "fitted", "refine": "refined", "fuse": "repaired", "unify": "repaired"}
+DONE = {
+    "prepare": "prepared",
+    "fit": "fitted",
+    "refine": "refined",
+    "correct": "corrected",
+    "fuse": "repaired",
+    "unify": "repaired",
+}
 """What was done with the cases of a run, by the stage after which it stopped."""
 
 

@@ -10,6 +10,7 @@ from heartmend.cli.options import (
     SETTINGS,
     AnatomyName,
     ConfigFile,
+    ConventionFile,
     Device,
     Devices,
     Ids,
@@ -23,6 +24,7 @@ from heartmend.cli.options import (
     Scheduler,
     Stage,
     Structures,
+    Trusted,
     UnknownLabels,
     Workers,
     split_names,
@@ -34,19 +36,21 @@ heartmend run labels/ -o out/
 heartmend run labels/ -o out/ --images cts/ --device cuda
 heartmend run labels/ -o out/ --fast --stop-after fuse
 heartmend run Dataset001_Heart/ -o out/ --structures LA,LAA
+heartmend run labels/ -o out/ --trusted expert/
 heartmend run mmwhs_labels/ -o out/ --preset-ids mmwhs
 """
 
 
 def run(
-    labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
+    labels: Labels, output: Output, images: Images = None, trusted: Trusted = None, convention: ConventionFile = None,
+    anatomy: AnatomyName = "heart", structures: Structures = "",
     unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
     fast: Annotated[bool, typer.Option("--fast", rich_help_panel=SETTINGS, help="The same as --preset fast.")] = False,
     config: ConfigFile = None, keep_far_components: KeepFarComponents = False,
     stop_after: Annotated[
         Stage,
         typer.Option("--stop-after", metavar="STAGE", rich_help_panel=SETTINGS,
-                     help="Last stage: prepare, fit, refine, fuse or unify."),
+                     help="Last stage: prepare, fit, refine, correct, fuse or unify."),
     ] = "unify",
     resume: Resume = True, device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
     scheduler: Scheduler = "",
@@ -63,6 +67,6 @@ def run(
 
     request = Request(
         labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers, scheduler,
-        stop_after, resume, ids, preset_ids,
+        stop_after, resume, ids, preset_ids, trusted, convention,
     )  # fmt: skip
     run_stages(request, "fast" if fast else preset, config, keep_far_components=keep_far_components)

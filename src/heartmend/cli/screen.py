@@ -15,9 +15,11 @@ from heartmend.cli.options import (
     ConfigFile,
     Device,
     Ids,
+    Images,
     OptionalOutput,
     PresetIds,
     PresetName,
+    Trusted,
     UnknownLabels,
     Workers,
 )
@@ -26,14 +28,15 @@ from heartmend.cli.terminal import SOME_SKIPPED, print_json, print_paths, print_
 
 EXAMPLES = """
 heartmend screen labels/
+heartmend screen labels/ --images cts/
 heartmend screen labels/ --quick --count 50 -o screening/
 heartmend screen out/ --json > ranking.json
 """
 
 
 def screen(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help=f"{MAPS_HELP}.")],
-    anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error", ids: Ids = None,
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help=f"{MAPS_HELP}.")], images: Images = None,
+    trusted: Trusted = None, anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error", ids: Ids = None,
     preset_ids: PresetIds = "",
     quick: Annotated[
         bool, typer.Option("--quick", rich_help_panel=SETTINGS, help="Without a fit: each label map by itself.")
@@ -57,7 +60,8 @@ def screen(
 
     A shape of each structure is fitted to all cases; labels that differ from it more than usual in the data set come
     first, with the reasons. Nothing is repaired. With --output the whole ranking is written as CSV and JSON (with
-    --run-folder alone to its folder run/quality).
+    --run-folder alone to its folder run/quality). With --images or --trusted, the errors that all cases share are
+    listed too.
 
     Exit codes: 0 all cases ranked; 3 some cases skipped; 1 nothing done.
     """
@@ -65,6 +69,7 @@ def screen(
     from heartmend.pipelines.run import Request
     from heartmend.quality.ranking_table import ranking_tables, ranking_to_dict, write_ranking
     from heartmend.quality.screen import screen_in_temporary_folder, screen_labels, screen_run
+    from heartmend.repair.shared_errors.tables import shared_error_table
     from heartmend.run_folder.folder import is_run
     from heartmend.run_folder.paths import RunPaths
 
@@ -73,8 +78,9 @@ def screen(
             ranking = screen_run(labels, quick, workers, progress)
         else:
             request = Request(
-                labels=labels, output=run_folder or Path(), anatomy=anatomy, unknown_labels=unknown_labels,
-                device=device, workers=workers, stop_after="fit", ids=ids, preset_ids=preset_ids,
+                labels=labels, output=run_folder or Path(), images=images, anatomy=anatomy,
+                unknown_labels=unknown_labels, device=device, workers=workers, ids=ids, preset_ids=preset_ids,
+                trusted=trusted,
             )  # fmt: skip
             screened = screen_labels if run_folder else screen_in_temporary_folder
             ranking = screened(request, load_config(preset, config), quick, progress)
@@ -84,6 +90,8 @@ def screen(
         print_json(ranking_to_dict(ranking))
     else:
         print_table(ranking_tables(ranking, count))
+        if ranking.shared_errors is not None:
+            print_table(shared_error_table(ranking.shared_errors))
         print_paths(paths)
     print_skipped(ranking.skipped)
     if ranking.skipped:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from heartmend.cli.options import (
     AnatomyName,
     ConfigFile,
+    ConventionFile,
     Device,
     Devices,
     Ids,
@@ -20,6 +21,7 @@ from heartmend.cli.options import (
     Scheduler,
     Stage,
     Structures,
+    Trusted,
     UnknownLabels,
     Workers,
     split_names,
@@ -39,7 +41,8 @@ def stage_command(stage: Stage, description: str) -> Callable[..., None]:
     """
 
     def command(
-        labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart",
+        labels: Labels, output: Output, images: Images = None, trusted: Trusted = None,
+        convention: ConventionFile = None, anatomy: AnatomyName = "heart",
         structures: Structures = "", unknown_labels: UnknownLabels = "error", ids: Ids = None,
         preset_ids: PresetIds = "", preset: PresetName = "mend", config: ConfigFile = None,
         keep_far_components: KeepFarComponents = False, resume: Resume = True, device: Device = "auto",
@@ -49,7 +52,7 @@ def stage_command(stage: Stage, description: str) -> Callable[..., None]:
 
         request = Request(
             labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers,
-            scheduler, stage, resume, ids, preset_ids,
+            scheduler, stage, resume, ids, preset_ids, trusted, convention,
         )  # fmt: skip
         run_stages(request, preset, config, keep_far_components=keep_far_components)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -108,6 +110,24 @@ class TemplateShape(Shape):
         displacement = read_table(table, points.reshape(-1, 3), FIELD_SIDE, first_row).reshape(cases, count, 3)
         affine = codes["affine"]
         return points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3] + displacement
+
+    def frame_map(self, code: Codes) -> Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]:
+        """Return the map from the unit frame of a case to the template's, for numpy arrays.
+
+        Args:
+            code: code of the case.
+
+        Returns:
+            A function of points (n, 3), which returns (n, 3) float32.
+        """
+
+        @torch.no_grad()
+        def to_frame(points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+            unit = torch.from_numpy(np.asarray(points, np.float32))[None]
+            mapped: npt.NDArray[np.floating] = self.to_template_frame(unit, code)[0].numpy()
+            return mapped
+
+        return to_frame
 
     def regularisation(self, codes: Codes) -> Tensor:
         """Compute the bending energy of the fields; affine maps are not penalised.

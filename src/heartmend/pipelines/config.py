@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from heartmend.anatomy.toml_file import read_toml
 from heartmend.anatomy.validation import error_lines, list_errors, place
 from heartmend.errors import ConfigError
+from heartmend.stages.correct import CorrectSettings
 from heartmend.stages.fit import FitSettings
 from heartmend.stages.fuse import FuseSettings
 from heartmend.stages.prepare import PrepareSettings
@@ -32,6 +33,7 @@ class Config(BaseModel):
         prepare: settings of the stage `prepare`.
         fit: settings of the stage `fit`.
         refine: settings of the stage `refine`.
+        correct: settings of the stage `correct`.
         fuse: settings of the stage `fuse`.
         unify: settings of the stage `unify`.
     """
@@ -42,6 +44,7 @@ class Config(BaseModel):
     prepare: PrepareSettings = PrepareSettings()
     fit: FitSettings = FitSettings()
     refine: RefineSettings = RefineSettings()
+    correct: CorrectSettings = CorrectSettings()
     fuse: FuseSettings = FuseSettings()
     unify: UnifySettings = UnifySettings()
 
@@ -75,6 +78,7 @@ def _reference() -> Config:
             shape="decoder", phases=(phase,), epochs=300, cases_per_step=1, gradient_accumulation=4, points=32_768
         ),
         refine=RefineSettings(label_weight=0),
+        correct=CorrectSettings(images="off"),
         fuse=FuseSettings(repair_vessels=False),
     )
 

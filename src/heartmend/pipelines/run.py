@@ -24,8 +24,10 @@ from heartmend.io.unread_files import describe_unread
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.driver import PipelineStep, run_steps
 from heartmend.pipelines.result import Result
+from heartmend.pipelines.trusted import check_convention, find_trusted
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context, RunPlan
+from heartmend.stages.correct import correct
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse
 from heartmend.stages.prepare import prepare
@@ -35,8 +37,8 @@ from heartmend.training.schedule import Phase
 
 log = logging.getLogger(__name__)
 
-STAGES = ("prepare", "fit", "refine", "fuse", "unify")
-StageName = Literal["prepare", "fit", "refine", "fuse", "unify"]
+STAGES = ("prepare", "fit", "refine", "correct", "fuse", "unify")
+StageName = Literal["prepare", "fit", "refine", "correct", "fuse", "unify"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Request:
         resume: whether a run that is there is continued.
         ids: value of the label maps -> name of a structure, or a TOML or JSON file with such a table; None: without.
         preset_ids: name of a public data set whose values the label maps have, such as `mmwhs`; empty: none.
+        trusted: folder of label maps of a few of the cases that are taken for true, such as those that an expert drew.
+        convention: file of a correction that another run learned (`heartmend convention`).
     """
 
     labels: Path
@@ -74,6 +78,8 @@ class Request:
     resume: bool = True
     ids: Path | Mapping[int, str] | None = None
     preset_ids: str = ""
+    trusted: Path | None = None
+    convention: Path | None = None
 
 
 def run(request: Request, config: Config | None = None, progress: Progress | None = None) -> Result:
@@ -111,6 +117,8 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
     )  # fmt: skip
     if cohort.unread:
         log.warning("%s: %s", request.labels, describe_unread(cohort.unread))
+    trusted = find_trusted(request.trusted, cohort, request.ids, request.preset_ids)
+    check_convention(request.convention, request.trusted)
     with RunFolder.open(request.output, request.labels, request.images) as folder:
         if not request.resume and folder.is_started:
             raise RunError(f"{request.output}: contains a run already; remove --no-resume, or give another --output")
@@ -118,6 +126,7 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
         folder.write_versions()
         folder.write_cohort(cohort)
         folder.write_anatomy(anatomy)
+        plan = replace(plan, trusted=trusted, convention=request.convention)
         context = Context[Any](folder, cohort, config, plan, Compute(request.workers, group), progress)
         skipped = run_steps(_steps(config, request.stop_after, anatomy), context)
         done = tuple(case.id for case in cohort if case.id not in skipped)
@@ -185,6 +194,7 @@ def _steps(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[Pipe
         PipelineStep("prepare", prepare, config.prepare, then=_with_present_structures),
         PipelineStep("fit", fit, config.fit, per_case=False),
         PipelineStep("refine", refine, config.refine),
+        PipelineStep("correct", correct, config.correct, per_case=False),
         PipelineStep("fuse", fuse, config.fuse),
         PipelineStep("unify", unify, config.unify, per_case=False),
     ]
@@ -222,4 +232,6 @@ def _request_table(request: Request, plan: RunPlan) -> dict[str, Any]:
     images = None if request.images is None else request.images.resolve()
     return {
         "structures": plan.structures, "images": images, "device": request.device, "stop_after": request.stop_after,
+        "trusted": None if request.trusted is None else request.trusted.resolve(),
+        "convention": None if request.convention is None else request.convention.resolve(),
     }  # fmt: skip

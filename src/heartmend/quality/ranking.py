@@ -10,6 +10,7 @@ import numpy as np
 from heartmend.anatomy.schema import Anatomy
 from heartmend.quality.error_indicators import ErrorIndicators
 from heartmend.quality.reasons import CohortMedians, reasons
+from heartmend.repair.shared_errors.report import SharedErrors
 
 MIN_MEDIAN_ERROR = 0.005
 """A smaller median Dice error is below the resolution of voxels; it is replaced by this value in ratios."""
@@ -78,12 +79,14 @@ class Ranking:
         cases: cases, the largest relative expected error first.
         skipped: reason for each case that was skipped, by case id.
         with_shapes: whether the labels were compared with fitted shapes.
+        shared_errors: errors that all cases share; None where they were not measured.
     """
 
     structures: tuple[RankedStructure, ...]
     cases: tuple[RankedCase, ...]
     skipped: Mapping[str, str]
     with_shapes: bool
+    shared_errors: SharedErrors | None = None
 
 
 def rank(

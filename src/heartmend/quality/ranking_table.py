@@ -14,6 +14,7 @@ from rich.text import Text
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.tables import format_csv
 from heartmend.quality.ranking import RankedCase, RankedStructure, Ranking
+from heartmend.repair.shared_errors.tables import region_table
 
 N_SHOWN = 20
 STRUCTURE_COLUMNS = (
@@ -65,11 +66,12 @@ def ranking_to_dict(ranking: Ranking) -> dict[str, Any]:
         "cases": [_case_row(n, c) for n, c in enumerate(ranking.cases, start=1)],
         "structures": [_structure_row(n, r) for n, r in enumerate(ranking.structures, start=1)],
         "skipped": ranking.skipped,
+        **({} if ranking.shared_errors is None else {"shared_errors": ranking.shared_errors.to_dict()}),
     }
 
 
 def write_ranking(ranking: Ranking, folder: Path) -> list[Path]:
-    """Write structures.csv, cases.csv and ranking.json.
+    """Write structures.csv, cases.csv and ranking.json, and shared_errors.csv where these errors were measured.
 
     Args:
         ranking: the ranking.
@@ -83,6 +85,11 @@ def write_ranking(ranking: Ranking, folder: Path) -> list[Path]:
     write_text(paths[0], _csv(STRUCTURE_COLUMNS, table["structures"]))
     write_text(paths[1], _csv(CASE_COLUMNS, table["cases"]))
     write_json(paths[2], table)
+    if ranking.shared_errors is not None:
+        regions = region_table(ranking.shared_errors)
+        paths.append(folder / "shared_errors.csv")
+        names = [column.name for column in regions.columns]
+        write_text(paths[-1], format_csv(names, ([row[name] for name in names] for row in regions.rows)))
     return paths
 
 

@@ -16,7 +16,7 @@ from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
 from heartmend.pipelines.config import Config
-from heartmend.pipelines.run import Request, run
+from heartmend.pipelines.run import Request, StageName, run
 from heartmend.quality.error_indicators import ErrorIndicators, case_indicators
 from heartmend.quality.ranking import Ranking, rank
 from heartmend.repair.unusual_anatomy import mirrored_remark
@@ -29,7 +29,8 @@ def screen_labels(request: Request, config: Config, quick: bool = False, progres
     """Rank the structures and cases of a data set by their expected label error.
 
     The cases are prepared and, unless `quick`, a shape is fitted to them. A later run in the same output folder with
-    the same settings continues from there.
+    the same settings continues from there. With CTs or trusted label maps, the errors that all cases share are measured
+    too.
 
     Args:
         request: the data set and the output folder.
@@ -43,7 +44,9 @@ def screen_labels(request: Request, config: Config, quick: bool = False, progres
     Raises:
         HeartmendError: if no case could be used.
     """
-    result = run(replace(request, stop_after="prepare" if quick else "fit"), config, progress)
+    compares = request.images is not None or request.trusted is not None
+    last: StageName = "prepare" if quick else "correct" if compares else "fit"
+    result = run(replace(request, stop_after=last), config, progress)
     return screen_run(result.output, quick, request.workers, progress)
 
 
@@ -98,7 +101,8 @@ def screen_run(output: Path, quick: bool = False, workers: int = 0, progress: Pr
         else:
             found += indicators
         progress.advance(done, job.case.id)
-    return rank(found, cohort.anatomy, with_shapes, skipped)
+    ranking = rank(found, cohort.anatomy, with_shapes, skipped)
+    return replace(ranking, shared_errors=folder.shared_errors())
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from heartmend.report.charts import distribution_figure, fit_figure
 from heartmend.report.page import Content, as_html, as_markdown
 from heartmend.report.pictures import CasePictures, draw_case
 from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, stage_summaries
+from heartmend.report.shared_errors import shared_error_section
 from heartmend.report.tables import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import labels_folder, open_labels
@@ -142,6 +143,7 @@ def _content(
         fit=None if log is None else fit_figure(log),
         rules=rule_rows(finished.changes(case) for case in finished if case.id not in left_out),
         changes=changes, shown=shown, has_images=any(case.image_path for case in finished),
+        shared_errors=shared_error_section(finished.run, finished.anatomy),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from heartmend.io.file_names import escape_markdown
 from heartmend.report.changes import CaseChange
 from heartmend.report.pictures import CasePictures
 from heartmend.report.run_summary import RuleRow
+from heartmend.report.shared_errors import SharedErrorSection
 from heartmend.report.tables import ReportTable
 from heartmend.version import __version__
 
@@ -40,6 +41,7 @@ class Content:
         changes: changes by case.
         shown: pictures of the selected cases, with the reason of the selection.
         has_images: whether the run has CTs.
+        shared_errors: errors that all cases share; None where they were not measured.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Content:
     changes: Sequence[CaseChange]
     shown: Sequence[tuple[CasePictures, str]]
     has_images: bool
+    shared_errors: SharedErrorSection | None = None
 
 
 def as_html(content: Content) -> str:
@@ -70,7 +73,7 @@ def as_html(content: Content) -> str:
         "distributions_svg": Markup(as_svg(content.distributions)),
         "fit_svg": None if content.fit is None else Markup(as_svg(content.fit)),
         "style": _static("report.css"),
-        "scripts": [_static("ogl/ogl.min.js"), _static("viewer.js")] if content.shown else [],
+        "scripts": [_static("ogl/ogl.min.js"), _static("viewer.js")] if content.shown or content.shared_errors else [],
         "shown_ids": {pictures.case: number for number, (pictures, _) in enumerate(content.shown, start=1)},
     }
     return _environment(True).get_template("report.html.j2").render(c=content, version=__version__, **values)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,23 @@ TRIANGLES_PER_MM2 = 0.35
 MAX_TRIANGLES = 20_000
 
 
+@dataclass(frozen=True, eq=False)
+class ScenePart:
+    """A coloured part of a scene.
+
+    Attributes:
+        name: its name; parts of one name are shown and hidden together.
+        colour: its colour, such as "#a60c0a".
+        before: its surface in the left view.
+        after: its surface in the right view.
+    """
+
+    name: str
+    colour: str
+    before: Mesh
+    after: Mesh
+
+
 def pack_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> dict[str, Any]:
     """Pack the surfaces of two label maps.
 
@@ -30,27 +49,43 @@ def pack_scene(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> d
         anatomy: anatomy of the label maps, for names and colours.
 
     Returns:
-        A table for JSON. `parts`: name, colour, and the numbers of vertices and triangles `before` and `after` of each
-        structure. `data`: gzip in base64 of little-endian uint16: for each part, before and then after, the vertices
-        (x, y, z by vertex) in steps of `step_mm` from `origin_mm` (RAS+), then the triangles; each number as the
-        difference, modulo 2^16, to the one three before it. `centre_mm` and `size_mm`: centre and diagonal of the
-        bounding box of all surfaces.
+        A table for JSON (`pack_parts`).
     """
-    parts, meshes = [], []
+    parts = []
     for structure in anatomy.structures:
         thin = structure.kind == "tube"
         pair = [small_mesh(labels == structure.id, grid, keep_topology=thin) for labels in (before, after)]
         if any(len(mesh.triangles) for mesh in pair):
-            counts = [[len(mesh.vertices_mm), len(mesh.triangles)] for mesh in pair]
-            colour = "#{:02x}{:02x}{:02x}".format(*structure.colour)
-            parts.append({"name": structure.name, "colour": colour, "before": counts[0], "after": counts[1]})
-            meshes += pair
+            parts.append(ScenePart(structure.name, "#{:02x}{:02x}{:02x}".format(*structure.colour), *pair))
+    return pack_parts(parts)
+
+
+def pack_parts(parts: Sequence[ScenePart]) -> dict[str, Any]:
+    """Pack the parts of a scene.
+
+    Args:
+        parts: the parts.
+
+    Returns:
+        A table for JSON. `parts`: name, colour, and the numbers of vertices and triangles `before` and `after` of each
+        part. `data`: gzip in base64 of little-endian uint16: for each part, before and then after, the vertices
+        (x, y, z by vertex) in steps of `step_mm` from `origin_mm` (RAS+), then the triangles; each number as the
+        difference, modulo 2^16, to the one three before it. `centre_mm` and `size_mm`: centre and diagonal of the
+        bounding box of all surfaces.
+    """
+    meshes = [mesh for part in parts for mesh in (part.before, part.after)]
     points = np.concatenate([m.vertices_mm for m in meshes]) if meshes else np.zeros((1, 3), np.float32)
     origin, end = points.min(axis=0), points.max(axis=0)
     step = max(float((end - origin).max()), 1.0) / STEPS
     data = b"".join(_packed(mesh, origin, step) for mesh in meshes)
+    listed = [
+        {"name": part.name, "colour": part.colour,
+         "before": [len(part.before.vertices_mm), len(part.before.triangles)],
+         "after": [len(part.after.vertices_mm), len(part.after.triangles)]}
+        for part in parts
+    ]  # fmt: skip
     return {
-        "origin_mm": origin.astype(float).tolist(), "step_mm": step, "parts": parts,
+        "origin_mm": origin.astype(float).tolist(), "step_mm": step, "parts": listed,
         "centre_mm": ((origin + end) / 2).astype(float).tolist(), "size_mm": float(np.linalg.norm(end - origin)),
         "data": base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii"),
     }  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any
 from heartmend.errors import RunError
 from heartmend.io.atomic import read_json
 
-PREPARE, FIT, REFINE, FUSE, UNIFY, EMBED, REVIEW = "prepare", "fit", "refine", "fuse", "unify", "embed", "review"
+PREPARE, FIT, REFINE, CORRECT, FUSE, UNIFY = "prepare", "fit", "refine", "correct", "fuse", "unify"
+EMBED, REVIEW = "embed", "review"
 CLASSIFIERS = "classifiers"
 RECORDS = "records"
 """Stamps of the records of a run as a whole, such as its settings."""

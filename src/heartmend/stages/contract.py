@@ -54,6 +54,8 @@ class RunPlan:
         statistics: of the cohort, where they are known from other cases than those of the run.
         model: file of the model with which new cases are embedded.
         seed: of all random draws.
+        trusted: label maps of a few cases that are taken for true; None where there are none.
+        convention: file of a correction that is applied; None where there is none.
     """
 
     structures: tuple[str, ...] = ()
@@ -64,6 +66,8 @@ class RunPlan:
     statistics: CohortStatistics | None = None
     model: Path | None = None
     seed: int = 0
+    trusted: Cohort | None = None
+    convention: Path | None = None
 
     @property
     def refined(self) -> dict[str, int]:

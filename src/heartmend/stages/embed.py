@@ -22,18 +22,15 @@ from heartmend.io.digests import compute_fingerprint
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import Heart, HeartModel, evaluate_labels
 from heartmend.models.model_file import load_heart_model
-from heartmend.models.splines import refine_controls
-from heartmend.models.template import TemplateShape
 from heartmend.models.unified import stack_details
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import EMBED, FIT, FUSE
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import Context, Outcome
-from heartmend.training.alignment import fit_affine
 from heartmend.training.detail_nodes import add_detail_codes
-from heartmend.training.initialise import summarise_template
 from heartmend.training.joint_training import JointSampler
-from heartmend.training.loop import Fit, Step
+from heartmend.training.loop import Fit
+from heartmend.training.placement import PLACEMENT, NoObserver, PlacementSchedule, place_template, select_heads
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.sampling import sample_case, sample_fused_case
 from heartmend.training.schedule import MAX_PHASES, Phase
@@ -43,13 +40,6 @@ PLACE, ENCODE = "place", "encode"
 Code = dict[str, np.ndarray]
 """The code of one case: arrays whose first axis has length one."""
 
-PLACEMENT = (
-    Phase(steps=60, code_lr=0.010, shape_lr=0, controls=6, tolerance_mm=3.0),
-    Phase(steps=60, code_lr=0.008, shape_lr=0, controls=8, tolerance_mm=3.0),
-    Phase(steps=80, code_lr=0.006, shape_lr=0, controls=10),
-    Phase(steps=200, code_lr=0.005, shape_lr=0, controls=12, tolerance_mm=1.5, regularisation=3e-5),
-)
-"""The phases of `fit` for one case: coarse to fine, and as stiff."""
 FOLLOW_PHASE = Phase(steps=100, code_lr=0.004, shape_lr=0, tolerance_mm=1.5)
 DETAIL_PHASE = Phase(steps=400, code_lr=0.06, shape_lr=0, loss="joint", tolerance_mm=1.0, regularisation=1e-4)
 
@@ -161,16 +151,8 @@ def place_case(
         raise FitError(f"case {case.case_id}: has none of {', '.join(template.heads)}, so its position is not known")
     ids = [anatomy.by_name(name).id for name in present]
     samples = sample_case(case.case_id, case.cleaned, case.roi, ids, resolution=case.cube.shape[0], seed=seed)
-    shape = _select_heads(template, present)
-    shape.controls = settings.place_phases[0].controls or shape.controls
-    codes = shape.new_codes(1)
-    codes["affine"][0] = torch.from_numpy(fit_affine(samples, summarise_template(shape, _mean_size_mm(model)))).float()
-    book = CodeBook([case.case_id], codes)
-    phases = [replace(phase, side=template.side) for phase in settings.place_phases]
-    sampler = PointSampler([samples], torch.device("cpu"), seed)
-    Fit(shape, book, sampler, phases, cases_per_step=1, points=settings.points).run(_NoObserver())
-    found = {name: code.detach() for name, code in book.values.items()}
-    return {**found, "field": refine_controls(found["field"], template.controls)}
+    schedule = PlacementSchedule(settings.place_phases, settings.points, seed)
+    return place_template(template, _mean_size_mm(model), samples, present, schedule)
 
 
 def encode_case(
@@ -195,40 +177,21 @@ def encode_case(
     samples = sample_fused_case(case_id, labels, roi, ids, settings.resolution, seed)
     cpu = torch.device("cpu")
     columns = [at for at, name in enumerate(shape.heads) if name in shape.template.heads and samples.present[at]]
-    part = _select_heads(shape.template, [shape.heads[at] for at in columns])
+    part = select_heads(shape.template, [shape.heads[at] for at in columns])
     book = CodeBook([case_id], start)
     if columns:
         phase = replace(settings.template_phase, side=part.side, controls=part.controls)
         sampler = PointSampler([samples.select_heads(columns)], cpu, seed)
-        Fit(part, book, sampler, [phase], cases_per_step=1, points=settings.points).run(_NoObserver())
+        Fit(part, book, sampler, [phase], cases_per_step=1, points=settings.points).run(NoObserver())
     book = add_detail_codes(shape, book, [samples], settings.error_mm)
     joint = JointSampler([samples], cpu, seed, positives=settings.points // 50)
-    Fit(shape, book, joint, [settings.detail_phase], cases_per_step=1, points=settings.points).run(_NoObserver())
+    Fit(shape, book, joint, [settings.detail_phase], cases_per_step=1, points=settings.points).run(NoObserver())
     return {name: code.detach() for name, code in book.values.items()}
-
-
-def _select_heads(template: TemplateShape, names: Sequence[str]) -> TemplateShape:
-    """The template with some of its structures."""
-    part = TemplateShape(tuple(names), template.side, template.controls)
-    columns = [template.heads.index(name) for name in names]
-    with torch.no_grad():
-        part.table.copy_(template.table[:, columns])
-    return part
 
 
 def _mean_size_mm(model: HeartModel) -> tuple[float, float, float]:
     sizes = np.mean([roi.size_mm for roi in model.frames.values()], axis=0)
     return float(sizes[0]), float(sizes[1]), float(sizes[2])
-
-
-class _NoObserver:
-    """Observer of a fit that takes seconds."""
-
-    def on_step(self, step: Step) -> None: ...
-
-    def on_checkpoint(self, fit: Fit) -> None: ...
-
-    def on_memory_halved(self, points: int) -> None: ...
 
 
 @dataclass(frozen=True)

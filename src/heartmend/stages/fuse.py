@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,25 +18,32 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import DistanceMap
+from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
 from heartmend.repair import far_components
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
-from heartmend.repair.changes import Change
+from heartmend.repair.changes import Change, box_in_mm
 from heartmend.repair.fusion import Mode
 from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
 from heartmend.repair.rules.apply import apply_rules
+from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
 from heartmend.repair.vessels.case import repair_vessel
 from heartmend.run_folder.folder import RunFolder
-from heartmend.run_folder.paths import FUSE, PREPARE, REFINE
+from heartmend.run_folder.paths import CORRECT, FUSE, PREPARE, REFINE
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import Context, Outcome
 from heartmend.types import BACKGROUND, Labels
+
+if TYPE_CHECKING:
+    from heartmend.models.code_book import CodeBook
+    from heartmend.repair.shared_errors.correction import Correction
 
 
 class FuseSettings(BaseModel):
@@ -69,19 +76,30 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
     Yields:
         An outcome for each case.
     """
-    run, cohort, settings, structures = context.run, context.cohort, context.config, context.plan.structures
+    run, cohort, settings, plan = context.run, context.cohort, context.config, context.plan
+    structures = plan.structures
+    trusted = {case.id: case for case in plan.trusted} if plan.trusted is not None else {}
     calibres = dict(context.statistics(cases).calibres) if settings.repair_vessels else {}
+    if (convention := run.convention()) is not None:
+        shifts = convention.correction.tubes_mm
+        calibres = {name: replace(one, mean_mm=one.mean_mm + shifts.get(name, 0.0)) for name, one in calibres.items()}
     calibre_table = {name: asdict(calibre) for name, calibre in calibres.items()}
     jobs = []
     for case in cases:
         fingerprint = compute_fingerprint(
-            run.digest(REFINE, case.id), run.digest(PREPARE, case.id), case.labels_path, settings, structures,
+            run.digest(REFINE, case.id), run.digest(PREPARE, case.id), run.digest(CORRECT), case.labels_path, settings,
+            structures, trusted[case.id].labels_path if case.id in trusted else "",
             cohort.anatomy, calibre_table, *([case.image_path] if case.image_path and settings.reads_images else []),
         )  # fmt: skip
         if run.is_done(FUSE, case.id, fingerprint):
             yield Outcome(case)
         else:
-            jobs.append(_Job(run.output, cohort.without_cases(), case, settings, structures, calibres, fingerprint))
+            jobs.append(
+                _Job(run.output, cohort.without_cases(), case, settings, structures, calibres, fingerprint,
+                     None if plan.trusted is None or case.id not in trusted
+                     else (plan.trusted.without_cases(), trusted[case.id]))
+            )  # fmt: skip
+    _CORRECTIONS.clear()
     moved = {job.case.id: run.set_aside(job.case.id, run.result_path(job.case)) for job in jobs}
     for job, _, error in context.compute.each(_work, jobs):
         if error is None:
@@ -99,6 +117,7 @@ class RefinedCase:
         maps: distance maps of the refined structures on the voxels of the ROI, by name.
         image: (x, y, z) CT in HU on the whole grid; None where there is none.
         remarks: remarks of `refine` about unusual anatomy.
+        correction: correction of the errors that all cases share; None where there is none.
     """
 
     original: Labels
@@ -106,6 +125,7 @@ class RefinedCase:
     maps: Mapping[str, DistanceMap]
     image: npt.NDArray[np.generic] | None = None
     remarks: tuple[Change, ...] = ()
+    correction: CaseCorrection | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +166,17 @@ def fuse_case(
     box, spacing = roi.source_box(), roi.grid.spacing_mm
     volume = CaseVolume(roi.grid, box, None if case.image is None else case.image[box])
     maps, verdicts = _accepted_maps(case, anatomy)
+    # After the acceptance: a repair is compared with its label, which has the error that all cases share.
+    corrected = CorrectedCase({}, {}, ())
+    if case.correction is not None:
+        movable = {name: one for name, one in maps.items() if not structures or name in structures}
+        corrected = correct_case(movable, case.original[box], roi, anatomy, case.correction)
+        maps |= corrected.maps
+        changes += corrected.changes
     chambers = tuple(one.name for one in anatomy.structures if one.kind == "chamber")
     for structure in anatomy.structures:
         if structure.kind == "tube" and settings.repair_vessels and (not structures or structure.name in structures):
-            label = case.original[box] == structure.id
+            label = corrected.tubes.get(structure.name, case.original[box] == structure.id)
             inside = {name: one.inside for name, one in maps.items() if anatomy.by_name(name).kind != "tube"}
             calibre = (calibres or {}).get(structure.name, Calibre())
             vessel = repair_vessel(structure, label, inside, volume, calibre, chambers)
@@ -162,7 +189,8 @@ def fuse_case(
     without_vessels = np.where(np.isin(cleaned, tubes), BACKGROUND, cleaned)
     fused = fuse_maps(maps, anatomy, spacing, without_vessels, settings.mode, settings.margin_mm)
     if volume.image is not None and settings.image_edges:
-        snapped = snap_case(fused, maps, cleaned, volume, anatomy, verdicts, structures or tuple(maps))
+        reference = cleaned if case.correction is None else fused
+        snapped = snap_case(fused, maps, reference, volume, anatomy, verdicts, structures or tuple(maps))
         fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
         changes += snapped.changes
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)
@@ -180,6 +208,41 @@ def _without_far_components(
     grid = case.prepared.roi.grid
     original, removed = far_components.without_far_components(case.original, grid, anatomy, structures)
     return replace(case, original=original), removed + changes
+
+
+def trusted_case(case_id: str, original: Labels, trusted: Labels, grid: Grid) -> FusedCase:
+    """Take the trusted label map of a case as its repaired one.
+
+    Args:
+        case_id: id of the case.
+        original: (x, y, z) uint8, the label map before any repair.
+        trusted: (x, y, z) uint8, the trusted label map.
+        grid: grid of both.
+
+    Returns:
+        The trusted label map, and one entry of the change log.
+    """
+    changed = original != trusted
+    voxels = int(np.count_nonzero(changed))
+    if voxels == 0:
+        return FusedCase(trusted, ChangeLog(case_id))
+    box = bounding_box(changed)
+    assert box is not None
+    note = "the trusted label map of this case is its result"
+    volume_mm3 = round(voxels * grid.voxel_mm3, 2)
+    change = Change("trusted", "", "replaced", voxels, volume_mm3, box_in_mm(box, grid), "info", note)
+    return FusedCase(trusted, ChangeLog(case_id, (change,)))
+
+
+def _correction_of(run: RunFolder, case_id: str) -> CaseCorrection | None:
+    """The correction of the errors that all cases share, where these were measured."""
+    if run.output not in _CORRECTIONS:
+        convention = run.convention()
+        _CORRECTIONS[run.output] = None if convention is None else (convention.correction, *run.fitted())
+    if (found := _CORRECTIONS[run.output]) is None:
+        return None
+    correction, shape, codes = found
+    return CaseCorrection(correction, shape.frame_map(codes.of([case_id])))
 
 
 def _accepted_maps(case: RefinedCase, anatomy: Anatomy) -> tuple[dict[str, DistanceMap], list[Verdict]]:
@@ -230,6 +293,11 @@ class _Job:
     structures: tuple[str, ...]
     calibres: dict[str, Calibre]
     fingerprint: str
+    trusted: tuple[Cohort, Case] | None = None
+
+
+_CORRECTIONS: dict[Path, tuple[Correction, Any, CodeBook] | None] = {}
+"""Correction of each run, with the template and the codes, read once in each process."""
 
 
 def _work(job: _Job) -> None:
@@ -239,9 +307,15 @@ def _work(job: _Job) -> None:
         return
     volume, prepared = job.cohort.read_labels(case), run.prepared(case.id)
     image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.reads_images else None
-    values, remarks = None if image is None else image.values, run.refine_changes(case.id)
-    refined = RefinedCase(volume.labels, prepared, run.distances(case.id), values, remarks)
+    values = None if image is None else image.values
+    refined = RefinedCase(
+        volume.labels, prepared, run.distances(case.id), values, run.refine_changes(case.id),
+        _correction_of(run, case.id),
+    )  # fmt: skip
     fused = fuse_case(refined, job.cohort.anatomy, job.settings, job.structures, job.calibres)
+    if job.trusted is not None:
+        trusted, own = job.trusted
+        fused = trusted_case(case.id, volume.labels, trusted.read_labels(own).labels, volume.grid)
     run.forget(FUSE, case.id)
     files = run.write_fused(job.cohort, case, fused.labels, fused.log, volume.unknown)
     run.finish(FUSE, case.id, job.fingerprint, files)

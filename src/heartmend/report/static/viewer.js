@@ -88,19 +88,24 @@
     });
     const mesh = new Mesh(gl, { geometry, program });
     mesh.setParent(side.root);
-    side.shown.set(part.name, mesh);
+    if (!side.shown.has(part.name)) side.shown.set(part.name, []);
+    side.shown.get(part.name).push(mesh);
   }
 
   function addCheckboxes(figure, scene, panes, draw) {
     const list = figure.querySelector(".parts");
+    const names = new Set();
     for (const part of scene.parts) {
+      if (names.has(part.name)) continue;
+      names.add(part.name);
       const label = document.createElement("label");
       const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
       const swatch = document.createElement("i");
       swatch.style.background = part.colour;
-      label.append(box, swatch, part.name);
+      // With several colours in a part the legend of the page explains them.
+      label.append(box, ...(figure.classList.contains("scale") ? [] : [swatch]), part.name);
       box.addEventListener("change", () => {
-        for (const side of panes) if (side.shown.has(part.name)) side.shown.get(part.name).visible = box.checked;
+        for (const side of panes) for (const mesh of side.shown.get(part.name) ?? []) mesh.visible = box.checked;
         draw();
       });
       list.append(label);

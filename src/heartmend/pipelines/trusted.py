@@ -1,0 +1,70 @@
+"""Trusted label maps and conventions of a run, checked before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from heartmend.errors import BadInputError, ConfigError
+from heartmend.io.dataset import Cohort, discover_cohort
+from heartmend.repair.shared_errors.convention import Convention
+from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
+
+
+def find_trusted(
+    folder: Path | None, cohort: Cohort, ids: Path | Mapping[int, str] | None = None, preset_ids: str = ""
+) -> Cohort | None:
+    """Find the trusted label maps of some cases, and check them.
+
+    Args:
+        folder: folder of the trusted label maps, named as those of the data set; None: there are none.
+        cohort: the data set.
+        ids: meaning of their values, as for the data set.
+        preset_ids: the same, by the name of a public data set.
+
+    Returns:
+        The trusted cases; None where there is no folder.
+
+    Raises:
+        BadInputError: if there are fewer than `MIN_TRUSTED`, or one cannot be read, is no case of the data set, or is
+            not on the grid of its label map.
+    """
+    if folder is None:
+        return None
+    trusted = discover_cohort(
+        folder, anatomy=cohort.anatomy, unknown_labels=cohort.unknown_labels, ids=ids, preset_ids=preset_ids
+    )
+    if trusted.skipped:
+        id, reason = next(iter(trusted.skipped.items()))
+        raise BadInputError(f"{folder}: case {id}: {reason}")
+    known = {case.id for case in cohort}
+    if unknown := sorted(case.id for case in trusted if case.id not in known):
+        raise BadInputError(
+            f"{folder}: {', '.join(unknown[:5])}: the data set has no such case; name a trusted label map as its case"
+        )
+    if len(trusted) < MIN_TRUSTED:
+        raise BadInputError(f"{folder}: has {len(trusted)} label maps; at least {MIN_TRUSTED} trusted cases are needed")
+    for case in trusted:
+        own = cohort[case.id]
+        if not trusted.read_labels(case).grid.is_close(cohort.read_labels(own).grid):
+            raise BadInputError(
+                f"{case.labels_path}: is not on the grid of {own.labels_path}; resample it to that grid"
+            )
+    return trusted
+
+
+def check_convention(path: Path | None, trusted: Path | None) -> None:
+    """Check the file of a convention.
+
+    Args:
+        path: the file; None: there is none.
+        trusted: folder of trusted label maps, which cannot be given as well.
+
+    Raises:
+        ConfigError: if both are given.
+        BadInputError: if the file cannot be used.
+    """
+    if path is not None:
+        if trusted is not None:
+            raise ConfigError("--trusted and --convention both correct what all cases share; give one of them")
+        Convention.read(path)

@@ -1,0 +1,76 @@
+"""Records of the errors that all cases of a run share, and of their correction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heartmend.io.atomic import write_json
+from heartmend.io.regular import is_regular
+from heartmend.run_folder.paths import CORRECT, inside, read_table
+from heartmend.run_folder.stamps import StampedStages
+
+if TYPE_CHECKING:
+    from heartmend.repair.shared_errors.convention import Convention
+    from heartmend.repair.shared_errors.report import SharedErrors
+
+
+class CorrectionRecords(StampedStages):
+    """Records of shared errors. torch is imported only where a correction is read or written."""
+
+    def write_correction(self, shared: SharedErrors, convention: Convention) -> list[Path]:
+        """Write the errors that all cases share, and their correction.
+
+        Args:
+            shared: the errors.
+            convention: the correction and its template.
+
+        Returns:
+            The files that were written.
+        """
+        errors = inside(self._folder(CORRECT), "shared_errors.json")
+        write_json(errors, shared.to_dict())
+        convention.write(self.convention_path())
+        return [errors, self.convention_path()]
+
+    def convention_path(self) -> Path:
+        """Return the file of the correction, which can be applied to another data set.
+
+        Returns:
+            The path, whether or not the file exists.
+        """
+        return inside(inside(self._root, CORRECT), "convention.safetensors")
+
+    def shared_errors(self) -> SharedErrors | None:
+        """Read the errors that all cases share.
+
+        Returns:
+            The errors; None where they were not measured.
+
+        Raises:
+            RunError: if the record is damaged.
+        """
+        from heartmend.repair.shared_errors.report import SharedErrors
+
+        path = inside(inside(self._root, CORRECT), "shared_errors.json")
+        if not self.digest(CORRECT) or not is_regular(path):
+            return None
+        self.check_intact(CORRECT, None, path)
+        return SharedErrors.from_dict(read_table(path))
+
+    def convention(self) -> Convention | None:
+        """Read the correction of a run.
+
+        Returns:
+            The correction and its template; None where nothing is corrected.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        from heartmend.repair.shared_errors.convention import Convention
+
+        shared = self.shared_errors()
+        if shared is None or not shared.is_corrected:
+            return None
+        self.check_intact(CORRECT, None, self.convention_path())
+        return Convention.read(self.convention_path())

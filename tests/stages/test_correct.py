@@ -1,0 +1,164 @@
+"""Tests of the stage correct, in runs of small hearts whose labels all have the same error."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from heartmend.errors import BadInputError, ConfigError
+from heartmend.pipelines.config import Config, load_config
+from heartmend.pipelines.run import Request, run
+from heartmend.run_folder.folder import RunFolder
+from heartmend.stages.correct import CorrectSettings
+from support.cohorts import CONFIG
+from support.hearts import ellipsoid
+from support.volumes import save_nifti
+
+SHAPE, COUNT, TRUSTED = (52, 50, 44), 6, 3
+AFFINE = np.diag([-1.5, -1.5, 1.5, 1.0])
+
+
+def hearts(seed: int, wider: float = 0.0) -> np.ndarray:
+    """LV and RV as ellipsoids; the LV is wider by some voxels."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(SHAPE, np.uint8)
+    for id, centre, radii in ((3, (17, 25, 22), (9, 11, 10)), (5, (38, 25, 22), (8, 10, 10))):
+        at, size = np.array(centre) + rng.uniform(-1, 1, 3), np.array(radii) + rng.uniform(-0.5, 0.5, 3)
+        labels[ellipsoid(SHAPE, tuple(at), tuple(size + (wider if id == 3 else 0)))] = id
+    return labels
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels whose LV is a voxel too wide, their CTs, and the true maps of three cases."""
+    folder = tmp_path_factory.mktemp("cohort")
+    for n in range(1, COUNT + 1):
+        truth, rng = hearts(n), np.random.default_rng(n)
+        save_nifti(folder / "labels" / f"{n}.nii.gz", hearts(n, wider=1.0), np.uint8, AFFINE)
+        save_nifti(folder / "truth" / f"{n}.nii.gz", truth, np.uint8, AFFINE)
+        hu = np.where(truth > 0, 350, -80) + rng.normal(0, 15, SHAPE)
+        save_nifti(folder / "images" / f"{n}.nii.gz", hu.round(), np.int16, AFFINE)
+        if n <= TRUSTED:
+            save_nifti(folder / "trusted" / f"{n}.nii.gz", truth, np.uint8, AFFINE)
+    (folder / "small.toml").write_text(CONFIG)
+    return folder
+
+
+def settings(cohort: Path, images: str = "correct") -> Config:
+    config = load_config("mend", cohort / "small.toml")
+    return config.model_copy(update={"correct": CorrectSettings(images=images)})  # type: ignore[arg-type]
+
+
+def repaired(cohort: Path, output: Path, config: Config | None = None, **request: object) -> dict[str, np.ndarray]:
+    run(
+        Request(cohort / "labels", output, device="cpu", workers=1, stop_after="fuse", **request),  # type: ignore[arg-type]
+        config or settings(cohort),
+    )
+    return {path.name: np.asarray(nib.load(path).dataobj) for path in sorted((output / "labels").iterdir())}
+
+
+def volume_error(cohort: Path, maps: dict[str, np.ndarray], id: int, skip: int = 0) -> float:
+    """Mean relative error of the volume of a structure."""
+    errors = []
+    for name, labels in list(maps.items())[skip:]:
+        truth = np.asarray(nib.load(cohort / "truth" / name).dataobj)
+        errors.append(np.count_nonzero(labels == id) / np.count_nonzero(truth == id) - 1)
+    return float(np.mean(errors))
+
+
+@pytest.fixture(scope="module")
+def alone(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with labels alone."""
+    output = tmp_path_factory.mktemp("alone") / "out"
+    repaired(cohort, output)
+    return output
+
+
+def read_all(output: Path) -> dict[str, np.ndarray]:
+    return {path.name: np.asarray(nib.load(path).dataobj) for path in sorted((output / "labels").iterdir())}
+
+
+def test_labels_alone_cannot_show_a_shared_error(cohort: Path, alone: Path) -> None:
+    assert RunFolder.at(alone).shared_errors() is None
+    assert volume_error(cohort, read_all(alone), 3) > 0.2
+
+
+def test_the_edges_of_the_cts_show_and_correct_it(cohort: Path, tmp_path: Path) -> None:
+    maps = repaired(cohort, tmp_path / "out", images=cohort / "images")
+    shared = RunFolder.at(tmp_path / "out").shared_errors()
+    assert shared is not None and shared.source == "image" and shared.n_cases == COUNT
+    by_structure = {region.structure: region for region in shared.regions}
+    # The labels are a voxel of 1.5 mm too wide, and the shape of such a short fit a little more.
+    assert by_structure["LV"].mean_mm == pytest.approx(1.7, abs=0.6)
+    assert abs(by_structure["LV"].left_mm) < 0.4
+    assert abs(by_structure["RV"].mean_mm) < 0.3
+    assert abs(volume_error(cohort, maps, 3)) < 0.08 and abs(volume_error(cohort, maps, 5)) < 0.08
+
+
+def test_it_is_only_reported_on_request(cohort: Path, tmp_path: Path) -> None:
+    maps = repaired(cohort, tmp_path / "out", settings(cohort, "report"), images=cohort / "images")
+    shared = RunFolder.at(tmp_path / "out").shared_errors()
+    assert shared is not None and not shared.is_corrected
+    assert RunFolder.at(tmp_path / "out").convention() is None
+    assert volume_error(cohort, maps, 3) > 0.15
+
+
+def test_trusted_cases_correct_the_others_and_are_kept_themselves(cohort: Path, alone: Path, tmp_path: Path) -> None:
+    shutil.copytree(alone, tmp_path / "out")
+    maps = repaired(cohort, tmp_path / "out", trusted=cohort / "trusted")
+    for path in (cohort / "trusted").iterdir():
+        assert np.array_equal(maps[path.name], np.asarray(nib.load(path).dataobj))
+    assert abs(volume_error(cohort, maps, 3, skip=TRUSTED)) < 0.08
+    log = json.loads((tmp_path / "out" / "run" / "fuse" / "1.json").read_text())
+    assert [change["rule"] for change in log["changes"]] == ["trusted"]
+    other = json.loads((tmp_path / "out" / "run" / "fuse" / "6.json").read_text())
+    assert "LV" in [change["structure"] for change in other["changes"] if change["rule"] == "shared_errors"]
+    # Without them the run is the same as before.
+    again = repaired(cohort, tmp_path / "out")
+    assert all(np.array_equal(labels, read_all(alone)[name]) for name, labels in again.items())
+
+
+def test_a_convention_of_one_run_corrects_another(cohort: Path, alone: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(alone, tmp_path / name)
+    repaired(cohort, tmp_path / "first", trusted=cohort / "trusted")
+    learned = RunFolder.at(tmp_path / "first").convention_path()
+    maps = repaired(cohort, tmp_path / "second", convention=learned)
+    assert abs(volume_error(cohort, maps, 3, skip=TRUSTED)) < 0.08
+
+
+def test_a_finished_correction_is_not_measured_again(cohort: Path, alone: Path, tmp_path: Path) -> None:
+    shutil.copytree(alone, tmp_path / "out")
+    repaired(cohort, tmp_path / "out", trusted=cohort / "trusted")
+    path = RunFolder.at(tmp_path / "out").convention_path()
+    before = path.stat().st_mtime_ns
+    repaired(cohort, tmp_path / "out", trusted=cohort / "trusted")
+    assert path.stat().st_mtime_ns == before
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 64
+    path.write_bytes(content)
+    repaired(cohort, tmp_path / "out", trusted=cohort / "trusted")
+    assert path.stat().st_mtime_ns != before
+
+
+def test_trusted_maps_are_checked_before_any_work(cohort: Path, tmp_path: Path) -> None:
+    def refused(match: str, **request: object) -> None:
+        with pytest.raises((BadInputError, ConfigError), match=match):
+            repaired(cohort, tmp_path / "out", **request)
+        assert not (tmp_path / "out" / "run" / "prepare").exists()
+
+    few, strange, moved = tmp_path / "few", tmp_path / "strange", tmp_path / "moved"
+    for name in ("1", "2"):
+        save_nifti(few / f"{name}.nii.gz", hearts(int(name)), np.uint8, AFFINE)
+    for name in ("1", "2", "77"):
+        save_nifti(strange / f"{name}.nii.gz", hearts(1), np.uint8, AFFINE)
+    for name in ("1", "2", "3"):
+        save_nifti(moved / f"{name}.nii.gz", hearts(1)[2:], np.uint8, AFFINE)
+    refused("at least 3 trusted", trusted=few)
+    refused("77: the data set has no such case", trusted=strange)
+    refused("is not on the grid of", trusted=moved)
+    refused("give one of them", trusted=cohort / "trusted", convention=tmp_path / "c")
+    refused("is no convention", convention=few / "1.nii.gz")

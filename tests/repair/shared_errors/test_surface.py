@@ -50,7 +50,7 @@ def test_samples_lie_on_the_surface_with_outward_normals() -> None:
     outward = samples.points - 20
     assert np.linalg.norm(outward, axis=1) == pytest.approx(14.0, abs=0.8)
     assert np.linalg.norm(outward, axis=1).mean() == pytest.approx(14.0, abs=0.1)
-    assert np.einsum("ij,ij->i", samples.normals, outward / 14).min() > 0.96
+    assert np.einsum("ij,ij->i", samples.normals, outward / 14).min() > 0.94
     assert set(samples.neighbours) == {0} and samples.in_contact.all()
     # The middle lies 14 mm deep; the depth is measured at voxels, up to 6 mm.
     assert samples.thickness_mm.min() > 5.0 and samples.thickness_mm.max() <= 6.0

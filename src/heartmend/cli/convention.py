@@ -13,7 +13,7 @@ from heartmend.cli.terminal import print_summary, print_table
 
 EXAMPLES = """
 heartmend convention old_labels/ new_labels/ -o new.safetensors
-heartmend run other_labels/ -o out/ --convention new.safetensors
+heartmend convention network_labels/ expert_labels/ -o expert.safetensors
 """
 
 
@@ -31,8 +31,8 @@ def convention(
     """Learn the correction from one labelling convention to another.
 
     The two folders contain label maps of the same scans, such as an older and a newer release, or a network and an
-    expert. What they differ in, in all cases alike, is written to a file, which `heartmend run --convention` applies to
-    another data set.
+    expert. What they differ in, in all cases alike, is written to a file; `heartmend run --convention FILE` applies it
+    to another data set.
     """
     from heartmend.pipelines.config import load_config
     from heartmend.pipelines.convention import ConventionRequest, learn_convention

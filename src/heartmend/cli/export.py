@@ -14,8 +14,8 @@ from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_su
 EXAMPLES = """
 heartmend export out/ -o dataset/
 heartmend export out/ -o dataset/ --formats nnunet --undecided accept
-heartmend export out/ -o dataset/ --formats totalsegmentator,decathlon --copy-images
-heartmend export out/ -o dataset/ --formats dicom-seg,rtstruct --images series/
+heartmend export out/ -o dataset/ --formats totalsegmentator,decathlon
+heartmend export out/ -o dicom/ --formats dicom-seg,rtstruct
 """
 Format = Literal[
     "nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon", "dicom-seg", "rtstruct"

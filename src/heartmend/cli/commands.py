@@ -46,6 +46,7 @@ COMMANDS = {
     "mesh": CommandEntry("Write the surfaces of one case from a model.", "Models"),
     "population": CommandEntry("Draw the mean shape, the shape modes and the outliers of a model.", "Models"),
     "convention": CommandEntry("Learn the correction from one labelling convention to another.", "Models"),
+    "merge": CommandEntry("Merge several label sets of the same scans into one.", "Tools"),
     "crop": CommandEntry("Crop every case to its ROI and resample it to a cube.", "Tools"),
     "phantom": CommandEntry("Generate phantom hearts with CT images and corrupted label maps.", "Tools"),
     "demo": CommandEntry("Generate, repair and evaluate phantom hearts.", "Tools"),

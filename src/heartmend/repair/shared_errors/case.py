@@ -17,6 +17,8 @@ from heartmend.repair.shared_errors.surface import Floats
 from heartmend.types import Labels, Mask
 
 RULE = "shared_errors"
+ToTemplate = Callable[[Floats], Floats]
+"""Maps points (n, 3) of the unit frame of a case to that of the template."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class CaseCorrection:
     """
 
     correction: Correction
-    to_template: Callable[[Floats], Floats]
+    to_template: ToTemplate
 
 
 @dataclass(frozen=True, eq=False)

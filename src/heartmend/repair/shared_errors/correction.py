@@ -22,13 +22,15 @@ SMOOTH_VOXELS = 0.7
 """Standard deviation of the Gaussian that removes the corners of voxels from a distance."""
 SMOOTH_MM = 4.0
 """Standard deviation of the weights with which the patches about a place are averaged."""
+DECISION_MM = 8.0
+"""The same for the decision whether a surface moves at all: one patch is no evidence."""
 NEAREST = 12
 """Patches that are averaged."""
 NO_EDGE_WEIGHT = 0.5
 """Weight of a patch without an edge: it stays, but less certainly than its neighbours move."""
 MEASUREMENT_MM = 0.1
 """Standard deviation of the offset of an edge that more cases do not lower."""
-IGNORED_MM, CERTAIN_MM = 0.3, 0.5
+IGNORED_MM, CERTAIN_MM = 0.4, 0.6
 """A smaller error is not corrected, as it is within the accuracy of the method; a larger one is corrected in full."""
 MOVED_MM = 0.1
 """Where a surface was moved already, a smaller error is not corrected further."""
@@ -173,16 +175,19 @@ def _spread(
     at_patches = _average(places, -np.array([error.mean_mm for error in errors]), precision, places)
     is_moved = np.abs(moved_mm) > MOVED_MM
     low, high = np.where(is_moved, MOVED_MM, IGNORED_MM), np.where(is_moved, 2 * MOVED_MM, CERTAIN_MM)
-    at_patches *= np.clip((np.abs(at_patches) - low) / (high - low), 0, 1)
+    about = _average(places, -np.array([error.mean_mm for error in errors]), precision, places, DECISION_MM)
+    at_patches *= np.clip((np.abs(about) - low) / (high - low), 0, 1)
     centres = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
     cells = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3) * half
     return _average(places, at_patches, precision, cells)
 
 
-def _average(places: Floats, values: Floats, weights: Floats, at: Floats) -> npt.NDArray[np.float64]:
+def _average(
+    places: Floats, values: Floats, weights: Floats, at: Floats, width_mm: float = SMOOTH_MM
+) -> npt.NDArray[np.float64]:
     """Weighted mean of the values near each point; far from all places the value of the nearest ones."""
     distance, nearest = cKDTree(places).query(at, k=min(NEAREST, len(places)))
     distance, nearest = distance.reshape(len(at), -1), nearest.reshape(len(at), -1)
-    kernel = np.exp(-(distance**2 - distance[:, :1] ** 2) / (2 * SMOOTH_MM**2)) * weights[nearest]
+    kernel = np.exp(-(distance**2 - distance[:, :1] ** 2) / (2 * width_mm**2)) * weights[nearest]
     mean: npt.NDArray[np.float64] = (kernel * values[nearest]).sum(axis=1) / kernel.sum(axis=1)
     return mean

@@ -10,7 +10,9 @@ import pytest
 
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.pipelines.config import Config, load_config
+from heartmend.pipelines.convention import ConventionRequest, learn_convention
 from heartmend.pipelines.run import Request, run
+from heartmend.repair.shared_errors.convention import Convention
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.correct import CorrectSettings
 from support.cohorts import CONFIG
@@ -162,3 +164,15 @@ def test_trusted_maps_are_checked_before_any_work(cohort: Path, tmp_path: Path) 
     refused("is not on the grid of", trusted=moved)
     refused("give one of them", trusted=cohort / "trusted", convention=tmp_path / "c")
     refused("is no convention", convention=few / "1.nii.gz")
+
+
+def test_a_convention_is_learned_from_two_label_sets(cohort: Path, tmp_path: Path) -> None:
+    request = ConventionRequest(
+        cohort / "labels", cohort / "trusted", tmp_path / "c.safetensors", device="cpu", workers=1
+    )
+    shared = learn_convention(request, settings(cohort))
+    assert (shared.source, shared.n_cases) == ("trusted", TRUSTED)
+    learned = Convention.read(tmp_path / "c.safetensors").correction
+    # The labels are a voxel of 1.5 mm too wide: the surface moves inwards.
+    assert learned.table_mm[..., learned.heads.index("LV")].min() < -1.0
+    assert learned.largest_mm["RV"] < 0.7

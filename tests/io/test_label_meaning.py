@@ -296,7 +296,7 @@ def test_a_data_set_is_recognised_by_its_values_with_a_warning(tmp_path: Path, n
     save_nifti(tmp_path / "l" / "1.nii.gz", values_map(*values), np.int16)
     cohort = discover_cohort(tmp_path / "l", anatomy=HEART)
     assert meaning_of(cohort) == expected
-    assert any(f"recognised by its values as {name}" in text for text in cohort.read_labels(cohort["1"]).warnings)
+    assert any(f"values recognised as preset {name};" in text for text in cohort.read_labels(cohort["1"]).warnings)
     assert_round_trip(cohort, tmp_path)
 
 
@@ -306,6 +306,21 @@ def test_values_that_fit_several_data_sets_are_an_error_that_names_them(tmp_path
         meaning_of(discover_cohort(tmp_path / "l", anatomy=HEART))
     with pytest.raises(ConfigError, match="no such preset; give one of public-cardiac-ct"):
         discover_cohort(tmp_path / "l", anatomy=HEART, preset_ids="liver")
+
+
+@pytest.mark.parametrize("preset", ["totalsegmentator-v2", "public-cardiac-ct"])
+def test_unknown_labels_that_are_kept_do_not_hide_another_data_set(tmp_path: Path, preset: str) -> None:
+    """A part of TotalSegmentator's map: 1 is the spleen there, and version 1 names the others otherwise."""
+    save_nifti(tmp_path / "l" / "1.nii.gz", values_map(1, 52, 53, 61))
+
+    def warnings(**options: str) -> str:
+        cohort = discover_cohort(tmp_path / "l", anatomy=HEART, unknown_labels="keep", **options)
+        return " ".join(cohort.read_labels(cohort["1"]).warnings)
+
+    with pytest.raises(BadInputError, match=r"--preset-ids totalsegmentator-v2.*If the other values are those ids"):
+        meaning_of(discover_cohort(tmp_path / "l", anatomy=HEART))
+    assert "(1 as Myocardium), but they fit --preset-ids totalsegmentator-v2" in warnings()
+    assert "but they fit" not in warnings(preset_ids=preset)
 
 
 def test_a_map_of_the_whole_body_is_recognised_as_totalsegmentator(tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ class TestUnits:
         write_labels_like(volume.labels, tmp_path / "1.nii.gz", tmp_path / "out.nii.gz", OWN)
         assert nib.load(tmp_path / "out.nii.gz").header == image.header
 
+    def test_a_unit_that_nifti_does_not_define_is_a_warning(self, tmp_path: Path) -> None:
+        # 13 = 8 + 5: seconds, and no unit of length.
+        (warning,) = read_labels(header_changed(tmp_path / "1.nii.gz", xyzt_units=13), HEART).warnings
+        assert "its code for the unit of length, 5 (xyzt_units)" in warning
+
     @pytest.mark.parametrize(("code", "unit"), [(1, "metres"), (3, "micrometres")])
     def test_a_unit_that_makes_the_spacing_impossible_is_named(self, tmp_path: Path, code: int, unit: str) -> None:
         path = header_changed(tmp_path / "1.nii.gz", xyzt_units=code)

@@ -144,6 +144,7 @@ def read_labels(
     warnings = (
         *stored.warnings,
         *_kept_warnings(meaning, value_counts),
+        *_preset_warnings(meaning, value_counts, anatomy),
         *_overlap_warnings(found.overlaps, meaning, anatomy),
     )
     has_values = not stored.has_masks
@@ -262,8 +263,8 @@ def _convert(
         advice += f"; optional structures must be named, such as {', '.join(optional)}" if optional else ""
         raise BadInputError(
             f"{source}: ids that anatomy {anatomy.name} does not have: {found}; it has {known}{advice}. "
-            "Give a table of the values with --ids FILE, or an anatomy file that contains them, or keep their voxels "
-            "unchanged with --unknown-labels keep"
+            "Give a table of the values with --ids FILE, or an anatomy file that contains them. If the other values "
+            "are those ids, --unknown-labels keep leaves the unknown ones unchanged"
         )
     lookup = np.zeros(len(counts), dtype=np.uint8)
     for value, id in table.items():
@@ -475,6 +476,17 @@ def _kept_warnings(meaning: LabelMeaning, counts: Mapping[int, int]) -> list[str
     ]
     recognised = {s for s in meaning.sources.values() if s.startswith("recognised")}
     return texts + [f"values {source}; give --ids FILE if they are something else" for source in sorted(recognised)]
+
+
+def _preset_warnings(meaning: LabelMeaning, counts: Mapping[int, int], anatomy: Anatomy) -> list[str]:
+    """A warning where nothing names the values, and all of them, also the unknown ones, fit a public data set."""
+    if meaning != own_meaning(anatomy) or counts.keys() <= meaning.ids.keys() or not (fit := fitting_presets(counts)):
+        return []
+    read = ", ".join(f"{value} as {meaning.name(value, anatomy)}" for value in counts if value in meaning.ids)
+    return [
+        f"its values are read as the ids of the anatomy ({read}), but they fit --preset-ids {' or '.join(fit)} too; "
+        "give --preset-ids or --ids FILE to state what they are"
+    ]
 
 
 def _with_original_values(

@@ -237,7 +237,7 @@ def recognised_meaning(values: Collection[int], anatomy: Anatomy, path: Path) ->
     meanings = []
     for preset in id_presets():
         if preset.recognises(values):
-            source = f"recognised by its values as {preset.name}"
+            source = f"recognised as preset {preset.name}"
             meanings.append(resolve_meaning([preset_table(preset, source)], anatomy, path))
     found = [meaning for meaning in meanings if meaning is not None and meaning.ids]
     if not found or any(m.ids.get(v) != found[0].ids.get(v) for m in found for v in values):

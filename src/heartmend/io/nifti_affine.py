@@ -51,7 +51,11 @@ def affine_from_header(header: nib.Nifti1Header) -> HeaderAffine:
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1
     found = _affine_of_numbers(header)
-    unit, unit_mm = _UNITS.get(int(header["xyzt_units"]) % 8, ("", 1.0))
+    code = int(header["xyzt_units"]) % 8
+    if code > max(_UNITS):
+        warning = f"its code for the unit of length, {code} (xyzt_units), is none of NIfTI; its numbers count as mm"
+        return HeaderAffine(found.affine, (*found.warnings, warning))
+    unit, unit_mm = _UNITS.get(code, ("", 1.0))
     if not unit:
         return found
     affine = np.diag([unit_mm, unit_mm, unit_mm, 1.0]) @ found.affine

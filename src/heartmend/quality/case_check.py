@@ -166,7 +166,7 @@ def _value_uses(volume: LabelVolume, cohort: Cohort) -> tuple[ValueUse, ...]:
 def _label_warnings(volume: LabelVolume, voxels: dict[str, int]) -> list[str]:
     texts = [f"{name} has {n} voxel{'s' * (n > 1)} only" for name, n in voxels.items() if 0 < n < MIN_VOXELS]
     if volume.unknown is not None:
-        texts.append(f"{int(volume.unknown.sum())} voxels with unknown ids; they are not changed")
+        texts.append(f"{int(volume.unknown.sum())} voxels are no structure of the anatomy; they are not changed")
     return texts
 
 

@@ -13,6 +13,7 @@ from heartmend.repair.shared_errors.correction import Correction
 from heartmend.repair.shared_errors.regions import RegionError
 from heartmend.repair.shared_errors.report import PatchRecord, SharedErrors
 from heartmend.repair.shared_errors.tables import region_table, shared_error_table
+from heartmend.report.run_summary import stage_summaries
 from heartmend.report.shared_errors import COLOURS, UNKNOWN_COLOUR, shared_error_section
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT
@@ -72,6 +73,14 @@ def test_the_mean_heart_is_coloured_by_the_nearest_patch(tmp_path: Path) -> None
 def test_without_a_measurement_there_is_no_section(tmp_path: Path) -> None:
     run = run_with(tmp_path, SharedErrors("convention", True, 7))
     assert shared_error_section(run, load_anatomy("heart")) is None
+
+
+def test_the_summary_of_the_stages_names_what_was_corrected(tmp_path: Path) -> None:
+    run = run_with(tmp_path, SHARED)
+    run.write_settings({})
+    assert ("correct", "errors that all cases share corrected by edges of the CTs of 7 cases") in stage_summaries(
+        run, None
+    )
 
 
 def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import ORIGINAL_KEPT
+from heartmend.repair.shared_errors.tables import describe_source
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import FIT, UNIFY
 
@@ -135,6 +136,9 @@ def stage_summaries(run: RunFolder, log: FitLog | None) -> list[tuple[str, str]]
         stages.append(("fit", fitted))
         label_weight = refine.get("label_weight", "?")
         stages.append(("refine", f"fusion of shape and label on the original grids, label weight {label_weight}"))
+    if (shared := run.shared_errors()) is not None:
+        verb = "corrected" if shared.is_corrected else "measured"
+        stages.append(("correct", f"errors that all cases share {verb} by {describe_source(shared)}"))
     vessels = "repair of thin vessels, " if fuse.get("repair_vessels") else ""
     uses_images = settings.get("request", {}).get("images") is not None and fuse.get("image_edges")
     edges = "boundaries moved to image edges of the CT, " if uses_images else ""

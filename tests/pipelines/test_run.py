@@ -89,7 +89,7 @@ def test_the_input_is_as_it_was(repaired: Path) -> None:
         assert (values(repaired / "labels" / f"{n}.nii.gz") == small_map(n)).all()
 
 
-def test_it_mends_and_leaves_what_lies_outside_the_heart(repaired: Path) -> None:
+def test_it_repairs_and_removes_far_components_only_outside_the_heart(repaired: Path) -> None:
     anatomy = load_anatomy("heart")
     for path in (repaired / "labels").iterdir():
         volume = read_labels(path, anatomy)
@@ -97,12 +97,15 @@ def test_it_mends_and_leaves_what_lies_outside_the_heart(repaired: Path) -> None
         box = Roi.around(volume.labels, volume.grid, anatomy, margin_voxels=4).source_box()
         outside = np.ones(now.shape, dtype=bool)
         outside[box] = False
-        assert outside[0, 0, 0]
-        assert (now[outside] == volume.labels[outside]).all()
-        # The far island stays, so nothing is said of it.
+        assert outside[0, 0, 0] and volume.labels[0, 0, 0] == 3
+        # The far component is removed and listed; nothing else outside changes.
+        expected = volume.labels.copy()
+        expected[0, 0, 0] = 0
+        assert (now[outside] == expected[outside]).all()
         told = json.loads((repaired / "out" / "run" / "fuse" / f"{path.name[0]}.json").read_text())["changes"]
         island, reach = volume.grid.index_to_world([0, 0, 0]), 2 * max(volume.grid.spacing_mm)
-        assert told and not any(np.abs(np.array(c["box_mm"]) - island).max() < reach for c in told)
+        near = [c["rule"] for c in told if np.abs(np.array(c["box_mm"]) - island).max() < reach]
+        assert near == ["far_components"]
         assert (now != volume.labels).any()
         # The salt in the left ventricle is gone.
         clean = small_map(int(path.name[0]))

@@ -46,7 +46,7 @@ def test_a_gap_stays_if_it_is_wide_or_background_in_the_original() -> None:
 
 
 @given(
-    steps=arrays(np.int8, (10, 4, 3, 2), elements=st.integers(-127, 127)),
+    steps=arrays(np.int8, (len(HEART.names), 4, 3, 2), elements=st.integers(-127, 127)),
     margin_mm=st.floats(0, 3),
     mode=st.sampled_from(["evidence", "priority"]),
 )

@@ -27,8 +27,8 @@ def open_dicom(path: Path, folders: Sequence[Path]) -> StoredMap:
         BadInputError: if it is neither, or cannot be read.
     """
     dataset = read_dataset(path, with_pixels=False)
-    modality = str(dataset.get("Modality", ""))
     with dicom_errors(path):
+        modality = str(dataset.get("Modality", ""))
         uid = _referenced_series(dataset)
     series = next((found for folder in folders if (found := _series_in(folder, uid)) is not None), None)
     if modality == "SEG":

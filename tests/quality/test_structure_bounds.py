@@ -57,13 +57,13 @@ def test_coronaries_that_are_read_as_myocardium_are_a_warning(tmp_path: Path) ->
 def test_the_command_prints_the_meaning_of_the_values(tmp_path: Path) -> None:
     folder = coronary_folder(tmp_path / "l")
     (folder / "old").mkdir()
-    (folder / "3.vtk").touch()
+    (folder / "3.npy").touch()
     words = ["check", str(folder), "--workers", "1", "--preset-ids", "imagecas"]
     text = CliRunner().invoke(app, words, env={"COLUMNS": "200"}).stdout
     assert "Meaning of the values" in text and "2 files" not in text
     row = next(line.split() for line in text.splitlines() if "Coronary" in line)
     assert row == ["1", "Coronary", "--preset-ids", "imagecas", "2", "0.855"]
-    assert "1 file and 1 folder were not read: 3.vtk (.vtk is not supported; convert it to .nii.gz), old" in text
+    assert "1 file and 1 folder were not read: 3.npy (.npy is not supported; convert it to .nii.gz), old" in text
     table = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert table["values"] == [
         {
@@ -75,5 +75,5 @@ def test_the_command_prints_the_meaning_of_the_values(tmp_path: Path) -> None:
             "median_ml": 0.855,
         }
     ]
-    assert [file["name"] for file in table["unread"]] == ["3.vtk", "old"]
+    assert [file["name"] for file in table["unread"]] == ["3.npy", "old"]
     assert table["cases"][0]["values"][0]["volume_ml"] == pytest.approx(0.855)

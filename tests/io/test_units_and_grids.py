@@ -134,21 +134,21 @@ class TestWritable:
             write_labels_like(repaired, tmp_path / "1.seg.nrrd", tmp_path / "out.seg.nrrd", volume.meaning)
             assert sitk.ReadImage(str(tmp_path / "out.seg.nrrd")).GetMetaData("Segment0_Extent") == extent
 
-    @pytest.mark.parametrize(("degrees", "is_told"), [(0.001, False), (0.4, True)])
-    def test_a_shear_that_itk_does_not_read_is_told(self, tmp_path: Path, degrees: float, is_told: bool) -> None:
+    @pytest.mark.parametrize(("degrees", "is_warned"), [(0.001, False), (0.4, True)])
+    def test_a_shear_that_itk_does_not_read_is_a_warning(self, tmp_path: Path, degrees: float, is_warned: bool) -> None:
         affine = np.diag([2.0, 2, 2, 1])
         affine[0, 1] = 2 * np.sin(np.radians(degrees))
         image = nib.Nifti1Image(some_labels(), affine)
         image.header.set_qform(None, code=0)
         nib.save(image, tmp_path / "1.nii")
         found = read_labels(tmp_path / "1.nii", HEART).warnings
-        assert any("do not read it by its sform" in text for text in found) == is_told
+        assert any("do not read it by its sform" in text for text in found) == is_warned
         try:
             sitk.ReadImage(str(tmp_path / "1.nii"))
         except RuntimeError:
-            assert is_told
+            assert is_warned
         else:
-            assert not is_told
+            assert not is_warned
 
 
 class TestOrientation:
@@ -239,7 +239,7 @@ class TestNnunet:
         cohort = discover_cohort(folder, anatomy=HEART, ids={1: "LA", 2: "LV", 3: "RA"})
         assert np.array_equal(cohort.read_labels(cohort["1"]).labels, np.array([0, 2, 3, 4])[some_labels() % 4])
 
-    def test_the_label_ignore_stays_and_is_told(self, tmp_path: Path) -> None:
+    def test_the_label_ignore_stays_and_is_named(self, tmp_path: Path) -> None:
         cohort = discover_cohort(
             self.data_set(tmp_path, {"background": 0, "LA": 1, "LV": 2, "ignore": 3}), anatomy=HEART
         )
@@ -287,5 +287,5 @@ class TestHounsfield:
             save_nifti(tmp_path / "l" / f"{id}.nii.gz", labels, affine=AFFINE)
             save_nifti(tmp_path / "i" / f"{id}.nii.gz", self.ct() + offset, np.int16, AFFINE)
         report = check_data_set(tmp_path / "l", tmp_path / "i", HEART, workers=1)
-        told = {case.id for case in report.cases for finding in case.findings if "-1024 is missing" in finding.text}
-        assert told == {"2"}
+        warned = {case.id for case in report.cases for finding in case.findings if "-1024 is missing" in finding.text}
+        assert warned == {"2"}

@@ -102,9 +102,9 @@ def test_it_repairs_and_removes_far_components_only_outside_the_heart(repaired: 
         expected = volume.labels.copy()
         expected[0, 0, 0] = 0
         assert (now[outside] == expected[outside]).all()
-        told = json.loads((repaired / "out" / "run" / "fuse" / f"{path.name[0]}.json").read_text())["changes"]
+        changes = json.loads((repaired / "out" / "run" / "fuse" / f"{path.name[0]}.json").read_text())["changes"]
         island, reach = volume.grid.index_to_world([0, 0, 0]), 2 * max(volume.grid.spacing_mm)
-        near = [c["rule"] for c in told if np.abs(np.array(c["box_mm"]) - island).max() < reach]
+        near = [c["rule"] for c in changes if np.abs(np.array(c["box_mm"]) - island).max() < reach]
         assert near == ["far_components"]
         assert (now != volume.labels).any()
         # The salt in the left ventricle is gone.

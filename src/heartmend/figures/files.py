@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import tempfile
@@ -42,6 +43,18 @@ def as_webp(figure: Figure, dpi: int = 110) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="webp", dpi=dpi, facecolor=figure.get_facecolor(), pil_kwargs={"quality": WEBP_QUALITY})
     return file.getvalue()
+
+
+def as_data_url(figure: Figure) -> str:
+    """Convert a figure into a data URL of a WebP picture, for an HTML page.
+
+    Args:
+        figure: the figure.
+
+    Returns:
+        The URL.
+    """
+    return "data:image/webp;base64," + base64.b64encode(as_webp(figure)).decode("ascii")
 
 
 def save(figure: Figure, path: Path) -> None:

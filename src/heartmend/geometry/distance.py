@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.components import without_small_components
@@ -20,6 +21,8 @@ CLIP_MM = 8.0
 """Distances are clipped here: a larger one makes no difference, and one byte stores them."""
 STEP_MM = CLIP_MM / 127
 """Step of a distance that is stored as int8."""
+SMOOTH_VOXELS = 0.7
+"""Standard deviation of the Gaussian that removes the corners of voxels from a distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +124,20 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
     outward = np.maximum(edt.edt(~part, anisotropy=spacing_mm) - half, 0)
     out[box] = np.clip(inward - outward, -clip_mm, clip_mm)
     return out
+
+
+def smooth_distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
+    """Compute the signed distance to the boundary of a mask without the corners of its voxels.
+
+    Args:
+        mask: (x, y, z) bool.
+        spacing_mm: voxel spacing in mm along each axis.
+
+    Returns:
+        (x, y, z) float32 in mm, positive inside.
+    """
+    smooth: npt.NDArray[np.float32] = gaussian_filter(signed_distance_mm(mask, spacing_mm), SMOOTH_VOXELS)
+    return smooth
 
 
 def unit_frame_distance_mm(source: Labels, roi: Roi, resolution: Resolution, id: int) -> npt.NDArray[np.float32]:

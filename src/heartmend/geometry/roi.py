@@ -187,6 +187,17 @@ class Roi:
         unit: FloatArray = along[..., list(self.axes)] * self.signs
         return unit
 
+    def box_index_to_unit(self, points: npt.ArrayLike) -> FloatArray:
+        """Convert voxel indices within `source_box()` to unit coordinates.
+
+        Args:
+            points: (..., 3) voxel indices of an array on that box, also fractional ones.
+
+        Returns:
+            (..., 3) float64, unit coordinates.
+        """
+        return self.index_to_unit(np.asarray(points, dtype=np.float64) + [part.start for part in self.source_box()])
+
     def grid_at(self, resolution: Resolution) -> Grid:
         """Return the grid of the ROI's cells, which is that of resampled volumes.
 

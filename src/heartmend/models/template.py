@@ -64,6 +64,12 @@ class TemplateShape(Shape):
         """
         return {"heads": list(self.heads), "side": self.side, "controls": self.controls}
 
+    @property
+    def distances_mm(self) -> npt.NDArray[np.float32]:
+        """(side, side, side, head) float32: the table as an array on the cells of the template's unit frame."""
+        distances: npt.NDArray[np.float32] = self.table.detach().cpu().numpy().reshape(*(self.side,) * 3, -1)
+        return distances
+
     def new_codes(self, count: int, seed: int = 0) -> dict[str, Tensor]:
         """Create codes of the identity.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -30,6 +31,7 @@ from heartmend.run_folder.admission import check_no_overlap
 from heartmend.run_folder.folder import RunFolder, is_run
 from heartmend.types import Labels
 
+R = TypeVar("R")
 FEWEST_CASES = 3
 """With fewer cases there is no cohort whose shape could decide."""
 
@@ -128,11 +130,8 @@ def merge_label_sets(request: MergeRequest, config: Config, progress: Progress |
     with TemporaryDirectory(prefix="heartmend-merge-") as folder:
         labels, fitted = Path(folder) / "labels", Path(folder) / "run"
         jobs = [_Job(readers, cases, labels) for cases in _common(sets, skipped)]
-        ready = []
         progress.start("consensus", len(jobs))
-        for done, (job, _, error) in enumerate(each(_write_consensus, jobs, request.workers), start=1):
-            ready += [job] if _succeeded(job, error, skipped) else []
-            progress.advance(done, job.id)
+        ready = [job for job, _ in _succeeded(each(_write_consensus, jobs, request.workers), skipped, progress)]
         if len(ready) < FEWEST_CASES:
             reason = f": {next(iter(skipped.values()))}" if skipped else ""
             raise BadInputError(f"{len(ready)} cases have two label maps, at least {FEWEST_CASES} are needed{reason}")
@@ -146,10 +145,9 @@ def merge_label_sets(request: MergeRequest, config: Config, progress: Progress |
             raise RunError("no template was fitted; use a preset with a template, such as mend")
         jobs = [replace(job, output=request.output, fitted=fitted) for job in ready if job.id in result.cases]
         progress.start("merge", len(jobs))
-        for done, (job, found, error) in enumerate(each(_merge, jobs, request.workers), start=1):
-            if _succeeded(job, error, skipped) and found is not None:
-                shares[job.id] = found
-            progress.advance(done, job.id)
+        for job, found in _succeeded(each(_merge, jobs, request.workers), skipped, progress):
+            assert found is not None
+            shares[job.id] = found
     return MergeResult(_mean_shares(list(shares.values()), anatomy), tuple(sorted(shares)), skipped)
 
 
@@ -188,12 +186,18 @@ def _common(sets: Sequence[Cohort], skipped: dict[str, str]) -> list[tuple[Case 
     return found
 
 
-def _succeeded(job: _Job, error: Exception | None, skipped: dict[str, str]) -> bool:
-    if error is not None and not isinstance(error, BadInputError):
-        raise error
-    if error is not None:
-        skipped[job.id] = str(error)
-    return error is None
+def _succeeded(
+    done: Iterable[tuple[_Job, R | None, Exception | None]], skipped: dict[str, str], progress: Progress
+) -> Iterator[tuple[_Job, R | None]]:
+    """The cases without an error and their results; adds the others to `skipped`."""
+    for count, (job, found, error) in enumerate(done, start=1):
+        if error is None:
+            yield job, found
+        elif isinstance(error, BadInputError):
+            skipped[job.id] = str(error)
+        else:
+            raise error
+        progress.advance(count, job.id)
 
 
 def _read(job: _Job) -> tuple[list[Labels], LabelVolume]:
@@ -219,18 +223,17 @@ def _write_consensus(job: _Job) -> None:
     write_volume(consensus, volume.grid, job.output / f"{job.id}.nii.gz")
 
 
-_FITTED: dict[Path, tuple[TemplateShape, CodeBook, dict[str, SurfacePatches]]] = {}
+_FITTED: dict[Path, tuple[TemplateShape, CodeBook, Mapping[str, SurfacePatches]]] = {}
 """Template, codes and patches of a fit, read once in each process."""
 
 
-def _fitted(path: Path) -> tuple[TemplateShape, CodeBook, dict[str, SurfacePatches]]:
+def _fitted(path: Path) -> tuple[TemplateShape, CodeBook, Mapping[str, SurfacePatches]]:
     if path not in _FITTED:
         records = RunFolder.at(path)
         shape, codes = records.fitted()
         assert isinstance(shape, TemplateShape)
-        size_mm = np.mean([records.roi(id).size_mm for id in codes.ids], axis=0)
-        table = shape.table.detach().cpu().numpy().reshape(*(shape.side,) * 3, -1)
-        _FITTED[path] = shape, codes, dict(patches_of_template(table, shape.heads, size_mm))
+        patches = patches_of_template(shape.distances_mm, shape.heads, records.mean_size_mm(codes.ids))
+        _FITTED[path] = shape, codes, patches
     return _FITTED[path]
 
 

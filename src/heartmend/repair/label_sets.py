@@ -12,23 +12,31 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates
-from scipy.spatial import cKDTree
 
-from heartmend.anatomy.schema import Anatomy
+from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
 from heartmend.geometry.roi import Roi
+from heartmend.metrics.overlap import dice
 from heartmend.repair.fusion import fuse
 from heartmend.repair.shared_errors.case import ToTemplate
 from heartmend.repair.shared_errors.edges import MAX_OFFSET_MM
 from heartmend.repair.shared_errors.estimate import locate_edges
 from heartmend.repair.shared_errors.measurement import MeasuredCase, measure_case
-from heartmend.repair.shared_errors.surface import Floats, SurfacePatches, sample_surface
+from heartmend.repair.shared_errors.surface import (
+    Floats,
+    SurfacePatches,
+    near_patches,
+    sample_surface,
+    unit_lattice,
+)
 from heartmend.types import DistanceField, Labels, Mask
 
 LATTICE = 32
 """Cells along each side of the lattice on which the weights of the label maps are computed."""
 SMOOTH_MM = 5.0
 """Standard deviation of the transition from one label map to another."""
+NEAREST = 8
+"""Patches that decide at a place."""
 MISSING_MM = 6.0
 """Error of a label map that has no surface at a patch where others have one."""
 SURE_MM = 0.3
@@ -126,11 +134,11 @@ def merge_case(
             shares[structure.name] = tuple(float(at == best) for at in range(len(masks)))
             continue
         of_edges = None if edges is None else [one.get(structure.id, {}) for one in edges]
-        errors = _errors(label_maps, structure.id, structure.name, shape, of_edges)
+        distances = np.stack([signed_distance_mm(mask, spacing) for mask in masks])
+        errors = _errors(label_maps, distances, structure, shape, of_edges)
         weights = 1 / (errors**2 + SURE_MM**2)
         chosen = errors.argmin(axis=0)
         shares[structure.name] = tuple(float(np.mean(chosen == at)) for at in range(len(masks)))
-        distances = np.stack([signed_distance_mm(mask, spacing) for mask in masks])
         shares_at = _spread(weights**2, shape, structure.name)
         maps[structure.name] = DistanceMap.of_mm((shares_at * distances).sum(axis=0), keep_inside=True)
     merged = fuse(maps, anatomy, spacing) if maps else np.zeros_like(label_maps[0])
@@ -140,8 +148,7 @@ def merge_case(
 
 def _template_points(points: Floats, shape: ConsensusShape) -> Floats:
     """Coordinates in the template's frame of places in voxels of the ROI."""
-    start = np.array([part.start for part in shape.roi.source_box()])
-    return shape.to_template(shape.roi.index_to_unit(points + start))
+    return shape.to_template(shape.roi.box_index_to_unit(points))
 
 
 def _edge_errors(
@@ -164,15 +171,15 @@ def _edge_errors(
 
 
 def _errors(
-    label_maps: Sequence[Labels], id: int, name: str, shape: ConsensusShape,
+    label_maps: Sequence[Labels], distances_mm: DistanceField, structure: Structure, shape: ConsensusShape,
     edges: Sequence[Mapping[int, float]] | None,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """Error (label map, patch) in mm: of its surface beside the shape, and beside the edge where there is one."""
+    name = structure.name
     patches, spacing = shape.patches[name], np.asarray(shape.roi.grid.spacing_mm)
     errors = np.full((len(label_maps), len(patches.centres)), np.nan)
-    for at, labels in enumerate(label_maps):
-        distances = DistanceMap.of_mask(labels == id, shape.roi.grid.spacing_mm)
-        samples = sample_surface(distances, labels, id, spacing, np.random.default_rng(0))
+    for at, (labels, own_mm) in enumerate(zip(label_maps, distances_mm, strict=True)):
+        samples = sample_surface(DistanceMap.of_mm(own_mm), labels, structure.id, spacing, np.random.default_rng(0))
         if samples is None:
             continue
         patch = patches.nearest(_template_points(samples.points, shape))
@@ -195,14 +202,9 @@ def _errors(
 def _spread(weights: npt.NDArray[np.float64], shape: ConsensusShape, name: str) -> npt.NDArray[np.float32]:
     """Share (label map, x, y, z) of each label map at the voxels of the ROI; they sum to 1."""
     patches = shape.patches[name]
-    centres = (np.arange(LATTICE) + 0.5) / LATTICE * 2 - 1
-    lattice = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
     half = patches.size_mm / 2
-    distance, nearest = cKDTree(patches.centres * half).query(
-        shape.to_template(lattice) * half, k=min(8, len(patches.centres))
-    )
-    distance, nearest = distance.reshape(len(lattice), -1), nearest.reshape(len(lattice), -1)
-    kernel = np.exp(-(distance**2 - distance[:, :1] ** 2) / (2 * SMOOTH_MM**2))
+    points = shape.to_template(unit_lattice(LATTICE)) * half
+    kernel, nearest = near_patches(patches.centres * half, points, SMOOTH_MM, NEAREST)
     at_cells = (kernel[None] * weights[:, nearest]).sum(axis=-1)
     at_cells /= at_cells.sum(axis=0)
     cells = at_cells.reshape(len(weights), LATTICE, LATTICE, LATTICE)
@@ -213,8 +215,4 @@ def _spread(weights: npt.NDArray[np.float64], shape: ConsensusShape, name: str) 
 
 def _most_similar(masks: Sequence[Mask]) -> int:
     """The mask with the largest mean Dice with all others; the first of equals."""
-
-    def dice(a: Mask, b: Mask) -> float:
-        return 2 * float(np.count_nonzero(a & b)) / max(float(np.count_nonzero(a) + np.count_nonzero(b)), 1.0)
-
     return int(np.argmax([sum(dice(a, b) for b in masks if b is not a) if a.any() else -1.0 for a in masks]))

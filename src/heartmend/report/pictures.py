@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.errors import BadInputError, ConfigError
-from heartmend.figures.files import as_webp, save
+from heartmend.figures.files import as_data_url, save
 from heartmend.figures.planes import before_after_figure
 from heartmend.figures.style import StructureStyle
 from heartmend.figures.surfaces import surface_figure
@@ -61,7 +60,7 @@ def draw_case(finished: FinishedRun, case: Case) -> CasePictures:
     before, after = _read_maps(finished, case)
     planes = _draw_planes(finished, case, before, after, None)
     scene = pack_scene(before.labels, after.labels, before.grid, finished.anatomy)
-    return CasePictures(case.id, _data_url(planes), _data_url(_draw_surfaces(finished, case, before, after)), scene)
+    return CasePictures(case.id, as_data_url(planes), as_data_url(_draw_surfaces(finished, case, before, after)), scene)
 
 
 def write_view(
@@ -149,7 +148,3 @@ def _voxel(index: Any, volume: LabelVolume, case_id: str) -> tuple[int, int, int
         shape = " x ".join(map(str, volume.labels.shape))
         raise BadInputError(f"voxel {x}, {y}, {z} is outside case {case_id}, which has {shape} voxels")
     return x, y, z
-
-
-def _data_url(figure: Figure) -> str:
-    return "data:image/webp;base64," + base64.b64encode(as_webp(figure)).decode("ascii")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.figures.files import as_webp
+from heartmend.figures.files import as_data_url
 from heartmend.figures.style import StructureStyle
 from heartmend.figures.surfaces import FRONT_AND_BACK, surface_figure
 from heartmend.figures.view import BeforeAfter
@@ -165,7 +164,7 @@ def _still(convention: Convention, surfaces: dict[str, _Surface], anatomy: Anato
     figure = surface_figure(
         both, style, title="Mean heart: error before and after the correction", views_deg=FRONT_AND_BACK
     )
-    return "data:image/webp;base64," + base64.b64encode(as_webp(figure)).decode("ascii")
+    return as_data_url(figure)
 
 
 def _table(shared: SharedErrors) -> ReportTable:

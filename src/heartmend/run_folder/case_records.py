@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from heartmend.errors import RunError
 from heartmend.geometry.distance import DistanceMap
@@ -89,6 +90,20 @@ class CaseRecords(StampedStages):
             RunError: if the prepared case is missing or damaged.
         """
         return self.facts(case_id).roi
+
+    def mean_size_mm(self, case_ids: Iterable[str]) -> npt.NDArray[np.float64]:
+        """Compute the mean extent of the regions of interest of prepared cases.
+
+        Args:
+            case_ids: ids of the prepared cases.
+
+        Returns:
+            (3,) extent along each unit axis, in mm.
+
+        Raises:
+            RunError: if a prepared case is missing or damaged.
+        """
+        return np.mean([self.roi(id).size_mm for id in case_ids], axis=0, dtype=np.float64)
 
     def statistics(self, case_ids: Iterable[str]) -> CohortStatistics:
         """Measure prepared cases as a cohort.

@@ -70,6 +70,11 @@ class RunPlan:
     convention: Path | None = None
 
     @property
+    def trusted_cases(self) -> dict[str, Case]:
+        """The trusted cases, by id."""
+        return {} if self.trusted is None else {case.id: case for case in self.trusted}
+
+    @property
     def refined(self) -> dict[str, int]:
         """Name -> id of all structures that are refined."""
         return {**self.shaped, **self.classified}

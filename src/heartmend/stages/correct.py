@@ -78,33 +78,37 @@ def correct(context: Context[CorrectSettings], cases: Sequence[Case]) -> Iterato
     """
     run, plan, settings = context.run, context.plan, context.config
     measured = _chosen(cases, context)
-    trusted = {case.id: case for case in plan.trusted} if plan.trusted is not None else {}
     fingerprint = compute_fingerprint(
         settings, run.digest(FIT), plan.shaped, plan.convention or "", [case.id for case in measured],
         [run.digest(REFINE, case.id) for case in measured],
         *(case.image_path for case in measured if case.image_path and settings.images != "off"),
-        *(case.labels_path for case in trusted.values()),
+        *(case.labels_path for case in plan.trusted_cases.values()),
     )  # fmt: skip
-    if not plan.shaped or not (measured or plan.convention):
+    is_wanted = bool(plan.shaped) and bool(measured or plan.convention)
+    if not is_wanted or not run.is_done(CORRECT, None, fingerprint):
         run.forget(CORRECT)
-    elif not run.is_done(CORRECT, None, fingerprint):
-        shape, codes = run.fitted()
-        if not isinstance(shape, TemplateShape):
-            log.warning("errors that all cases share are not measured: the fitted shape has no template")
-            run.forget(CORRECT)
-        else:
-            run.forget(CORRECT)
-            found, convention = _Cohort(context, measured, shape, codes).measure()
-            run.finish(CORRECT, None, fingerprint, run.write_correction(found, convention))
+        if is_wanted:
+            _correct_cohort(context, measured, fingerprint)
     yield Outcome()
+
+
+def _correct_cohort(context: Context[CorrectSettings], measured: Sequence[Case], fingerprint: str) -> None:
+    run = context.run
+    shape, codes = run.fitted()
+    if not isinstance(shape, TemplateShape):
+        log.warning("errors that all cases share are not measured: the fitted shape has no template")
+        return
+    _FITTED.clear()
+    found, convention = _Cohort(context, measured, shape, codes).measure()
+    run.finish(CORRECT, None, fingerprint, run.write_correction(found, convention))
 
 
 def _chosen(cases: Sequence[Case], context: Context[CorrectSettings]) -> list[Case]:
     """Cases to be measured: the trusted ones, or those with an image."""
     plan, settings = context.plan, context.config
     if plan.trusted is not None:
-        ids = {case.id for case in plan.trusted}
-        return [case for case in cases if case.id in ids]
+        trusted = plan.trusted_cases
+        return [case for case in cases if case.id in trusted]
     with_image = [case for case in cases if case.image_path is not None and settings.images != "off"]
     if len(with_image) < MIN_CASES:
         return []
@@ -124,10 +128,8 @@ class _Cohort:
     def measure(self) -> tuple[SharedErrors, Convention]:
         """Measure the errors, and compute the correction."""
         run, plan, heads = self.context.run, self.context.plan, self.shape.heads
-        size_mm = np.mean([run.roi(id).size_mm for id in self.codes.ids], axis=0)
-        side = self.shape.side
-        table = self.shape.table.detach().cpu().numpy().reshape(side, side, side, -1)
-        patches = patches_of_template(table, heads, size_mm)
+        size_mm = run.mean_size_mm(self.codes.ids)
+        patches = patches_of_template(self.shape.distances_mm, heads, size_mm)
         if plan.convention is not None:
             shared = SharedErrors("convention", True, len(self.codes.ids))
             correction = Convention.read(plan.convention).on_template(self.shape, size_mm)
@@ -180,9 +182,9 @@ class _Cohort:
         found = {}
         before = round_number * len(jobs)
         for done, (job, result, error) in enumerate(self.context.compute.each(_measure, jobs), start=before + 1):
-            if error is not None and not isinstance(error, HeartmendError):
-                raise error
-            if isinstance(error, DamagedError | OutputError):
+            if error is not None and (
+                isinstance(error, DamagedError | OutputError) or not isinstance(error, HeartmendError)
+            ):
                 raise error
             if result is None:
                 log.warning("case %s does not count for the errors that all cases share: %s", job.case.id, error)
@@ -268,10 +270,10 @@ def _measure(job: _Job) -> tuple[PatchMeasurements, CaseDifferences | None]:
     roi, maps = run.roi(id), run.distances(id)
     to_frame = shape.frame_map(codes.of([id]))
     maps = job.correction.apply(maps, roi, to_frame)
-    box, start = roi.source_box(), np.array([part.start for part in roi.source_box()])
+    box = roi.source_box()
 
     def to_template(points: Floats) -> Floats:
-        return to_frame(roi.index_to_unit(points + start))
+        return to_frame(roi.box_index_to_unit(points))
 
     trusted = None if job.trusted is None else job.trusted[0].read_labels(job.trusted[1]).labels[box]
     image = job.cohort.read_roi_image(job.case, roi) if trusted is None else None

@@ -78,7 +78,7 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
     """
     run, cohort, settings, plan = context.run, context.cohort, context.config, context.plan
     structures = plan.structures
-    trusted = {case.id: case for case in plan.trusted} if plan.trusted is not None else {}
+    trusted = plan.trusted_cases
     calibres = dict(context.statistics(cases).calibres) if settings.repair_vessels else {}
     if (convention := run.convention()) is not None:
         shifts = convention.correction.tubes_mm

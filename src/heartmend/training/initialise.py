@@ -55,7 +55,7 @@ def summarise_template(shape: TemplateShape, size_mm: tuple[float, float, float]
     Returns:
         The summary, with the case id "template".
     """
-    inside = (shape.table.detach() > 0).cpu().numpy().reshape(shape.side, shape.side, shape.side, -1)
+    inside = shape.distances_mm > 0
     axis = cell_centres(shape.side).numpy()
     centroids = np.full((len(shape.heads), 3), np.nan, dtype=np.float32)
     for head in range(len(shape.heads)):

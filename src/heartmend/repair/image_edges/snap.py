@@ -8,15 +8,14 @@ has no edge, such as between an atrium and its appendage, its variance is infini
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box
-from heartmend.geometry.distance import DistanceMap, signed_distance_mm
+from heartmend.geometry.distance import DistanceMap, signed_distance_mm, smooth_distance_mm
 from heartmend.repair.image_edges.borders import MIN_VOXELS, Border, borders
 from heartmend.repair.image_edges.edges import Edge, find_edge, noise_of
 from heartmend.types import BACKGROUND, Labels, Mask
@@ -36,8 +35,6 @@ MISMATCH_MM = 0.9
 THIN_UNEVENNESS = 0.1
 """Share of the intensity variance along a thin vessel's edge that counts as noise: width and brightness vary along the
 vessel."""
-SMOOTH_VOXELS = 0.7
-"""Standard deviation of the Gaussian that removes the corners of voxels from a distance map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,16 +147,20 @@ def smooth_maps(
     Returns:
         Distance map (x, y, z) of each structure, by id; exact up to 2 mm beyond `REACH_MM`.
     """
-    return {id: _smooth_map(labels == id, spacing_mm, 0.0 if id in thin else SMOOTH_VOXELS) for id in ids}
+    return {
+        id: _map_near_surface(labels == id, spacing_mm, signed_distance_mm if id in thin else smooth_distance_mm)
+        for id in ids
+    }
 
 
-def _smooth_map(mask: Mask, spacing_mm: tuple[float, float, float], smooth_voxels: float) -> DistanceMap:
+def _map_near_surface(
+    mask: Mask,
+    spacing_mm: tuple[float, float, float],
+    distance_mm: Callable[[Mask, tuple[float, float, float]], npt.NDArray[np.float32]],
+) -> DistanceMap:
     steps = np.full(mask.shape, -127, np.int8)
     box = bounding_box(mask, [int(np.ceil((REACH_MM + 2.0) / step)) for step in spacing_mm])
     if box is None:
         return DistanceMap(steps)
-    distances = signed_distance_mm(mask[box], spacing_mm)
-    if smooth_voxels > 0:
-        distances = gaussian_filter(distances, smooth_voxels)
-    steps[box] = DistanceMap.of_mm(distances).steps
+    steps[box] = DistanceMap.of_mm(distance_mm(mask[box], spacing_mm)).steps
     return DistanceMap(steps)

@@ -65,9 +65,10 @@ def correct_case(
         The moved surfaces.
     """
     correction = own.correction
+    largest_mm = correction.largest_mm
     moved = correction.apply(maps, roi, own.to_template)
     changes = [
-        _change(name, maps[name].inside != after.inside, f"by up to {correction.largest_mm[name]:.1f} mm", roi)
+        _change(name, maps[name].inside != after.inside, f"by up to {largest_mm[name]:.1f} mm", roi)
         for name, after in moved.items()
         if after is not maps[name]
     ]

@@ -23,7 +23,7 @@ from heartmend.io.strict_json import parse_json
 from heartmend.io.tensor_header import check_finite, check_tensors, read_array, read_tensor_header
 from heartmend.models.template import TemplateShape
 from heartmend.repair.shared_errors.correction import SIDE, Correction
-from heartmend.repair.shared_errors.surface import Floats
+from heartmend.repair.shared_errors.surface import Floats, unit_lattice
 from heartmend.training.placement import PlacementSchedule, place_template
 from heartmend.training.sampling import sample_case
 from heartmend.types import BACKGROUND, Labels
@@ -79,7 +79,7 @@ class Convention:
             The convention.
         """
         x, y, z = (float(length) for length in size_mm)
-        return cls(_table(shape), (x, y, z), correction, anatomy)
+        return cls(shape.distances_mm, (x, y, z), correction, anatomy)
 
     def write(self, path: Path) -> None:
         """Write the convention to a file, atomically.
@@ -156,7 +156,7 @@ class Convention:
         Raises:
             BadInputError: if the two have no structure in common.
         """
-        if shape.heads == self.correction.heads and np.array_equal(_table(shape), self.template_mm):
+        if shape.heads == self.correction.heads and np.array_equal(shape.distances_mm, self.template_mm):
             return self.correction
         common = [name for name in shape.heads if name in self.correction.heads]
         if not common:
@@ -169,21 +169,12 @@ class Convention:
         labels, roi = _mean_heart(shape, size_mm, common)
         samples = sample_case("mean", labels, roi, list(range(1, len(common) + 1)), resolution=MEAN_HEART_SIDE)
         code = place_template(own, self.size_mm, samples, common, PlacementSchedule())
-        centres = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
-        lattice = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(1, -1, 3)
-        with torch.no_grad():
-            places = own.to_template_frame(torch.from_numpy(lattice.astype(np.float32)), code)[0].numpy()
-        read = self.correction.at(places)
+        read = self.correction.at(own.frame_map(code)(unit_lattice(SIDE)))
         table = np.zeros((SIDE, SIDE, SIDE, len(shape.heads)), np.float32)
         for name in common:
             column = read[:, self.correction.heads.index(name)]
             table[..., shape.heads.index(name)] = column.reshape(SIDE, SIDE, SIDE)
         return Correction(table, shape.heads, self.correction.tubes_mm)
-
-
-def _table(shape: TemplateShape) -> npt.NDArray[np.float32]:
-    side = shape.side
-    return shape.table.detach().cpu().numpy().reshape(side, side, side, -1)
 
 
 def _mean_heart(shape: TemplateShape, size_mm: Floats, names: list[str]) -> tuple[Labels, Roi]:

@@ -7,19 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, map_coordinates
-from scipy.spatial import cKDTree
+from scipy.ndimage import map_coordinates
 
-from heartmend.geometry.distance import CLIP_MM, DistanceMap, signed_distance_mm
+from heartmend.geometry.distance import CLIP_MM, DistanceMap, signed_distance_mm, smooth_distance_mm
 from heartmend.geometry.roi import Roi
 from heartmend.repair.shared_errors.estimate import PatchError
-from heartmend.repair.shared_errors.surface import Floats, SurfacePatches
+from heartmend.repair.shared_errors.surface import Floats, SurfacePatches, near_patches, unit_lattice
 from heartmend.types import Mask
 
 SIDE = 40
 """Cells along each side of the table, and of the lattice on which it is evaluated in a case."""
-SMOOTH_VOXELS = 0.7
-"""Standard deviation of the Gaussian that removes the corners of voxels from a distance."""
 SMOOTH_MM = 4.0
 """Standard deviation of the weights with which the patches about a place are averaged."""
 DECISION_MM = 8.0
@@ -115,18 +112,17 @@ class Correction:
             The moved maps; those of structures without a correction are the same objects.
         """
         moved = dict(maps)
-        heads = [at for at, name in enumerate(self.heads) if self.largest_mm[name] > 0 and name in maps]
+        largest_mm = self.largest_mm
+        heads = [at for at, name in enumerate(self.heads) if largest_mm[name] > 0 and name in maps]
         if not heads:
             return moved
         side = self.table_mm.shape[0]
-        centres = (np.arange(side) + 0.5) / side * 2 - 1
-        lattice = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
-        cells = self.at(to_template(lattice)).reshape(side, side, side, -1)
+        cells = self.at(to_template(unit_lattice(side))).reshape(side, side, side, -1)
         for head in heads:
             name = self.heads[head]
             if maps[name].inside.any():
                 shift = roi.image_to_source(cells[..., head])
-                mm = gaussian_filter(signed_distance_mm(maps[name].inside, roi.grid.spacing_mm), SMOOTH_VOXELS)
+                mm = smooth_distance_mm(maps[name].inside, roi.grid.spacing_mm)
                 # Not from the stored distances: near the surface they are those of a vote between shape and label.
                 # Beyond the clipped distances no surface can move to a voxel.
                 mm = np.where(np.abs(mm) < CLIP_MM - 0.1, mm + shift, mm)
@@ -172,22 +168,20 @@ def _spread(
     uncertain[~is_measured] = np.median(uncertain[is_measured])
     area = np.array([error.n_cases * error.samples for error in errors]) * np.where(is_measured, 1, NO_EDGE_WEIGHT)
     precision = area / (np.square(uncertain) + MEASUREMENT_MM**2)
-    at_patches = _average(places, -np.array([error.mean_mm for error in errors]), precision, places)
+    movement = -np.array([error.mean_mm for error in errors])
+    at_patches = _average(places, movement, precision, places)
     is_moved = np.abs(moved_mm) > MOVED_MM
     low, high = np.where(is_moved, MOVED_MM, IGNORED_MM), np.where(is_moved, 2 * MOVED_MM, CERTAIN_MM)
-    about = _average(places, -np.array([error.mean_mm for error in errors]), precision, places, DECISION_MM)
+    about = _average(places, movement, precision, places, DECISION_MM)
     at_patches *= np.clip((np.abs(about) - low) / (high - low), 0, 1)
-    centres = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
-    cells = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3) * half
-    return _average(places, at_patches, precision, cells)
+    return _average(places, at_patches, precision, unit_lattice(SIDE) * half)
 
 
 def _average(
     places: Floats, values: Floats, weights: Floats, at: Floats, width_mm: float = SMOOTH_MM
 ) -> npt.NDArray[np.float64]:
     """Weighted mean of the values near each point; far from all places the value of the nearest ones."""
-    distance, nearest = cKDTree(places).query(at, k=min(NEAREST, len(places)))
-    distance, nearest = distance.reshape(len(at), -1), nearest.reshape(len(at), -1)
-    kernel = np.exp(-(distance**2 - distance[:, :1] ** 2) / (2 * width_mm**2)) * weights[nearest]
+    kernel, nearest = near_patches(places, at, width_mm, NEAREST)
+    kernel = kernel * weights[nearest]
     mean: npt.NDArray[np.float64] = (kernel * values[nearest]).sum(axis=1) / kernel.sum(axis=1)
     return mean

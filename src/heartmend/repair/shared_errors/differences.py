@@ -11,12 +11,12 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
+from heartmend.metrics.overlap import dice
 from heartmend.repair.shared_errors.correction import SIDE, Correction
+from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
 from heartmend.repair.shared_errors.surface import Floats
 from heartmend.types import Mask
 
-MIN_CASES = 3
-"""With fewer trusted cases at a place nothing is corrected there."""
 BAND_MM = 5.0
 """Voxels this near to one of the two surfaces are compared."""
 MAX_VOXELS = 40_000
@@ -102,13 +102,9 @@ def tube_shift_mm(label: Mask, trusted: Mask, spacing_mm: tuple[float, float, fl
     if box is None or not label.any() or not trusted.any():
         return None
     distance, truth = signed_distance_mm(label[box], spacing_mm), trusted[box]
-    dices = np.array([_dice(distance + shift > 0, truth) for shift in TUBE_SHIFTS_MM])
+    dices = np.array([dice(distance + shift > 0, truth) for shift in TUBE_SHIFTS_MM])
     best = TUBE_SHIFTS_MM[dices >= dices.max() - 1e-9]
     return float(best[np.abs(best).argmin()]) if (best == 0).any() else float(best.mean())
-
-
-def _dice(a: Mask, b: Mask) -> float:
-    return 2 * float(np.count_nonzero(a & b)) / max(float(np.count_nonzero(a) + np.count_nonzero(b)), 1.0)
 
 
 def correction_of_differences(cases: Sequence[CaseDifferences], heads: tuple[str, ...], size_mm: Floats) -> Correction:
@@ -123,13 +119,13 @@ def correction_of_differences(cases: Sequence[CaseDifferences], heads: tuple[str
         size_mm: (3,) extent of the template's unit frame in mm.
 
     Returns:
-        The correction; 0 where fewer than `MIN_CASES` cases have a difference.
+        The correction; 0 where fewer than `MIN_TRUSTED` cases have a difference.
     """
     table = np.zeros((SIDE, SIDE, SIDE, len(heads)), np.float32)
     cell_mm = np.asarray(size_mm, np.float64) / SIDE
     for head, name in enumerate(heads):
         own = [case for case in cases if name in case.counts]
-        if len(own) >= MIN_CASES:
+        if len(own) >= MIN_TRUSTED:
             table[..., head] = _common(
                 [case.sums_mm[name] for case in own], [case.counts[name] for case in own], cell_mm
             )
@@ -143,7 +139,7 @@ def _common_tubes(cases: Sequence[CaseDifferences]) -> dict[str, float]:
         shifts = np.array([case.tubes_mm[name] for case in cases if name in case.tubes_mm])
         mean = float(np.median(shifts))
         agree = np.count_nonzero(np.sign(shifts) == np.sign(mean))
-        if len(shifts) >= MIN_CASES and abs(mean) > 0 and agree >= TUBE_AGREEMENT * len(shifts):
+        if len(shifts) >= MIN_TRUSTED and abs(mean) > 0 and agree >= TUBE_AGREEMENT * len(shifts):
             found[name] = mean
     return found
 
@@ -156,7 +152,7 @@ def _common(sums: Sequence[Floats], counts: Sequence[Floats], cell_mm: Floats) -
     weights = np.stack([count > MIN_WEIGHT * count.max() for _, count in smooth]).astype(np.float64)
     values = np.stack([total / np.maximum(count, 1e-6) for total, count in smooth]) * weights
     n = weights.sum(axis=0)
-    enough = n >= MIN_CASES
+    enough = n >= MIN_TRUSTED
     mean, factor = _shrunk(values, weights)
     gain, before = np.zeros_like(mean), np.zeros_like(mean)
     for left_out in range(len(values)):

@@ -177,6 +177,42 @@ def patches_of_template(table_mm: Floats, heads: tuple[str, ...], size_mm: Float
     return {name: patches for name, patches in found.items() if patches is not None}
 
 
+def unit_lattice(side: int) -> npt.NDArray[np.float64]:
+    """Compute the centres of the cells of a lattice in a unit frame.
+
+    Args:
+        side: cells along each side.
+
+    Returns:
+        (side³, 3) unit coordinates, in C order of (x, y, z).
+
+    Example:
+        >>> unit_lattice(2)[:2].tolist()
+        [[-0.5, -0.5, -0.5], [-0.5, -0.5, 0.5]]
+    """
+    centres = (np.arange(side) + 0.5) / side * 2 - 1
+    return np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def near_patches(
+    places_mm: Floats, points_mm: Floats, width_mm: float, count: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Find the patches near points, with the weights of a Gaussian; that of the nearest one is 1 at any distance.
+
+    Args:
+        places_mm: (patch, 3) places of the patches.
+        points_mm: (n, 3) the points.
+        width_mm: standard deviation of the Gaussian.
+        count: number of patches for each point, or all of them if there are fewer.
+
+    Returns:
+        The weights (n, count), and the numbers (n, count) of the patches, the nearest first.
+    """
+    distance, nearest = cKDTree(places_mm).query(points_mm, k=min(count, len(places_mm)))
+    distance, nearest = distance.reshape(len(points_mm), -1), nearest.reshape(len(points_mm), -1)
+    return np.exp(-(distance**2 - distance[:, :1] ** 2) / (2 * width_mm**2)), nearest
+
+
 def _gradient(values: Floats, places: npt.NDArray[np.intp], spacing_mm: Floats) -> Floats:
     """Gradient (n, 3) per mm at some voxels, by central differences; one-sided at the border of the volume."""
     slopes = []

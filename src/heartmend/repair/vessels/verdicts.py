@@ -60,7 +60,7 @@ class ComponentVerdict:
 def judge_components(
     tree: CentreTree, rooted: Mask, context: VesselContext, settings: TreeSettings
 ) -> list[ComponentVerdict]:
-    """Judge every component of a forest.
+    """Decide which components of a forest are kept.
 
     Args:
         tree: the forest with its bridges.

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.evaluation import EvaluationSettings
+from heartmend.metrics.summary import count_worse
 from heartmend.pipelines.config import Config, load_config
 from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run
@@ -96,7 +97,7 @@ def main() -> None:
         table.add_row(
             name, *(f"{reduction.get(id, float('nan')):.2f}" for id in anatomy.ids),
             f"{np.mean([share for id, share in reduction.items() if id <= 8]):.3f}",
-            str(sum(s.n_worse or 0 for s in found)), f"{seconds:.0f}",
+            str(count_worse(found)), f"{seconds:.0f}",
         )  # fmt: skip
         console.print(f"{name}: done in {seconds:.0f} s")
     console.print(table)

@@ -23,6 +23,7 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.compute.workers import available_cores
 from heartmend.metrics.evaluation import EvaluationSettings
 from heartmend.phantom.cohort import PhantomSettings, write_cohort
+from heartmend.metrics.summary import count_worse
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run
@@ -67,7 +68,7 @@ def main() -> None:
         table.add_row(
             str(size), *(f"{reduction.get(id, float('nan')):.2f}" for id in anatomy.ids),
             f"{np.mean([share for id, share in reduction.items() if id <= 8]):.3f}",
-            str(sum(s.n_worse or 0 for s in found)), f"{seconds:.0f}",
+            str(count_worse(found)), f"{seconds:.0f}",
         )  # fmt: skip
         console.print(f"{size} hearts: {seconds:.0f} s")
     console.print(table)

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.evaluation import EvaluationSettings
-from heartmend.metrics.summary import StructureSummary
+from heartmend.metrics.summary import StructureSummary, count_worse
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run
@@ -68,6 +68,8 @@ def main() -> None:
     means = [np.mean([s.dice_error_reduction for s in summary.values()]) for summary in found.values()]
     table.add_row("mean", *(cell for mean in means for cell in (f"[bold]{mean:.3f}[/]", "", "")))
     console.print(table)
+    for method, summary in found.items():
+        console.print(f"{method}: worse {count_worse(summary.values())} of the pairs of case and structure")
 
 
 if __name__ == "__main__":

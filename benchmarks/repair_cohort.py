@@ -31,7 +31,7 @@ from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.metrics.case import Row, evaluate_case
 from heartmend.metrics.metric_catalogue import catalogue
-from heartmend.metrics.summary import summarise
+from heartmend.metrics.summary import count_worse, summarise
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run
@@ -145,6 +145,7 @@ def main() -> None:
     console.print(table)
     large = [s.dice_error_reduction for s in ours if anatomy.by_name(s.structure).id <= 8]
     seconds = time.monotonic() - started
+    console.print(f"worse by more than 0.01 of Dice and NSD: {count_worse(ours)} of the pairs of case and structure")
     console.print(f"mean Dice error removed over structures 1 to 8: {np.mean(large):.3f}; total time {seconds:.0f} s")
 
 

@@ -25,6 +25,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 import heartmend as hm
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
+from heartmend.metrics.summary import Worse
 from heartmend.repair.shared_errors.surface import sample_surface
 
 NAMES = {1: "Myocardium", 2: "LA", 3: "LV", 4: "RA", 5: "RV", 6: "Aorta", 7: "PA", 8: "LAA", 10: "PV"}
@@ -179,6 +180,8 @@ def report(found: np.ndarray, regions: list[tuple[str, int, int]], n_trusted: in
         "\n| Dice, input > repaired (error removed; worse by more than 0.01) | " + " | ".join(arms[1:]) + " |"
     )
     console.print("|---" * len(arms) + "|")
+    worse_in: dict[str, list[int]] = {arm: [] for arm in arms}
+    pairs_of = dict.fromkeys(arms, 0)
     for at, name in enumerate(NAMES.values()):
         cells = []
         for k, arm in enumerate(arms[1:], start=1):
@@ -186,8 +189,12 @@ def report(found: np.ndarray, regions: list[tuple[str, int, int]], n_trusted: in
             before, after = dice[:, 0].mean(), dice[:, k].mean()
             worse = int(np.count_nonzero(dice[:, k] < dice[:, 0] - 0.01))
             removed = 1 - (1 - after) / max(1 - before, 1e-9)
+            worse_in[arm].append(worse)
+            pairs_of[arm] += len(dice)
             cells.append(f"{before:.3f} > {after:.3f} ({removed:+.2f}; {worse}/{len(dice)})")
         console.print(f"| {name} | " + " | ".join(cells) + " |")
+    totals = [str(Worse.of(sum(worse_in[arm]), pairs_of[arm])) for arm in arms[1:]]
+    console.print("| worse in all | " + " | ".join(totals) + " |")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def test_surface_distances_of_empty_masks() -> None:
     assert surface_dice(empty, empty, (1, 1, 1)) == 1
     assert hd95(empty, empty, (1, 1, 1)) == assd(empty, empty, (1, 1, 1)) == 0
     assert surface_dice(full, empty, (1, 1, 1)) == surface_dice(empty, full, (1, 1, 1)) == 0
-    assert hd95(full, empty, (1, 1, 1)) == pytest.approx(np.sqrt(3) * 3)
+    assert hd95(full, empty, (1, 1, 1)) == pytest.approx(np.sqrt(3) * 6)
 
 
 def test_the_distance_of_shifted_slabs_is_in_mm() -> None:
@@ -67,6 +67,9 @@ def test_symmetric_and_independent_of_empty_margins(a: np.ndarray, b: np.ndarray
     wide_a, wide_b = np.pad(a, 9), np.pad(b, 9)
     for measure in (surface_dice, hd95, assd):
         assert measure(a, b, spacing) == pytest.approx(measure(b, a, spacing))
+        if a.any() != b.any() and measure is not surface_dice:
+            # A miss costs the diagonal of the volume.
+            continue
         inner_a, inner_b = np.pad(a, 5), np.pad(b, 5)
         assert measure(inner_a, inner_b, spacing) == pytest.approx(measure(wide_a, wide_b, spacing))
     assert surface_dice(a, a, spacing) == 1 and hd95(a, a, spacing) == 0

@@ -158,7 +158,7 @@ def _structures(anatomy: Anatomy | None) -> list[tuple[int, str, Structure | Non
 
 def _segment(labels: Labels, box: Box, id: int, spacing_mm: Sequence[float]) -> Segment:
     x, y, z = (float(s) for s in spacing_mm)
-    return Segment(np.ascontiguousarray(labels[box] == id), (x, y, z))
+    return Segment(np.ascontiguousarray(labels[box] == id), (x, y, z), labels.shape)
 
 
 def _with_host(labels: Labels, boxes: Mapping[int, Box], anatomy: Anatomy | None, id: int) -> tuple[Mask, Mask] | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from heartmend.io.tables import NO_UNIT, Column
 from heartmend.metrics.case import Row
 from heartmend.metrics.metric_catalogue import Metric
-from heartmend.metrics.summary import StructureSummary
+from heartmend.metrics.summary import PRESENT_KEYS, StructureSummary
 
 TableName = Literal["cases", "structures", "summary", "tests"]
 
@@ -43,6 +43,12 @@ _STRUCTURE = (
     Column("false_positive_cases_b", int, NO_UNIT, "other cases, in which b has it and the other map has not"),
     Column("dice_error_reduction", float, NO_UNIT, "share of the mean Dice error of a that b removes"),
     Column("n_worse", int, NO_UNIT, "cases in which Dice and surface Dice at 1 mm fell by more than 0.01 from a to b"),
+    Column("worse_upper95", float, NO_UNIT, "95 % upper bound of the share of such cases"),
+    *(
+        Column(f"{key.removesuffix('_mm')}_present_{which}_mm", float, "mm", "mean over cases in which both have it")
+        for key in PRESENT_KEYS
+        for which in ("a", "b")
+    ),
 )  # fmt: skip
 
 
@@ -80,7 +86,13 @@ def flat_tables(
     counts = [
         {
             "structure": s.structure, "cases": s.cases, "dice_error_reduction": s.dice_error_reduction,
-            "n_worse": s.n_worse,
+            "n_worse": s.n_worse, "worse_upper95": s.worse_upper95,
+            **{
+                f"{key.removesuffix('_mm')}_present_{which}_mm": found.mean
+                for key, by_map in s.present.items()
+                for which, found in by_map.items()
+                if which in ("a", "b")
+            },
             **{f"false_negative_cases_{which}": s.false_negative_cases[which] for which in ("a", "b")},
             **{f"false_positive_cases_{which}": s.false_positive_cases[which] for which in ("a", "b")},
         }

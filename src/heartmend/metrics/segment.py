@@ -22,10 +22,13 @@ class Segment:
     Attributes:
         mask: boolean array (x, y, z); outside the array is background.
         spacing_mm: voxel size along x, y and z in mm.
+        volume_shape: voxels along x, y and z of the volume that the mask was cropped from; None: the mask is not
+            cropped.
     """
 
     mask: Mask
     spacing_mm: tuple[float, float, float]
+    volume_shape: tuple[int, ...] | None = None
 
     @cached_property
     def voxels(self) -> int:
@@ -37,13 +40,11 @@ class Segment:
         """Volume in mm³."""
         return self.voxels * float(np.prod(self.spacing_mm))
 
-    @cached_property
-    def diagonal_mm(self) -> float:
-        """Diagonal of the bounding box in mm; 0 for an empty mask."""
-        box = bounding_box(self.mask)
-        if box is None:
-            return 0.0
-        return float(np.linalg.norm([(at.stop - at.start) * s for at, s in zip(box, self.spacing_mm, strict=True)]))
+    @property
+    def field_of_view_mm(self) -> float:
+        """Diagonal of the volume in mm: more than the distance of any two voxel centres in it."""
+        shape = self.mask.shape if self.volume_shape is None else self.volume_shape
+        return float(np.linalg.norm(np.multiply(shape, self.spacing_mm)))
 
     @cached_property
     def surface(self) -> Mask:
@@ -80,7 +81,7 @@ def segments(masks: Sequence[Mask], spacing_mm: Sequence[float]) -> list[Segment
     x, y, z = (float(s) for s in spacing_mm)
     boxes = [box for mask in masks if (box := bounding_box(mask)) is not None]
     cropped = [np.ascontiguousarray(mask[join_boxes(boxes)]) for mask in masks] if boxes else masks
-    return [Segment(mask, (x, y, z)) for mask in cropped]
+    return [Segment(mask, (x, y, z), whole.shape) for mask, whole in zip(cropped, masks, strict=True)]
 
 
 def surface_voxels(mask: Mask) -> Mask:

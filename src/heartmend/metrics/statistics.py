@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import beta, rankdata, wilcoxon
 
 from heartmend.types import FloatArray, Mask
 
@@ -157,6 +157,25 @@ def bootstrap_interval(values: FloatArray, seed: int = 0) -> tuple[float, float]
         return float(values.min()), float(values.max())
     low, high = np.percentile(_resamples(len(values), seed) @ values, [50 * (1 - COVERAGE), 50 * (1 + COVERAGE)])
     return float(low), float(high)
+
+
+def upper_bound(found: int, of: int) -> float:
+    """Compute the one-sided 95 % upper bound of a share (Clopper and Pearson 1934).
+
+    Args:
+        found: how often it was found.
+        of: how often it could have been found, at least once; independent of each other.
+
+    Returns:
+        The largest share for which as few or fewer would be found in 5 % of all samples.
+
+    Example:
+        None of 200: 0.985 to the power of 200 is 0.05.
+
+        >>> round(upper_bound(0, 200), 4), upper_bound(3, 3)
+        (0.0149, 1.0)
+    """
+    return 1.0 if found >= of else float(beta.ppf(COVERAGE, found + 1, of - found))
 
 
 @lru_cache(maxsize=8)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from heartmend.metrics.case import MapName, Row
 from heartmend.metrics.metric_catalogue import Metric
-from heartmend.metrics.statistics import PairedTest, Spread, holm, paired_test, spread
+from heartmend.metrics.statistics import PairedTest, Spread, holm, paired_test, spread, upper_bound
 
 WORSE_BY = 0.01
 """A case is worse in b if each metric of `WORSE_KEYS` is lower than in a by more than this."""
 WORSE_KEYS = ("dice", "nsd_1mm")
+PRESENT_KEYS = ("hd95_mm", "assd_mm")
+"""Distances in mm. A miss costs the diagonal of the volume, so they are summarised without misses too."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class StructureSummary:
             if b is worse.
         worse_cases: with a reference, the ids of the cases that are worse in b: both Dice and surface Dice at 1 mm are
             lower by more than `WORSE_BY`.
+        present: by the metric's key and by map, the statistics of `PRESENT_KEYS` over the cases in which both maps have
+            the structure: the distances without what a miss costs.
     """
 
     structure: str
@@ -43,11 +47,61 @@ class StructureSummary:
     tests: Mapping[str, PairedTest]
     dice_error_reduction: float | None = None
     worse_cases: tuple[str, ...] | None = None
+    present: Mapping[str, Mapping[MapName, Spread]] = field(default_factory=dict)
 
     @property
     def n_worse(self) -> int | None:
         """Number of cases that are worse in b; None without a reference."""
         return None if self.worse_cases is None else len(self.worse_cases)
+
+    @property
+    def worse_upper95(self) -> float | None:
+        """One-sided 95 % upper bound of the share of worse cases; None without a reference."""
+        return None if self.worse_cases is None else upper_bound(len(self.worse_cases), self.cases)
+
+
+@dataclass(frozen=True)
+class Worse:
+    """Pairs of a case and a structure that are worse in b.
+
+    Attributes:
+        found: number of these pairs.
+        pairs: number of all pairs.
+        upper95: one-sided 95 % upper bound of their share, where the pairs are independent.
+    """
+
+    found: int
+    pairs: int
+    upper95: float
+
+    @classmethod
+    def of(cls, found: int, pairs: int) -> Worse:
+        """Count pairs with their bound.
+
+        Args:
+            found: number of worse pairs.
+            pairs: number of all pairs.
+
+        Returns:
+            The count; the bound is 1 where there is no pair.
+        """
+        return cls(found, pairs, upper_bound(found, pairs) if pairs else 1.0)
+
+    def __str__(self) -> str:
+        return f"{self.found} of {self.pairs} (95 %: at most {100 * self.upper95:.1f} %)"
+
+
+def count_worse(summary: Iterable[StructureSummary]) -> Worse:
+    """Count the pairs of a case and a structure that are worse in b, over all structures.
+
+    Args:
+        summary: summaries with a reference.
+
+    Returns:
+        The count with its upper bound.
+    """
+    counted = [s for s in summary if s.worse_cases is not None and s.cases]
+    return Worse.of(sum(s.n_worse or 0 for s in counted), sum(s.cases for s in counted))
 
 
 def summarise(rows: Iterable[Row], metrics: Sequence[Metric], seed: int = 0) -> tuple[StructureSummary, ...]:
@@ -87,6 +141,7 @@ def _summary(structure: str, rows: Sequence[Row], metrics: Sequence[Metric], see
         if row.expected and (row.present or row.against):
             members[row.case] = row
     spreads: dict[str, dict[MapName, Spread]] = {}
+    present: dict[str, dict[MapName, Spread]] = {}
     tests: dict[str, PairedTest] = {}
     a, b = counted.get("a", {}), counted.get("b", {})
     for metric in metrics:
@@ -94,13 +149,16 @@ def _summary(structure: str, rows: Sequence[Row], metrics: Sequence[Metric], see
             values = [row.values[metric.key] for row in members.values() if metric.key in row.values]
             if values:
                 spreads.setdefault(metric.key, {})[which] = spread(values, seed)
+            both_have = [row.values[metric.key] for row in members.values() if row.present and metric.key in row.values]
+            if metric.key in PRESENT_KEYS and both_have:
+                present.setdefault(metric.key, {})[which] = spread(both_have, seed)
         pairs = [(a[case].values, b[case].values) for case in a if case in b]
         both = [(x[metric.key], y[metric.key]) for x, y in pairs if metric.key in x and metric.key in y]
         if both:
             tests[metric.key] = paired_test([x for x, _ in both], [y for _, y in both], seed)
     return StructureSummary(
         structure, max(map(len, counted.values())), negatives, positives, spreads, tests,
-        _dice_error_reduction(spreads), _worse_cases(a, b),
+        _dice_error_reduction(spreads), _worse_cases(a, b), present,
     )  # fmt: skip
 
 

@@ -25,8 +25,8 @@ class SurfaceDistances:
     Attributes:
         a_to_b: (surface voxels of a,) distance of each to the surface of b in mm, float64.
         b_to_a: (surface voxels of b,) distance of each to the surface of a in mm, float64.
-        missing_mm: None if both segments have a surface. If only one has, the diagonal of its bounding box in mm, which
-            replaces all distances; 0 if both are empty.
+        missing_mm: None if both segments have a surface. If only one has, the diagonal of the volume in mm, which
+            replaces all distances: to miss a structure costs more than to place it anywhere. 0 if both are empty.
     """
 
     a_to_b: FloatArray
@@ -82,7 +82,8 @@ def surface_distances(a: Segment, b: Segment) -> SurfaceDistances:
         The distances in mm, in both directions.
     """
     if not a.voxels or not b.voxels:
-        return SurfaceDistances(np.zeros(0), np.zeros(0), missing_mm=max(a.diagonal_mm, b.diagonal_mm))
+        missing_mm = max(a.field_of_view_mm, b.field_of_view_mm) if a.voxels or b.voxels else 0.0
+        return SurfaceDistances(np.zeros(0), np.zeros(0), missing_mm)
     return SurfaceDistances(_distances_mm(a, b), _distances_mm(b, a))
 
 
@@ -129,7 +130,7 @@ def hd95(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> float:
 
     Returns:
         The larger of the 95th percentiles of the two directions in mm. If one mask is empty, the diagonal of the
-        bounding box of the other; 0 for two empty masks.
+        volume, which is more than any placement in it can cost; 0 for two empty masks.
 
     Example:
         Two planes, 2 voxels of 0.5 mm apart.
@@ -152,8 +153,8 @@ def assd(a: Mask, b: Mask, spacing_mm: Sequence[float]) -> float:
         spacing_mm: voxel size along x, y and z in mm.
 
     Returns:
-        The mean distance over the voxels of both surfaces in mm. If one mask is empty, the diagonal of the bounding box
-        of the other; 0 for two empty masks.
+        The mean distance over the voxels of both surfaces in mm. If one mask is empty, the diagonal of the volume; 0
+        for two empty masks.
 
     Example:
         A plane, and the same plane with another one 3 mm beside it: 16 of 48 surface voxels are 3 mm apart.

@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.metrics.case import MapName
 from heartmend.metrics.metric_catalogue import Metric
-from heartmend.metrics.summary import WORSE_BY, StructureSummary
+from heartmend.metrics.statistics import Spread
+from heartmend.metrics.summary import WORSE_BY, StructureSummary, count_worse
 
 Cell = Callable[[StructureSummary], Text]
 
@@ -40,19 +42,25 @@ def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric
         notes = [
             "Dice error removed: share of the Dice error of a that b removes",
             "effect (rank-biserial), p (Wilcoxon, Holm): b against a in Dice",
-            f"worse: cases that lost more than {WORSE_BY:g} of Dice and of NSD 1 mm",
+            f"worse: cases that lost more than {WORSE_BY:g} of Dice and of NSD 1 mm,",
+            f"  in all {count_worse(summary)} of such pairs",
         ]
+        compared = AGAINST_REFERENCE
     else:
         agreement = _table("b against a, mean", {_heading(of[k]): _mean(of[k]) for k in AGAINST_A if k in of}, summary)
         notes = ["NSD: normalised surface Dice"]
+        compared = AGAINST_A
     agreement.caption = "\n".join([*notes, *_centrelines(summary), *_presence_errors(summary)])
+    columns = {_heading(of[k]): _interval(of[k]) for k in compared if k in of}
+    intervals = _table("95 % interval of the mean of b", columns, summary)
     columns = {_SHORT.get(k, _heading(of[k])): _mean(of[k]) for k in ALONE if k in of}
     if "components" in columns:
         columns["components"] = _components(of["components"], anatomy)
     alone = _table("Each map alone, mean of a → b", columns, summary)
     notes = ["(n): number of components that the anatomy expects; Euler error: distance of the Euler number from n"]
     alone.caption = "\n".join([*notes, *_contacts(summary, anatomy)])
-    return Group(agreement, Text(), alone) if columns else agreement
+    parts = [agreement, Text(), intervals]
+    return Group(*parts, Text(), alone) if columns else Group(*parts)
 
 
 def _table(title: str, columns: Mapping[str, Cell], summary: Sequence[StructureSummary]) -> Table:
@@ -80,6 +88,16 @@ def _mean(metric: Metric) -> Cell:
             return Text(a or b)
         style = _style(metric.gain(found["a"].mean, found["b"].mean), 0.5 * 10.0**-metric.digits)
         return Text.assemble((f"{a}→", "dim"), (b, style))
+
+    return cell
+
+
+def _interval(metric: Metric) -> Cell:
+    def cell(s: StructureSummary) -> Text:
+        found = s.spreads.get(metric.key, {}).get("b")
+        return Text(
+            "" if found is None else f"{found.ci95_low:.{metric.digits}f} to {found.ci95_high:.{metric.digits}f}"
+        )
 
     return cell
 
@@ -125,6 +143,8 @@ def _presence_errors(summary: Sequence[StructureSummary]) -> list[str]:
             ("present but not expected", s.false_positive_cases),
         ):
             lines += [f"{s.structure}: {found} in {which} in {n} cases" for which, n in counts.items() if n]
+        if any(s.false_negative_cases.values()) and "hd95_mm" in s.present:
+            lines.append(f"{s.structure}: HD95 where both have it {_joined(s.present['hd95_mm'], 2)} mm")
     return lines
 
 
@@ -139,7 +159,10 @@ def _contacts(summary: Sequence[StructureSummary], anatomy: Anatomy) -> list[str
 
 
 def _means(s: StructureSummary, key: str, digits: int) -> str:
-    found = s.spreads[key]
+    return _joined(s.spreads[key], digits)
+
+
+def _joined(found: Mapping[MapName, Spread], digits: int) -> str:
     return " → ".join(f"{found[which].mean:.{digits}f}" for which in ("a", "b") if which in found)
 
 

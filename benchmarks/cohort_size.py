@@ -22,8 +22,8 @@ from rich.table import Table
 from heartmend.anatomy.load import load_anatomy
 from heartmend.compute.workers import available_cores
 from heartmend.metrics.evaluation import EvaluationSettings
-from heartmend.phantom.cohort import PhantomSettings, write_cohort
 from heartmend.metrics.summary import count_worse
+from heartmend.phantom.cohort import PhantomSettings, write_cohort
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run

@@ -45,7 +45,7 @@ def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric
             f"worse: cases that lost more than {WORSE_BY:g} of Dice and of NSD 1 mm,",
             f"  in all {count_worse(summary)} of such pairs",
         ]
-        compared = AGAINST_REFERENCE
+        compared: tuple[str, ...] = AGAINST_REFERENCE
     else:
         agreement = _table("b against a, mean", {_heading(of[k]): _mean(of[k]) for k in AGAINST_A if k in of}, summary)
         notes = ["NSD: normalised surface Dice"]
@@ -59,7 +59,7 @@ def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric
     alone = _table("Each map alone, mean of a → b", columns, summary)
     notes = ["(n): number of components that the anatomy expects; Euler error: distance of the Euler number from n"]
     alone.caption = "\n".join([*notes, *_contacts(summary, anatomy)])
-    parts = [agreement, Text(), intervals]
+    parts: list[RenderableType] = [agreement, Text(), intervals]
     return Group(*parts, Text(), alone) if columns else Group(*parts)
 
 

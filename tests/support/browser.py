@@ -89,7 +89,7 @@ class Server:
     def start(self) -> None:
         """Start the process and wait until it prints its address."""
         command = [sys.executable, "-m", "heartmend", "review", str(self.out), "--no-browser", "--port", str(self.port)]
-        command += ["--by", "Anna", "--workers", "1", *self.more]
+        command += ["--by", "Anna", "--workers", "1", *self.more]  # of two --workers the last one is used
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=os.environ | {"COLUMNS": "200"}
         )

@@ -48,22 +48,22 @@ def review(
 ) -> None:  # fmt: skip
     """Accept or reject the changes of a run in the browser.
 
-    The most uncertain cases come first. The page is served to this machine only, unless --host is given. Decisions are
-    stored in OUT/run/review/decisions.sqlite at once. Ctrl-C stops the server.
+    The most uncertain cases come first; the others are prepared in the meantime, also those of a run in progress. The
+    page is served to this machine only, unless --host is given. Decisions are stored in
+    OUT/run/review/decisions.sqlite at once. Ctrl-C stops the server.
     """
     import webbrowser
 
-    from heartmend.errors import RunError
     from heartmend.review.app import Review
     from heartmend.review.serve import listen, serve
     from heartmend.run_folder.decisions import user_name
+    from heartmend.run_folder.finished import FinishedRun
 
     listener, access = listen(host, port, token)
-    finished = open_for_review(run_folder, labels, images, workers)
-    page = Review(finished, by or user_name())
-    if not page.summaries:
-        raise RunError(f"{run_folder}: no case can be reviewed; see the messages above")
-    typer.echo(f"{plural(len(page.summaries), 'case')} at {access.url} (stop with Ctrl-C)")
+    finished = FinishedRun.open(run_folder, labels, images)
+    page = Review(finished, by or user_name(), workers)
+    page.start()
+    typer.echo(f"{plural(len(finished.cohort), 'case')} at {access.url} (stop with Ctrl-C)")
     if browser:
         webbrowser.open(access.url)
     serve(page, access, listener)

@@ -21,6 +21,7 @@ from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.io.dataset import Case
 from heartmend.review.access import Access, Guard
 from heartmend.review.case_cache import read_image
+from heartmend.review.intake import Intake
 from heartmend.review.load import Load, QuietStop, ResponseCache, in_thread
 from heartmend.review.summary import ReviewSummary, by_priority, read_summary
 from heartmend.run_folder.decisions import (
@@ -31,7 +32,7 @@ from heartmend.run_folder.decisions import (
     open_decisions,
 )
 from heartmend.run_folder.decisions_table import MAX_TABLE_BYTES, decisions_to_csv, import_csv
-from heartmend.run_folder.finished import FinishedRun
+from heartmend.run_folder.finished import NOT_REPAIRED, FinishedRun
 from heartmend.version import __version__
 
 MAX_JSON_BYTES = 1 << 18
@@ -66,29 +67,56 @@ class Review:
         reviewer: name that the page proposes for the reviewer.
         decisions: database of the decisions.
         cases: cases whose review files exist, by id.
-        summaries: their summaries, by id, in the order of review.
+        summaries: their summaries, by id, in the order in which they were added.
+        intake: the thread that prepares more cases; None where all were made ready before.
     """
 
-    def __init__(self, finished: FinishedRun, reviewer: str = "") -> None:
-        """Read the summaries of a run whose cases were made ready (`case_cache.make_ready`).
+    def __init__(self, finished: FinishedRun, reviewer: str = "", intake_workers: int | None = None) -> None:
+        """Open the review of a run.
 
         Args:
-            finished: the run.
+            finished: the run; without `intake_workers` its cases were made ready (`case_cache.make_ready`).
             reviewer: name that the page proposes for the reviewer.
+            intake_workers: prepare the cases in the background, on this number of worker processes (0: one per CPU
+                core), from `start` on.
 
         Raises:
             RunError: if the database of the decisions cannot be used.
         """
         self.finished, self.reviewer = finished, reviewer
         self.decisions = open_decisions(finished)
-        ready = [c for c in finished if finished.run.has_review_case(c.id)]
-        self.cases: dict[str, Case] = {case.id: case for case in ready}
-        self.summaries: dict[str, ReviewSummary] = {
-            s.case: s for s in by_priority(read_summary(finished, case) for case in ready)
-        }
+        self.cases: dict[str, Case] = {}
+        self.summaries: dict[str, ReviewSummary] = {}
+        self.intake = None if intake_workers is None else Intake(finished, self.add, intake_workers)
         self._cache = ResponseCache()
-        # Made once: the summaries do not change, and many requests share the text.
-        self._run = JSONResponse(self._describe_run()).body
+        self._added: list[str] = []
+        # Made when a case is added: many requests share the text.
+        self._run: tuple[int, bytes] = (-1, b"")
+        if self.intake is None:
+            for case in finished:
+                if finished.run.has_review_case(case.id):
+                    self.add(finished, case)
+
+    def start(self) -> None:
+        """Start to prepare the cases, where this was not done before."""
+        if self.intake is not None:
+            self.intake.start()
+
+    def add(self, finished: FinishedRun, case: Case) -> None:
+        """Add a case whose review files exist, or replace it where it was repaired again.
+
+        Args:
+            finished: the run.
+            case: the case.
+
+        Raises:
+            RunError: if its summary is damaged.
+        """
+        summary = read_summary(finished, case)
+        # In this order: a request may run between two lines, and finds a case by its place in the list.
+        self.finished = finished
+        self.cases[case.id], self.summaries[case.id] = case, summary
+        self._added.append(case.id)
 
     async def run(self, request: Request) -> Response:
         """Send the run: structures, colours, and the cases in the order of review.
@@ -99,7 +127,39 @@ class Review:
         Returns:
             JSON.
         """
-        return Response(self._run, media_type="application/json")
+        added = len(self._added)
+        if self._run[0] != added:
+            self._run = added, bytes(JSONResponse(self._describe_run()).body)
+        waiting = f',"waiting":{self._waiting()}}}'.encode()
+        return Response(self._run[1][:-1] + waiting, media_type="application/json")
+
+    async def new_cases(self, request: Request) -> Response:
+        """Send the cases that became ready after the first `after` ones.
+
+        Args:
+            request: the request, with `after` in its query.
+
+        Returns:
+            JSON, with the number of all that are ready, and that of those that still wait.
+
+        Raises:
+            HTTPException: if `after` is not a number.
+        """
+        added = self._added[: len(self._added)]
+        new = dict.fromkeys(added[_number(request, "after") :])
+        return JSONResponse(
+            {"cases": [_to_dict(self.summaries[id]) for id in new], "added": len(added),
+             "waiting": self._waiting(), "left_out": self._left_out()}
+        )  # fmt: skip
+
+    def _waiting(self) -> int:
+        return self.intake.waiting if self.intake else 0
+
+    def _left_out(self) -> dict[str, str]:
+        """Reason for each case that is not reviewed; those that wait are not among them."""
+        if self.intake is None:
+            return self.finished.left_out
+        return {id: why for id, why in self.finished.left_out.items() if why != NOT_REPAIRED} | self.intake.failed
 
     def _describe_run(self) -> dict[str, Any]:
         structures = [{"id": s.id, "name": s.name, "colour": s.colour} for s in self.finished.anatomy.structures]
@@ -109,8 +169,9 @@ class Review:
             "reviewer": self.reviewer,
             "structures": structures,
             "colours": {"added": ADDED, "removed": REMOVED, "relabelled": RELABELLED},
-            "left_out": self.finished.left_out,
-            "cases": [_to_dict(s) for s in self.summaries.values()],
+            "left_out": self._left_out(),
+            "added": len(self._added),
+            "cases": [_to_dict(s) for s in by_priority(list(self.summaries.values()))],
         }
 
     async def case(self, request: Request) -> Response:
@@ -187,10 +248,8 @@ class Review:
         Raises:
             HTTPException: if `since` is not the number of a decision.
         """
-        since = request.query_params.get("since", "0")
-        if not since.isdecimal() or len(since) > 18:
-            raise HTTPException(400, "since must be the number of a decision")
-        found = await in_thread(lambda: self.decisions.current(int(since)))
+        since = _number(request, "since")
+        found = await in_thread(lambda: self.decisions.current(since))
         return JSONResponse({"decisions": [asdict(d) for d in found]})
 
     async def write(self, request: Request) -> Response:
@@ -257,7 +316,7 @@ class Review:
         """
         _require_type(request, "text/csv")
         table = await _body(request, MAX_TABLE_BYTES)
-        known = dict.fromkeys(self.summaries, self.finished.anatomy.names)
+        known = dict.fromkeys((case.id for case in self.finished), self.finished.anatomy.names)
         try:
             return JSONResponse(asdict(await in_thread(lambda: import_csv(table, self.decisions, known))))
         except (BadInputError, ConflictError) as error:
@@ -298,6 +357,7 @@ def create_app(review: Review, access: Access) -> Starlette:
     routes = [
         Route("/", index),
         Route("/api/run", review.run),
+        Route("/api/cases", review.new_cases),
         Route(f"{case}/maps", review.maps),
         Route(f"{case}/surfaces", review.surfaces),
         Route(f"{case}/image", review.image),
@@ -322,6 +382,13 @@ async def _error(request: Request, error: Exception) -> Response:
 async def _failure(request: Request, error: Exception) -> Response:
     """Response where a file of the run or of the data set cannot be read, or the decisions cannot be written."""
     return JSONResponse({"error": str(error)}, 500)
+
+
+def _number(request: Request, name: str) -> int:
+    given = request.query_params.get(name, "0")
+    if not (given.isascii() and given.isdecimal()) or len(given) > 18:
+        raise HTTPException(400, f"{name} must be a number")
+    return int(given)
 
 
 def _to_dict(summary: ReviewSummary) -> dict[str, Any]:

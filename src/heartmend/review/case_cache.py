@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
-from heartmend.errors import BadInputError
+from heartmend.errors import BadInputError, HeartmendError
 from heartmend.io.dataset import Case
 from heartmend.io.digests import compute_fingerprint
 from heartmend.io.forms.open import open_label_map
 from heartmend.review.page_data import Crop, image_file, pack_maps, pack_surfaces
-from heartmend.review.summary import read_summary, summarise_case
+from heartmend.review.priority import priority_of
+from heartmend.review.summary import ReviewSummary, read_summary, summarise_case
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.paths import REVIEW
+from heartmend.types import Labels
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the review files; raised whenever their content changes."""
 
 
@@ -25,7 +28,6 @@ FORMAT_VERSION = 2
 class _Job:
     finished: FinishedRun
     case: Case
-    fingerprint: str
 
 
 def make_ready(finished: FinishedRun, workers: int = 0, progress: Progress | None = None) -> dict[str, str]:
@@ -41,23 +43,47 @@ def make_ready(finished: FinishedRun, workers: int = 0, progress: Progress | Non
     """
     progress = progress or NoProgress()
     progress.start("review", len(finished.cohort))
-    jobs = []
-    done = 0
-    for case in finished:
-        has_image = case.image_path is not None
-        fingerprint = compute_fingerprint(FORMAT_VERSION, finished.stamp(case), finished.anatomy, has_image)
-        if finished.run.is_done(REVIEW, case.id, fingerprint):
-            done += 1
-            progress.advance(done, case.id)
-        else:
-            jobs.append(_Job(finished, case, fingerprint))
     failed = {}
-    for job, _, error in each(_write_files, jobs, workers):
-        if error is not None:
-            failed[job.case.id] = str(error) or type(error).__name__
-        done += 1
-        progress.advance(done, job.case.id)
+    for done, (case, error) in enumerate(prepare_each(finished, finished, workers), start=1):
+        if error:
+            failed[case.id] = error
+        progress.advance(done, case.id)
     return failed
+
+
+def prepare_each(finished: FinishedRun, cases: Iterable[Case], workers: int = 0) -> Iterator[tuple[Case, str]]:
+    """Write the review files of cases, where they are missing or out of date.
+
+    Args:
+        finished: the run.
+        cases: cases of it, in the order in which they are prepared.
+        workers: number of worker processes; 0 for one per CPU core.
+
+    Yields:
+        Each case when its files are ready, and its error message; empty where it did not fail.
+    """
+    for job, _, error in each(_prepare, [_Job(finished, case) for case in cases], workers):
+        yield job.case, "" if error is None else str(error) or type(error).__name__
+
+
+def by_urgency(finished: FinishedRun, cases: Iterable[Case]) -> list[Case]:
+    """Sort cases by what is known of their review priority before their label maps are compared: the change logs.
+
+    Args:
+        finished: the run.
+        cases: cases of it.
+
+    Returns:
+        The cases, the most urgent first.
+    """
+
+    def score(case: Case) -> float:
+        try:
+            return priority_of(finished.changes(case), 0.0).score
+        except HeartmendError:
+            return 0.0  # the damaged change log is reported when the case is prepared
+
+    return sorted(cases, key=lambda case: (-score(case), case.id))
 
 
 def read_image(finished: FinishedRun, case: Case) -> bytes:
@@ -78,8 +104,21 @@ def read_image(finished: FinishedRun, case: Case) -> bytes:
     return image_file(None if image is None else Crop.from_grid(displayed, grid).apply(image.values), displayed)
 
 
-def _write_files(job: _Job) -> None:
+def _prepare(job: _Job) -> None:
     finished, case, run = job.finished, job.case, job.finished.run
+    fingerprint = compute_fingerprint(
+        FORMAT_VERSION, finished.stamp(case), finished.anatomy, case.image_path is not None
+    )
+    if run.is_done(REVIEW, case.id, fingerprint):
+        return
+    summary, crop, before, after = _summarise(finished, case)
+    run.forget(REVIEW, case.id)
+    maps, surfaces = pack_maps(before, after), pack_surfaces(before, after, crop.grid, finished.anatomy)
+    run.finish(REVIEW, case.id, fingerprint, run.write_review_case(case.id, summary.to_dict(), maps, surfaces))
+
+
+def _summarise(finished: FinishedRun, case: Case) -> tuple[ReviewSummary, Crop, Labels, Labels]:
+    """Summary of a case, and the displayed part of its two label maps."""
     before, after = finished.before(case), finished.after(case)
     if not before.grid.is_close(after.grid):
         raise BadInputError(f"{after.path}: not on the grid of {before.path}; repair the case again")
@@ -89,8 +128,4 @@ def _write_files(job: _Job) -> None:
         cropped_before, cropped_after, crop.grid, finished.anatomy, finished.changes(case), finished.stamp(case),
         case.image_path is not None,
     )  # fmt: skip
-    run.forget(REVIEW, case.id)
-    maps = pack_maps(cropped_before, cropped_after)
-    surfaces = pack_surfaces(cropped_before, cropped_after, crop.grid, finished.anatomy)
-    files = run.write_review_case(case.id, summary.to_dict(), maps, surfaces)
-    run.finish(REVIEW, case.id, job.fingerprint, files)
+    return summary, crop, cropped_before, cropped_after

@@ -17,6 +17,9 @@ from heartmend.io.volume import Volume
 from heartmend.repair.change_log import ChangeLog
 from heartmend.run_folder.folder import RunFolder
 
+NOT_REPAIRED = "not repaired yet"
+"""Reason for which a case of a run that is in progress, or was interrupted, is left out."""
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -27,12 +30,14 @@ class FinishedRun:
         cohort: the repaired cases of the input.
         left_out: the other cases, with the reasons.
         labels_dir: the input: a folder of label maps, or an nnU-Net data set.
+        images_dir: the input folder of CTs, where it was moved.
     """
 
     run: RunFolder
     cohort: Cohort
     left_out: dict[str, str]
     labels_dir: Path
+    images_dir: Path | None = None
 
     @classmethod
     def open(cls, output: str | Path, labels: Path | None = None, images: Path | None = None) -> Self:
@@ -64,10 +69,21 @@ class FinishedRun:
             if is_repaired:
                 repaired.append(case)
             else:
-                left_out[case.id] = "not repaired yet"
+                left_out[case.id] = NOT_REPAIRED
         if not repaired:
             raise RunError(f"{run.output}: contains no repaired case; finish it with `heartmend run`")
-        return cls(run, replace(cohort, cases=tuple(repaired)), left_out, labels or run.labels_dir())
+        return cls(run, replace(cohort, cases=tuple(repaired)), left_out, labels or run.labels_dir(), images)
+
+    def reopened(self) -> Self:
+        """Open the run again, with the cases that were repaired since.
+
+        Returns:
+            The run.
+
+        Raises:
+            RunError, BadInputError: as `open`.
+        """
+        return self.open(self.run.output, self.labels_dir, self.images_dir)
 
     @property
     def anatomy(self) -> Anatomy:

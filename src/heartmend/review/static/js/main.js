@@ -24,10 +24,13 @@ class Page {
     listenToControls(this);
     listenToKeys(this);
     this.#drawControls();
+    await this.sync.firstCase();
+    if (!this.store.cases.size) throw new Error(Object.entries(this.store.run.left_out).map((one) => one.join(": ")).join("; "));
     const first = [...this.store.cases.keys()];
     await this.open(first.find((id) => this.store.state(id) === "open") ?? first[0]);
     if (!this.reviewer) this.askReviewer();
     this.sync.start();
+    this.sync.followCases();
   }
 
   // Cases

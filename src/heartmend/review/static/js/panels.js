@@ -43,7 +43,7 @@ function swatch(colour) {
 
 export function drawTop(store, reviewer) {
   const counts = store.counts();
-  const total = store.cases.size;
+  const total = store.cases.size + store.waiting;
   const decided = counts.decided + counts.correct;
   byId("bar-decided").style.width = `${(100 * decided) / total}%`;
   byId("bar-partial").style.width = `${(100 * counts.partial) / total}%`;
@@ -75,8 +75,10 @@ export function drawCases(store, onOpen) {
   byId("case-list").querySelector(".current")?.scrollIntoView({ block: "nearest" });
   const leftOut = Object.keys(store.run.left_out).length;
   const hidden = store.cases.size - shown.length;
-  byId("left-out").textContent =
-    [hidden && `${hidden} filtered out`, leftOut && `${leftOut} not repaired`].filter(Boolean).join(", ");
+  const { waiting } = store;
+  byId("left-out").textContent = [
+    hidden && `${hidden} filtered out`, waiting && `${waiting} being prepared`, leftOut && `${leftOut} left out`,
+  ].filter(Boolean).join(", ");
 }
 
 export function drawStructures(store, onSelect) {

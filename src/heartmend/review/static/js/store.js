@@ -7,6 +7,8 @@ export class Store {
   constructor(run) {
     this.run = run;
     this.cases = new Map(run.cases.map((c) => [c.case, c]));
+    this.waiting = run.waiting;
+    this.added = run.added;
     this.decisions = new Map();
     this.since = 0;
     this.filters = { structure: "", state: "", severity: "", ml: 0 };
@@ -20,6 +22,16 @@ export class Store {
       if ((this.decisions.get(key)?.number ?? 0) <= d.number) this.decisions.set(key, d);
       this.since = Math.max(this.since, d.number);
     }
+  }
+
+  // Add the cases that became ready, each at its place in the order of review.
+  addCases({ cases, added, waiting, left_out: leftOut }) {
+    const all = [...this.cases.values()].filter((c) => !cases.some((other) => other.case === c.case)).concat(cases);
+    all.sort((a, b) => b.priority.score - a.priority.score || (a.case < b.case ? -1 : 1));
+    this.cases = new Map(all.map((c) => [c.case, c]));
+    this.run.cases = all;
+    this.run.left_out = leftOut;
+    Object.assign(this, { added, waiting });
   }
 
   // The current decision about a structure. A decision about label maps that were repaired again since is not valid.

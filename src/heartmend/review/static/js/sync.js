@@ -3,6 +3,10 @@
 import * as api from "./api.js";
 
 const POLL_MS = 5000;
+const FIRST_CASE_MS = 200; // while no case is ready
+const NEXT_CASE_MS = 2000; // while others are prepared
+
+const after = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export class Sync {
   constructor(store, redraw, showMessage) {
@@ -11,6 +15,28 @@ export class Sync {
 
   start() {
     setInterval(() => this.#poll(), POLL_MS);
+  }
+
+  // Resolve when a case is ready; the others are added to the list when they are.
+  async firstCase() {
+    while (!this.store.cases.size && this.store.waiting) {
+      await after(FIRST_CASE_MS);
+      this.store.addCases(await api.getCases(this.store.added));
+    }
+  }
+
+  async followCases() {
+    while (this.store.waiting) {
+      await after(NEXT_CASE_MS);
+      try {
+        const found = await api.getCases(this.store.added);
+        const isNew = found.waiting !== this.store.waiting || found.cases.length;
+        this.store.addCases(found);
+        if (isNew) this.redraw();
+      } catch {
+        this.#showStatus("no connection", "bad");
+      }
+    }
   }
 
   // One write at a time; `then` gets the decisions that were written.

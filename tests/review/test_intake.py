@@ -1,0 +1,72 @@
+"""Tests of the preparation of cases while others are reviewed."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from heartmend.review import intake
+from heartmend.review.access import Access
+from heartmend.review.app import Review, create_app
+from heartmend.review.case_cache import by_urgency
+from heartmend.run_folder.finished import FinishedRun
+from support.runs import finished_run
+
+
+def wait_until(review: Review, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(review.summaries) < count:
+        assert time.monotonic() < deadline, "the cases are not prepared"
+        time.sleep(0.05)
+
+
+def client(review: Review) -> TestClient:
+    return TestClient(create_app(review, Access("127.0.0.1", 8765)), base_url="http://127.0.0.1:8765")
+
+
+def test_the_most_urgent_case_is_ready_first_and_each_is_sent_once(tmp_path: Path) -> None:
+    """By the change logs alone: a failed acceptance test (case 2), a warning (3), none (1)."""
+    finished = FinishedRun.open(finished_run(tmp_path))
+    assert [case.id for case in by_urgency(finished, finished)] == ["2", "3", "1"]
+    review = Review(finished, "Anna", intake_workers=1)
+    page = client(review)
+    run = page.get("/api/run").json()
+    assert (run["cases"], run["added"], run["waiting"]) == ([], 0, 3)
+    review.start()
+    wait_until(review, 3)
+    found = page.get("/api/cases?after=0").json()
+    assert ([c["case"] for c in found["cases"]], found["added"]) == (["2", "3", "1"], 3)
+    assert [c["case"] for c in page.get("/api/cases?after=2").json()["cases"]] == ["1"]
+    assert page.get("/api/cases?after=3").json() == {"cases": [], "added": 3, "waiting": 0, "left_out": {}}
+    assert len(page.get("/api/run").json()["cases"]) == 3
+    assert page.get("/api/cases?after=x").status_code == 400
+
+
+def test_a_case_that_cannot_be_prepared_does_not_stop_the_others(tmp_path: Path) -> None:
+    out = finished_run(tmp_path)
+    finished = FinishedRun.open(out)
+    (out / "labels" / "2.nii.gz").write_bytes(b"damaged")
+    review = Review(finished, "Anna", intake_workers=1)
+    review.start()
+    wait_until(review, 2)
+    found = client(review).get("/api/cases?after=0").json()
+    assert [c["case"] for c in found["cases"]] == ["3", "1"]
+    assert found["left_out"].keys() == {"2"} and "2.nii.gz" in found["left_out"]["2"]
+
+
+def test_a_case_that_a_run_in_progress_repairs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "RESCAN_SECONDS", 0.1)
+    out = finished_run(tmp_path)
+    result, later = out / "labels" / "3.nii.gz", tmp_path / "3.nii.gz"
+    result.rename(later)
+    review = Review(FinishedRun.open(out), "Anna", intake_workers=1)
+    assert review.intake is not None and review.intake.waiting == 3
+    review.start()
+    wait_until(review, 2)
+    found = client(review).get("/api/cases?after=0").json()
+    assert ([c["case"] for c in found["cases"]], found["waiting"], found["left_out"]) == (["2", "1"], 1, {})
+    shutil.move(later, result)
+    wait_until(review, 3)
+    assert [c["case"] for c in client(review).get("/api/cases?after=2").json()["cases"]] == ["3"]

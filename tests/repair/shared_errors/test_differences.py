@@ -55,8 +55,8 @@ def test_two_trusted_cases_are_too_few() -> None:
 
 
 def test_a_structure_that_is_absent_in_a_case_is_not_compared() -> None:
-    assert not difference(np.zeros((SIDE,) * 3, bool)).counts
-    assert not difference(ball(14.0), own=np.zeros((SIDE,) * 3, bool)).counts
+    assert not difference(np.zeros((SIDE,) * 3, bool)).structures
+    assert not difference(ball(14.0), own=np.zeros((SIDE,) * 3, bool)).structures
 
 
 def tube(width: int) -> np.ndarray:
@@ -77,7 +77,7 @@ def test_a_vessel_that_is_a_voxel_too_wide_is_narrowed_by_a_voxel() -> None:
 
 def test_a_width_on_which_the_trusted_cases_do_not_agree_is_kept() -> None:
     def cases(*shifts: float) -> list[CaseDifferences]:
-        return [CaseDifferences({}, {}, {"Coronary": shift}) for shift in shifts]
+        return [CaseDifferences({}, {"Coronary": shift}) for shift in shifts]
 
     assert correction_of_differences(cases(-1.0, -0.8, -0.9), (), SIZE_MM).tubes_mm == {"Coronary": -0.9}
     assert correction_of_differences(cases(-1.0, 0.8, -0.9), (), SIZE_MM).tubes_mm == {}

@@ -22,7 +22,7 @@ from heartmend.io.regular import open_to_read
 from heartmend.io.strict_json import parse_json
 from heartmend.io.tensor_header import check_finite, check_tensors, read_array, read_tensor_header
 from heartmend.models.template import TemplateShape
-from heartmend.repair.shared_errors.correction import SIDE, Correction
+from heartmend.repair.shared_errors.correction import Correction
 from heartmend.repair.shared_errors.surface import Floats, unit_lattice
 from heartmend.training.placement import PlacementSchedule, place_template
 from heartmend.training.sampling import sample_case
@@ -33,6 +33,7 @@ MEAN_HEART_SIDE = 96
 MAX_MM = 20.0
 """Largest movement of a surface in a file."""
 _TEMPLATE, _CORRECTION = "template_mm", "correction_mm"
+_Side = Annotated[int, Field(strict=True, ge=8, le=256)]
 
 
 class _Header(BaseModel):
@@ -41,7 +42,8 @@ class _Header(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     heads: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_STRUCTURES)]
-    side: Annotated[int, Field(strict=True, ge=8, le=256)]
+    side: _Side
+    correction_side: _Side
     size_mm: tuple[float, float, float]
     anatomy: Annotated[str, Field(max_length=100)]
     tubes_mm: Annotated[
@@ -93,11 +95,12 @@ class Convention:
         header = _Header(
             heads=self.correction.heads,
             side=self.template_mm.shape[0],
+            correction_side=self.correction.table_mm.shape[0],
             size_mm=self.size_mm,
             anatomy=self.anatomy,
             tubes_mm=dict(self.correction.tubes_mm),
         )
-        tensors = {_TEMPLATE: self.template_mm, _CORRECTION: self.correction.table_mm}
+        tensors = {_TEMPLATE: self.template_mm, _CORRECTION: self.correction.table_mm.astype(np.float16)}
         write_safetensors(path, tensors, {"convention": header.model_dump_json()})
 
     @classmethod
@@ -120,7 +123,10 @@ class Convention:
                 count = len(info.heads)
                 check_tensors(
                     header,
-                    {_TEMPLATE: ("F32", (info.side,) * 3 + (count,)), _CORRECTION: ("F32", (SIDE,) * 3 + (count,))},
+                    {
+                        _TEMPLATE: ("F32", (info.side,) * 3 + (count,)),
+                        _CORRECTION: ("F16", (info.correction_side,) * 3 + (count,)),
+                    },
                 )
                 arrays = {name: read_array(file, header, tensor) for name, tensor in header.tensors.items()}
             for name, array in arrays.items():
@@ -137,9 +143,8 @@ class Convention:
             raise BadInputError(
                 f"{path}: is no convention ({shorten(str(error), 300)}); give a file of `heartmend convention`"
             ) from error
-        return cls(
-            arrays[_TEMPLATE], info.size_mm, Correction(arrays[_CORRECTION], info.heads, info.tubes_mm), info.anatomy
-        )
+        table_mm = arrays[_CORRECTION].astype(np.float32)
+        return cls(arrays[_TEMPLATE], info.size_mm, Correction(table_mm, info.heads, info.tubes_mm), info.anatomy)
 
     def on_template(self, shape: TemplateShape, size_mm: Floats) -> Correction:
         """Compute the correction in the frame of another template.
@@ -169,11 +174,12 @@ class Convention:
         labels, roi = _mean_heart(shape, size_mm, common)
         samples = sample_case("mean", labels, roi, list(range(1, len(common) + 1)), resolution=MEAN_HEART_SIDE)
         code = place_template(own, self.size_mm, samples, common, PlacementSchedule())
-        read = self.correction.at(own.frame_map(code)(unit_lattice(SIDE)))
-        table = np.zeros((SIDE, SIDE, SIDE, len(shape.heads)), np.float32)
+        side = self.correction.table_mm.shape[0]
+        read = self.correction.at(own.frame_map(code)(unit_lattice(side)))
+        table = np.zeros((side, side, side, len(shape.heads)), np.float32)
         for name in common:
             column = read[:, self.correction.heads.index(name)]
-            table[..., shape.heads.index(name)] = column.reshape(SIDE, SIDE, SIDE)
+            table[..., shape.heads.index(name)] = column.reshape(side, side, side)
         return Correction(table, shape.heads, self.correction.tubes_mm)
 
 

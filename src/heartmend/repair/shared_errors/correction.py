@@ -16,7 +16,7 @@ from heartmend.repair.shared_errors.surface import Floats, SurfacePatches, near_
 from heartmend.types import Mask
 
 SIDE = 40
-"""Cells along each side of the table, and of the lattice on which it is evaluated in a case."""
+"""Cells along each side of the table of errors that were measured at patches."""
 SMOOTH_MM = 4.0
 """Standard deviation of the weights with which the patches about a place are averaged."""
 DECISION_MM = 8.0

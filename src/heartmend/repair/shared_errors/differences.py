@@ -12,17 +12,22 @@ from scipy.ndimage import gaussian_filter
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
 from heartmend.metrics.overlap import dice
-from heartmend.repair.shared_errors.correction import SIDE, Correction
+from heartmend.repair.shared_errors.correction import Correction
 from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
 from heartmend.repair.shared_errors.surface import Floats
 from heartmend.types import Mask
 
+SIDE = 80
+"""Cells along each side of the table. Cells of 2 mm: a displaced valve is a plug that is a few mm deep, and coarser cells
+or more smoothing average it with its surroundings."""
 BAND_MM = 5.0
 """Voxels this near to one of the two surfaces are compared."""
-MAX_VOXELS = 40_000
+MAX_VOXELS = 200_000
 """Voxels of each structure that are compared in a case."""
-SMOOTH_MM = 3.0
+SMOOTH_MM = 0.7
 """Standard deviation of the Gaussian that smooths the differences of a case."""
+SOFT_MM = 1.5
+"""Standard deviation of the transition between what is corrected and what is not."""
 REGION_MM = 6.0
 """Standard deviation of the neighbourhood in which it is decided whether a correction is applied."""
 TUBE_SHIFTS_MM = np.arange(-20, 21) * 0.1
@@ -34,18 +39,50 @@ MIN_WEIGHT = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class CaseDifferences:
-    """Differences of one trusted case on the cells of the template, for each structure that both maps have.
+class CellDifferences:
+    """Differences of one structure of a trusted case, on those cells of the template that contain some.
 
     Attributes:
-        sums_mm: (side, side, side) float32 by structure, sum of the differences: positive where the trusted surface
-            lies farther outside.
-        counts: (side, side, side) float32 by structure, number of voxels.
+        cells: (n,) int32, their numbers in C order of (x, y, z).
+        sums_mm: (n,) float32, sum of the differences: positive where the trusted surface lies farther outside.
+        counts: (n,) float32, number of voxels.
+    """
+
+    cells: npt.NDArray[np.int32]
+    sums_mm: npt.NDArray[np.float32]
+    counts: npt.NDArray[np.float32]
+
+    def smooth(self, cell_mm: Floats) -> tuple[Floats, Floats]:
+        """Smooth the differences over the template.
+
+        Args:
+            cell_mm: (3,) size of a cell.
+
+        Returns:
+            The differences in mm, and their weights, 1 where the case has some and 0 elsewhere: (side, side, side)
+            float64 each.
+        """
+        total, count = (self._smooth(values, cell_mm) for values in (self.sums_mm, self.counts))
+        weight = (count > MIN_WEIGHT * count.max()).astype(np.float64)
+        return total / np.maximum(count, 1e-6) * weight, weight
+
+    def _smooth(self, values: npt.NDArray[np.float32], cell_mm: Floats) -> Floats:
+        table = np.zeros(SIDE**3)
+        table[self.cells] = values
+        smooth: Floats = gaussian_filter(table.reshape((SIDE,) * 3), SMOOTH_MM / cell_mm)
+        return smooth
+
+
+@dataclass(frozen=True, eq=False)
+class CaseDifferences:
+    """Differences of one trusted case.
+
+    Attributes:
+        structures: differences of each structure that both maps have, by name.
         tubes_mm: by how much the surface of each thin vessel has to move outwards, by name.
     """
 
-    sums_mm: Mapping[str, npt.NDArray[np.float32]]
-    counts: Mapping[str, npt.NDArray[np.float32]]
+    structures: Mapping[str, CellDifferences]
     tubes_mm: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -66,7 +103,7 @@ def measure_differences(
     Returns:
         The differences of the structures that both have.
     """
-    rng, sums, counts = np.random.default_rng(0), {}, {}
+    rng, found = np.random.default_rng(0), {}
     for name, mask in trusted.items():
         if name not in maps or not mask.any() or not maps[name].inside.any():
             continue
@@ -78,10 +115,10 @@ def measure_differences(
         unit = to_template(band.astype(np.float64))
         cells = np.clip(((unit + 1) / 2 * SIDE).astype(np.intp), 0, SIDE - 1)
         flat = np.ravel_multi_index(tuple(cells.T), (SIDE,) * 3)
-        shape = (SIDE,) * 3
-        sums[name] = np.bincount(flat, difference, SIDE**3).reshape(shape).astype(np.float32)
-        counts[name] = np.bincount(flat, minlength=SIDE**3).reshape(shape).astype(np.float32)
-    return CaseDifferences(sums, counts)
+        used, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
+        sums = np.bincount(inverse, difference)
+        found[name] = CellDifferences(used.astype(np.int32), sums.astype(np.float32), counts.astype(np.float32))
+    return CaseDifferences(found)
 
 
 def tube_shift_mm(label: Mask, trusted: Mask, spacing_mm: tuple[float, float, float]) -> float | None:
@@ -124,11 +161,9 @@ def correction_of_differences(cases: Sequence[CaseDifferences], heads: tuple[str
     table = np.zeros((SIDE, SIDE, SIDE, len(heads)), np.float32)
     cell_mm = np.asarray(size_mm, np.float64) / SIDE
     for head, name in enumerate(heads):
-        own = [case for case in cases if name in case.counts]
+        own = [case.structures[name] for case in cases if name in case.structures]
         if len(own) >= MIN_TRUSTED:
-            table[..., head] = _common(
-                [case.sums_mm[name] for case in own], [case.counts[name] for case in own], cell_mm
-            )
+            table[..., head] = _common(own, cell_mm)
     return Correction(table, heads, _common_tubes(cases))
 
 
@@ -144,33 +179,30 @@ def _common_tubes(cases: Sequence[CaseDifferences]) -> dict[str, float]:
     return found
 
 
-def _common(sums: Sequence[Floats], counts: Sequence[Floats], cell_mm: Floats) -> npt.NDArray[np.float32]:
-    smooth = [
-        [gaussian_filter(part.astype(np.float64), SMOOTH_MM / cell_mm) for part in pair]
-        for pair in zip(sums, counts, strict=True)
-    ]
-    weights = np.stack([count > MIN_WEIGHT * count.max() for _, count in smooth]).astype(np.float64)
-    values = np.stack([total / np.maximum(count, 1e-6) for total, count in smooth]) * weights
-    n = weights.sum(axis=0)
-    enough = n >= MIN_TRUSTED
-    mean, factor = _shrunk(values, weights)
+def _common(cases: Sequence[CellDifferences], cell_mm: Floats) -> npt.NDArray[np.float32]:
+    """What the cases have in common, one case in memory at a time."""
+    n, total, squares = np.zeros((3, SIDE, SIDE, SIDE))
+    for case in cases:
+        value, weight = case.smooth(cell_mm)
+        n += weight
+        total += value
+        squares += value**2
+    mean, factor = _shrunk(n, total, squares)
     gain, before = np.zeros_like(mean), np.zeros_like(mean)
-    for left_out in range(len(values)):
-        others = np.arange(len(values)) != left_out
-        guess, share = _shrunk(values[others], weights[others])
-        one, seen = values[left_out], weights[left_out]
-        gain += seen * (one**2 - (one - share * guess) ** 2)
-        before += seen * one**2
+    for case in cases:
+        value, weight = case.smooth(cell_mm)
+        guess, share = _shrunk(n - weight, total - value, squares - value**2)
+        gain += weight * (value**2 - (value - share * guess) ** 2)
+        before += value**2
     region = REGION_MM / cell_mm
     helps = gaussian_filter(gain, region) > 0.25 * gaussian_filter(before, region)
-    soft = gaussian_filter(helps.astype(np.float64), 0.5 * SMOOTH_MM / cell_mm)
-    return (np.where(enough, mean * factor, 0.0) * soft).astype(np.float32)
+    soft = gaussian_filter(helps.astype(np.float64), SOFT_MM / cell_mm)
+    return (np.where(n >= MIN_TRUSTED, mean * factor, 0.0) * soft).astype(np.float32)
 
 
-def _shrunk(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Mean over the cases that have a value, and the factor by which its uncertainty shrinks it."""
-    n = np.maximum(weights.sum(axis=0), 1)
-    mean = values.sum(axis=0) / n
-    variance = (weights * (values - mean) ** 2).sum(axis=0) / np.maximum(n - 1, 1)
-    factor = np.clip(1 - variance / n / np.maximum(mean**2, 1e-9), 0, 1)
+def _shrunk(n: Floats, total: Floats, squares: Floats) -> tuple[Floats, Floats]:
+    """Mean over `n` values, and the factor by which its uncertainty shrinks it, from their sum and that of squares."""
+    mean = total / np.maximum(n, 1)
+    variance = np.maximum(squares - n * mean**2, 0) / np.maximum(n - 1, 1)
+    factor = np.clip(1 - variance / np.maximum(n, 1) / np.maximum(mean**2, 1e-9), 0, 1)
     return mean, factor

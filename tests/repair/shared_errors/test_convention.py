@@ -74,9 +74,13 @@ def test_without_a_common_structure_it_is_refused() -> None:
         convention().on_template(two_balls(("LA",)), np.array(SIZE_MM))
 
 
+def _header(heads: str = '"LV","RV"', side: str = "24", size_mm: str = "100.0,100.0,100.0") -> str:
+    return f'{{"heads":[{heads}],"side":{side},"correction_side":40,"size_mm":[{size_mm}],"anatomy":"heart"}}'
+
+
 def _written(path: Path, **change: object) -> Path:
     tensors = {"template_mm": convention().template_mm, "correction_mm": correction().table_mm.astype(np.float16)}
-    header = '{"heads":["LV","RV"],"side":24,"correction_side":40,"size_mm":[100.0,100.0,100.0],"anatomy":"heart","tubes_mm":{}}'
+    header = _header()
     tensors |= {name: value for name, value in change.items() if name in tensors}  # type: ignore[misc]
     write_safetensors(path, tensors, {"convention": str(change.get("header", header))})
     return path
@@ -87,11 +91,11 @@ def _written(path: Path, **change: object) -> Path:
     [
         {"header": ""},
         {"header": "[1]"},
-        {"header": '{"heads":["LV","RV"],"side":24,"correction_side":40,"size_mm":[0,100,100],"anatomy":"heart"}'},
-        {"header": '{"heads":["../LV","RV"],"side":24,"correction_side":40,"size_mm":[100,100,100],"anatomy":"heart"}'},
-        {"header": '{"heads":["LV"],"side":24,"correction_side":40,"size_mm":[100,100,100],"anatomy":"heart"}'},
-        {"header": '{"heads":["LV","RV"],"side":1000000,"correction_side":40,"size_mm":[100,100,100],"anatomy":"heart"}'},
-        {"header": '{"heads":["LV","RV"],"side":24,"correction_side":40,"size_mm":[NaN,100,100],"anatomy":"heart"}'},
+        {"header": _header(size_mm="0,100,100")},
+        {"header": _header(heads='"../LV","RV"')},
+        {"header": _header(heads='"LV"')},
+        {"header": _header(side="1000000")},
+        {"header": _header(size_mm="NaN,100,100")},
         {"correction_mm": np.full((SIDE, SIDE, SIDE, 2), np.nan, np.float16)},
         {"correction_mm": np.full((SIDE, SIDE, SIDE, 2), 50.0, np.float16)},
         {"correction_mm": np.zeros((2, 2, 2, 2), np.float16)},

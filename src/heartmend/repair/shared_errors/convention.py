@@ -100,7 +100,10 @@ class Convention:
             anatomy=self.anatomy,
             tubes_mm=dict(self.correction.tubes_mm),
         )
-        tensors = {_TEMPLATE: self.template_mm, _CORRECTION: self.correction.table_mm.astype(np.float16)}
+        tensors: dict[str, npt.NDArray[np.floating]] = {
+            _TEMPLATE: self.template_mm,
+            _CORRECTION: self.correction.table_mm.astype(np.float16),
+        }
         write_safetensors(path, tensors, {"convention": header.model_dump_json()})
 
     @classmethod

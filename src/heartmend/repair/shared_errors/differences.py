@@ -18,8 +18,8 @@ from heartmend.repair.shared_errors.surface import Floats
 from heartmend.types import Mask
 
 SIDE = 80
-"""Cells along each side of the table. Cells of 2 mm: a displaced valve is a plug that is a few mm deep, and coarser cells
-or more smoothing average it with its surroundings."""
+"""Cells along each side of the table, of about 2 mm: a displaced valve is a plug that is a few mm deep, and coarser
+cells or more smoothing average it with its surroundings."""
 BAND_MM = 5.0
 """Voxels this near to one of the two surfaces are compared."""
 MAX_VOXELS = 200_000

@@ -30,7 +30,6 @@ from heartmend.repair.shared_errors.differences import (
     CaseDifferences,
     correction_of_differences,
     measure_differences,
-    tube_shift_mm,
 )
 from heartmend.repair.shared_errors.estimate import (
     MIN_CASES,
@@ -44,10 +43,14 @@ from heartmend.repair.shared_errors.measurement import MeasuredCase, PatchMeasur
 from heartmend.repair.shared_errors.regions import name_patches, summarise_regions
 from heartmend.repair.shared_errors.report import PatchRecord, SharedErrors
 from heartmend.repair.shared_errors.surface import Floats, SurfacePatches, patches_of_template
+from heartmend.repair.shared_errors.tubes import common_shifts_mm, summarise_tubes, tube_shift_mm, typical_shifts_mm
+from heartmend.repair.vessels.lumen_width import lumen_shift_mm
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FIT, REFINE
 from heartmend.stages.contract import Context, Outcome
 
+METHOD = 2
+"""Number of the way in which errors are measured and a correction is stored: what another one left is made anew."""
 ROUNDS = 2
 """The second round measures what the first correction left."""
 log = logging.getLogger(__name__)
@@ -79,7 +82,7 @@ def correct(context: Context[CorrectSettings], cases: Sequence[Case]) -> Iterato
     run, plan, settings = context.run, context.plan, context.config
     measured = _chosen(cases, context)
     fingerprint = compute_fingerprint(
-        settings, run.digest(FIT), plan.shaped, plan.convention or "", [case.id for case in measured],
+        METHOD, settings, run.digest(FIT), plan.shaped, plan.convention or "", [case.id for case in measured],
         [run.digest(REFINE, case.id) for case in measured],
         *(case.image_path for case in measured if case.image_path and settings.images != "off"),
         *(case.labels_path for case in plan.trusted_cases.values()),
@@ -132,15 +135,18 @@ class _Cohort:
         patches = patches_of_template(self.shape.distances_mm, heads, size_mm)
         if plan.convention is not None:
             shared = SharedErrors("convention", True, len(self.codes.ids))
-            correction = Convention.read(plan.convention).on_template(self.shape, size_mm)
+            read = Convention.read(plan.convention).on_template(self.shape, size_mm)
+            # The CTs of its own data set say nothing about those of this one.
+            correction = replace(read, typical_tubes_mm={})
         elif plan.trusted is not None:
             self._start(rounds=1)
             results = self._run(patches, Correction.none(heads), 0)
-            offsets = trusted_offsets([measurements for measurements, _ in results])
+            offsets = trusted_offsets([one.patches for one in results])
             shared = self._report(offsets, estimate_patch_errors(offsets), patches, "trusted")
-            differences = [one for _, one in results if one is not None]
-            correction = correction_of_differences(differences, heads, size_mm)
-            shared = _with_correction(shared, correction, size_mm)
+            correction = correction_of_differences([one.differences for one in results], heads, size_mm)
+            tubes = [one.tubes_mm for one in results]
+            correction = replace(correction, tubes_mm=common_shifts_mm(tubes, "trusted"))
+            shared = _with_tubes(_with_correction(shared, correction, size_mm), tubes, correction.tubes_mm)
         else:
             shared, correction = self._correct_by_image(patches)
         return shared, Convention.of(self.shape, size_mm, correction, self.context.cohort.anatomy.name)
@@ -148,33 +154,35 @@ class _Cohort:
     def _correct_by_image(self, patches: Mapping[str, SurfacePatches]) -> tuple[SharedErrors, Correction]:
         reports_only, none = self.context.config.images == "report", Correction.none(self.shape.heads)
         self._start(rounds=1 if reports_only else ROUNDS)
-        offsets, errors, correction = self._by_image(patches, none, 0)
+        results, offsets, errors, correction = self._by_image(patches, none, 0)
+        tubes = [one.tubes_mm for one in results]
         shared = self._report(offsets, errors, patches, "image")
         if reports_only:
-            return replace(shared, is_corrected=False), none
+            return replace(_with_tubes(shared, tubes, {}), is_corrected=False), none
         for number in range(1, ROUNDS):
-            left, rest, correction = self._by_image(patches, correction, number)
-        return _with_rest(shared, self._report(left, rest, patches, "image")), correction
+            _, left, rest, correction = self._by_image(patches, correction, number)
+        shifts = common_shifts_mm(tubes, "image")
+        correction = replace(correction, tubes_mm=shifts, typical_tubes_mm=typical_shifts_mm(tubes))
+        return _with_tubes(_with_rest(shared, self._report(left, rest, patches, "image")), tubes, shifts), correction
 
     def _start(self, rounds: int) -> None:
         self.context.progress.start(CORRECT, rounds * len(self.cases))
 
     def _by_image(
         self, patches: Mapping[str, SurfacePatches], correction: Correction, round_number: int
-    ) -> tuple[CohortOffsets, list[PatchError], Correction]:
-        offsets = locate_edges([measurements for measurements, _ in self._run(patches, correction, round_number)])
+    ) -> tuple[list[_Measured], CohortOffsets, list[PatchError], Correction]:
+        results = self._run(patches, correction, round_number)
+        offsets = locate_edges([one.patches for one in results])
         errors = estimate_patch_errors(offsets)
         names = {s.id: s.name for s in self.context.cohort.anatomy.structures}
-        return offsets, errors, correct_patches(correction, errors, patches, names)
+        return results, offsets, errors, correct_patches(correction, errors, patches, names)
 
-    def _run(
-        self, patches: Mapping[str, SurfacePatches], correction: Correction, round_number: int
-    ) -> list[tuple[PatchMeasurements, CaseDifferences | None]]:
+    def _run(self, patches: Mapping[str, SurfacePatches], correction: Correction, round_number: int) -> list[_Measured]:
         """Measure all cases; one that cannot be measured is left out with a warning."""
         run, cohort, trusted = self.context.run, self.context.cohort, self.context.plan.trusted
         jobs = [
             _Job(
-                run.output, cohort.without_cases(), case, patches, correction,
+                run.output, cohort.without_cases(), case, patches, correction, round_number,
                 None if trusted is None else (trusted.without_cases(), trusted[case.id]),
             )
             for case in self.cases
@@ -208,6 +216,13 @@ class _Cohort:
             records.append(PatchRecord(structure, region, (x, y, z), known))
         regions = summarise_regions(offsets, errors, names, anatomy)
         return SharedErrors(source, True, len(self.cases), regions, records)
+
+
+def _with_tubes(
+    report: SharedErrors, tubes: Sequence[Mapping[str, float]], applied_mm: Mapping[str, float]
+) -> SharedErrors:
+    """The report with the widths of thin vessels."""
+    return replace(report, regions=[*report.regions, *summarise_tubes(tubes, applied_mm)])
 
 
 def _with_rest(report: SharedErrors, after: SharedErrors) -> SharedErrors:
@@ -254,14 +269,24 @@ class _Job:
     case: Case
     patches: Mapping[str, SurfacePatches]
     correction: Correction
+    round_number: int
     trusted: tuple[Cohort, Case] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Measurements of a case: its patches, its differences to a trusted map, and the movement of its thin vessels."""
+
+    patches: PatchMeasurements
+    differences: CaseDifferences
+    tubes_mm: Mapping[str, float]
 
 
 _FITTED: dict[Path, tuple[Shape, CodeBook]] = {}
 """One model in each process, read once."""
 
 
-def _measure(job: _Job) -> tuple[PatchMeasurements, CaseDifferences | None]:
+def _measure(job: _Job) -> _Measured:
     run, id, anatomy = RunFolder.at(job.output), job.case.id, job.cohort.anatomy
     if job.output not in _FITTED:
         _FITTED[job.output] = run.fitted()
@@ -270,27 +295,27 @@ def _measure(job: _Job) -> tuple[PatchMeasurements, CaseDifferences | None]:
     roi, maps = run.roi(id), run.distances(id)
     to_frame = shape.frame_map(codes.of([id]))
     maps = job.correction.apply(maps, roi, to_frame)
-    box = roi.source_box()
+    box, spacing_mm = roi.source_box(), roi.grid.spacing_mm
 
     def to_template(points: Floats) -> Floats:
         return to_frame(roi.box_index_to_unit(points))
 
     trusted = None if job.trusted is None else job.trusted[0].read_labels(job.trusted[1]).labels[box]
     image = job.cohort.read_roi_image(job.case, roi) if trusted is None else None
-    case = MeasuredCase(
-        maps, fuse_maps(maps, anatomy, roi.grid.spacing_mm), roi.grid.spacing_mm, to_template,
-        image, trusted,
-    )  # fmt: skip
-    measurements = measure_case(case, anatomy, job.patches)
-    if trusted is None:
-        return measurements, None
-    masks = {name: trusted == anatomy.by_name(name).id for name in shape.heads}
-    differences = measure_differences(maps, masks, roi.grid.spacing_mm, to_template)
-    label = job.cohort.read_labels(job.case).labels[box]
-    tubes = {
-        s.name: shift
-        for s in anatomy.structures
-        if s.kind == "tube"
-        and (shift := tube_shift_mm(label == s.id, trusted == s.id, roi.grid.spacing_mm)) is not None
-    }
-    return measurements, replace(differences, tubes_mm=tubes)
+    case = MeasuredCase(maps, fuse_maps(maps, anatomy, spacing_mm), spacing_mm, to_template, image, trusted)
+    patches = measure_case(case, anatomy, job.patches)
+    differences: CaseDifferences = {}
+    if trusted is not None:
+        masks = {name: trusted == anatomy.by_name(name).id for name in shape.heads}
+        differences = measure_differences(maps, masks, spacing_mm, to_template)
+    # The width of a vessel is measured on the label, which the correction moves before the vessel is repaired.
+    tubes: dict[str, float | None] = {}
+    if job.round_number == 0:
+        labels = job.cohort.read_labels(job.case).labels[box]
+        for tube in (s for s in anatomy.structures if s.kind == "tube"):
+            label = labels == tube.id
+            if trusted is not None:
+                tubes[tube.name] = tube_shift_mm(label, trusted == tube.id, spacing_mm)
+            elif image is not None:
+                tubes[tube.name] = lumen_shift_mm(label, labels, image, spacing_mm)
+    return _Measured(patches, differences, {name: shift for name, shift in tubes.items() if shift is not None})

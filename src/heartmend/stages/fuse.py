@@ -170,7 +170,8 @@ def fuse_case(
     corrected = CorrectedCase({}, {}, ())
     if case.correction is not None:
         movable = {name: one for name, one in maps.items() if not structures or name in structures}
-        corrected = correct_case(movable, case.original[box], roi, anatomy, case.correction)
+        image = volume.image if settings.image_edges else None
+        corrected = correct_case(movable, case.original[box], roi, anatomy, case.correction, image)
         maps |= corrected.maps
         changes += corrected.changes
     chambers = tuple(one.name for one in anatomy.structures if one.kind == "chamber")

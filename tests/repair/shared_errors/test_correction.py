@@ -1,5 +1,7 @@
 """Tests of the correction of surfaces, on balls whose corrected volume is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,11 +62,12 @@ def test_a_correction_is_read_in_the_frame_of_the_template() -> None:
 
 
 def patch_errors(mean_mm: float, patches: SurfacePatches, unknown: set[int] = frozenset()) -> list[PatchError]:  # type: ignore[assignment]
-    return [
-        PatchError(LV, at, 0, True, 10, 50.0, "none") if at in unknown
-        else PatchError(LV, at, 0, True, 10, 50.0, "measured", mean_mm, 0.05, 0.15)
-        for at in range(len(patches.centres))
-    ]  # fmt: skip
+    found = []
+    for at, (x, y, z) in enumerate(patches.centres.tolist()):
+        key = LV, at, 0, True, 10, 50.0, (x, y, z)
+        known = PatchError(*key, "measured", mean_mm, 0.05, 0.15)
+        found.append(PatchError(*key, "none") if at in unknown else known)
+    return found
 
 
 def lv_patches() -> SurfacePatches:
@@ -95,6 +98,27 @@ def test_a_surface_without_an_edge_stays() -> None:
     height = patches.centres[:, 2] * VOXELS / 2
     assert np.abs(movement[height < -9]).max() < 0.05
     assert movement[height > 9] == pytest.approx(-1.0, abs=0.05)
+
+
+def test_a_wall_moves_though_a_part_of_its_patch_borders_on_another_structure() -> None:
+    # Each patch has a part without an edge, 8 mm further down: it counts there, and not at the wall.
+    patches = lv_patches()
+    known = patch_errors(1.0, patches)
+    down = 8.0 / (VOXELS / 2)
+    parts = [
+        replace(one.without_edge(), neighbour=2, place=(x, y, z - down)) for one in known for x, y, z in [one.place]
+    ]
+    movement = correct_patches(Correction.none(("LV",)), [*known, *parts], {"LV": patches}, {LV: "LV"})
+    top = patches.centres[patches.centres[:, 2] > 0.45]
+    assert len(top) and movement.at(top)[:, 0] == pytest.approx(-1.0, abs=0.1)
+
+
+def test_a_case_has_an_error_of_its_own_where_it_differs_from_a_usual_one() -> None:
+    correction = Correction(constant(0.0).table_mm, ("LV",), {"Coronary": -0.6}, {"Coronary": -0.7})
+    assert correction.tube_shift_mm("Coronary", None) == -0.6
+    assert correction.tube_shift_mm("Coronary", -0.5) == -0.6
+    assert correction.tube_shift_mm("Coronary", 0.1) == pytest.approx(0.2)
+    assert Correction.none(("LV",)).tube_shift_mm("Coronary", -1.5) == 0.0
 
 
 def test_a_case_lists_what_was_moved() -> None:

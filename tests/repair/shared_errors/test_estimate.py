@@ -94,7 +94,7 @@ def test_the_error_of_a_region_has_an_interval_over_the_cases() -> None:
 
 
 def test_an_outlier_is_not_part_of_the_mean() -> None:
-    error = PatchError(LV, 0, 0, True, 9, 50.0, "measured", 1.0, 0.05, 0.1)
+    error = PatchError(LV, 0, 0, True, 9, 50.0, (0.0, 0.0, 0.0), "measured", 1.0, 0.05, 0.1)
     assert error.agrees_with(-1.2) and not error.agrees_with(0.4) and not error.agrees_with(float("nan"))
 
 

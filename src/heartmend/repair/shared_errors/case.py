@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.boxes import bounding_box
-from heartmend.geometry.distance import DistanceMap
+from heartmend.geometry.distance import DistanceMap, signed_distance_mm
 from heartmend.geometry.roi import Roi
 from heartmend.repair.changes import Change, box_in_mm
 from heartmend.repair.shared_errors.correction import Correction
 from heartmend.repair.shared_errors.surface import Floats
+from heartmend.repair.vessels.lumen_width import lumen_shift_mm
 from heartmend.types import Labels, Mask
 
-RULE = "shared_errors"
+RULE, WHY = "shared_errors", "an error that all cases share"
 ToTemplate = Callable[[Floats], Floats]
 """Maps points (n, 3) of the unit frame of a case to that of the template."""
 
@@ -50,7 +52,12 @@ class CorrectedCase:
 
 
 def correct_case(
-    maps: Mapping[str, DistanceMap], original: Labels, roi: Roi, anatomy: Anatomy, own: CaseCorrection
+    maps: Mapping[str, DistanceMap],
+    original: Labels,
+    roi: Roi,
+    anatomy: Anatomy,
+    own: CaseCorrection,
+    image: npt.NDArray[np.generic] | None = None,
 ) -> CorrectedCase:
     """Move the surfaces of a case by the correction of its data set.
 
@@ -60,6 +67,7 @@ def correct_case(
         roi: the region of interest.
         anatomy: the structures.
         own: the correction, for this case.
+        image: (x, y, z) CT in HU on the voxels of the ROI, for the width of thin vessels; None where there is none.
 
     Returns:
         The moved surfaces.
@@ -72,17 +80,22 @@ def correct_case(
         for name, after in moved.items()
         if after is not maps[name]
     ]
-    tubes = {}
-    for name in correction.tubes_mm:
+    tubes, spacing_mm = {}, roi.grid.spacing_mm
+    for name in sorted({*correction.tubes_mm, *correction.typical_tubes_mm}):
         label = original == anatomy.by_name(name).id
-        tube = correction.apply_to_tube(name, label, roi.grid.spacing_mm)
+        measured = None
+        if image is not None and name in correction.typical_tubes_mm:
+            measured = lumen_shift_mm(label, original, image, spacing_mm)
+        shift_mm, shared_mm = correction.tube_shift_mm(name, measured), correction.tubes_mm.get(name, 0.0)
+        tube = label if shift_mm == 0 or not label.any() else signed_distance_mm(label, spacing_mm) + shift_mm > 0
         if tube is not label and tube.any():
             tubes[name] = tube
-            changes.append(_change(name, tube != label, f"by {correction.tubes_mm[name]:+.1f} mm", roi))
+            reason = WHY if shift_mm == shared_mm else "the width of the lumen in the CT"
+            changes.append(_change(name, tube != label, f"by {shift_mm:+.1f} mm", roi, reason))
     return CorrectedCase(moved, tubes, tuple(change for change in changes if change is not None))
 
 
-def _change(structure: str, changed: Mask, how_far: str, roi: Roi) -> Change | None:
+def _change(structure: str, changed: Mask, how_far: str, roi: Roi, reason: str = WHY) -> Change | None:
     """Entry of the change log; None where no voxel changed."""
     inner = bounding_box(changed)
     if inner is None:
@@ -90,5 +103,5 @@ def _change(structure: str, changed: Mask, how_far: str, roi: Roi) -> Change | N
     x, y, z = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(roi.source_box(), inner, strict=True))
     voxels = int(np.count_nonzero(changed))
     volume_mm3 = round(voxels * roi.grid.voxel_mm3, 2)
-    note = f"surface moved {how_far}: an error that all cases share"
+    note = f"surface moved {how_far}: {reason}"
     return Change(RULE, structure, "moved", voxels, volume_mm3, box_in_mm((x, y, z), roi.grid), "info", note)

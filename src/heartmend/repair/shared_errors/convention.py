@@ -34,6 +34,7 @@ MAX_MM = 20.0
 """Largest movement of a surface in a file."""
 _TEMPLATE, _CORRECTION = "template_mm", "correction_mm"
 _Side = Annotated[int, Field(strict=True, ge=8, le=256)]
+_Movements = Annotated[dict[Name, Annotated[float, Field(ge=-MAX_MM, le=MAX_MM)]], Field(max_length=MAX_STRUCTURES)]
 
 
 class _Header(BaseModel):
@@ -46,9 +47,8 @@ class _Header(BaseModel):
     correction_side: _Side
     size_mm: tuple[float, float, float]
     anatomy: Annotated[str, Field(max_length=100)]
-    tubes_mm: Annotated[
-        dict[Name, Annotated[float, Field(ge=-MAX_MM, le=MAX_MM)]], Field(max_length=MAX_STRUCTURES)
-    ] = {}
+    tubes_mm: _Movements = {}
+    typical_tubes_mm: _Movements = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,7 @@ class Convention:
             size_mm=self.size_mm,
             anatomy=self.anatomy,
             tubes_mm=dict(self.correction.tubes_mm),
+            typical_tubes_mm=dict(self.correction.typical_tubes_mm),
         )
         tensors: dict[str, npt.NDArray[np.floating]] = {
             _TEMPLATE: self.template_mm,
@@ -147,7 +148,8 @@ class Convention:
                 f"{path}: is no convention ({shorten(str(error), 300)}); give a file of `heartmend convention`"
             ) from error
         table_mm = arrays[_CORRECTION].astype(np.float32)
-        return cls(arrays[_TEMPLATE], info.size_mm, Correction(table_mm, info.heads, info.tubes_mm), info.anatomy)
+        correction = Correction(table_mm, info.heads, info.tubes_mm, info.typical_tubes_mm)
+        return cls(arrays[_TEMPLATE], info.size_mm, correction, info.anatomy)
 
     def on_template(self, shape: TemplateShape, size_mm: Floats) -> Correction:
         """Compute the correction in the frame of another template.

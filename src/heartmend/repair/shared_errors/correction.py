@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
-from heartmend.geometry.distance import CLIP_MM, DistanceMap, signed_distance_mm, smooth_distance_mm
+from heartmend.geometry.distance import CLIP_MM, DistanceMap, smooth_distance_mm
 from heartmend.geometry.roi import Roi
 from heartmend.repair.shared_errors.estimate import PatchError
 from heartmend.repair.shared_errors.surface import Floats, SurfacePatches, near_patches, unit_lattice
-from heartmend.types import Mask
 
 SIDE = 40
 """Cells along each side of the table of errors that were measured at patches."""
@@ -29,6 +28,8 @@ MEASUREMENT_MM = 0.1
 """Standard deviation of the offset of an edge that more cases do not lower."""
 IGNORED_MM, CERTAIN_MM = 0.4, 0.6
 """A smaller error is not corrected, as it is within the accuracy of the method; a larger one is corrected in full."""
+OWN_MM = 0.4
+"""The width of a vessel that differs less from that of a usual case is no error of its own."""
 MOVED_MM = 0.1
 """Where a surface was moved already, a smaller error is not corrected further."""
 
@@ -42,11 +43,14 @@ class Correction:
             template's unit frame.
         heads: names of the structures.
         tubes_mm: by how much the surface of each thin vessel moves outwards, everywhere, by name.
+        typical_tubes_mm: by how much the lumen in the CT lies outside that surface in a usual case, by name. A case
+            that differs much from it has an error of its own. Empty where no CTs were measured.
     """
 
     table_mm: npt.NDArray[np.float32]
     heads: tuple[str, ...]
     tubes_mm: Mapping[str, float] = field(default_factory=dict)
+    typical_tubes_mm: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def none(cls, heads: tuple[str, ...]) -> Correction:
@@ -81,22 +85,22 @@ class Correction:
         ]
         return np.stack(columns, axis=-1).astype(np.float32)
 
-    def apply_to_tube(self, name: str, label: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
-        """Move the surface of a thin vessel of a case.
+    def tube_shift_mm(self, name: str, own_mm: float | None) -> float:
+        """Compute by how much the surface of a thin vessel of a case moves outwards.
 
         Args:
             name: name of the structure.
-            label: (x, y, z) bool, its mask.
-            spacing_mm: voxel spacing.
+            own_mm: by how much the lumen in its own CT lies outside the surface; None where that is not known.
 
         Returns:
-            The moved mask; the same object where nothing moves.
+            The movement that all cases have in common, and that of the case where it differs by `OWN_MM` or more from
+            a usual case.
         """
-        shift = self.tubes_mm.get(name, 0.0)
-        if shift == 0 or not label.any():
-            return label
-        moved: Mask = signed_distance_mm(label, spacing_mm) + shift > 0
-        return moved
+        shared = self.tubes_mm.get(name, 0.0)
+        if own_mm is None or name not in self.typical_tubes_mm:
+            return shared
+        rest = own_mm - self.typical_tubes_mm[name]
+        return shared + (rest if abs(rest) >= OWN_MM else 0.0)
 
     def apply(
         self, maps: Mapping[str, DistanceMap], roi: Roi, to_template: Callable[[Floats], Floats]
@@ -152,17 +156,18 @@ def correct_patches(
     for head, name in enumerate(before.heads):
         own = [e for e in errors if names.get(e.structure) == name and e.evidence != "unclear"]
         if name in patches and any(error.evidence == "measured" for error in own):
-            moved_mm = before.at(patches[name].centres[[error.patch for error in own]])[:, head]
-            table[..., head] += _spread(own, patches[name], moved_mm).reshape(SIDE, SIDE, SIDE)
-    return Correction(table, before.heads, before.tubes_mm)
+            moved_mm = before.at(np.array([error.place for error in own]))[:, head]
+            table[..., head] += _spread(own, patches[name].size_mm, moved_mm).reshape(SIDE, SIDE, SIDE)
+    return replace(before, table_mm=table)
 
 
 def _spread(
-    errors: Sequence[PatchError], patches: SurfacePatches, moved_mm: npt.NDArray[np.float32]
+    errors: Sequence[PatchError], size_mm: Floats, moved_mm: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
     """The movement (cells,) outwards in mm: a weighted mean of the patches about each cell."""
-    half = patches.size_mm / 2
-    places = patches.centres[[error.patch for error in errors]] * half
+    half = size_mm / 2
+    # Not the middle of the patch: a part of it may border on another structure, without an edge.
+    places = np.array([error.place for error in errors]) * half
     is_measured = np.array([error.evidence == "measured" for error in errors])
     uncertain = np.array([error.standard_error_mm for error in errors])
     uncertain[~is_measured] = np.median(uncertain[is_measured])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
-from heartmend.metrics.overlap import dice
 from heartmend.repair.shared_errors.correction import Correction
 from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
 from heartmend.repair.shared_errors.surface import Floats
@@ -30,10 +28,6 @@ SOFT_MM = 1.5
 """Standard deviation of the transition between what is corrected and what is not."""
 REGION_MM = 6.0
 """Standard deviation of the neighbourhood in which it is decided whether a correction is applied."""
-TUBE_SHIFTS_MM = np.arange(-20, 21) * 0.1
-"""Movements of the surface of a thin vessel that are tried."""
-TUBE_AGREEMENT = 0.8
-"""Least share of the trusted cases that agree on the direction of the movement of a thin vessel."""
 MIN_WEIGHT = 0.02
 """Least weight of a case at a place, as a share of its largest."""
 
@@ -73,17 +67,8 @@ class CellDifferences:
         return smooth
 
 
-@dataclass(frozen=True, eq=False)
-class CaseDifferences:
-    """Differences of one trusted case.
-
-    Attributes:
-        structures: differences of each structure that both maps have, by name.
-        tubes_mm: by how much the surface of each thin vessel has to move outwards, by name.
-    """
-
-    structures: Mapping[str, CellDifferences]
-    tubes_mm: Mapping[str, float] = field(default_factory=dict)
+CaseDifferences = Mapping[str, CellDifferences]
+"""Differences of one trusted case: those of each structure that both maps have, by name."""
 
 
 def measure_differences(
@@ -118,30 +103,7 @@ def measure_differences(
         used, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
         sums = np.bincount(inverse, difference)
         found[name] = CellDifferences(used.astype(np.int32), sums.astype(np.float32), counts.astype(np.float32))
-    return CaseDifferences(found)
-
-
-def tube_shift_mm(label: Mask, trusted: Mask, spacing_mm: tuple[float, float, float]) -> float | None:
-    """Compute by how much the surface of a thin vessel has to move to fit its trusted mask best.
-
-    A vessel has no place on the template. That its width is wrong is the same error everywhere.
-
-    Args:
-        label: (x, y, z) bool, the mask of the label map.
-        trusted: (x, y, z) bool, the trusted mask.
-        spacing_mm: voxel spacing.
-
-    Returns:
-        The movement outwards in mm with the largest Dice; the middle of several that are equally good. None where one
-        of the masks is empty.
-    """
-    box = bounding_box(label | trusted, [int(np.ceil(TUBE_SHIFTS_MM[-1] / step)) for step in spacing_mm])
-    if box is None or not label.any() or not trusted.any():
-        return None
-    distance, truth = signed_distance_mm(label[box], spacing_mm), trusted[box]
-    dices = np.array([dice(distance + shift > 0, truth) for shift in TUBE_SHIFTS_MM])
-    best = TUBE_SHIFTS_MM[dices >= dices.max() - 1e-9]
-    return float(best[np.abs(best).argmin()]) if (best == 0).any() else float(best.mean())
+    return found
 
 
 def correction_of_differences(cases: Sequence[CaseDifferences], heads: tuple[str, ...], size_mm: Floats) -> Correction:
@@ -161,22 +123,10 @@ def correction_of_differences(cases: Sequence[CaseDifferences], heads: tuple[str
     table = np.zeros((SIDE, SIDE, SIDE, len(heads)), np.float32)
     cell_mm = np.asarray(size_mm, np.float64) / SIDE
     for head, name in enumerate(heads):
-        own = [case.structures[name] for case in cases if name in case.structures]
+        own = [case[name] for case in cases if name in case]
         if len(own) >= MIN_TRUSTED:
             table[..., head] = _common(own, cell_mm)
-    return Correction(table, heads, _common_tubes(cases))
-
-
-def _common_tubes(cases: Sequence[CaseDifferences]) -> dict[str, float]:
-    """Movement of each thin vessel: the mean over the cases, where nearly all of them agree on its direction."""
-    found = {}
-    for name in sorted({name for case in cases for name in case.tubes_mm}):
-        shifts = np.array([case.tubes_mm[name] for case in cases if name in case.tubes_mm])
-        mean = float(np.median(shifts))
-        agree = np.count_nonzero(np.sign(shifts) == np.sign(mean))
-        if len(shifts) >= MIN_TRUSTED and abs(mean) > 0 and agree >= TUBE_AGREEMENT * len(shifts):
-            found[name] = mean
-    return found
+    return Correction(table, heads)
 
 
 def _common(cases: Sequence[CellDifferences], cell_mm: Floats) -> npt.NDArray[np.float32]:

@@ -49,6 +49,7 @@ class CohortOffsets:
         in_contact: (m,) bool, whether the neighbour begins at the surface.
         offsets_mm: (m,) float64, offset outside the surface; NaN where it is not known.
         counts: (m,) int32, number of samples.
+        places: (m, 3) float32, their mean place in the template's unit frame.
         by_image: whether the offsets are those of the image's edges, which may belong to another surface.
     """
 
@@ -59,6 +60,7 @@ class CohortOffsets:
     in_contact: npt.NDArray[np.bool_]
     offsets_mm: npt.NDArray[np.float64]
     counts: npt.NDArray[np.int32]
+    places: npt.NDArray[np.float32]
     by_image: bool
 
 
@@ -77,6 +79,7 @@ class PatchError:
         in_contact: whether the neighbour begins at the surface.
         n_cases: number of cases with this patch and neighbour.
         samples: mean number of samples of the surface in these cases.
+        place: mean place of these samples in the template's unit frame.
         evidence: whether the error could be measured.
         mean_mm: mean signed error; positive: the label is too wide. 0 where it could not be measured.
         standard_error_mm: standard error of the mean over the cases.
@@ -89,6 +92,7 @@ class PatchError:
     in_contact: bool
     n_cases: int
     samples: float
+    place: tuple[float, float, float]
     evidence: Evidence
     mean_mm: float = 0.0
     standard_error_mm: float = float("inf")
@@ -117,7 +121,7 @@ class PatchError:
             The patch without an error.
         """
         key = self.structure, self.patch, self.neighbour, self.in_contact
-        return PatchError(*key, self.n_cases, self.samples, "none")
+        return PatchError(*key, self.n_cases, self.samples, self.place, "none")
 
 
 def locate_edges(cases: Sequence[PatchMeasurements]) -> CohortOffsets:
@@ -164,7 +168,7 @@ def _offsets(
     numbers = np.concatenate([np.full(len(one.counts), at, np.int32) for at, one in enumerate(cases)])
     return CohortOffsets(
         numbers, _stacked(cases, "structures"), _stacked(cases, "patches"), _stacked(cases, "neighbours"),
-        _stacked(cases, "in_contact"), offsets_mm, _stacked(cases, "counts"), by_image,
+        _stacked(cases, "in_contact"), offsets_mm, _stacked(cases, "counts"), _stacked(cases, "places"), by_image,
     )  # fmt: skip
 
 
@@ -234,8 +238,9 @@ def _patch_error(offsets: CohortOffsets, rows: npt.NDArray[np.intp]) -> PatchErr
     structure, patch, neighbour = (
         int(column[first]) for column in (offsets.structures, offsets.patches, offsets.neighbours)
     )
-    n_cases = len(rows)
-    key = structure, patch, neighbour, bool(offsets.in_contact[first]), n_cases, float(offsets.counts[rows].mean())
+    n_cases, samples = len(rows), float(offsets.counts[rows].mean())
+    x, y, z = (float(mean) for mean in offsets.places[rows].mean(axis=0))
+    key = structure, patch, neighbour, bool(offsets.in_contact[first]), n_cases, samples, (x, y, z)
     values = values[np.isfinite(values)]
     if not offsets.by_image:
         if len(values) < MIN_TRUSTED:

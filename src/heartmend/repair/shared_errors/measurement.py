@@ -54,6 +54,7 @@ class PatchMeasurements:
         neighbours: (m,) uint8, id on the other side.
         in_contact: (m,) bool, whether the neighbour begins at the surface.
         counts: (m,) int32, number of samples.
+        places: (m, 3) float32, mean place of the samples in the template's unit frame.
         thickness_mm: (m,) float32, depth of the structure's middle below the surface.
         intensities: (m, depth) float32, mean intensity in HU at `DEPTHS_MM`; NaN without an image.
         trusted_mm: (m,) float32, mean distance of the trusted surface outside; NaN without a trusted label map.
@@ -64,6 +65,7 @@ class PatchMeasurements:
     neighbours: npt.NDArray[np.uint8]
     in_contact: npt.NDArray[np.bool_]
     counts: npt.NDArray[np.int32]
+    places: npt.NDArray[np.float32]
     thickness_mm: npt.NDArray[np.float32]
     intensities: npt.NDArray[np.float32]
     trusted_mm: npt.NDArray[np.float32]
@@ -83,16 +85,18 @@ def measure_case(case: MeasuredCase, anatomy: Anatomy, patches: Mapping[str, Sur
     spacing, rng = np.asarray(case.spacing_mm, np.float64), np.random.default_rng(0)
     image = None if case.image is None else np.clip(np.asarray(case.image, np.float32), *WINDOW_HU)
     last = np.array(case.labels.shape) - 1
-    keys, profiles, distances = list[tuple[int, int, int, bool, int, float]](), list[Floats](), list[float]()
+    keys, distances = list[tuple[int, int, int, bool, int, float]](), list[float]()
+    places, profiles = list[Floats](), list[Floats]()
     for name in (name for name in patches if name in case.maps):
         id = anatomy.by_name(name).id
         samples = sample_surface(case.maps[name], case.labels, id, spacing, rng)
         if samples is None:
             continue
-        places = np.stack([samples.moved(float(depth), spacing) for depth in DEPTHS_MM], axis=1)
-        is_whole = ((places >= 0) & (places <= last)).all(axis=(1, 2))
-        patch = patches[name].nearest(case.to_template(samples.points))
-        profile = _profiles(image, places)
+        along = np.stack([samples.moved(float(depth), spacing) for depth in DEPTHS_MM], axis=1)
+        is_whole = ((along >= 0) & (along <= last)).all(axis=(1, 2))
+        unit = case.to_template(samples.points)
+        patch = patches[name].nearest(unit)
+        profile = _profiles(image, along)
         trusted = _trusted_mm(case, id, samples)
         group = (patch * 256 + samples.neighbours) * 2 + samples.in_contact
         for code in np.unique(group[is_whole & (patch >= 0)]):
@@ -100,13 +104,15 @@ def measure_case(case: MeasuredCase, anatomy: Anatomy, patches: Mapping[str, Sur
             if (count := int(np.count_nonzero(here))) >= MIN_SAMPLES:
                 neighbour, in_contact = int(code // 2 % 256), bool(code % 2)
                 keys.append((id, int(code // 512), neighbour, in_contact, count, samples.thickness_mm[here].mean()))
+                places.append(unit[here].mean(axis=0))
                 profiles.append(profile[here].mean(axis=0))
                 distances.append(float(trusted[here].mean()))
     columns = list(zip(*keys, strict=True)) if keys else [()] * 6
     structures, patch_numbers, neighbours, contacts, counts, thickness = columns
     return PatchMeasurements(
         np.array(structures, np.uint8), np.array(patch_numbers, np.int32), np.array(neighbours, np.uint8),
-        np.array(contacts, np.bool_), np.array(counts, np.int32), np.array(thickness, np.float32),
+        np.array(contacts, np.bool_), np.array(counts, np.int32),
+        np.array(places, np.float32).reshape(len(places), 3), np.array(thickness, np.float32),
         np.array(profiles, np.float32).reshape(len(profiles), len(DEPTHS_MM)), np.array(distances, np.float32),
     )  # fmt: skip
 

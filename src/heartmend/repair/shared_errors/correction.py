@@ -154,11 +154,23 @@ def correct_patches(
     """
     table = before.table_mm.copy()
     for head, name in enumerate(before.heads):
-        own = [e for e in errors if names.get(e.structure) == name and e.evidence != "unclear"]
+        own = _with_evidence([error for error in errors if names.get(error.structure) == name])
         if name in patches and any(error.evidence == "measured" for error in own):
             moved_mm = before.at(np.array([error.place for error in own]))[:, head]
             table[..., head] += _spread(own, patches[name].size_mm, moved_mm).reshape(SIDE, SIDE, SIDE)
     return replace(before, table_mm=table)
+
+
+def _with_evidence(errors: Sequence[PatchError]) -> list[PatchError]:
+    """The measured patches, and those of borders that have no edge anywhere: these stay.
+
+    A patch that was not measured at a border with edges says nothing: it moves as its neighbours do.
+    """
+    with_edge = {error.border for error in errors if error.evidence == "measured"}
+    return [
+        error for error in errors
+        if error.evidence == "measured" or (error.evidence == "none" and error.border not in with_edge)
+    ]  # fmt: skip
 
 
 def _spread(
@@ -177,7 +189,8 @@ def _spread(
     at_patches = _average(places, movement, precision, places)
     is_moved = np.abs(moved_mm) > MOVED_MM
     low, high = np.where(is_moved, MOVED_MM, IGNORED_MM), np.where(is_moved, 2 * MOVED_MM, CERTAIN_MM)
-    about = _average(places, movement, precision, places, DECISION_MM)
+    measured = places[is_measured], movement[is_measured], precision[is_measured]
+    about = _average(*measured, places, DECISION_MM)
     at_patches *= np.clip((np.abs(about) - low) / (high - low), 0, 1)
     return _average(places, at_patches, precision, unit_lattice(SIDE) * half)
 

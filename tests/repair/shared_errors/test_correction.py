@@ -64,9 +64,8 @@ def test_a_correction_is_read_in_the_frame_of_the_template() -> None:
 def patch_errors(mean_mm: float, patches: SurfacePatches, unknown: set[int] = frozenset()) -> list[PatchError]:  # type: ignore[assignment]
     found = []
     for at, (x, y, z) in enumerate(patches.centres.tolist()):
-        key = LV, at, 0, True, 10, 50.0, (x, y, z)
-        known = PatchError(*key, "measured", mean_mm, 0.05, 0.15)
-        found.append(PatchError(*key, "none") if at in unknown else known)
+        known = PatchError(LV, at, 0, True, 10, 50.0, (x, y, z), "measured", mean_mm, 0.05, 0.15)
+        found.append(replace(known.without_edge(), neighbour=2) if at in unknown else known)
     return found
 
 
@@ -98,6 +97,14 @@ def test_a_surface_without_an_edge_stays() -> None:
     height = patches.centres[:, 2] * VOXELS / 2
     assert np.abs(movement[height < -9]).max() < 0.05
     assert movement[height > 9] == pytest.approx(-1.0, abs=0.05)
+
+
+def test_a_patch_that_was_not_measured_moves_as_its_neighbours_on_the_same_border() -> None:
+    patches = lv_patches()
+    errors = patch_errors(1.0, patches)
+    errors[3] = errors[3].without_edge()
+    movement = correct_patches(Correction.none(("LV",)), errors, {"LV": patches}, {LV: "LV"}).at(patches.centres)[:, 0]
+    assert movement == pytest.approx(-1.0, abs=0.01)
 
 
 def test_a_wall_moves_though_a_part_of_its_patch_borders_on_another_structure() -> None:

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.heart_axes import HeartAxes, find_heart_axes
 from heartmend.types import Mask
+from support.hearts import upright_heart
 
 SHAPE = (80, 60, 80)
 GRID = Grid(SHAPE, np.eye(4))
@@ -14,12 +15,9 @@ Masks = tuple[Mask, Mask, Mask]
 
 
 def phantom() -> Masks:
-    """Half an ellipsoid below the plane between z = 50 and 51, an atrium above it, a right ventricle at greater x."""
-    x, y, z = np.indices(SHAPE)
-    left_ventricle = (((x - 40) / 12) ** 2 + ((y - 30) / 12) ** 2 + ((z - 50) / 30) ** 2 <= 1) & (z <= 50)
-    left_atrium = (abs(x - 40) <= 15) & (abs(y - 30) <= 15) & (z > 50) & (z <= 65)
-    right_ventricle = (abs(x - 60) <= 5) & (abs(y - 30) <= 5) & (abs(z - 40) <= 9)
-    return left_ventricle, left_atrium, right_ventricle
+    """LV with its mitral plane between z = 50 and 51, LA above it, RV at greater x."""
+    labels = upright_heart()
+    return labels == 3, labels == 2, labels == 5
 
 
 def axes_of(masks: Masks, grid: Grid = GRID) -> HeartAxes:

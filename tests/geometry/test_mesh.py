@@ -98,3 +98,20 @@ def test_the_surface_has_the_components_of_any_mask_without_cavities(seed: int) 
     components = int(label(mask, np.ones((3, 3, 3)))[1])
     grid = Grid(mask.shape, np.eye(4))
     assert mesh_of_mask(mask, grid, keep_topology=True).components == components
+
+
+def test_smoothing_removes_the_terraces_and_keeps_volume_and_components() -> None:
+    """A ball of 2 mm slices: its normals vary less between neighbouring triangles, its volume stays within 2 %."""
+    mask = ellipsoid((40, 40, 20), (20, 20, 9), (15, 15, 7.5))
+    mask[2:4, 2:4, 2] = True
+    mesh = mesh_of_mask(mask, Grid(mask.shape, np.diag([1.0, 1, 2, 1])))
+    smooth = mesh.smoothed(12)
+    assert smooth.is_watertight and smooth.components == mesh.components == 2
+    assert smooth.volume_mm3 == pytest.approx(mesh.volume_mm3, rel=0.02)
+
+    def roughness_mm(one: Mesh) -> float:
+        ball = one.vertices_mm[np.linalg.norm(one.vertices_mm - (20, 20, 18), axis=1) > 10]
+        return float(np.std(np.linalg.norm(ball[ball[:, 0] > 8] - (20, 20, 18), axis=1)))
+
+    assert roughness_mm(smooth) < 0.7 * roughness_mm(mesh)
+    assert len(Mesh.empty().smoothed(3).triangles) == 0

@@ -209,17 +209,17 @@ def test_notes_and_names_are_displayed_as_text(browser: Any, out: Path) -> None:
         assert page.locator("img").count() == 0 and errors == []
 
 
-# Numbers of pixels of the axial plane that are red, grey and blue.
+# Numbers of pixels of the axial plane that are red, grey and green.
 TINTS = """() => {
   const viewer = window.page.viewer, gl = viewer.shown.nv.gl;
   viewer.draw();
   const [w, h] = [gl.canvas.width / 2 | 0, gl.canvas.height / 2 | 0];
   const p = new Uint8Array(4 * w * h);
   gl.readPixels(0, gl.canvas.height - h, w, h, gl.RGBA, gl.UNSIGNED_BYTE, p);
-  const found = { red: 0, grey: 0, blue: 0 };
+  const found = { red: 0, grey: 0, green: 0 };
   for (let i = 0; i < p.length; i += 4) {
     if (p[i] > p[i + 1] + 15 && p[i] > p[i + 2] + 15) found.red += 1;
-    else if (p[i + 2] > p[i] + 40) found.blue += 1;
+    else if (p[i + 1] > p[i] + 40 && p[i + 1] > p[i + 2] + 40) found.green += 1;
     else if (p[i] > 60 && p[i] === p[i + 1] && p[i] === p[i + 2]) found.grey += 1;
   }
   return found;
@@ -227,7 +227,7 @@ TINTS = """() => {
 
 
 def test_the_planes_show_the_label_maps(browser: Any, out: Path) -> None:
-    """The LV is red where the repaired map has it; added voxels are blue while the differences are shown."""
+    """The LV is red where the repaired map has it; added voxels are green while the differences are shown."""
     with served(out) as url, on_page(browser, url) as (page, _):
         page.evaluate("() => window.page.select('LV')")
         with_changes = page.evaluate(TINTS)
@@ -237,7 +237,7 @@ def test_the_planes_show_the_label_maps(browser: Any, out: Path) -> None:
         before = page.evaluate(TINTS)
         page.keyboard.press("h")
         bare = page.evaluate(TINTS)
-    assert labels["red"] > 1000 and with_changes["blue"] > labels["blue"]
+    assert labels["red"] > 1000 and with_changes["green"] > labels["green"]
     # Its holes were filled: it was smaller before.
     assert before["red"] < labels["red"]
     assert bare["red"] == 0 and bare["grey"] > 1000

@@ -9,10 +9,13 @@ import nibabel as nib
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
+from skimage.color import rgb2lab
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
-from heartmend.review.page_data import LOWEST_HU, STEP_HU, Crop, image_file, pack_maps, pack_surfaces
+from heartmend.figures.style import ADDED, RELABELLED, REMOVED
+from heartmend.review.page_data import LOWEST_HU, STEP_HU, Crop, image_file, pack_maps, pack_surfaces, unpack_maps
 from support.grids import grids
 from support.hearts import ellipsoid
 
@@ -41,6 +44,15 @@ def test_packed_maps_are_byte_pairs_with_x_fastest() -> None:
     x, y, z = 1, 0, 2
     at = 2 * (x + 2 * (y + 3 * z))
     assert (pairs[at], pairs[at + 1]) == (before[x, y, z], before[x, y, z] + 100)
+    unpacked = unpack_maps(pack_maps(before, before + 100), (2, 3, 4))
+    assert np.array_equal(unpacked, (before, before + 100))
+
+
+def test_no_change_has_the_colour_of_a_structure() -> None:
+    """Differences in CIELAB; 10 is a difference that is clear at a glance, two structures can be nearer."""
+    changes = rgb2lab(np.array([to_rgb(colour) for colour in (ADDED, REMOVED, RELABELLED)]))
+    structures = rgb2lab(np.array([s.colour for s in load_anatomy("heart").structures]) / 255)
+    assert np.linalg.norm(changes[:, None] - structures, axis=-1).min() > 10
 
 
 def test_the_ct_is_stored_in_steps_of_six_hu() -> None:

@@ -59,3 +59,20 @@ def prepared(case_id: str, labels: Labels) -> PreparedCase:
 def small_hearts(count: int = 3) -> list[PreparedCase]:
     """Make a prepared cohort."""
     return [prepared(f"{n:03d}", small_heart(n)) for n in range(1, count + 1)]
+
+
+def upright_heart() -> Labels:
+    """Make a heart of 1 mm voxels (80, 60, 80) whose axes are known.
+
+    Half an ellipsoid as LV below the plane between z = 50 and 51, an LA above it, an RV at greater x, an aorta, and a
+    coronary artery of radius 2 mm along a quarter of a circle of radius 30 mm about (40, 30, 50) in the plane y = 8,
+    from the aorta at (70, 8, 50) down to (40, 8, 20).
+    """
+    x, y, z = np.indices((80, 60, 80))
+    labels = np.zeros((80, 60, 80), np.uint8)
+    labels[(((x - 40) / 12) ** 2 + ((y - 30) / 12) ** 2 + ((z - 50) / 30) ** 2 <= 1) & (z <= 50)] = 3
+    labels[(abs(x - 40) <= 15) & (abs(y - 30) <= 15) & (z > 50) & (z <= 65)] = 2
+    labels[(abs(x - 60) <= 5) & (abs(y - 30) <= 5) & (abs(z - 40) <= 9)] = 5
+    labels[(abs(x - 70) <= 4) & (abs(y - 8) <= 4) & (z > 52) & (z <= 70)] = 6
+    labels[(np.hypot(np.hypot(x - 40, z - 50) - 30, y - 8) <= 2) & (x >= 40) & (z <= 50)] = 9
+    return labels

@@ -58,3 +58,18 @@ def finished_run(folder: Path, count: int = 3, *, images: bool = False) -> Path:
             verdict = Verdict("LV", case.id != "2", 1.1, 7.0, "surface moved 7.0 mm" if case.id == "2" else "")
             run.write_fused(cohort, case, repaired(original), ChangeLog(case.id, tuple(changes), (verdict,)))
     return out
+
+
+def single_case_run(folder: Path, before: np.ndarray, after: np.ndarray) -> Path:
+    """Write a run of one case, "1", of 1 mm voxels, with a CT in which each structure has 300 HU. Returns the run."""
+    anatomy, out = load_anatomy("heart"), folder / "out"
+    save_nifti(folder / "labels" / "1.nii.gz", before, np.uint8, np.eye(4))
+    save_nifti(folder / "images" / "1.nii.gz", np.where(after > 0, 300, -80), np.int16, np.eye(4))
+    cohort = discover_cohort(folder / "labels", folder / "images", anatomy=anatomy)
+    with RunFolder.open(out, folder / "labels") as run:
+        run.write_settings({"request": {"images": str(folder / "images")}})
+        run.write_cohort(cohort)
+        run.write_anatomy(anatomy)
+        run.write_skipped({})
+        run.write_fused(cohort, cohort["1"], after, ChangeLog("1"))
+    return out

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -235,7 +236,7 @@ def _legend(figure: Figure, volumes: Mapping[str, Volume], tint: Mapping[int, Co
         swatch(colour, style.name(structure), alpha=0.72) for structure, colour in tint.items() if structure in shown
     ]
     changes: list[Patch | Line2D] = [
-        Patch(color=c, label=n) for c, n in ((ADDED, "added"), (REMOVED, "removed"), (RELABELLED, "relabelled"))
+        swatch(to_rgb(c), n) for c, n in ((ADDED, "added"), (REMOVED, "removed"), (RELABELLED, "relabelled"))
     ]
     if "truth" in volumes:
         changes.append(Line2D([], [], color="gray", linewidth=1, linestyle=(0, (2.2, 1.6)), label="truth"))

@@ -15,8 +15,9 @@ from heartmend.anatomy.schema import Anatomy
 INK, PAPER, EDGE, GUIDE = "#222222", "white", "#8a8a8a", "#cccccc"
 """Text, background, outlines of symbols, guide lines."""
 IMAGE_BACKGROUND = "#121212"
-ADDED, REMOVED, RELABELLED = "#56B4E9", "#FF6A13", "#F0E442"
-"""Voxels that were added to a structure, removed from one, or given to another one."""
+ADDED, REMOVED, RELABELLED = "#00D75F", "#FF3DF2", "#FFFFFF"
+"""Voxels that were added to a structure, removed from one, or given to another one: colours of no structure. Green and
+magenta are distinguishable with colour vision deficiency."""
 DPI = 120
 
 

@@ -22,6 +22,8 @@ BLUR_VOXELS = 0.7
 FEWEST_TRIANGLES = 200
 """A mesh is not simplified below this."""
 _TINY_MM = 1e-3
+_SHRINK, _GROW = 0.5, -0.53
+"""Weights of the two steps of the smoothing: features longer than some ten edges stay."""
 _HALF_NEIGHBOURS = [way for way in product((-1, 0, 1), repeat=3) if way > (0, 0, 0)]
 """One of each pair of opposite neighbours among the 26."""
 
@@ -79,6 +81,27 @@ class Mesh:
             The mesh, with the same vertices.
         """
         return Mesh(self.vertices_mm, np.ascontiguousarray(self.triangles[:, ::-1]))
+
+    def smoothed(self, steps: int) -> Mesh:
+        """Smooth the mesh without shrinking it (Taubin 1995), which removes the terraces of voxels.
+
+        Args:
+            steps: number of pairs of a shrinking and a growing step.
+
+        Returns:
+            The mesh, with the same triangles.
+        """
+        n = len(self.vertices_mm)
+        a, b, c = self.triangles.T
+        rows, columns = np.concatenate([a, b, c, b, c, a]), np.concatenate([b, c, a, a, b, c])
+        # Each edge is stored twice, once for each of its triangles, so that its weight is that of a mean.
+        links = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(n, n))
+        count = np.maximum(np.asarray(links.sum(axis=1)), 1)
+        points = self.vertices_mm
+        for _ in range(steps):
+            for weight in (_SHRINK, _GROW):
+                points = (points + weight * (links @ points / count - points)).astype(np.float32)
+        return Mesh(points, self.triangles)
 
     def simplified(self, max_triangles: int) -> Mesh:
         """Simplify the mesh by edge collapse (Garland and Heckbert 1997).

@@ -23,7 +23,9 @@ from heartmend.review.access import Access, Guard
 from heartmend.review.case_cache import read_image
 from heartmend.review.intake import Intake
 from heartmend.review.load import Load, QuietStop, ResponseCache, in_thread
+from heartmend.review.page_data import unpack_maps
 from heartmend.review.summary import ReviewSummary, by_priority, read_summary
+from heartmend.review.views import describe_views
 from heartmend.run_folder.decisions import (
     MAX_NOTE_LENGTH,
     MAX_REVIEWER_LENGTH,
@@ -162,7 +164,9 @@ class Review:
         return {id: why for id, why in self.finished.left_out.items() if why != NOT_REPAIRED} | self.intake.failed
 
     def _describe_run(self) -> dict[str, Any]:
-        structures = [{"id": s.id, "name": s.name, "colour": s.colour} for s in self.finished.anatomy.structures]
+        structures = [
+            {"id": s.id, "name": s.name, "colour": s.colour, "kind": s.kind} for s in self.finished.anatomy.structures
+        ]
         return {
             "name": self.finished.run.output.name,
             "version": __version__,
@@ -219,6 +223,27 @@ class Review:
             HTTPException: if the case is not in the review.
         """
         return await self._packed(request, "surfaces")
+
+    async def views(self, request: Request) -> Response:
+        """Send the planes of the heart's own axes, and the paths along its vessels.
+
+        Args:
+            request: the request, with the id of the case in its path.
+
+        Returns:
+            JSON.
+
+        Raises:
+            HTTPException: if the case is not in the review, or its label maps are damaged.
+        """
+        summary, finished = self._summary(request), self.finished
+
+        def compute() -> bytes:
+            _, after = unpack_maps(finished.run.read_review_volume(summary.case, "maps"), summary.shape)
+            return bytes(JSONResponse(describe_views(after, summary.grid, finished.anatomy)).body)
+
+        body = await self._cache.get(("views", summary.case, summary.stamp), compute)
+        return Response(body, media_type="application/json")
 
     async def image(self, request: Request) -> Response:
         """Send the CT.
@@ -361,6 +386,7 @@ def create_app(review: Review, access: Access) -> Starlette:
         Route(f"{case}/maps", review.maps),
         Route(f"{case}/surfaces", review.surfaces),
         Route(f"{case}/image", review.image),
+        Route(f"{case}/views", review.views),
         Route(case, review.case),
         Route("/api/decisions", review.read),
         Route("/api/decisions", review.write, methods=["POST"]),

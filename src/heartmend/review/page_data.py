@@ -19,13 +19,15 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.mesh import mesh_of_mask
-from heartmend.types import Labels
+from heartmend.types import Labels, Triple
 
 MARGIN_MM = 15.0
 # The page displays the CT in bytes: steps of 6 HU from -500 to 1,024 separate lung, fat, muscle and contrast agent.
 LOWEST_HU, STEP_HU = -500.0, 6.0
 # Coarser surfaces lose the shape of the atrial appendage; thin vessels keep every voxel.
 SURFACE_STEP_MM = 1.4
+# Removes the terraces of the voxels; the volume and small components stay.
+SMOOTHING_STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,21 @@ def pack_maps(before: Labels, after: Labels) -> bytes:
     return gzip.compress(pairs.tobytes(), compresslevel=4, mtime=0)
 
 
+def unpack_maps(packed: bytes, shape: Triple) -> tuple[Labels, Labels]:
+    """Restore the two label maps of `pack_maps`.
+
+    Args:
+        packed: their packed form.
+        shape: shape of the label maps.
+
+    Returns:
+        The original and the repaired label map.
+    """
+    pairs = np.frombuffer(gzip.decompress(packed), np.uint8).reshape(-1, 2)
+    before, after = (pairs[:, i].reshape(shape, order="F") for i in (0, 1))
+    return before, after
+
+
 def pack_surfaces(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -> bytes:
     """Pack the surface of each structure before and after repair.
 
@@ -137,7 +154,7 @@ def pack_surfaces(before: Labels, after: Labels, grid: Grid, anatomy: Anatomy) -
     coarse = max(1, round(SURFACE_STEP_MM / min(grid.spacing_mm)))
     for s in anatomy.structures:
         for state, labels in (("before", before), ("after", after)):
-            mesh = mesh_of_mask(labels == s.id, grid, coarse, keep_topology=s.kind == "tube")
+            mesh = mesh_of_mask(labels == s.id, grid, coarse, keep_topology=s.kind == "tube").smoothed(SMOOTHING_STEPS)
             vertices, faces = mesh.vertices_mm, mesh.triangles
             if len(faces):
                 table.append({"structure": s.id, "state": state, "vertices": len(vertices), "faces": len(faces)})

@@ -1,6 +1,7 @@
 // Buttons, fields and filters.
 
 import { element } from "./panels.js";
+import { WINDOWS } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -13,7 +14,22 @@ export function listenToControls(page) {
   byId("blend").addEventListener("input", () => page.viewer.draw({ blend: byId("blend").value / 100 }));
   byId("show-changes").addEventListener("click", () => page.toggleChanges());
   byId("show-fill").addEventListener("click", () => page.toggleFill());
-  byId("window").addEventListener("click", () => page.nextWindow());
+  byId("window").replaceChildren(
+    ...WINDOWS.map(({ name, width, level }, i) => element("option", { value: i }, `${name}, ${width} / ${level}`)),
+    element("option", { value: "own", disabled: true }, "own values"),
+  );
+  byId("window").addEventListener("change", () => page.setWindow(WINDOWS[byId("window").value]));
+  for (const part of ["width", "level"]) {
+    byId(`window-${part}`).addEventListener("change", (event) => {
+      if (event.target.validity.valid && event.target.value !== "") page.setWindow({ [part]: Number(event.target.value) });
+    });
+  }
+  for (const button of document.querySelectorAll("[data-view]")) button.addEventListener("click", () => page.setLayout(button.dataset.view));
+  for (const button of document.querySelectorAll("#tabs button")) button.addEventListener("click", () => page.showTab(button.dataset.tab));
+  byId("cut").addEventListener("click", () => page.nextCut());
+  byId("crosshair").addEventListener("click", () => page.toggleCrosshair());
+  byId("reset-cuts").addEventListener("click", () => page.viewer.resetCuts());
+  byId("next-vessel").addEventListener("click", () => page.viewer.nextVessel(1));
   byId("help-button").addEventListener("click", () => page.help());
   byId("reviewer").addEventListener("click", () => page.askReviewer());
   byId("banner").querySelector("button").addEventListener("click", () => page.close());
@@ -26,7 +42,7 @@ export function listenToControls(page) {
   });
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("filter-structure").replaceChildren(
-    element("option", { value: "" }, "all structures"),
+    element("option", { value: "" }, "any structure"),
     ...page.store.run.structures.map((s) => element("option", { value: s.name }, s.name)),
   );
   byId("filters").addEventListener("input", () => {

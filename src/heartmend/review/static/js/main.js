@@ -3,13 +3,18 @@
 import * as api from "./api.js";
 import { listenToControls } from "./controls.js";
 import { listenToKeys } from "./keys.js";
-import { drawCases, drawChanges, drawDecision, drawStructures, drawTop } from "./panels.js";
+import { drawCases, drawChanges, drawDecision, drawStructures, drawTop, element } from "./panels.js";
+import { CUTS } from "./solids.js";
 import { Store } from "./store.js";
 import { Sync } from "./sync.js";
 import { Viewer, WINDOWS } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
-const LAYOUTS = ["all", "axial", "coronal", "sagittal", "solids"];
+const PLANE_LAYOUTS = ["all", "axial", "coronal", "sagittal"];
+const MISSING = {
+  heart: "The axes of the heart need LV, LA and RV in the label map, with the atrium next to the ventricle.",
+  vessel: "There is no vessel of at least 15 mm in the label map.",
+};
 
 class Page {
   async start() {
@@ -40,8 +45,10 @@ class Page {
     this.store.current = id;
     this.currentChange = -1;
     const c = this.store.cases.get(id);
-    const open = c.structures.find((s) => c.changed_structures.includes(s.name) && this.#choice(s.name) === "open");
-    this.store.selected = (open ?? c.structures.find((s) => c.changed_structures.includes(s.name)))?.name ?? null;
+    // With a filter for a structure, this is what is reviewed.
+    const named = c.changed_structures.find((name) => name === this.store.filters.structure);
+    const open = c.changed_structures.find((name) => this.#choice(name) === "open");
+    this.store.selected = named ?? open ?? c.changed_structures[0] ?? null;
     this.viewer.display.selected = this.#idOf(this.store.selected);
     this.#draw();
     const point = c.structures.find((s) => s.name === this.store.selected)?.point_mm;
@@ -184,12 +191,48 @@ class Page {
   }
 
   nextWindow() {
-    this.viewer.draw({ window: (this.viewer.display.window + 1) % WINDOWS.length });
+    this.setWindow(WINDOWS[(WINDOWS.indexOf(this.viewer.display.ct) + 1) % WINDOWS.length]);
+  }
+
+  // A preset, or another width or level.
+  setWindow(ct) {
+    const { level, width } = this.viewer.display.ct;
+    this.viewer.draw({ ct: WINDOWS.includes(ct) ? ct : { level, width, ...ct } });
+    this.#drawControls();
+  }
+
+  async setLayout(name) {
+    byId("no-cuts").hidden = true;
+    try {
+      await this.viewer.setLayout(name);
+      const isEmpty = MISSING[name] && !this.viewer.cutTiles.length;
+      byId("no-cuts").textContent = isEmpty ? MISSING[name] : "";
+      byId("no-cuts").hidden = !isEmpty;
+    } catch (error) {
+      this.showMessage(`This view cannot be displayed: ${error.message}`);
+    }
     this.#drawControls();
   }
 
   nextLayout() {
-    this.viewer.setLayout(LAYOUTS[(LAYOUTS.indexOf(this.viewer.layout) + 1) % LAYOUTS.length]);
+    return this.setLayout(PLANE_LAYOUTS[(PLANE_LAYOUTS.indexOf(this.viewer.layout) + 1) % PLANE_LAYOUTS.length]);
+  }
+
+  nextCut() {
+    const names = Object.keys(CUTS);
+    this.viewer.draw({ cut: names[(names.indexOf(this.viewer.display.cut) + 1) % names.length] });
+    this.#drawControls();
+  }
+
+  toggleCrosshair() {
+    this.viewer.draw({ crosshair: !this.viewer.display.crosshair });
+    this.#drawControls();
+  }
+
+  // On a narrow screen one part of the page is visible at a time.
+  showTab(name) {
+    document.body.dataset.tab = name;
+    for (const button of document.querySelectorAll("#tabs button")) button.setAttribute("aria-pressed", String(button.dataset.tab === name));
   }
 
   slice(x, y, z) {
@@ -244,13 +287,19 @@ class Page {
   }
 
   filter(filters) {
+    const isOther = filters.structure !== this.store.filters.structure;
     this.store.filters = filters;
+    const { changed_structures: changed } = this.store.cases.get(this.store.current);
+    if (isOther && changed.includes(filters.structure)) this.select(filters.structure);
     this.#draw();
   }
 
   #draw() {
     drawTop(this.store, this.reviewer);
-    drawCases(this.store, (id) => this.open(id));
+    drawCases(this.store, (id) => {
+      this.showTab("images");
+      this.open(id);
+    });
     drawStructures(this.store, (name) => this.select(name));
     drawDecision(this.store);
   }
@@ -262,7 +311,19 @@ class Page {
   #drawControls() {
     byId("show-changes").setAttribute("aria-pressed", String(this.viewer.display.showChanges));
     byId("show-fill").setAttribute("aria-pressed", String(this.viewer.display.fill > 0));
-    byId("window").textContent = `CT: ${WINDOWS[this.viewer.display.window].name}`;
+    const { ct, crosshair, cut } = this.viewer.display;
+    byId("window").value = WINDOWS.includes(ct) ? WINDOWS.indexOf(ct) : "own";
+    byId("window-width").value = ct.width;
+    byId("window-level").value = ct.level;
+    byId("crosshair").setAttribute("aria-pressed", String(crosshair));
+    byId("cut").replaceChildren(`cut: ${cut} `, element("kbd", {}, "k"));
+    byId("cut").setAttribute("aria-pressed", String(cut !== "off"));
+    const { layout } = this.viewer;
+    for (const button of document.querySelectorAll("[data-view]")) {
+      const isShown = button.dataset.view === layout || (button.dataset.view === "all" && PLANE_LAYOUTS.includes(layout));
+      button.setAttribute("aria-pressed", String(isShown));
+    }
+    for (const part of document.querySelectorAll("#views [data-for]")) part.hidden = part.dataset.for !== layout;
   }
 
   async loadTable(file) {
@@ -280,6 +341,6 @@ class Page {
 // Global, so that tests and the browser console can use it.
 window.page = new Page();
 window.page.start().catch((error) => {
-  document.getElementById("loading").textContent = `The page could not start: ${error.message}`;
+  document.querySelector("#loading span").textContent = `The page could not start: ${error.message}`;
   document.getElementById("loading").hidden = false;
 });

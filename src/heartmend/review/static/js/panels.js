@@ -59,16 +59,22 @@ export function drawCases(store, onOpen) {
   byId("case-list").replaceChildren(
     ...shown.map((id) => {
       const c = store.cases.get(id);
-      const decided = c.changed_structures.filter((s) => store.decision(id, s).choice !== "open").length;
+      // With a filter for a structure, the figures are those of this structure.
+      const { structure } = store.filters;
+      const member = c.structures.find((s) => s.name === structure);
+      const names = structure ? c.changed_structures.filter((s) => s === structure) : c.changed_structures;
+      const changed = structure ? (member?.added_ml ?? 0) + (member?.removed_ml ?? 0) : c.changed_ml;
+      const decided = names.filter((s) => store.decision(id, s).choice !== "open").length;
+      const isOutside = !store.matchesFilters(c);
       return element(
         "li",
-        { class: id === store.current ? "current" : "", "aria-current": id === store.current && "true", "data-case": id,
+        { class: `${id === store.current ? "current" : ""} ${isOutside ? "outside" : ""}`, title: isOutside ? "not in the filter; shown because it is open" : null, "aria-current": id === store.current && "true", "data-case": id,
           onclick: () => onOpen(id) },
         sign(STATES, store.state(id), "state"),
         element("b", {}, id),
         sign(SEVERITIES, c.severity, "severity"),
         element("span", { class: "priority", title: `review priority ${c.priority.score}` }, c.priority.score.toFixed(1)),
-        element("small", {}, `${ml(c.changed_ml)} ml · ${decided}/${c.changed_structures.length}`),
+        element("small", {}, `${ml(changed)} ml · ${decided} of ${names.length}${isOutside ? " · not in the filter" : ""}`),
       );
     }),
   );
@@ -103,6 +109,8 @@ export function drawStructures(store, onSelect) {
         { class: s.name === store.selected ? "selected" : "", "data-structure": s.name, onclick: () => onSelect(s.name) },
         element("td", {}, swatch(colours.get(s.name))),
         element("td", {}, s.name),
+        element("td", { class: "volume" }, ml(s.before_ml)),
+        element("td", { class: "volume" }, ml(s.after_ml)),
         element("td", { class: "added" }, ml(s.added_ml)),
         element("td", { class: "removed" }, ml(s.removed_ml)),
         element("td", {}, sign(SEVERITIES, s.severity, "severity")),

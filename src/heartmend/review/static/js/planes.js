@@ -1,6 +1,7 @@
 // Three linked planes of one case on one canvas. Neighbouring cases are prepared on hidden canvases, so that showing
 // them takes one draw.
 
+import { rgb } from "./reformat.js";
 import { SLICE_SHADER } from "./shader.js";
 
 const PALETTE_UNIT = 12;
@@ -17,7 +18,13 @@ const LAYOUTS = {
   sagittal: [{ sliceType: SAGITTAL, position: [0, 0, 1, 1] }],
 };
 
-const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
+// Name, voxel axis, and anatomical letters of the sides of each plane, in radiological convention.
+const PLANES = {
+  [AXIAL]: { name: "Axial", axis: 2, letters: { left: "R", right: "L", top: "A", bottom: "P" } },
+  [CORONAL]: { name: "Coronal", axis: 1, letters: { left: "R", right: "L", top: "S", bottom: "I" } },
+  [SAGITTAL]: { name: "Sagittal", axis: 0, letters: { left: "A", right: "P", top: "S", bottom: "I" } },
+};
+const CROSSHAIR_MM = 0.4;
 
 export class Planes {
   constructor(canvas, run, onMove) {
@@ -31,10 +38,9 @@ export class Planes {
   async start() {
     const { Niivue, DRAG_MODE } = window.niivue;
     this.nv = new Niivue({
-      logLevel: "error", backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.65], crosshairWidthUnit: "mm", crosshairWidth: 0.4,
+      logLevel: "error", backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.65], crosshairWidthUnit: "mm", crosshairWidth: CROSSHAIR_MM,
       crosshairGap: 9,
-      dragMode: DRAG_MODE.pan, dragAndDropEnabled: false, isOrientationTextVisible: true, fontSizeScaling: 0.3,
-      fontColor: [0.8, 0.85, 0.9, 1], tileMargin: 0, loadingText: "", clipPlaneHotKey: "", viewModeHotKey: "",
+      dragMode: DRAG_MODE.pan, dragAndDropEnabled: false, isOrientationTextVisible: false, tileMargin: 0, loadingText: "", clipPlaneHotKey: "", viewModeHotKey: "",
       cycleClipPlaneHotKey: "", isRadiologicalConvention: true, sagittalNoseLeft: true, show3Dcrosshair: false,
     });
     await this.nv.attachToCanvas(this.canvas);
@@ -95,7 +101,20 @@ export class Planes {
     gl.uniform1f(uniforms.labels, display.labels);
     gl.uniform1i(uniforms.showChanges, display.showChanges ? 1 : 0);
     gl.uniform1ui(uniforms.selected, display.selected);
+    nv.opts.crosshairWidth = display.crosshair ? CROSSHAIR_MM : 0;
     nv.drawScene();
+  }
+
+  // The displayed planes as tiles of the overlay.
+  tiles() {
+    const { nv } = this;
+    const ratio = this.canvas.width / this.canvas.clientWidth;
+    const voxel = nv.frac2vox(nv.scene.crosshairPos).map(Math.round);
+    return nv.screenSlices.filter((s) => PLANES[s.axCorSag]).map(({ leftTopWidthHeight, axCorSag, fovMM }) => {
+      const { name, axis, letters } = PLANES[axCorSag];
+      const rect = leftTopWidthHeight.map((v) => v / ratio);
+      return { rect, title: `${name} ${voxel[axis] + 1}/${this.entry.shape[axis]}`, letters, mmPerPx: Math.abs(fovMM[0]) / rect[2], kind: "plane" };
+    });
   }
 
   moveTo(mm) {

@@ -58,10 +58,11 @@ export class Store {
 
   matchesFilters(c) {
     const { structure, state, severity, ml } = this.filters;
-    const members = structure ? c.structures.filter((s) => s.name === structure) : c.structures;
-    const changed = structure ? members.reduce((sum, s) => sum + s.added_ml + s.removed_ml, 0) : c.changed_ml;
-    const rank = structure ? Math.max(0, ...members.map((s) => SEVERITY_RANK[s.severity])) : SEVERITY_RANK[c.severity];
-    if (structure && !members.length) return false;
+    // With a structure, all filters are about it.
+    const member = c.structures.find((s) => s.name === structure);
+    if (structure && !c.changed_structures.includes(structure)) return false;
+    const changed = structure ? member.added_ml + member.removed_ml : c.changed_ml;
+    const rank = SEVERITY_RANK[structure ? member.severity : c.severity];
     if (changed < ml || (severity && rank < SEVERITY_RANK[severity])) return false;
     if (!state) return true;
     if (structure) {
@@ -88,6 +89,9 @@ export class Store {
     const order = this.shown();
     const from = order.indexOf(id);
     const rotated = [...order.slice(from + 1), ...order.slice(0, from)];
-    return rotated.find((other) => ["open", "partial"].includes(this.state(other))) ?? null;
+    const { structure } = this.filters;
+    const isOpen = (other) =>
+      structure ? this.decision(other, structure).choice === "open" : ["open", "partial"].includes(this.state(other));
+    return rotated.find(isOpen) ?? null;
   }
 }

@@ -1,15 +1,21 @@
 // Display of cases: some are fetched ahead, a few are prepared on hidden canvases, one is shown.
 
 import * as api from "./api.js";
+import { Cuts, TURN_STEP } from "./cuts.js";
+import { Overlay, stateText } from "./overlay.js";
 import { Planes } from "./planes.js";
+import { Reformat } from "./reformat.js";
 import { Solids } from "./solids.js";
 
+const CUT_LAYOUTS = ["heart", "vessel"];
 const CANVASES = 3; // the previous case, the displayed one, the next one
 const FETCH_AHEAD = 3; // cases
 export const WINDOWS = [
   { name: "vessels", level: 250, width: 900 },
   { name: "soft tissue", level: 60, width: 420 },
-  { name: "wide", level: 260, width: 1520 },
+  { name: "bright contrast", level: 400, width: 700 },
+  { name: "calcium", level: 500, width: 1000 },
+  { name: "all values", level: 260, width: 1520 },
 ];
 
 const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -31,7 +37,14 @@ export class Viewer {
     this.fetched = new Map();
     this.shown = null;
     this.layout = "all";
-    this.display = { blend: 1, showChanges: true, fill: 0.28, labels: 1, selected: 0, window: 0 };
+    this.display = {
+      blend: 1, showChanges: true, fill: 0.28, labels: 1, selected: 0, ct: WINDOWS[0], crosshair: true, cut: "off",
+    };
+    this.cuts = new Cuts();
+    this.overlay = new Overlay(stage.querySelector("#overlay"));
+    this.reformat = new Reformat(stage.querySelector("#cuts canvas"), run);
+    this.#listenToCuts();
+    new ResizeObserver(() => this.draw()).observe(stage);
   }
 
   async start() {
@@ -53,6 +66,7 @@ export class Viewer {
   // Show a case. `order`: the cases in the order of the list. Resolves when its planes are drawn.
   async show(id, order, mm) {
     this.wanted = id;
+    this.stage.querySelector("#loading b").textContent = `Case ${id}`;
     delete this.stage.dataset.ready;
     this.#fetchAround(id, order);
     let planes = this.pool.find((p) => p.entry?.id === id);
@@ -72,6 +86,7 @@ export class Viewer {
     planes.entry.visited = true;
     this.shown = planes;
     for (const p of this.pool) p.canvas.classList.toggle("shown", p === planes);
+    if (CUT_LAYOUTS.includes(this.layout)) await this.#loadCuts();
     this.draw();
     this.onMove([...planes.mm].slice(0, 3));
     await drawn();
@@ -86,15 +101,162 @@ export class Viewer {
   draw(changed = {}) {
     Object.assign(this.display, changed);
     if (!this.entry) return;
-    this.#drawPlanes(this.shown);
+    if (CUT_LAYOUTS.includes(this.layout)) this.#drawCuts();
+    else this.#drawPlanes(this.shown);
+    this.#drawOverlay();
     this.#drawSolids();
   }
 
-  #drawPlanes(planes) {
-    const { stepHu, lowestHu } = planes.entry;
-    const { level, width } = WINDOWS[this.display.window];
+  #settings({ stepHu, lowestHu }) {
+    const { level, width } = this.display.ct;
     const bytes = (hu) => (hu - lowestHu) / stepHu / 255;
-    planes.draw({ ...this.display, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] });
+    return { ...this.display, greyRange: [bytes(level - width / 2), bytes(level + width / 2)] };
+  }
+
+  #drawPlanes(planes) {
+    planes.draw(this.#settings(planes.entry));
+  }
+
+  #drawCuts() {
+    const { entry, reformat } = this;
+    const { clientWidth, clientHeight } = reformat.canvas;
+    this.cutTiles = this.cutsOf === entry ? this.cuts.tiles(this.layout, [clientWidth, clientHeight], this.mm) : [];
+    reformat.load(entry);
+    reformat.begin(this.#settings(entry));
+    for (const tile of this.cutTiles) reformat.draw(tile.rect, tile.strip());
+  }
+
+  #drawOverlay() {
+    const { blend, crosshair, cut } = this.display;
+    const state = stateText(blend);
+    const isCut = CUT_LAYOUTS.includes(this.layout);
+    const flat = isCut
+      ? this.cutTiles.map((tile) => ({
+        rect: tile.rect, title: tile.title, letters: tile.letters, mmPerPx: tile.mmPerPx, kind: "cut",
+        lines: crosshair ? tile.crosshair(this.mm) : [],
+      }))
+      : this.layout === "solids" ? [] : this.shown.tiles();
+    const { offsetLeft, offsetTop, offsetWidth, offsetHeight } = this.stage.querySelector("#solids");
+    const solid = { rect: [offsetLeft, offsetTop, offsetWidth, offsetHeight], kind: "solid", title: cut === "off" ? "3D" : `3D, ${cut} cut` };
+    const tiles = ["axial", "coronal", "sagittal"].includes(this.layout) ? flat : [...flat, solid];
+    this.overlay.draw(tiles.map((tile) => ({ ...tile, state })));
+  }
+
+  // The views of the displayed case beyond its planes; computed by the server when they are first needed.
+  async #loadCuts() {
+    const { entry } = this;
+    entry.views ??= api.getViews(entry.id);
+    const views = await entry.views;
+    if (this.entry !== entry || this.cutsOf === entry) return;
+    this.cuts.load(views);
+    this.cutsOf = entry;
+    this.#enterLayout();
+  }
+
+  // The heart's own planes begin in the middle of the left ventricle, a vessel at the place that is nearest.
+  #enterLayout() {
+    if (this.layout === "vessel") {
+      this.cuts.follow(this.mm);
+      if (this.cuts.current) this.shown.moveTo(this.cuts.current.points[this.cuts.current.at]);
+    } else if (this.cuts.planes.length && this.onEnter !== this.entry) {
+      this.onEnter = this.entry;
+      this.shown.moveTo(this.cuts.planes[0].centre);
+    }
+  }
+
+  get mm() {
+    return [...this.shown.mm].slice(0, 3);
+  }
+
+  #listenToCuts() {
+    const canvas = this.reformat.canvas;
+    const at = ({ offsetX: x, offsetY: y }) => {
+      const tile = (this.cutTiles ?? []).find(({ rect: [left, top, width, height] }) => x >= left && y >= top && x < left + width && y < top + height);
+      return tile && { tile, x: x - tile.rect[0], y: y - tile.rect[1] };
+    };
+    let from = null;
+    canvas.addEventListener("pointerdown", (event) => {
+      from = at(event);
+      canvas.setPointerCapture(event.pointerId);
+      if (from && !event.shiftKey) this.#pointAt(from);
+    });
+    canvas.addEventListener("pointerup", () => (from = null));
+    canvas.addEventListener("pointermove", (event) => {
+      const now = at(event);
+      if (!from || !now || now.tile.title.split(" ")[0] !== from.tile.title.split(" ")[0]) return;
+      if (event.shiftKey) this.#tilt(from.tile, event.movementX, event.movementY);
+      else this.#pointAt(now);
+    });
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const found = at(event);
+      if (!found) return;
+      const by = Math.sign(event.deltaY);
+      if (event.ctrlKey) this.zoomCuts(by > 0 ? 1.15 : 1 / 1.15);
+      else this.#scroll(found.tile, by);
+    }, { passive: false });
+  }
+
+  #pointAt({ tile, x, y }) {
+    if (tile.index) {
+      this.cuts.current.at = tile.index(y);
+      this.#goAlong();
+    } else this.goTo(tile.mm(x, y), this.layout !== "vessel");
+  }
+
+  #tilt(tile, dx, dy) {
+    if (tile.index) return this.turnVessel(dx * 0.01);
+    if (this.layout !== "heart") return undefined;
+    this.cuts.turn(tile.up, dx * 0.006);
+    this.cuts.turn(tile.right, dy * 0.006);
+    return this.draw();
+  }
+
+  #scroll(tile, by) {
+    if (tile.index) return this.turnVessel(by * TURN_STEP);
+    if (this.layout === "vessel") return this.moveAlong(by);
+    const { affine } = this.entry;
+    const step = Math.min(...[0, 1, 2].map((j) => Math.hypot(affine[0][j], affine[1][j], affine[2][j])));
+    return this.goTo(this.mm.map((v, i) => v - by * step * tile.normal[i]));
+  }
+
+  zoomCuts(factor) {
+    this.cuts.zoom = Math.min(Math.max(this.cuts.zoom * factor, 0.2), 2.5);
+    this.draw();
+  }
+
+  resetCuts() {
+    if (!this.cuts.planes) return;
+    this.cuts.reset();
+    this.cuts.zoom = 1;
+    this.cuts.angle = 0;
+    if (this.layout === "heart" && this.cuts.planes.length) this.goTo(this.cuts.planes[0].centre);
+    else this.draw();
+  }
+
+  turnVessel(angle) {
+    this.cuts.angle = (this.cuts.angle + angle + Math.PI) % Math.PI;
+    this.draw();
+  }
+
+  nextVessel(by) {
+    const count = this.cuts.vessels?.length;
+    if (!count) return;
+    this.cuts.vessel = (this.cuts.vessel + by + count) % count;
+    this.cuts.current.at = 0;
+    this.#goAlong();
+  }
+
+  moveAlong(by) {
+    const vessel = this.cuts.current;
+    if (!vessel) return;
+    vessel.at = Math.min(Math.max(vessel.at + by, 0), vessel.points.length - 1);
+    this.#goAlong();
+  }
+
+  #goAlong() {
+    const vessel = this.cuts.current;
+    this.goTo(vessel.points[vessel.at], false);
   }
 
   // The surfaces are drawn one frame after the planes: planes never wait for them, and many mouse moves need one draw.
@@ -107,8 +269,9 @@ export class Viewer {
     }));
   }
 
-  goTo(mm) {
+  goTo(mm, isToBeFollowed = true) {
     this.shown?.moveTo(mm);
+    if (isToBeFollowed && this.layout === "vessel" && this.cutsOf === this.entry) this.cuts.follow(mm);
     this.draw();
   }
 
@@ -117,10 +280,15 @@ export class Viewer {
     this.draw();
   }
 
-  setLayout(name) {
+  async setLayout(name) {
     this.layout = name;
     this.stage.dataset.layout = name;
     for (const p of this.pool) p.setLayout(name);
+    this.cutTiles = [];
+    if (this.entry && CUT_LAYOUTS.includes(name)) {
+      if (this.cutsOf === this.entry) this.#enterLayout();
+      else await this.#loadCuts();
+    }
     this.draw();
   }
 
@@ -136,6 +304,7 @@ export class Viewer {
 
   #moved(mm) {
     this.onMove([...mm].slice(0, 3));
+    if (!CUT_LAYOUTS.includes(this.layout)) this.#drawOverlay();
     this.#drawSolids();
   }
 
@@ -176,8 +345,8 @@ export class Viewer {
       const [x, y, z] = details.shape.map((n) => (n - 1) / 2);
       return a * x + b * y + c * z + d;
     });
-    const { shape, changes } = details;
-    return { id, shape, changes, maps, image, stepHu, lowestHu, hasImage, centre, solids: this.solids.build(surfaces, centre) };
+    const { shape, changes, affine } = details;
+    return { id, shape, affine, changes, maps, image, stepHu, lowestHu, hasImage, centre, solids: this.solids.build(surfaces, centre) };
   }
 
   #forget(entry) {

@@ -1,0 +1,241 @@
+"""Tests of the views of the review page in a headless Chromium: one heart whose axes are known."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.browser import launched, served
+from support.hearts import upright_heart
+from support.runs import single_case_run
+
+ERRORS: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The page of one case: a hole of the LV was filled, a piece of the RV removed, a piece of the LA given to the LV."""
+    before = upright_heart()
+    after = before.copy()
+    before[36:44, 26:34, 30:38] = 0
+    before[60:66, 25:36, 50:54] = 5
+    before[36:44, 26:34, 48:51] = 2
+    out = single_case_run(tmp_path_factory.mktemp("views"), before, after)
+    with launched() as browser, served(out) as url:
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(120_000)
+        found = context.new_page()
+        found.on("pageerror", lambda error: ERRORS.append(str(error)))
+        found.on("console", lambda message: ERRORS.append(message.text) if message.type == "error" else None)
+        found.goto(url)
+        found.wait_for_selector("body[data-shown]")
+        yield found
+
+
+def tiles(page: Any) -> list[dict[str, Any]]:
+    """The texts of the tiles on the images."""
+    return page.evaluate("""() => [...document.querySelectorAll("#overlay .tile:not([hidden])")].map((tile) => {
+      const text = (name) => tile.querySelector(`.on-${name}`).textContent;
+      return { title: text("title"), state: text("state"), bar: text("bar"), sides: ["left", "right", "top", "bottom"].map(text),
+        lines: tile.querySelectorAll("line").length, width: tile.querySelector(".on-ruler i").getBoundingClientRect().width };
+    })""")
+
+
+def show(page: Any, key: str, layout: str) -> None:
+    page.keyboard.press(key)
+    page.wait_for_selector(f"#stage[data-layout='{layout}']")
+    page.wait_for_function(
+        "() => window.page.viewer.cutsOf === window.page.viewer.entry || window.page.viewer.layout === 'all'"
+    )
+    page.evaluate("() => window.page.viewer.draw()")
+
+
+# Share of the pixels of the tile with a number that are of a colour: [red, green, blue] within 60.
+COLOURED = """([number, colour]) => {
+  const { viewer } = window.page, { gl, canvas } = viewer.reformat;
+  const [left, top, width, height] = viewer.cutTiles[number].rect;
+  const pixels = new Uint8Array(4 * width * height);
+  gl.readPixels(left, canvas.height - top - height, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+  let n = 0;
+  for (let i = 0; i < pixels.length; i += 4) n += colour.every((v, k) => Math.abs(pixels[i + k] - v) < 60);
+  return n / (width * height);
+}"""
+
+
+def test_the_planes_carry_letters_numbers_scale_and_state(page: Any) -> None:
+    axial, coronal, sagittal, solid = tiles(page)
+    assert axial["sides"] == ["R", "L", "A", "P"]
+    assert coronal["sides"] == ["R", "L", "S", "I"] and sagittal["sides"] == ["A", "P", "S", "I"]
+    index = page.evaluate(
+        "() => window.page.viewer.shown.nv.frac2vox(window.page.viewer.shown.nv.scene.crosshairPos)[2]"
+    )
+    depth = page.evaluate("() => window.page.viewer.entry.shape[2]")
+    assert axial["title"] == f"Axial {round(index) + 1}/{depth}" and solid["title"] == "3D"
+    assert {tile["state"] for tile in tiles(page)} == {"AFTER"}
+    page.keyboard.press("b")
+    assert {tile["state"] for tile in tiles(page)} == {"BEFORE"}
+    page.keyboard.press("]")
+    assert tiles(page)[0]["state"] == "BEFORE 90 % · AFTER 10 %"
+    page.keyboard.press("b")
+    page.keyboard.press("b")
+    # The scale bar is as long as its length on the image: between the same two points in mm and in pixels.
+    mm_per_px = page.evaluate("""() => { const { nv, canvas } = window.page.viewer.shown, s = nv.screenSlices[0];
+      return Math.abs(s.fovMM[0]) / (s.leftTopWidthHeight[2] * canvas.clientWidth / canvas.width); }""")
+    number, unit = axial["bar"].split()
+    assert axial["width"] * mm_per_px == pytest.approx(float(number) * (10 if unit == "cm" else 1), rel=0.1)
+
+
+def test_the_windows_are_chosen_by_preset_and_by_value(page: Any) -> None:
+    assert (page.locator("#window-width").input_value(), page.locator("#window-level").input_value()) == ("900", "250")
+    page.keyboard.press("w")
+    assert page.locator("#window-width").input_value() == "420"
+    page.fill("#window-level", "100")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => window.page.viewer.display.ct") == {"width": 420, "level": 100}
+    assert page.locator("#window").input_value() in ("", "own")
+    page.select_option("#window", "0")
+    assert page.locator("#window-level").input_value() == "250"
+    page.keyboard.press("Escape")
+
+
+def test_the_crosshair_is_hidden_on_a_key(page: Any) -> None:
+    page.keyboard.press("x")
+    assert page.evaluate("() => window.page.viewer.shown.nv.opts.crosshairWidth") == 0
+    show(page, "2", "heart")
+    assert tiles(page)[0]["lines"] == 0
+    page.keyboard.press("x")
+    assert tiles(page)[0]["lines"] == 4
+    show(page, "1", "all")
+
+
+def test_the_planes_of_the_heart_show_its_chambers(page: Any) -> None:
+    """LV (dark red) is in all planes, the RV (blue) left of it in the short axis and four-chamber plane alone."""
+    show(page, "2", "heart")
+    page.evaluate("() => window.page.select(null)")
+    page.evaluate("() => { window.page.viewer.resetCuts(); window.page.viewer.draw({ fill: 1, showChanges: false }); }")
+    titles = [tile["title"] for tile in tiles(page)]
+    assert titles[:3] == ["Short axis", "Four-chamber", "Two-chamber"]
+    # The apex, at the bottom of the body, is on top; the right ventricle, on the right of the body, is on the left.
+    assert tiles(page)[1]["sides"] == ["R", "L", "I", "S"] and tiles(page)[0]["sides"] == ["R", "L", "A", "P"]
+    structures = {s["name"]: s["colour"] for s in page.evaluate("() => window.page.store.run.structures")}
+    shares = {
+        name: [page.evaluate(COLOURED, [number, structures[name]]) for number in range(3)]
+        for name in ("LV", "RV", "LA")
+    }
+    assert min(shares["LV"]) > 0.005
+    assert shares["RV"][0] > 0.002 and shares["RV"][1] > 0.002 and shares["RV"][2] == 0
+    assert shares["LA"][0] == 0 and min(shares["LA"][1:]) > 0.005
+    # Tilted planes stay at right angles; the reset restores them.
+    page.evaluate("() => { window.page.viewer.cuts.turn([0, 0, 1], 0.4); window.page.viewer.draw(); }")
+    planes = page.evaluate("() => window.page.viewer.cuts.tilt.map(({ right, up }) => [right, up])")
+    assert abs(np.dot(planes[0][0], planes[0][1])) < 1e-9 and "tilted" in tiles(page)[0]["title"]
+    page.keyboard.press("o")
+    assert tiles(page)[0]["title"] == "Short axis"
+    page.evaluate("() => window.page.viewer.draw({ fill: 0.28, showChanges: true })")
+
+
+def test_a_click_on_a_cut_moves_the_crosshair_there(page: Any) -> None:
+    show(page, "2", "heart")
+    page.keyboard.press("o")
+    box = page.locator("#cuts canvas").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.25 + 40, box["y"] + box["height"] * 0.25)
+    mm_per_px = page.evaluate("() => window.page.viewer.cutTiles[0].mmPerPx")
+    mm = page.evaluate("() => window.page.viewer.mm")
+    # To the right of the screen is the left of the body; the middle of the LV is at (40, 30).
+    assert mm[0] == pytest.approx(40 - 40 * mm_per_px, abs=1.2) and mm[1] == pytest.approx(30, abs=1.2)
+
+
+def test_the_straightened_vessel_is_straight(page: Any) -> None:
+    """The bent coronary artery is in one column of the view, as wide as its diameter of 4 to 5 mm."""
+    show(page, "3", "vessel")
+    page.evaluate("() => { window.page.select(null); window.page.viewer.draw({ fill: 1, showChanges: false }); }")
+    assert [tile["title"].split(",")[0] for tile in tiles(page)] == ["Coronary 1", "90°", "Cross-section", "3D"]
+    assert tiles(page)[0]["sides"][2:] == ["proximal", "distal"]
+    rows = page.evaluate("""() => {
+      const { viewer } = window.page, { gl, canvas } = viewer.reformat, tile = viewer.cutTiles[0];
+      const colour = viewer.run.structures.find((s) => s.name === "Coronary").colour;
+      const [left, top, width, height] = tile.rect, found = [];
+      for (let part = 2; part < 9; part += 1) {
+        const y = Math.round(tile.top + (height - 2 * tile.top) * part / 10), p = new Uint8Array(4 * width);
+        gl.readPixels(left, canvas.height - top - y, width, 1, gl.RGBA, gl.UNSIGNED_BYTE, p);
+        const at = [...Array(Math.floor(width)).keys()].filter((x) => colour.every((v, k) => Math.abs(p[4 * x + k] - v) < 60));
+        found.push([(at[0] + at.at(-1)) / 2 - width / 2, at.length].map((v) => v * tile.mmPerPx));
+      }
+      return found;
+    }""")
+    for middle_mm, width_mm in rows:
+        assert abs(middle_mm) < 1.2 and 3.0 < width_mm < 6.5
+    page.keyboard.press(")")
+    before = page.evaluate("() => window.page.viewer.cuts.current.at")
+    page.keyboard.press(")")
+    assert page.evaluate("() => window.page.viewer.cuts.current.at") == before + 2
+    page.evaluate("() => window.page.viewer.draw({ fill: 0.28, showChanges: true })")
+    show(page, "1", "all")
+
+
+# Share of the pixels of the 3D view that are its light ground, and the number of colours of the others.
+GROUND = """() => {
+  const { nv } = window.page.viewer.solids, { gl } = nv, [w, h] = [gl.canvas.width, gl.canvas.height];
+  nv.drawScene();
+  const p = new Uint8Array(4 * w * h);
+  gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, p);
+  let light = 0;
+  for (let i = 0; i < p.length; i += 4) light += p[i] > 220 && p[i + 1] > 220 && p[i + 2] > 220;
+  return light / (w * h);
+}"""
+
+
+def test_the_surfaces_are_on_a_light_ground_and_can_be_cut(page: Any) -> None:
+    page.evaluate("() => window.page.select(null)")
+    page.wait_for_function("() => !window.page.viewer.solidsAreDue")
+    whole = page.evaluate(GROUND)
+    assert 0.5 < whole < 0.99
+    page.evaluate("() => window.page.viewer.goTo([40, 30, 30])")
+    page.keyboard.press("k")
+    page.wait_for_function("() => !window.page.viewer.solidsAreDue")
+    assert tiles(page)[-1]["title"] == "3D, axial cut"
+    page.evaluate("() => window.page.viewer.solids.nv.setRenderAzimuthElevation(150, 8)")
+    assert page.evaluate(GROUND) > whole
+    for _ in range(3):
+        page.keyboard.press("k")
+    assert tiles(page)[-1]["title"] == "3D"
+
+
+def test_each_structure_has_its_volume_before_and_after(page: Any) -> None:
+    cells = page.locator("#structures tr[data-structure='RV'] td").all_text_contents()
+    before, after = upright_heart(), upright_heart()
+    before[60:66, 25:36, 50:54] = 5
+    expected = [f"{np.count_nonzero(m == 5) / 1000:.1f}" for m in (before, after)]
+    assert cells[2:4] == expected and page.locator("#structures th").nth(2).text_content() == "before"
+    assert page.locator("#case-head").text_content().startswith("case")
+
+
+def test_filters_act_on_the_structure_that_they_name(page: Any) -> None:
+    """The coronary artery did not change: no case is listed for it but the displayed one, which is marked."""
+    page.select_option("#filter-structure", "Coronary")
+    assert "not in the filter" in page.locator("#case-list li").text_content()
+    page.select_option("#filter-structure", "RV")
+    assert page.locator("#structures tr.selected").get_attribute("data-structure") == "RV"
+    rv_ml = page.evaluate("() => window.page.store.cases.get('1').structures.find((s) => s.name === 'RV').removed_ml")
+    assert page.locator("#case-list small").text_content().startswith(f"{rv_ml:.1f} ml · 0 of 1")
+    page.select_option("#filter-structure", "")
+    page.keyboard.press("Escape")
+
+
+def test_a_narrow_screen_has_tabs(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.locator("#tabs").is_visible() and page.locator("main").is_visible()
+    assert not page.locator("#cases").is_visible() and not page.locator("#detail").is_visible()
+    page.click("#tabs [data-tab='decide']")
+    assert page.locator("#detail").is_visible() and not page.locator("main").is_visible()
+    page.click("#tabs [data-tab='cases']")
+    page.locator("#case-list li").first.click()
+    assert page.locator("main").is_visible()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_there_was_no_error(page: Any) -> None:
+    assert ERRORS == []

@@ -13,8 +13,8 @@ from matplotlib.colors import to_rgb
 from skimage.color import rgb2lab
 
 from heartmend.anatomy.load import load_anatomy
-from heartmend.geometry.grid import Grid
 from heartmend.figures.style import ADDED, RELABELLED, REMOVED
+from heartmend.geometry.grid import Grid
 from heartmend.review.page_data import LOWEST_HU, STEP_HU, Crop, image_file, pack_maps, pack_surfaces, unpack_maps
 from support.grids import grids
 from support.hearts import ellipsoid

@@ -6,7 +6,8 @@ import { add, cross, dot, letters, norm, subtract, turn, unit } from "./vectors.
 export const TURN_STEP = Math.PI / 24;
 const HEART_MM = 150; // shown across a plane of the heart
 const CROSS_SECTION_MM = 36;
-const STRAIGHT_MM = 34; // least width of a straightened vessel
+const STRAIGHT_MM = 22; // least width of a straightened vessel
+const NEAR_MM = 6; // a vessel is shown at a place that is as near to it
 
 const opposite = (direction) => direction.map((v) => -v);
 const SIDES = (right, up) => ({ left: letters(opposite(right)), right: letters(right), top: letters(up), bottom: letters(opposite(up)) });
@@ -15,6 +16,7 @@ const SIDES = (right, up) => ({ left: letters(opposite(right)), right: letters(r
 class PlaneTile {
   constructor(rect, title, centre, right, up, acrossMm) {
     Object.assign(this, { rect, title, centre, right, up, mmPerPx: acrossMm / Math.min(rect[2], rect[3]) });
+    this.kind = "cut";
     this.letters = SIDES(right, up);
     this.normal = cross(right, up);
   }
@@ -50,6 +52,7 @@ class VesselTile {
     const [, , width, height] = rect;
     this.mmPerPx = Math.max((vessel.length + 4) / height, STRAIGHT_MM / width);
     this.top = (height - vessel.length / this.mmPerPx) / 2;
+    this.kind = "vessel";
     this.letters = { top: "proximal", bottom: "distal" };
   }
 
@@ -122,22 +125,20 @@ export class Cuts {
     this.isTilted = true;
   }
 
-  // Go to the place of the paths that is nearest to a position.
+  // Go to the place of the paths that is nearest to a position, where a path is near.
   follow(mm) {
-    let best = Infinity;
-    const order = [this.vessel, ...this.vessels.keys()];
-    for (const number of order) {
-      const vessel = this.vessels[number];
-      vessel?.points.forEach((point, index) => {
+    let best = { distance: NEAR_MM };
+    for (const number of [this.vessel, ...this.vessels.keys()]) {
+      this.vessels[number]?.points.forEach((point, at) => {
         const distance = norm(subtract(point, mm));
         // Paths share their beginnings: the current one is kept where it is as near.
-        if (distance < best - 0.5) {
-          best = distance;
-          this.vessel = number;
-          vessel.at = index;
-        }
+        const isNearer = distance < best.distance - (number === best.number || best.number === undefined ? 0 : 0.5);
+        if (isNearer) best = { distance, number, at };
       });
     }
+    if (best.number === undefined) return;
+    this.vessel = best.number;
+    this.current.at = best.at;
   }
 
   get current() {
@@ -162,9 +163,9 @@ export class Cuts {
     const point = vessel.points[vessel.at];
     const [right, tangent] = [turn(vessel.normals[vessel.at], vessel.tangents[vessel.at], this.angle), vessel.tangents[vessel.at]];
     const degrees = Math.round((this.angle * 180) / Math.PI);
-    const straight = `${vessel.structure} ${this.vessel + 1}, straightened`;
+    const straight = `${vessel.structure} ${this.vessel + 1} of ${this.vessels.length}`;
     return [
-      new VesselTile([0, 0, w / 2, height], `${straight}, ${degrees}°`, vessel, this.angle),
+      new VesselTile([0, 0, w / 2, height], `${straight}, straightened, ${degrees}°`, vessel, this.angle),
       new VesselTile([w / 2, 0, w / 2, height], `${degrees + 90}°`, vessel, this.angle + Math.PI / 2),
       new PlaneTile([w, 0, w, h], `Cross-section, ${(vessel.at * vessel.step).toFixed(0)} of ${vessel.length.toFixed(0)} mm`, point, right, cross(tangent, right), CROSS_SECTION_MM * this.zoom),
     ];

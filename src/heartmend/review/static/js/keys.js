@@ -31,7 +31,7 @@ export function keyTable(page) {
     ["3", "straightened vessels", () => page.setLayout("vessel")],
     ["4", "surfaces in 3D", () => page.setLayout("solids")],
     ["v", "one plane or all planes", () => page.nextLayout()],
-    ["x", "show or hide the crosshair", () => page.toggleCrosshair()],
+    ["i", "show or hide the crosshair", () => page.toggleCrosshair()],
     ["k", "cut the surfaces at the crosshair", () => page.nextCut()],
     ["o", "reset the heart's planes", () => page.viewer.resetCuts()],
     ["t", "next vessel", () => page.viewer.nextVessel(1)],

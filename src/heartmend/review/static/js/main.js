@@ -66,8 +66,16 @@ class Page {
     return this.open(this.store.neighbour(this.store.current, by));
   }
 
-  nextOpen() {
-    const next = this.store.nextOpen(this.store.current);
+  async nextOpen() {
+    const { current } = this.store;
+    let next = this.store.nextOpen(current);
+    while (!next && this.store.waiting && this.store.current === current) {
+      this.showMessage("The next case is being prepared …", "good");
+      await this.sync.moreCases();
+      next = this.store.nextOpen(current);
+    }
+    if (this.store.current !== current) return undefined;
+    byId("banner").hidden = true;
     if (next) return this.open(next);
     return this.showMessage("All listed cases are decided.", "good");
   }

@@ -80,7 +80,7 @@ export class Reformat {
     canvas.width = Math.round(canvas.clientWidth * ratio);
     canvas.height = Math.round(canvas.clientHeight * ratio);
     gl.disable(gl.SCISSOR_TEST);
-    gl.clearColor(0, 0, 0, 1);
+    gl.clearColor(0.06, 0.08, 0.1, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
     gl.enable(gl.SCISSOR_TEST);
     gl.uniform2fv(this.at.greyRange, display.greyRange);

@@ -97,8 +97,11 @@ out vec4 color;
 void main() {
   if (cut.xyz != vec3(0.0) && dot(vP.xyz, cut.xyz) > cut.w) discard;
   vec3 n = normalize(vN);
+  gl_FragDepth = gl_FragCoord.z;
   if (!gl_FrontFacing && cut.xyz != vec3(0.0)) {
     color = vec4(vClr.rgb * 0.72, opacity);
+    // In front of the neighbour that has the same boundary.
+    gl_FragDepth -= 0.002;
     return;
   }
   if (!gl_FrontFacing) n = -n;

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 
 const POLL_MS = 5000;
-const FIRST_CASE_MS = 200; // while no case is ready
+const FIRST_CASE_MS = 200; // while the reviewer waits for a case
 const NEXT_CASE_MS = 2000; // while others are prepared
 
 const after = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -19,23 +19,22 @@ export class Sync {
 
   // Resolve when a case is ready; the others are added to the list when they are.
   async firstCase() {
-    while (!this.store.cases.size && this.store.waiting) {
-      await after(FIRST_CASE_MS);
-      this.store.addCases(await api.getCases(this.store.added));
-    }
+    while (!this.store.cases.size && this.store.waiting) await this.moreCases();
   }
 
   async followCases() {
-    while (this.store.waiting) {
-      await after(NEXT_CASE_MS);
-      try {
-        const found = await api.getCases(this.store.added);
-        const isNew = found.waiting !== this.store.waiting || found.cases.length;
-        this.store.addCases(found);
-        if (isNew) this.redraw();
-      } catch {
-        this.#showStatus("no connection", "bad");
-      }
+    while (this.store.waiting) await this.moreCases(NEXT_CASE_MS);
+  }
+
+  async moreCases(delay = FIRST_CASE_MS) {
+    await after(delay);
+    try {
+      const found = await api.getCases(this.store.added);
+      const isNew = found.waiting !== this.store.waiting || found.cases.length;
+      this.store.addCases(found);
+      if (isNew && this.store.current) this.redraw();
+    } catch {
+      this.#showStatus("no connection", "bad");
     }
   }
 

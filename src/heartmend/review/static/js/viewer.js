@@ -132,7 +132,7 @@ export class Viewer {
     const isCut = CUT_LAYOUTS.includes(this.layout);
     const flat = isCut
       ? this.cutTiles.map((tile) => ({
-        rect: tile.rect, title: tile.title, letters: tile.letters, mmPerPx: tile.mmPerPx, kind: "cut",
+        rect: tile.rect, title: tile.title, letters: tile.letters, mmPerPx: tile.mmPerPx, kind: tile.kind,
         lines: crosshair ? tile.crosshair(this.mm) : [],
       }))
       : this.layout === "solids" ? [] : this.shown.tiles();

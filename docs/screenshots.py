@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Take the pictures of the review page in docs/pictures.
+
+usage: screenshots.py OUT
+
+    heartmend phantom --output COHORT --count 6 --seed 11
+    heartmend run COHORT/labels_noisy --images COHORT/images --output OUT
+    python docs/screenshots.py OUT
+
+Needs `pip install '.[dev]'` and Chromium. The pictures have a palette of 128 colours, so that each is below 150 KB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent / "tests"))
+from support.browser import launched, served
+
+LIMIT_BYTES = 150_000
+DESKTOP, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+
+
+def save(page: Any, name: str) -> None:
+    """Take a picture of the page when all views are drawn."""
+    page.wait_for_function("() => !window.page.viewer.solidsAreDue")
+    page.wait_for_timeout(500)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    path = DOCS / "pictures" / f"{name}.png"
+    for colours in (128, 64, 32):
+        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= LIMIT_BYTES:
+            break
+    print(f"{path}: {path.stat().st_size / 1000:.0f} KB")
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    with served(out) as url, launched() as browser:
+        page = browser.new_page(viewport=DESKTOP)
+        page.set_default_timeout(600_000)
+        page.goto(url)
+        page.wait_for_selector("body[data-shown]")
+        page.wait_for_selector("#stage[data-ready]")
+        page.evaluate("() => window.page.select('LV')")
+        save(page, "review")
+        page.evaluate("() => window.page.setLayout('heart').then(() => window.page.select(null))")
+        save(page, "review_heart")
+        page.evaluate("() => window.page.setLayout('vessel').then(() => window.page.viewer.moveAlong(60))")
+        save(page, "review_vessel")
+        page.evaluate("() => window.page.setLayout('heart').then(() => window.page.viewer.resetCuts())")
+        page.evaluate("() => window.page.setLayout('solids')")
+        for _ in range(2):
+            page.keyboard.press("k")
+        save(page, "review_cut")
+        page.set_viewport_size(NARROW)
+        page.evaluate("() => window.page.setLayout('heart')")
+        save(page, "review_narrow")
+
+
+if __name__ == "__main__":
+    main()

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from rich.console import Console
 
-DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.browser import launched, served
 
+PICTURES = Path(__file__).parent / "pictures"
 LIMIT_BYTES = 150_000
 DESKTOP, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
@@ -33,12 +34,12 @@ def save(page: Any, name: str) -> None:
     page.wait_for_function("() => !window.page.viewer.solidsAreDue")
     page.wait_for_timeout(500)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    path = DOCS / "pictures" / f"{name}.png"
+    path = PICTURES / f"{name}.png"
     for colours in (128, 64, 32):
         picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size <= LIMIT_BYTES:
             break
-    print(f"{path}: {path.stat().st_size / 1000:.0f} KB")
+    Console().print(f"{path}: {path.stat().st_size / 1000:.0f} KB")
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ def test_a_click_on_a_cut_moves_the_crosshair_there(page: Any) -> None:
 
 
 def test_the_straightened_vessel_is_straight(page: Any) -> None:
-    """The bent coronary artery is in one column of the view, as wide as its radius of 2 mm, in voxels of 1 mm, allows."""
+    """The bent coronary artery is in one column of the view, as wide as a radius of 2 mm in voxels of 1 mm allows."""
     show(page, "3", "vessel")
     page.evaluate("() => { window.page.select(null); window.page.viewer.draw({ fill: 1, showChanges: false }); }")
     assert [tile["title"].split(",")[0] for tile in tiles(page)] == ["Coronary 1 of 1", "90°", "Cross-section", "3D"]

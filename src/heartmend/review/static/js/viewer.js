@@ -146,7 +146,13 @@ export class Viewer {
   async #loadCuts() {
     const { entry } = this;
     entry.views ??= api.getViews(entry.id);
-    const views = await entry.views;
+    let views;
+    try {
+      views = await entry.views;
+    } catch (error) {
+      entry.views = null; // the next attempt asks again
+      throw error;
+    }
     if (this.entry !== entry || this.cutsOf === entry) return;
     this.cuts.load(views);
     this.cutsOf = entry;
@@ -368,6 +374,7 @@ export class Viewer {
       const entry = await this.fetched.get(other)?.ready.catch(() => null);
       await idle();
       if (!entry || this.wanted !== id) return;
+      if (CUT_LAYOUTS.includes(this.layout)) entry.views ??= api.getViews(other);
       const planes = this.#freeCanvas(near);
       if (!planes || this.pool.some((p) => p.entry?.id === other)) continue;
       planes.load(entry);

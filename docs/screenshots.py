@@ -7,7 +7,7 @@ usage: screenshots.py OUT
     heartmend run COHORT/labels_noisy --images COHORT/images --output OUT
     python docs/screenshots.py OUT
 
-Needs `pip install '.[dev]'` and Chromium. The pictures have a palette of 128 colours, so that each is below 150 KB.
+Needs `pip install '.[dev]'` and Chromium. The pictures have a palette, so that each is below 150 KB.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def save(page: Any, name: str) -> None:
     page.wait_for_timeout(500)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     path = PICTURES / f"{name}.png"
-    for colours in (128, 64, 32):
-        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+    for colours in (256, 128, 64):
+        # A palette that has the rare colours of the changes too.
+        small = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
         if path.stat().st_size <= LIMIT_BYTES:
             break
     Console().print(f"{path}: {path.stat().st_size / 1000:.0f} KB")

@@ -2,11 +2,13 @@
 
 import shutil
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from heartmend.io.dataset import Case
 from heartmend.review import intake
 from heartmend.review.access import Access
 from heartmend.review.app import Review, create_app
@@ -51,8 +53,10 @@ def test_a_case_that_cannot_be_prepared_does_not_stop_the_others(tmp_path: Path)
     review = Review(finished, "Anna", intake_workers=1)
     review.start()
     wait_until(review, 2)
+    assert review.intake is not None
+    review.intake._thread.join(60)
     found = client(review).get("/api/cases?after=0").json()
-    assert [c["case"] for c in found["cases"]] == ["3", "1"]
+    assert ([c["case"] for c in found["cases"]], found["waiting"]) == (["3", "1"], 0)
     assert found["left_out"].keys() == {"2"} and "2.nii.gz" in found["left_out"]["2"]
 
 
@@ -70,3 +74,20 @@ def test_a_case_that_a_run_in_progress_repairs_is_found(tmp_path: Path, monkeypa
     shutil.move(later, result)
     wait_until(review, 3)
     assert [c["case"] for c in client(review).get("/api/cases?after=2").json()["cases"]] == ["3"]
+
+
+def test_a_case_whose_files_were_removed_while_it_was_prepared_is_prepared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_each, calls = intake.prepare_each, list[str]()
+
+    def interrupted(finished: FinishedRun, cases: Iterable[Case], workers: int) -> Iterator[tuple[Case, str]]:
+        for case, error in prepare_each(finished, cases, workers):
+            calls.append(case.id)
+            yield case, error if calls.count("3") != 1 or case.id != "3" else "a file was removed"
+
+    monkeypatch.setattr(intake, "prepare_each", interrupted)
+    review = Review(FinishedRun.open(finished_run(tmp_path)), "Anna", intake_workers=1)
+    review.start()
+    wait_until(review, 3)
+    assert calls == ["2", "3", "1", "3"] and review.intake is not None and review.intake.failed == {}

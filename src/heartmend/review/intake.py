@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from heartmend.errors import HeartmendError
 from heartmend.io.dataset import Case
@@ -58,26 +58,32 @@ class Intake:
         while not self._stopping.is_set():
             new = by_urgency(self._finished, [case for case in self._finished if case.id not in self._seen])
             self._waiting = len(new)
-            self._prepare(new[:1], 1)
-            self._prepare(new[1:], self._workers)
+            failed = self._prepare(new[:1], 1) + self._prepare(new[1:], self._workers)
+            # Once more: a run that is being continued removes temporary files, also those of this process.
+            failed = self._prepare([case for case, _ in failed], self._workers)
+            self.failed |= {case.id: error for case, error in failed}
+            self._waiting = 0
             if NOT_REPAIRED not in self._finished.left_out.values():
                 return
             self._stopping.wait(RESCAN_SECONDS)
             self._rescan()
 
-    def _prepare(self, cases: list[Case], workers: int) -> None:
+    def _prepare(self, cases: Iterable[Case], workers: int) -> list[tuple[Case, str]]:
+        """Prepare cases and hand them over; returns the error message of each that failed."""
+        failed = []
         for case, error in prepare_each(self._finished, cases, workers):
             if self._stopping.is_set():
-                return
+                break
             self._seen.add(case.id)
-            self._waiting -= 1
             try:
                 if error:
                     raise HeartmendError(error)
                 self._on_ready(self._finished, case)
+                self._waiting -= 1
             except HeartmendError as failure:
-                self.failed[case.id] = str(failure)
+                failed.append((case, str(failure)))
                 log.warning("case %s cannot be reviewed: %s", case.id, failure)
+        return failed
 
     def _rescan(self) -> None:
         try:

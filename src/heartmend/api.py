@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from heartmend.quality.check import DataSetReport
     from heartmend.quality.ranking import Ranking
     from heartmend.release.layouts import Layout
-    from heartmend.release.plan import Undecided
+    from heartmend.review.plan import Undecided
     from heartmend.run_folder.finished import FinishedRun
 
 log = logging.getLogger(__name__)
@@ -365,7 +365,7 @@ def export(
     from heartmend.pipelines.result import ExportResult
     from heartmend.release.export import export_release
     from heartmend.release.layouts import LAYOUTS
-    from heartmend.release.plan import UNDECIDED
+    from heartmend.review.plan import UNDECIDED
 
     layouts: frozenset[Layout] = frozenset(layout for layout in LAYOUTS if layout in _names(formats))
     for name in _names(formats):

@@ -37,7 +37,7 @@ class DamagedError(RunError):
 
 
 class ConflictError(RunError):
-    """Another reviewer decided about the same structures in the meantime; nothing was written.
+    """Another reviewer decided about the same changes or structures in the meantime; nothing was written.
 
     Attributes:
         newer: the current decisions that are newer than the request.

@@ -122,7 +122,7 @@ def test_the_choices_are_those_of_the_program() -> None:
     from heartmend.io.label_maps import UnknownLabels
     from heartmend.pipelines.config import PRESETS
     from heartmend.release.layouts import LAYOUTS
-    from heartmend.release.plan import UNDECIDED
+    from heartmend.review.plan import UNDECIDED
 
     assert get_args(options.Preset) == tuple(PRESETS)
     assert get_args(options.Unknown) == get_args(UnknownLabels)

@@ -20,8 +20,8 @@ from heartmend.io.segments import read_segments, write_segments
 from heartmend.release.corrections import import_corrected
 from heartmend.release.export import export_release
 from heartmend.release.layouts import LAYOUTS, ReleaseNames
-from heartmend.release.plan import plan_release
 from heartmend.review.case_cache import make_ready
+from heartmend.review.plan import plan_release
 from heartmend.review.summary import read_summary
 from heartmend.run_folder.decisions import DecisionRequest, open_decisions
 from heartmend.run_folder.finished import FinishedRun
@@ -160,7 +160,7 @@ def test_descriptions_and_texts_of_a_release(finished: FinishedRun, tmp_path: Pa
     readme = (to / "README.md").read_text()
     for text in (
         "| released | 1 |",
-        "| LA | 2 | 0 | 1 | 0 |",
+        "| LA | 2 | 0 | 0 | 1 | 0 |",
         "ImageCAS",
         "2510.06090",
         "heartchambers_highres",

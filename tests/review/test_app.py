@@ -1,5 +1,6 @@
 """Tests of the web application of the review: access, data, and decisions."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,12 @@ def test_cases_are_sorted_by_review_priority(page: TestClient) -> None:
     assert [c["case"] for c in run["cases"]] == ["2", "3", "1"]
     assert run["reviewer"] == "Anna"
     assert {s["name"]: s["severity"] for s in run["cases"][0]["structures"]}["LV"] == "warning"
-    (change,) = page.get("/api/cases/1").json()["changes"]
+    change, *surfaces = page.get("/api/cases/1").json()["changes"]
     assert (change["rule"], change["structure"], len(change["point_mm"])) == ("holes", "LV", 3)
+    # What no entry of the log explains: the far component, a slice of the RV, and a voxel from RA to LA.
+    assert {(c["rule"], c["structure"], c["is_flagged"]) for c in surfaces} == {
+        ("surface", name, False) for name in ("LV", "RV", "LA")
+    }
 
 
 def test_label_maps_and_image_have_the_same_shape(page: TestClient) -> None:
@@ -69,9 +74,70 @@ def test_a_decision_is_in_the_database_when_the_response_is_sent(page: TestClien
     (sent,) = response.json()["decisions"]
     (stored,) = review.decisions.current()
     assert (sent["number"], sent["choice"], sent["reviewer"]) == (stored.number, "accept", "Anna")
-    assert page.get(f"/api/decisions?since={stored.number}").json() == {"decisions": []}
+    assert page.get(f"/api/decisions?since={stored.number}").json() == {"decisions": [], "states": {}}
     restored = page.post("/api/undo", json={"reviewer": "Anna"}).json()["decisions"]
     assert [d["choice"] for d in restored] == ["open"]
+
+
+def test_a_change_is_decided_by_itself_and_the_states_follow(page: TestClient, review: Review) -> None:
+    changes = page.get("/api/cases/1").json()["changes"]
+    hole = next(c for c in changes if c["rule"] == "holes")
+    one = entry(page, choice="reject") | {"change": hole["key"]}
+    response = page.post("/api/decisions", json={"reviewer": "Anna", "entries": [one]}).json()
+    assert response["states"]["1"]["case"] == "begun"
+    wrong = one | {"change": "c0123456789ab"}
+    assert page.post("/api/decisions", json={"reviewer": "Anna", "entries": [wrong]}).status_code == 400
+    accept_rest = [entry(page, structure=name) for name in ("LV", "LA", "RA", "RV")]
+    response = page.post("/api/decisions", json={"reviewer": "Anna", "entries": accept_rest}).json()
+    assert response["states"]["1"] == {
+        "case": "decided", "structures": response["states"]["1"]["structures"] | {"LV": "mixed", "LA": "accepted"}
+    }  # fmt: skip
+    undone = page.post("/api/undo", json={"reviewer": "Anna"}).json()
+    assert {d["structure"] for d in undone["undone"]} == {"LV", "LA", "RA", "RV"}
+    assert undone["states"]["1"]["case"] == "begun"
+
+
+def preview(page: TestClient, operations: list[dict]) -> tuple[dict, bytes]:
+    body = page.post("/api/cases/1/edit", json={"operations": operations}).content
+    length = int.from_bytes(body[:4], "little")
+    return json.loads(body[4 : 4 + length]), body[4 + length :]
+
+
+def test_a_correction_is_previewed_and_saved(page: TestClient, review: Review) -> None:
+    (case,) = [c for c in page.get("/api/run").json()["cases"] if c["case"] == "1"]
+    point = next(s["point_mm"] for s in case["structures"] if s["name"] == "LV")
+    step = {"tool": "paint", "structure": "RV", "points_mm": [point], "radius_mm": 5.0}
+    head, ids = preview(page, [step])
+    assert head["structures"]["RV"][0] > 0.3 and head["structures"]["RV"][1] == 0
+    sides = [high - low for low, high in head["box"]]
+    assert len(ids) == sides[0] * sides[1] * sides[2] and max(sides) <= 7
+    assert preview(page, []) == ({"box": [[0, 0]] * 3, "structures": {}}, b"")
+    saved = page.post("/api/cases/1/corrected", json={"operations": [step], "reviewer": "Anna"}).json()
+    assert {d["choice"] for d in saved["decisions"]} == {"corrected"}
+    assert {"RV"} <= {d["structure"] for d in saved["decisions"]} <= {"RV", "LV", "LA", "Myocardium"}
+    stale = page.post("/api/cases/1/corrected", json={"operations": [step], "reviewer": "Ben"})
+    assert (stale.status_code, "Anna" in stale.json()["error"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tool": "explode"}, {"structure": "spleen"}, {"radius_mm": 0.0}, {"radius_mm": 1e9}, {"points_mm": [[1, 2]]},
+        {"points_mm": []}, {"points_mm": [[1e9, 0, 0]]}, {"plane": "oblique"}, {"more": 1}, {"tool": "bridge"},
+        {"tool": "interpolate"}, {"points_mm": [[float(n), 0.0, 0.0] for n in range(5000)]},
+    ],
+)  # fmt: skip
+def test_an_operation_that_cannot_be_applied_gets_status_400(page: TestClient, changed: dict) -> None:
+    step = {"tool": "paint", "structure": "RV", "points_mm": [[0.0, 0.0, 0.0]], "radius_mm": 5.0} | changed
+    response = page.post("/api/cases/1/edit", json={"operations": [step]})
+    assert response.status_code == 400 and 0 < len(response.json()["error"]) < 1000
+
+
+def test_a_refit_needs_a_command_and_three_corrected_cases(page: TestClient) -> None:
+    state = page.get("/api/refit").json()
+    assert state == {"state": "idle", "message": "", "corrected": 0, "needed": 3, "is_possible": False}
+    refused = page.post("/api/refit", json={})
+    assert (refused.status_code, "heartmend refit OUT" in refused.json()["error"]) == (400, True)
 
 
 def test_a_conflict_has_status_409_and_returns_the_current_decisions(page: TestClient, review: Review) -> None:
@@ -142,7 +208,7 @@ def test_every_response_has_the_content_security_policy(page: TestClient) -> Non
 
 def test_the_size_of_a_request_is_limited(page: TestClient) -> None:
     assert (
-        page.post("/api/decisions", content=b" " * 300_000, headers={"content-type": "application/json"}).status_code
+        page.post("/api/decisions", content=b" " * 1_100_000, headers={"content-type": "application/json"}).status_code
         == 413
     )
     assert page.get("/api/decisions?since=1e9").status_code == 400
@@ -219,8 +285,17 @@ def test_a_structure_that_is_decided_twice_in_a_request_is_not_written(page: Tes
     assert review.decisions.history() == []
 
 
+POSTS = ["/api/decisions", "/api/undo", "/api/decisions.csv", "/api/cases/1/edit", "/api/cases/1/corrected"]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["/api/decisions", "/api/undo", "/api/decisions.csv"]), st.binary(max_size=200), st.booleans())
+@given(
+    st.sampled_from(
+        ["/api/decisions", "/api/undo", "/api/decisions.csv", "/api/cases/1/edit", "/api/cases/1/corrected"]
+    ),
+    st.binary(max_size=200),
+    st.booleans(),
+)
 def test_any_body_gets_an_answer(page: TestClient, path: str, body: bytes, has_head: bool) -> None:
     kind = "text/csv" if path.endswith("csv") else "application/json"
     head = HEAD if kind == "text/csv" else b'{"reviewer": "A", "entries": ['

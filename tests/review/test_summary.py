@@ -10,9 +10,10 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.change_log import ChangeLog
+from heartmend.repair.change_voxels import split_into_changes
 from heartmend.repair.changes import Change
 from heartmend.review.priority import ReviewPriority
-from heartmend.review.summary import ReviewSummary, by_priority, summarise_case
+from heartmend.review.summary import DisplayedChanges, ReviewSummary, by_priority, summarise_case
 
 GRID = Grid((20, 10, 10), np.array([[-2.0, 0, 0, 50], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]))
 HEART = load_anatomy("heart")
@@ -32,7 +33,10 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
 
 def summary(change_log: ChangeLog | None = None) -> ReviewSummary:
     before, after = maps()
-    return summarise_case(before, after, GRID, HEART, change_log or ChangeLog("7"), "stamp", False)
+    log = change_log or ChangeLog("7")
+    changes = split_into_changes(before, after, GRID, HEART, log.changes)
+    displayed = DisplayedChanges.of(log, changes, changes.volume(before.shape))
+    return summarise_case(before, after, GRID, HEART, displayed, "stamp", False)
 
 
 def test_added_and_removed_volumes_are_in_ml() -> None:
@@ -56,9 +60,9 @@ def test_the_point_of_a_change_is_on_a_changed_voxel() -> None:
     )
     found = summary(change_log)
     before, after = maps()
-    at = tuple(np.rint(GRID.world_to_index(found.points_mm[0])).astype(int))
+    at = tuple(np.rint(GRID.world_to_index(found.changes[0].point_mm)).astype(int))
     assert (before[at], after[at]) == (4, 2)
-    assert found.points_mm[1] == pytest.approx((13, 11, 16))
+    assert found.changes[1].point_mm == pytest.approx((13, 11, 16)) and not found.changes[1].key
     ra = next(s for s in found.structures if s.name == "RA")
     assert ra.point_mm is not None
     assert before[tuple(np.rint(GRID.world_to_index(ra.point_mm)).astype(int))] == 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from heartmend.errors import BadInputError, ConflictError, RunError
-from heartmend.run_folder.decisions import DecisionBatch, DecisionRequest, Decisions, now, parse_time
+from heartmend.run_folder.decisions import DecisionBatch, DecisionRequest, Decisions, Undone, now, parse_time
 
 
 def request(
@@ -53,13 +53,13 @@ def test_undo_restores_batch_by_batch_and_only_of_the_same_reviewer(decisions: D
     (a,) = decisions.write([request("LA", "accept", note="n")], "Anna")
     decisions.write([request("RA", "correct")], "Ben")
     both = decisions.write([request("LA", "reject", a.number), request("LV", "reject")], "Anna")
-    assert [(d.structure, d.choice, d.note) for d in decisions.undo("Anna")] == [
+    assert [(d.structure, d.choice, d.note) for d in decisions.undo("Anna").restored] == [
         ("LA", "accept", "n"),
         ("LV", "open", ""),
     ]
     assert {d.structure: d.choice for d in decisions.current()} == {"LA": "accept", "LV": "open", "RA": "correct"}
-    assert [(d.structure, d.choice) for d in decisions.undo("Anna")] == [("LA", "open")]
-    assert decisions.undo("Anna") == []
+    assert [(d.structure, d.choice) for d in decisions.undo("Anna").restored] == [("LA", "open")]
+    assert decisions.undo("Anna") == Undone()
     assert {d.structure: d.choice for d in decisions.current()} == {"LA": "open", "LV": "open", "RA": "correct"}
     assert set(both) <= set(decisions.history())
 
@@ -144,8 +144,58 @@ def test_a_database_of_the_first_version_is_an_error(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE decisions (number INTEGER, case_id TEXT, choice TEXT)")
         database.commit()
-    with pytest.raises(RunError, match="schema version 1, this version of Heartmend reads version 2"):
+    with pytest.raises(RunError, match="schema version 1, this version of Heartmend reads version 3"):
         Decisions(path)
+
+
+def test_a_database_of_the_second_version_is_read_and_gets_changes(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("""
+            CREATE TABLE decisions (
+                number INTEGER PRIMARY KEY AUTOINCREMENT, case_id TEXT NOT NULL, structure TEXT NOT NULL,
+                choice TEXT NOT NULL, note TEXT NOT NULL, reviewer TEXT NOT NULL, decided_at TEXT NOT NULL,
+                stamp TEXT NOT NULL, batch INTEGER NOT NULL, undoes INTEGER, restores INTEGER);
+            CREATE INDEX newest ON decisions (case_id, structure, number);
+            INSERT INTO decisions VALUES (1, '1', 'LA', 'reject', 'n', 'Anna', '2026-01-01T00:00:00+00:00', 's', 1,
+                NULL, NULL);
+            PRAGMA user_version = 2;
+        """)
+    decisions = Decisions(path)
+    (old,) = decisions.current()
+    assert (old.target, old.choice, old.note) == (("1", "LA", ""), "reject", "n")
+    decisions.write([DecisionRequest("1", "LA", "accept", "", "stamp", 0, "c1")], "Ben")
+    assert {(d.change, d.choice) for d in Decisions(path).current()} == {("", "reject"), ("c1", "accept")}
+
+
+def test_changes_and_their_structure_are_decided_independently(decisions: Decisions) -> None:
+    one = DecisionRequest("1", "LA", "reject", "", "stamp", 0, "c1")
+    (whole,) = decisions.write([request()], "Anna")
+    (change,) = decisions.write([one], "Anna")
+    assert decisions.current() == [whole, change]
+    with pytest.raises(ConflictError):
+        decisions.write([one], "Ben")
+    undone = decisions.undo("Anna")
+    assert [(d.change, d.choice) for d in undone.undone] == [("c1", "reject")]
+    assert [(d.change, d.choice) for d in undone.restored] == [("c1", "open")]
+    assert whole in decisions.current()
+
+
+def test_undo_returns_the_note_that_it_took_back(decisions: Decisions) -> None:
+    (flag,) = decisions.write([request("RA", "correct")], "Anna")
+    decisions.write([request("RA", "correct", flag.number, note="lateral wall")], "Anna")
+    found = decisions.undo("Anna")
+    assert [(d.choice, d.note) for d in found.undone] == [("correct", "lateral wall")]
+    assert [(d.choice, d.note) for d in found.restored] == [("correct", "")]
+
+
+def test_a_corrected_map_that_was_replaced_cannot_be_restored(decisions: Decisions) -> None:
+    (first,) = decisions.write([request(choice="corrected")], "Anna")
+    (second,) = decisions.write([request(choice="corrected", follows=first.number)], "Anna")
+    with pytest.raises(BadInputError, match="1 LA: the corrected map before this one was replaced"):
+        decisions.undo("Anna")
+    decisions.write([request(choice="corrected", follows=second.number, note="apex")], "Anna")
+    assert [d.note for d in decisions.undo("Anna").restored] == [""]
 
 
 def test_a_written_decision_survives_the_kill_of_its_process(decisions: Decisions) -> None:

@@ -24,20 +24,21 @@ def test_an_imported_table_is_exported_unchanged_by_another_database(tmp_path: P
         (tmp_path / name).unlink(missing_ok=True)
     first, second = Decisions(tmp_path / "first.sqlite"), Decisions(tmp_path / "second.sqlite")
     first.write(
-        [DecisionRequest("1", "LA", "reject", note, "s", 0), DecisionRequest("1", "LV", "correct", "", "s", 0)],
+        [DecisionRequest("1", "LA", "reject", note, "s", 0), DecisionRequest("1", "LV", "correct", "", "s", 0),
+         DecisionRequest("1", "LA", "accept", note, "s", 0, "c0123456789ab")],
         reviewer,
-    )
+    )  # fmt: skip
     text = decisions_to_csv(first.current())
-    assert import_csv(text, second, RUN) == ImportCounts(2, 0, 0)
+    assert import_csv(text, second, RUN) == ImportCounts(3, 0, 0)
     assert decisions_to_csv(second.current()) == text
-    assert import_csv(text, second, RUN) == ImportCounts(0, 2, 0)
+    assert import_csv(text, second, RUN) == ImportCounts(0, 3, 0)
 
 
 @pytest.mark.parametrize("note", ["=1+1", "+1", "-1", "@x", "'=1", "'", " =1", "\uff1d1", "\u3000\uff20x"])
 def test_no_cell_starts_a_formula(tmp_path: Path, note: str) -> None:
     database = Decisions(tmp_path / "d.sqlite")
     database.write([DecisionRequest("1", "LA", "reject", note, "s", 0)], "Anna")
-    assert decisions_to_csv(database.current()).splitlines()[1].split(",")[3] == f"'{note}"
+    assert decisions_to_csv(database.current()).splitlines()[1].split(",")[4] == f"'{note}"
 
 
 def test_a_newer_decision_of_the_database_stays_current(tmp_path: Path) -> None:

@@ -52,12 +52,12 @@ def launched() -> Iterator[Any]:
 
 
 @contextmanager
-def served(out: Path) -> Iterator[str]:
+def served(out: Path, refit: tuple[str, ...] = ()) -> Iterator[str]:
     """Serve the review of a run in a thread of this process; yields its address."""
     finished = FinishedRun.open(out)
     assert make_ready(finished, workers=1) == {}
     listener, access = listen("127.0.0.1", 0)
-    server = WebServer(create_app(Review(finished, "Anna"), access))
+    server = WebServer(create_app(Review(finished, "Anna", refit_command=refit), access))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -29,10 +29,11 @@ def repaired(before: np.ndarray) -> np.ndarray:
     return after
 
 
-def finished_run(folder: Path, count: int = 3, *, images: bool = False) -> Path:
+def finished_run(folder: Path, count: int = 3, *, images: bool = False, flagged: bool = False) -> Path:
     """Write `count` cases into `folder`/labels, their CTs into `folder`/images, and the run into `folder`/out.
 
-    Case 1 has an oblique grid. In case 2 the LV failed the acceptance test; case 3 has a warning. Returns the run.
+    Case 1 has an oblique grid. In case 2 the LV failed the acceptance test; case 3 has a warning. Where
+    `flagged` the removed slice of the RV is a change for review. Returns the run.
     """
     labels, anatomy, out = write_cohort(folder, count), load_anatomy("heart"), folder / "out"
     if images:
@@ -55,6 +56,10 @@ def finished_run(folder: Path, count: int = 3, *, images: bool = False) -> Path:
             changes = [Change("holes", "LV", "filled", 9, 72.0, box)]
             if case.id == "3":
                 changes.append(Change("slices", "RV", "dropped", 20, 160.0, box, "warning", "a slice of it"))
+            if flagged:
+                ends = (grid.index_to_world(p) for p in ((0, 0, 0), tuple(n - 1 for n in grid.shape)))
+                whole = tuple(zip(*((min(pair), max(pair)) for pair in zip(*ends, strict=True)), strict=True))
+                changes.append(Change("slices", "RV", "removed", 20, 160.0, whole, "review", "a slice of it"))  # type: ignore[arg-type]
             verdict = Verdict("LV", case.id != "2", 1.1, 7.0, "surface moved 7.0 mm" if case.id == "2" else "")
             run.write_fused(cohort, case, repaired(original), ChangeLog(case.id, tuple(changes), (verdict,)))
     return out

@@ -42,6 +42,7 @@ COMMANDS = {
     "review": CommandEntry("Accept or reject the changes of a run in the browser.", "Review and release"),
     "export": CommandEntry("Write the reviewed label maps as a data set.", "Review and release"),
     "import": CommandEntry("Import corrected label maps or decisions into a run.", "Review and release"),
+    "refit": CommandEntry("Repair the undecided cases again, from those corrected by hand.", "Review and release"),
     "render": CommandEntry("Write the label map of one case from a model.", "Models"),
     "mesh": CommandEntry("Write the surfaces of one case from a model.", "Models"),
     "population": CommandEntry("Draw the mean shape, the shape modes and the outliers of a model.", "Models"),

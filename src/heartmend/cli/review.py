@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,12 +62,20 @@ def review(
 
     listener, access = listen(host, port, token)
     finished = FinishedRun.open(run_folder, labels, images)
-    page = Review(finished, by or user_name(), workers)
+    page = Review(finished, by or user_name(), workers, _refit_command(run_folder, labels, images, workers))
     page.start()
     typer.echo(f"{plural(len(finished.cohort), 'case')} at {access.url} (stop with Ctrl-C)")
     if browser:
         webbrowser.open(access.url)
     serve(page, access, listener)
+
+
+def _refit_command(output: Path, labels: Path | None, images: Path | None, workers: int) -> tuple[str, ...]:
+    """The command that the button of the page starts."""
+    command = [sys.executable, "-m", "heartmend", "--quiet", "refit", str(output.resolve()), "--workers", str(workers)]
+    for name, folder in (("--labels", labels), ("--images", images)):
+        command += [name, str(folder.resolve())] if folder is not None else []
+    return tuple(command)
 
 
 def open_for_review(output: Path, labels: Path | None, images: Path | None, workers: int) -> FinishedRun:

@@ -217,7 +217,7 @@ class OpenRun:
         """Read the current review decisions.
 
         Returns:
-            The newest decision of every structure, in the order of writing.
+            The newest decision of every structure and of every change, in the order of writing.
 
         Raises:
             RunError: if the database cannot be read.
@@ -254,7 +254,7 @@ class OpenRun:
         if name not in case.changed_structures:
             changed = ", ".join(case.changed_structures) or "no structure"
             raise BadInputError(f"case {case.id}: {name} did not change, so there is no decision; changed: {changed}")
-        known = [d.number for d in self.decisions() if (d.case, d.structure) == (case.id, name)]
+        known = [d.number for d in self.decisions() if d.target == (case.id, name, "")]
         request = DecisionRequest(case.id, name, choice, note, self._stamp(case.id), known[0] if known else 0)
         return Decisions(self._run.decisions_path).write([request], reviewer or user_name())[0]
 

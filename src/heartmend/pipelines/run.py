@@ -128,7 +128,7 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
         folder.write_anatomy(anatomy)
         plan = replace(plan, trusted=trusted, convention=request.convention)
         context = Context[Any](folder, cohort, config, plan, Compute(request.workers, group), progress)
-        skipped = run_steps(_steps(config, request.stop_after, anatomy), context)
+        skipped = run_steps(steps_of(config, request.stop_after, anatomy), context)
         done = tuple(case.id for case in cohort if case.id not in skipped)
         if request.stop_after in ("fuse", "unify") and (withdrawn := folder.withdraw(done)):
             log.warning("%d results of cases that are not repaired any more: %s", len(withdrawn), withdrawn[0].parent)
@@ -189,7 +189,17 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _steps(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[PipelineStep]:
+def steps_of(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[PipelineStep]:
+    """List the stages of a run.
+
+    Args:
+        config: the settings.
+        stop_after: the last stage.
+        anatomy: the anatomy.
+
+    Returns:
+        The stages, in order.
+    """
     steps = [
         PipelineStep("prepare", prepare, config.prepare, then=_with_present_structures),
         PipelineStep("fit", fit, config.fit, per_case=False),

@@ -34,6 +34,21 @@ def find_trusted(
     trusted = discover_cohort(
         folder, anatomy=cohort.anatomy, unknown_labels=cohort.unknown_labels, ids=ids, preset_ids=preset_ids
     )
+    check_trusted(trusted, cohort, folder)
+    return trusted
+
+
+def check_trusted(trusted: Cohort, cohort: Cohort, folder: Path) -> None:
+    """Check the trusted label maps of some cases.
+
+    Args:
+        trusted: the trusted cases.
+        cohort: the data set.
+        folder: where the trusted label maps are.
+
+    Raises:
+        BadInputError: as `find_trusted`.
+    """
     if trusted.skipped:
         id, reason = next(iter(trusted.skipped.items()))
         raise BadInputError(f"{folder}: case {id}: {reason}")
@@ -50,7 +65,6 @@ def find_trusted(
             raise BadInputError(
                 f"{case.labels_path}: is not on the grid of {own.labels_path}; resample it to that grid"
             )
-    return trusted
 
 
 def check_convention(path: Path | None, trusted: Path | None) -> None:

@@ -12,6 +12,7 @@ from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
+from heartmend.geometry.surface_noise import surface_area_mm2
 from heartmend.metrics.segment import Segment
 from heartmend.metrics.smoothness import segment_roughness_mm
 from heartmend.repair.case_volume import CaseVolume
@@ -185,10 +186,8 @@ def _roughness(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[floa
     roughness_mm = segment_roughness_mm(segment, max_faces=MAX_FACES)
     if roughness_mm is None:
         return 0.0, 0.0
-    voxel = float(np.prod(spacing_mm))
-    # The voxel faces of a flat surface in a random direction have 3/2 of its area on average.
-    faces = sum(np.count_nonzero(np.diff(mask, axis=axis)) * voxel / spacing_mm[axis] for axis in range(3)) / 1.5
-    return roughness_mm, MEAN_DEVIATION_FACTOR * roughness_mm * faces / (2 * segment.volume_mm3)
+    area_mm2 = surface_area_mm2(mask, spacing_mm)
+    return roughness_mm, MEAN_DEVIATION_FACTOR * roughness_mm * area_mm2 / (2 * segment.volume_mm3)
 
 
 def _distance_mm(label: Mask, shape_mm: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]) -> float:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from heartmend.io.atomic import write_text
-from heartmend.io.label_maps import read_ids
 from heartmend.io.segments import write_segments
 from heartmend.release.case_layouts import CaseExport, ComposedMap, status_of_segments, write_image, write_in_layout
 from heartmend.release.changelog import case_changelog, correction_note
-from heartmend.release.compose import compose_labels
 from heartmend.release.layouts import Layout, ReleaseNames
-from heartmend.release.plan import CasePlan
+from heartmend.review.compose import compose_run_case
+from heartmend.review.plan import CasePlan
 from heartmend.run_folder.finished import FinishedRun
 
 
@@ -28,11 +27,7 @@ def compose_case(finished: FinishedRun, plan: CasePlan) -> ComposedMap:
     Raises:
         RunError: if a hand-corrected map is needed and missing, or a map was damaged.
     """
-    before, after = finished.before(plan.case), finished.after(plan.case)
-    corrected = None
-    if plan.structures_with("corrected"):
-        corrected = read_ids(finished.run.corrected_map(plan.case.id), finished.anatomy)
-    labels = compose_labels(before.labels, after.labels, plan, finished.anatomy, corrected)
+    labels, before = compose_run_case(finished, plan)
     return ComposedMap(labels, before.grid, before.unknown, before.meaning is not None and before.meaning.has_ids)
 
 

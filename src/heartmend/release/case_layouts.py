@@ -21,7 +21,7 @@ from heartmend.io.mesh_files import write_ply
 from heartmend.io.nifti import write_volume
 from heartmend.io.segments import Status, write_segments
 from heartmend.release.layouts import Layout, ReleaseNames, consecutive_ids, mask_names
-from heartmend.release.plan import CasePlan
+from heartmend.review.plan import CasePlan
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import UNKNOWN, Labels, Mask
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.errors import BadInputError, HeartmendError
 from heartmend.geometry.grid import Grid
@@ -14,8 +12,9 @@ from heartmend.io.dataset import Case
 from heartmend.io.file_names import group_by_case, volume_ending
 from heartmend.io.segments import is_segmentation, read_segments
 from heartmend.release.case_files import compose_case
-from heartmend.release.plan import CasePlan, plan_release
-from heartmend.run_folder.decisions import DecisionRequest, Decisions, open_decisions
+from heartmend.review.corrections import corrected_structures, save_correction
+from heartmend.review.plan import CasePlan, plan_release
+from heartmend.run_folder.decisions import Decisions, open_decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels
 
@@ -89,24 +88,11 @@ def _import_map(
 ) -> tuple[str, ...]:
     exported = compose_case(finished, plan)
     labels = _read(finished, plan.case, path, exported.grid)
-    differs = labels != exported.labels
-    different_ids = set(np.unique(labels[differs])) | set(np.unique(exported.labels[differs]))
-    flagged_ids = {finished.anatomy.by_name(n).id for n in plan.structures_with("correct", "corrected")}
-    corrected = [s.name for s in finished.anatomy.structures if s.id in different_ids | flagged_ids]
+    corrected = corrected_structures(finished, plan, exported.labels, labels)
     if not corrected:
         raise BadInputError(f"{path}: equals the exported map, and no structure of the case is flagged for correction")
-    finished.run.write_corrected(plan.case.id, labels, exported.grid, path)
-    numbers = {(d.case, d.structure): d.number for d in decisions.current()}
-    notes = {d.structure: d.note for d in plan.decisions}
-    requests = [
-        DecisionRequest(
-            plan.case.id, name, "corrected", notes.get(name, ""), plan.summary.stamp,
-            numbers.get((plan.case.id, name), 0),
-        )
-        for name in corrected
-    ]  # fmt: skip
-    decisions.write(requests, reviewer)
-    return tuple(corrected)
+    save_correction(finished, decisions, plan, labels, corrected, reviewer, (exported.grid, path))
+    return corrected
 
 
 def _read(finished: FinishedRun, case: Case, path: Path, grid: Grid) -> Labels:

@@ -13,8 +13,8 @@ from heartmend.errors import HeartmendError, RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_text
 from heartmend.release.case_files import write_case, write_for_correction
 from heartmend.release.layouts import Layout, ReleaseNames, write_layouts
-from heartmend.release.plan import CasePlan, ReleasePlan, Undecided, plan_release
 from heartmend.release.readme import release_readme
+from heartmend.review.plan import CasePlan, ReleasePlan, Undecided, plan_release
 from heartmend.run_folder.decisions import now, open_decisions
 from heartmend.run_folder.decisions_table import decisions_to_csv
 from heartmend.run_folder.finished import FinishedRun

@@ -7,10 +7,12 @@ from importlib import resources
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.io.file_names import escape_markdown
+from heartmend.release.changelog import source_of
 from heartmend.release.layouts import Layout, ReleaseNames
-from heartmend.release.plan import ReleasePlan
+from heartmend.review.plan import ReleasePlan
 from heartmend.run_folder.versions import versions
 
+_SOURCES = ("repaired", "repaired in part", "original", "corrected by hand")
 _FOLDERS: dict[Layout, str] = {
     "nnunet": "| `nnunet/{dataset}/` | nnU-Net v2 data set: `dataset.json`, `labelsTr`{images} |",
     "bids": "| `bids/` | BIDS derivatives: `sub-*/anat/*_dseg.nii.gz`; ids in `desc-repaired_dseg.tsv` |",
@@ -50,7 +52,7 @@ def release_readme(
         Markdown: counts, method, folders, software versions, citations and terms.
     """
     counts = {
-        s.name: Counter(p.choices[s.name] for p in plan.release if s.name in p.choices) for s in anatomy.structures
+        s.name: Counter(source_of(p, s.name) for p in plan.release if s.name in p.choices) for s in anatomy.structures
     }
     used = [names.values[p.case.id] for p in plan.release]
     values = {
@@ -67,22 +69,24 @@ def release_readme(
     lines = [
         f"# {escape_markdown(title)}", "",
         f"{len(plan.release)} label maps of {anatomy.title or anatomy.name}, repaired with Heartmend. The changes were "
-        "reviewed by people, structure by structure.", "",
+        "reviewed by people, change by change.", "",
         "| | cases |", "|---|---|",
         f"| released | {len(plan.release)} |",
         f"| to be corrected by hand (`to_correct/`) | {len(plan.to_correct)} |",
         f"| left out | {len(plan.left_out)} |", "",
         "## Decisions", "",
-        "| structure | value in `labels/` | repaired | original | corrected by hand |", "|---|---|---|---|---|",
+        "| structure | value in `labels/` | repaired | repaired in part | original | corrected by hand |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {s.name} | {values[s.name]} | {counts[s.name]['accept']} | {counts[s.name]['reject']} | "
-            f"{counts[s.name]['corrected']} |"
+            f"| {s.name} | {values[s.name]} | "
+            + " | ".join(str(counts[s.name][source]) for source in _SOURCES) + " |"
             for s in sorted(anatomy.structures, key=lambda s: s.id)
         ), "",
         f"Decisions by reviewer: {', '.join(reviewers) or 'none'}. `decisions.csv` lists all decisions, `changelog/` "
         "the changes of each case.", "",
-        "A released label map starts as the repaired map. A voxel that belongs to a rejected structure in the original "
-        "or in the repaired map gets its original label. A voxel that belongs to a hand-corrected structure "
+        "A released label map starts as the repaired map. The voxels of a change that was rejected by itself get their "
+        "original labels. Of the other changes, a voxel that belongs to a rejected structure in the original or in the "
+        "repaired map gets its original label. A voxel that belongs to a hand-corrected structure "
         "gets its label of the corrected map. Therefore rejected structures equal the original ones, corrected "
         "structures equal the corrected ones, and an accepted neighbour loses the voxels of an overlap.", "",
         "## Folders", "",

@@ -1,11 +1,12 @@
-"""Web application of the review page: it reads cases and writes decisions, nothing else."""
+"""Web application of the review page: it reads cases, and writes decisions and hand-corrected label maps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
@@ -19,11 +20,18 @@ from starlette.staticfiles import StaticFiles
 from heartmend.errors import BadInputError, ConflictError, HeartmendError, RunError
 from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.io.dataset import Case
+from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
 from heartmend.review.access import Access, Guard
 from heartmend.review.case_cache import read_image
+from heartmend.review.edit_requests import EditRequest
+from heartmend.review.editor import Editor
 from heartmend.review.intake import Intake
 from heartmend.review.load import Load, QuietStop, ResponseCache, in_thread
 from heartmend.review.page_data import unpack_maps
+from heartmend.review.plan import decisions_by_case
+from heartmend.review.priority import expected_errors
+from heartmend.review.refit_process import RefitProcess
+from heartmend.review.states import CaseDecisions
 from heartmend.review.summary import ReviewSummary, by_priority, read_summary
 from heartmend.review.views import describe_views
 from heartmend.run_folder.decisions import (
@@ -37,7 +45,10 @@ from heartmend.run_folder.decisions_table import MAX_TABLE_BYTES, decisions_to_c
 from heartmend.run_folder.finished import NOT_REPAIRED, FinishedRun
 from heartmend.version import __version__
 
-MAX_JSON_BYTES = 1 << 18
+MAX_JSON_BYTES = 1 << 20
+MAX_ENTRIES = 2000
+"""A case has a few hundred changes at most."""
+_Model = TypeVar("_Model", bound=BaseModel)
 Text = Annotated[str, Field(max_length=300)]
 
 
@@ -46,6 +57,7 @@ class _Entry(BaseModel):
 
     case: Text
     structure: Text
+    change: Text = ""
     choice: Literal["accept", "reject", "correct", "open"]
     note: Annotated[str, Field(max_length=MAX_NOTE_LENGTH)] = ""
     stamp: Text
@@ -56,7 +68,7 @@ class _Batch(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     reviewer: Annotated[str, Field(min_length=1, max_length=MAX_REVIEWER_LENGTH, pattern=r"\S")]
-    entries: Annotated[list[_Entry], Field(max_length=300)] = []
+    entries: Annotated[list[_Entry], Field(max_length=MAX_ENTRIES)] = []
 
 
 class Review:
@@ -73,7 +85,10 @@ class Review:
         intake: the thread that prepares more cases; None where all were made ready before.
     """
 
-    def __init__(self, finished: FinishedRun, reviewer: str = "", intake_workers: int | None = None) -> None:
+    def __init__(
+        self, finished: FinishedRun, reviewer: str = "", intake_workers: int | None = None,
+        refit_command: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         """Open the review of a run.
 
         Args:
@@ -81,6 +96,7 @@ class Review:
             reviewer: name that the page proposes for the reviewer.
             intake_workers: prepare the cases in the background, on this number of worker processes (0: one per CPU
                 core), from `start` on.
+            refit_command: command that repairs the undecided cases again, with its arguments; empty: the page cannot.
 
         Raises:
             RunError: if the database of the decisions cannot be used.
@@ -90,6 +106,8 @@ class Review:
         self.cases: dict[str, Case] = {}
         self.summaries: dict[str, ReviewSummary] = {}
         self.intake = None if intake_workers is None else Intake(finished, self.add, intake_workers)
+        self.refit = RefitProcess(refit_command, self._after_refit)
+        self.editor = Editor(finished, self.decisions)
         self._cache = ResponseCache()
         self._added: list[str] = []
         # Made when a case is added: many requests share the text.
@@ -116,9 +134,17 @@ class Review:
         """
         summary = read_summary(finished, case)
         # In this order: a request may run between two lines, and finds a case by its place in the list.
-        self.finished = finished
+        self.finished = self.editor.finished = finished
         self.cases[case.id], self.summaries[case.id] = case, summary
         self._added.append(case.id)
+
+    def _after_refit(self) -> None:
+        """Add the cases that were repaired again; `heartmend refit` has written their review files."""
+        finished = self.finished.reopened()
+        for case in finished:
+            known = self.summaries.get(case.id)
+            if finished.run.has_review_case(case.id) and (known is None or known.stamp != finished.stamp(case)):
+                self.add(finished, case)
 
     async def run(self, request: Request) -> Response:
         """Send the run: structures, colours, and the cases in the order of review.
@@ -149,10 +175,17 @@ class Review:
         """
         added = self._added[: len(self._added)]
         new = dict.fromkeys(added[_number(request, "after") :])
+        errors = self._expected_errors()
         return JSONResponse(
-            {"cases": [_to_dict(self.summaries[id]) for id in new], "added": len(added),
-             "waiting": self._waiting(), "left_out": self._left_out()}
+            {"cases": [_to_dict(self.summaries[id], errors[id]) for id in new], "added": len(added),
+             "waiting": self._waiting(), "left_out": self._left_out(),
+             "states": await in_thread(lambda: self._states(new))}
         )  # fmt: skip
+
+    def _expected_errors(self) -> dict[str, dict[str, float]]:
+        """Expected error of each structure of each case, by what is known of the cohort now."""
+        ready = list(self.summaries.values())
+        return expected_errors({c.case: {s.name: (s.expected_error, s.after_ml) for s in c.structures} for c in ready})
 
     def _waiting(self) -> int:
         return self.intake.waiting if self.intake else 0
@@ -164,6 +197,7 @@ class Review:
         return {id: why for id, why in self.finished.left_out.items() if why != NOT_REPAIRED} | self.intake.failed
 
     def _describe_run(self) -> dict[str, Any]:
+        errors = self._expected_errors()
         structures = [
             {"id": s.id, "name": s.name, "colour": s.colour, "kind": s.kind} for s in self.finished.anatomy.structures
         ]
@@ -175,7 +209,7 @@ class Review:
             "colours": {"added": ADDED, "removed": REMOVED, "relabelled": RELABELLED},
             "left_out": self._left_out(),
             "added": len(self._added),
-            "cases": [_to_dict(s) for s in by_priority(list(self.summaries.values()))],
+            "cases": [_to_dict(s, errors[s.case]) for s in by_priority(list(self.summaries.values()))],
         }
 
     async def case(self, request: Request) -> Response:
@@ -191,9 +225,7 @@ class Review:
             HTTPException: if the case is not in the review.
         """
         found = self._summary(request)
-        changes = [
-            {**c.to_dict(), "point_mm": point} for c, point in zip(found.changes, found.points_mm, strict=True)
-        ]  # fmt: skip
+        changes = [{**c.to_dict(), "is_flagged": c.is_flagged} for c in found.changes]
         return JSONResponse({"case": found.case, "shape": found.shape, "affine": found.affine, "changes": changes})
 
     async def maps(self, request: Request) -> Response:
@@ -275,7 +307,22 @@ class Review:
         """
         since = _number(request, "since")
         found = await in_thread(lambda: self.decisions.current(since))
-        return JSONResponse({"decisions": [asdict(d) for d in found]})
+        return JSONResponse(await in_thread(lambda: self._describe(found)))
+
+    def _describe(self, decisions: Iterable[Decision]) -> dict[str, Any]:
+        """Decisions for the page, with the states that follow from all decisions about their cases."""
+        decisions = list(decisions)
+        return {"decisions": [asdict(d) for d in decisions], "states": self._states({d.case for d in decisions})}
+
+    def _states(self, cases: Iterable[str]) -> dict[str, Any]:
+        """States of those of the cases that are ready, and of their structures."""
+        ready = sorted(set(cases) & self.summaries.keys())
+        by_case = decisions_by_case(self.decisions.current()) if ready else {}
+        states = {}
+        for case in ready:
+            found = CaseDecisions.of(self.summaries[case], by_case.get(case, []))
+            states[case] = {"case": found.case_state, "structures": dict(found.states)}
+        return states
 
     async def write(self, request: Request) -> Response:
         """Write decisions.
@@ -289,15 +336,17 @@ class Review:
         Raises:
             HTTPException: if the request is invalid, or a case was repaired again since the page was loaded.
         """
-        batch = await _read_batch(request)
+        batch = await _read_json(request, _Batch)
         for entry in batch.entries:
             known = self.summaries.get(entry.case)
-            if known is None or entry.structure not in known.changed_structures:
+            if known is None or not _can_decide(known, entry):
                 raise HTTPException(400, f"no change to decide about in {entry.case!r} {entry.structure!r}")
             if entry.stamp != known.stamp:
                 raise HTTPException(400, f"{entry.case!r} was repaired again in the meantime; reload the page")
-        requests = [DecisionRequest(e.case, e.structure, e.choice, e.note, e.stamp, e.follows) for e in batch.entries]
-        return await _respond(lambda: self.decisions.write(requests, batch.reviewer))
+        requests = [
+            DecisionRequest(e.case, e.structure, e.choice, e.note, e.stamp, e.follows, e.change) for e in batch.entries
+        ]
+        return await self._respond(lambda: self._describe(self.decisions.write(requests, batch.reviewer)))
 
     async def undo(self, request: Request) -> Response:
         """Undo the newest batch of a reviewer.
@@ -306,13 +355,103 @@ class Review:
             request: the request, with the name of the reviewer as JSON.
 
         Returns:
-            JSON; on a conflict its status is 409 and it contains the current decisions.
+            JSON with the current decisions and those that were undone; on a conflict its status is 409 and it contains
+            the current decisions.
 
         Raises:
             HTTPException: if the request is invalid.
         """
-        batch = await _read_batch(request)
-        return await _respond(lambda: self.decisions.undo(batch.reviewer))
+        batch = await _read_json(request, _Batch)
+
+        def undo() -> dict[str, Any]:
+            found = self.decisions.undo(batch.reviewer)
+            return {**self._describe(found.restored), "undone": [asdict(d) for d in found.undone]}
+
+        return await self._respond(undo)
+
+    async def preview(self, request: Request) -> Response:
+        """Apply a correction by hand, and send the result.
+
+        Args:
+            request: the request, with the id of the case in its path and the operations as JSON.
+
+        Returns:
+            The label map where it differs from the repaired one, as of `Editor.preview`.
+
+        Raises:
+            HTTPException: if the request is invalid, or an operation cannot be applied.
+        """
+        case, edit = self.cases[self._summary(request).case], await _read_json(request, EditRequest)
+        try:
+            operations = [step.to_operation(self.finished.anatomy) for step in edit.operations]
+            body = await in_thread(lambda: self.editor.preview(case, operations))
+        except BadInputError as error:
+            raise HTTPException(400, str(error)) from error
+        return Response(body, media_type="application/octet-stream")
+
+    async def save_correction(self, request: Request) -> Response:
+        """Save a correction by hand as the corrected label map of its case.
+
+        Args:
+            request: the request, with the id of the case in its path; reviewer and operations as JSON.
+
+        Returns:
+            JSON with the decisions; on a conflict its status is 409 and it contains the current decisions.
+
+        Raises:
+            HTTPException: if the request is invalid.
+        """
+        case, edit = self.cases[self._summary(request).case], await _read_json(request, EditRequest)
+        if not edit.reviewer.strip():
+            raise HTTPException(400, "reviewer: give the name of the person who corrected the case")
+
+        def save() -> dict[str, Any]:
+            operations = [step.to_operation(self.finished.anatomy) for step in edit.operations]
+            return self._describe(self.editor.save(case, operations, edit.reviewer, edit.since))
+
+        return await self._respond(save)
+
+    async def refit_state(self, request: Request) -> Response:
+        """Send whether a refit runs, and how many cases it would learn from.
+
+        Args:
+            request: the request.
+
+        Returns:
+            JSON.
+        """
+        return JSONResponse(await in_thread(self._describe_refit))
+
+    async def start_refit(self, request: Request) -> Response:
+        """Start to repair the undecided cases again.
+
+        Args:
+            request: the request, with an empty JSON object.
+
+        Returns:
+            JSON, as of `refit_state`.
+
+        Raises:
+            HTTPException: if a refit runs already, or cannot be started.
+        """
+        _require_type(request, "application/json")
+        try:
+            self.refit.start()
+        except BadInputError as error:
+            raise HTTPException(400, str(error)) from error
+        return JSONResponse(await in_thread(self._describe_refit))
+
+    def _describe_refit(self) -> dict[str, Any]:
+        by_case = decisions_by_case(self.decisions.current())
+        corrected = 0
+        for case, decisions in by_case.items():
+            if case in self.summaries and any(d.choice == "corrected" for d in decisions):
+                corrected += CaseDecisions.of(self.summaries[case], decisions).case_state == "decided"
+        refit = self.refit
+        return {
+            "state": refit.state, "message": refit.message, "corrected": corrected, "needed": MIN_TRUSTED,
+            "is_possible": bool(refit.command),
+        }  # fmt: skip
 
     async def save_table(self, request: Request) -> Response:
         """Send the current decisions as CSV.
@@ -347,6 +486,16 @@ class Review:
         except (BadInputError, ConflictError) as error:
             raise HTTPException(400, str(error)) from error
 
+    async def _respond(self, write: Callable[[], dict[str, Any]]) -> Response:
+        try:
+            return JSONResponse(await in_thread(write))
+        except ConflictError as error:
+            conflicts = error.newer
+            newer = await in_thread(lambda: self._describe(conflicts))
+            return JSONResponse({"error": str(error), "newer": newer["decisions"], "states": newer["states"]}, 409)
+        except BadInputError as error:
+            raise HTTPException(400, str(error)) from error
+
     def _summary(self, request: Request) -> ReviewSummary:
         found = self.summaries.get(request.path_params["case"])
         if found is None:
@@ -354,9 +503,13 @@ class Review:
         return found
 
     async def _packed(self, request: Request, kind: str) -> Response:
-        case_id = self._summary(request).case
+        summary = self._summary(request)
+        case_id = summary.case
         try:
-            body = await self._cache.get((kind, case_id), lambda: self.finished.run.read_review_volume(case_id, kind))
+            # A case that was repaired again has another stamp.
+            body = await self._cache.get(
+                (kind, summary.stamp), lambda: self.finished.run.read_review_volume(case_id, kind)
+            )
         except RunError as error:
             raise HTTPException(500, f"the {kind} of case {case_id} are damaged; start the review again") from error
         return Response(body, media_type="application/octet-stream", headers={"content-encoding": "gzip"})
@@ -387,10 +540,14 @@ def create_app(review: Review, access: Access) -> Starlette:
         Route(f"{case}/surfaces", review.surfaces),
         Route(f"{case}/image", review.image),
         Route(f"{case}/views", review.views),
+        Route(f"{case}/edit", review.preview, methods=["POST"]),
+        Route(f"{case}/corrected", review.save_correction, methods=["POST"]),
         Route(case, review.case),
         Route("/api/decisions", review.read),
         Route("/api/decisions", review.write, methods=["POST"]),
         Route("/api/undo", review.undo, methods=["POST"]),
+        Route("/api/refit", review.refit_state),
+        Route("/api/refit", review.start_refit, methods=["POST"]),
         Route("/api/decisions.csv", review.save_table),
         Route("/api/decisions.csv", review.load_table, methods=["POST"]),
         Mount("/static", StaticFiles(directory=static, follow_symlink=False)),
@@ -417,7 +574,7 @@ def _number(request: Request, name: str) -> int:
     return int(given)
 
 
-def _to_dict(summary: ReviewSummary) -> dict[str, Any]:
+def _to_dict(summary: ReviewSummary, errors: Mapping[str, float]) -> dict[str, Any]:
     return {
         "case": summary.case,
         "stamp": summary.stamp,
@@ -425,25 +582,21 @@ def _to_dict(summary: ReviewSummary) -> dict[str, Any]:
         "severity": summary.severity,
         "changed_ml": summary.changed_ml,
         "has_image": summary.has_image,
-        "structures": [asdict(s) for s in summary.structures],
+        "structures": [{**asdict(s), "expected_error": round(errors[s.name], 5)} for s in summary.structures],
         "changed_structures": summary.changed_structures,
     }
 
 
-async def _respond(write: Any) -> Response:
-    try:
-        written: list[Decision] = await in_thread(write)
-    except ConflictError as error:
-        return JSONResponse({"error": str(error), "newer": [asdict(d) for d in error.newer]}, 409)
-    except BadInputError as error:
-        raise HTTPException(400, str(error)) from error
-    return JSONResponse({"decisions": [asdict(d) for d in written]})
+def _can_decide(known: ReviewSummary, entry: _Entry) -> bool:
+    if not entry.change:
+        return entry.structure in known.changed_structures
+    return any(c.key == entry.change and c.change.structure == entry.structure for c in known.changes)
 
 
-async def _read_batch(request: Request) -> _Batch:
+async def _read_json(request: Request, model: type[_Model]) -> _Model:
     _require_type(request, "application/json")
     try:
-        return _Batch.model_validate_json(await _body(request, MAX_JSON_BYTES))
+        return model.model_validate_json(await _body(request, MAX_JSON_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         raise HTTPException(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300]) from error

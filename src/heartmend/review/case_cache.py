@@ -13,9 +13,10 @@ from heartmend.errors import BadInputError, HeartmendError
 from heartmend.io.dataset import Case
 from heartmend.io.digests import compute_fingerprint
 from heartmend.io.forms.open import open_label_map
+from heartmend.repair.change_voxels import CaseChanges, split_into_changes
 from heartmend.review.page_data import Crop, image_file, pack_maps, pack_surfaces
 from heartmend.review.priority import priority_of
-from heartmend.review.summary import ReviewSummary, read_summary, summarise_case
+from heartmend.review.summary import DisplayedChanges, ReviewSummary, read_summary, summarise_case
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.paths import REVIEW
 from heartmend.types import Labels
@@ -79,7 +80,8 @@ def by_urgency(finished: FinishedRun, cases: Iterable[Case]) -> list[Case]:
 
     def score(case: Case) -> float:
         try:
-            return priority_of(finished.changes(case), 0.0).score
+            log = finished.changes(case)
+            return priority_of(log.changes, sum(not v.accepted for v in log.verdicts), 0.0).score
         except HeartmendError:
             return 0.0  # the damaged change log is reported when the case is prepared
 
@@ -111,21 +113,25 @@ def _prepare(job: _Job) -> None:
     )
     if run.is_done(REVIEW, case.id, fingerprint):
         return
-    summary, crop, before, after = _summarise(finished, case)
+    summary, changes, crop, (before, after) = _summarise(finished, case)
     run.forget(REVIEW, case.id)
     maps, surfaces = pack_maps(before, after), pack_surfaces(before, after, crop.grid, finished.anatomy)
-    run.finish(REVIEW, case.id, fingerprint, run.write_review_case(case.id, summary.to_dict(), maps, surfaces))
+    files = run.write_review_case(case.id, summary.to_dict(), maps, surfaces, changes)
+    run.finish(REVIEW, case.id, fingerprint, files)
 
 
-def _summarise(finished: FinishedRun, case: Case) -> tuple[ReviewSummary, Crop, Labels, Labels]:
-    """Summary of a case, and the displayed part of its two label maps."""
+def _summarise(finished: FinishedRun, case: Case) -> tuple[ReviewSummary, CaseChanges, Crop, tuple[Labels, Labels]]:
+    """Summary of a case, its changes, and the displayed part of its two label maps."""
     before, after = finished.before(case), finished.after(case)
     if not before.grid.is_close(after.grid):
         raise BadInputError(f"{after.path}: not on the grid of {before.path}; repair the case again")
     crop = Crop.around((before.labels | after.labels) > 0, before.grid)
     cropped_before, cropped_after = (crop.apply(volume.labels).astype(np.uint8) for volume in (before, after))
+    log = finished.changes(case)
+    changes = split_into_changes(before.labels, after.labels, before.grid, finished.anatomy, log.changes)
+    displayed = DisplayedChanges.of(log, changes, crop.apply(changes.volume(before.grid.shape)))
     summary = summarise_case(
-        cropped_before, cropped_after, crop.grid, finished.anatomy, finished.changes(case), finished.stamp(case),
+        cropped_before, cropped_after, crop.grid, finished.anatomy, displayed, finished.stamp(case),
         case.image_path is not None,
     )  # fmt: skip
-    return summary, crop, cropped_before, cropped_after
+    return summary, changes, crop, (cropped_before, cropped_after)

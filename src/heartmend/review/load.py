@@ -1,7 +1,7 @@
 """Limits of the memory of the review server: a cache of responses, and the number of requests that run at once.
 
-The memory of the server stays below the size of the cache, and `LARGE_AT_ONCE` responses, and one CT while it is read,
-whatever is requested.
+The memory of the server stays below the size of the cache, and `LARGE_AT_ONCE` responses, one CT while it is read, and
+the one case that is corrected by hand, whatever is requested.
 """
 
 from __future__ import annotations

@@ -1,14 +1,25 @@
-"""Order in which the cases of a run are reviewed."""
+"""Order in which the cases and structures of a run are reviewed, and the error that is expected to be left."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import median
 
-from heartmend.repair.change_log import ChangeLog
+from heartmend.repair.changes import Change
 
 # A structure that failed the acceptance test outweighs forty changes with the severity `review`, of which a correct
 # case can have a dozen. A change of a tenth of the labelled voxels weighs as much as ten of them.
 NOT_ACCEPTED_WEIGHT, WARNING_WEIGHT, REVIEW_WEIGHT, CHANGED_FRACTION_WEIGHT = 20.0, 10.0, 0.5, 50.0
+DISPLACEMENT_MM = 0.06
+"""Expected displacement of a repaired surface. One of area A that is displaced by d has a Dice error of d A / 2 V."""
+CHANGED_WEIGHT, CHANGED_LIMIT = 0.5, 0.1
+"""Share of what the repair changed that is expected to be wrong still; up to this Dice error between before and after,
+because beyond it the change is a removed artefact rather than a moved surface."""
+
+
+VOLUME_WEIGHT, VOLUME_LIMIT = 0.3, 0.1
+"""Share of an unusual volume that is expected to be an error, beyond this deviation from the median of the cohort."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +45,83 @@ class ReviewPriority:
         return round(counts + REVIEW_WEIGHT * self.n_review + CHANGED_FRACTION_WEIGHT * self.changed_fraction, 2)
 
 
-def priority_of(change_log: ChangeLog, changed_fraction: float) -> ReviewPriority:
+def priority_of(changes: Iterable[Change], n_not_accepted: int, changed_fraction: float) -> ReviewPriority:
     """Compute the review priority of a case.
 
     Args:
-        change_log: change log of the case.
+        changes: changes of the case.
+        n_not_accepted: structures whose repaired mask failed the acceptance test.
         changed_fraction: changed voxels as a fraction of the labelled voxels.
 
     Returns:
         The priority.
 
     Example:
-        >>> priority_of(ChangeLog("1"), 0.1).score
+        >>> priority_of([], 0, 0.1).score
         5.0
     """
+    severities = [c.severity for c in changes]
     return ReviewPriority(
-        n_not_accepted=sum(not v.accepted for v in change_log.verdicts),
-        n_warning=sum(c.severity == "warning" for c in change_log.changes),
-        n_review=sum(c.severity == "review" for c in change_log.changes),
+        n_not_accepted=n_not_accepted,
+        n_warning=severities.count("warning"),
+        n_review=severities.count("review"),
         changed_fraction=round(changed_fraction, 5),
     )
+
+
+def expected_error(volume_mm3: float, area_mm2: float, changed_error: float) -> float:
+    """Estimate the Dice error that a repaired structure has still.
+
+    Thin structures and those that the repair had to change most have the largest ones: `benchmarks/review_budget.py`
+    measures how much of the true error the order finds.
+
+    Args:
+        volume_mm3: volume of the repaired structure.
+        area_mm2: area of its surface.
+        changed_error: 1 - Dice between the original and the repaired structure.
+
+    Returns:
+        The expected 1 - Dice; that of the change alone where the repaired structure is empty.
+
+    Example:
+        >>> round(expected_error(100_000.0, 12_000.0, 0.03), 4), expected_error(0.0, 0.0, 1.0)
+        (0.0186, 0.05)
+    """
+    changed = CHANGED_WEIGHT * min(changed_error, CHANGED_LIMIT)
+    if not volume_mm3:
+        return changed
+    return min(DISPLACEMENT_MM * area_mm2 / (2 * volume_mm3) + changed, 1.0)
+
+
+def expected_errors(cases: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, dict[str, float]]:
+    """Add to the expected errors of structures what their volumes show beside those of the other cases.
+
+    The volume of a structure is taken as a share of that of all structures of its case. The deviation of v from the
+    median m is |v - m| / (v + m), the Dice error of two nested masks of these volumes.
+
+    Args:
+        cases: case id -> name of a structure -> its expected error (`expected_error`) and its volume, in any unit.
+
+    Returns:
+        Case id -> name of a structure -> its expected error.
+
+    Example:
+        >>> heart = {"LV": (0.02, 100.0), "RV": (0.02, 100.0)}
+        >>> errors = expected_errors({"1": heart, "2": heart, "3": {"LV": (0.02, 20.0), "RV": (0.02, 100.0)}})
+        >>> errors["1"]["LV"], round(errors["3"]["LV"], 3)
+        (0.02, 0.14)
+    """
+    shares: dict[str, dict[str, float]] = {}
+    for case, structures in cases.items():
+        total = sum(volume for _, volume in structures.values()) or 1.0
+        shares[case] = {name: volume / total for name, (_, volume) in structures.items()}
+    names = dict.fromkeys(name for found in shares.values() for name in found)
+    medians = {name: median(found[name] for found in shares.values() if name in found) for name in names}
+    result: dict[str, dict[str, float]] = {}
+    for case, structures in cases.items():
+        result[case] = {}
+        for name, (own, _) in structures.items():
+            share, usual = shares[case][name], medians[name]
+            deviation = abs(share - usual) / (share + usual) if share + usual else 0.0
+            result[case][name] = min(own + VOLUME_WEIGHT * max(deviation - VOLUME_LIMIT, 0.0), 1.0)
+    return result

@@ -11,11 +11,15 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.grid import Grid
+from heartmend.geometry.surface_noise import surface_area_mm2
 from heartmend.io.dataset import Case
+from heartmend.repair.acceptance import Verdict
 from heartmend.repair.change_log import ChangeLog
+from heartmend.repair.change_voxels import CaseChanges, VoxelChange
 from heartmend.repair.changes import SEVERITIES, Change, Severity
-from heartmend.review.priority import ReviewPriority, priority_of
+from heartmend.review.priority import ReviewPriority, expected_error, priority_of
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels, Triple
 
@@ -37,6 +41,7 @@ class StructureChange:
         severity: worst severity of its changes.
         acceptance_failure: why its repaired mask failed the acceptance test; empty where it passed.
         point_mm: RAS+ position where most of it changed; None where nothing changed.
+        expected_error: Dice error that is expected to be left in it (`priority.expected_error`).
     """
 
     name: str
@@ -47,11 +52,58 @@ class StructureChange:
     severity: Severity
     acceptance_failure: str
     point_mm: Point | None
+    expected_error: float = 0.0
 
     @property
     def changed_ml(self) -> float:
         """Added and removed volume together."""
         return self.added_ml + self.removed_ml
+
+
+@dataclass(frozen=True)
+class ReviewChange:
+    """A change of a case, or a remark.
+
+    Attributes:
+        change: what was changed; `voxels` and `volume_mm3` are those of the result where it has a key.
+        key: digest of its voxels, which a decision names; empty for a remark, and for a change that others have
+            overwritten: there is nothing to decide.
+        structures: names of the structures that gained or lost a voxel by it.
+        point_mm: RAS+ position of it.
+    """
+
+    change: Change
+    key: str
+    structures: tuple[str, ...]
+    point_mm: Point
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether it can be decided and needs a look before it is."""
+        return bool(self.key) and self.change.severity != "info"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert the change into a table for JSON.
+
+        Returns:
+            The table of the change, with key, structures and position.
+        """
+        own = {"key": self.key, "structures": self.structures, "point_mm": self.point_mm}
+        return {**self.change.to_dict(), **own}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Self:
+        """Read a change from a table.
+
+        Args:
+            table: table of `to_dict`, also after JSON.
+
+        Returns:
+            The change.
+        """
+        rest = {name: value for name, value in table.items() if name not in ("key", "structures", "point_mm")}
+        x, y, z = table["point_mm"]
+        return cls(Change.from_dict(rest), table["key"], tuple(table["structures"]), (x, y, z))
 
 
 @dataclass(frozen=True)
@@ -65,8 +117,7 @@ class ReviewSummary:
         severity: worst severity of its changes.
         changed_ml: volume of all changed voxels.
         structures: summary of each structure that either label map contains.
-        changes: the changes in the order in which they were made.
-        points_mm: RAS+ position of each change.
+        changes: the changes in the order in which they were made, then those of the surfaces.
         shape: voxels of the displayed part.
         affine: affine of the displayed part, 4 x 4, RAS+ mm.
         has_image: whether the case has a CT.
@@ -78,8 +129,7 @@ class ReviewSummary:
     severity: Severity
     changed_ml: float
     structures: tuple[StructureChange, ...]
-    changes: tuple[Change, ...]
-    points_mm: tuple[Point, ...]
+    changes: tuple[ReviewChange, ...]
     shape: Triple
     affine: tuple[tuple[float, ...], ...]
     has_image: bool
@@ -100,7 +150,7 @@ class ReviewSummary:
         Returns:
             The table.
         """
-        return asdict(self)
+        return {**asdict(self), "changes": [c.to_dict() for c in self.changes]}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
@@ -121,8 +171,7 @@ class ReviewSummary:
                 **table,
                 "priority": ReviewPriority(**table["priority"]),
                 "structures": structures,
-                "changes": tuple(Change.from_dict(c) for c in table["changes"]),
-                "points_mm": tuple(tuple(p) for p in table["points_mm"]),
+                "changes": tuple(ReviewChange.from_dict(c) for c in table["changes"]),
                 "shape": tuple(table["shape"]),
                 "affine": tuple(tuple(row) for row in table["affine"]),
             }
@@ -154,12 +203,43 @@ def by_priority(summaries: Iterable[ReviewSummary]) -> list[ReviewSummary]:
     return sorted(summaries, key=lambda s: (-s.priority.score, s.case))
 
 
+@dataclass(frozen=True, eq=False)
+class DisplayedChanges:
+    """Changes of a case on its displayed part.
+
+    Attributes:
+        case: case id.
+        changes: the changes.
+        numbers: (x, y, z) 0 where nothing changed, else one more than the position of the voxel's change.
+        verdicts: the verdict on each repaired mask.
+    """
+
+    case: str
+    changes: tuple[VoxelChange, ...]
+    numbers: npt.NDArray[np.uint16]
+    verdicts: tuple[Verdict, ...] = ()
+
+    @classmethod
+    def of(cls, log: ChangeLog, changes: CaseChanges, numbers: npt.NDArray[np.generic]) -> DisplayedChanges:
+        """Combine the change log of a case and its changes.
+
+        Args:
+            log: the change log.
+            changes: the changes.
+            numbers: their numbers on the displayed part (`CaseChanges.volume`).
+
+        Returns:
+            The changes on the displayed part.
+        """
+        return cls(log.case_id, changes.changes, numbers.astype(np.uint16), log.verdicts)
+
+
 def summarise_case(
     before: Labels,
     after: Labels,
     grid: Grid,
     anatomy: Anatomy,
-    change_log: ChangeLog,
+    displayed: DisplayedChanges,
     stamp: str,
     has_image: bool,
 ) -> ReviewSummary:
@@ -170,7 +250,7 @@ def summarise_case(
         after: repaired label map on the same grid.
         grid: grid of the displayed part.
         anatomy: anatomy of the label maps.
-        change_log: change log of the case.
+        displayed: the changes.
         stamp: stamp of the two label maps.
         has_image: whether the case has a CT.
 
@@ -180,13 +260,14 @@ def summarise_case(
     changed = before != after
     density = uniform_filter(changed.astype(np.float32), DENSITY_WINDOW, mode="constant")
     voxel_ml = grid.voxel_mm3 / 1000
-    failures = {v.structure: v.reason for v in change_log.verdicts if not v.accepted}
+    failures = {v.structure: v.reason for v in displayed.verdicts if not v.accepted}
+    entries = [one.change for one in displayed.changes]
     structures = []
     for s in anatomy.structures:
         mask_before, mask_after = before == s.id, after == s.id
         if not mask_before.any() and not mask_after.any():
             continue
-        severities = [c.severity for c in change_log.changes if c.structure == s.name]
+        severities = [c.severity for c in entries if c.structure == s.name]
         severity: Severity = "warning" if s.name in failures else max(severities, key=SEVERITIES.index, default="info")
         before_ml, after_ml, added_ml, removed_ml = (
             round(int(np.count_nonzero(mask)) * voxel_ml, 4)
@@ -194,15 +275,26 @@ def summarise_case(
         )
         point = _densest_point(density, mask_before ^ mask_after, grid)
         failure = failures.get(s.name, "")
-        structures.append(StructureChange(s.name, before_ml, after_ml, added_ml, removed_ml, severity, failure, point))
+        error = _expected_error(mask_before, mask_after, grid)
+        structures.append(
+            StructureChange(s.name, before_ml, after_ml, added_ml, removed_ml, severity, failure, point, error)
+        )
     n_labelled = int(np.count_nonzero(before | after))
     n_changed = int(np.count_nonzero(changed))
+    severity = "warning" if failures else max((c.severity for c in entries), key=SEVERITIES.index, default="info")
     return ReviewSummary(
-        change_log.case_id, stamp, priority_of(change_log, n_changed / max(n_labelled, 1)), change_log.severity,
-        round(n_changed * voxel_ml, 3), tuple(structures), change_log.changes,
-        tuple(_point_of_change(change, before, after, density, grid, anatomy) for change in change_log.changes),
+        displayed.case, stamp, priority_of(entries, len(failures), n_changed / max(n_labelled, 1)), severity,
+        round(n_changed * voxel_ml, 3), tuple(structures), _review_changes(displayed, density, grid),
         grid.shape, tuple(tuple(float(v) for v in row) for row in grid.affine), has_image,
     )  # fmt: skip
+
+
+def _expected_error(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], grid: Grid) -> float:
+    volumes = int(np.count_nonzero(before)), int(np.count_nonzero(after))
+    changed = 1 - 2 * int(np.count_nonzero(before & after)) / sum(volumes)
+    box = bounding_box(after, margin=1)
+    area_mm2 = 0.0 if box is None else surface_area_mm2(after[box], grid.spacing_mm)
+    return round(expected_error(volumes[1] * grid.voxel_mm3, area_mm2, changed), 5)
 
 
 def _densest_point(density: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_], grid: Grid) -> Point | None:
@@ -214,26 +306,20 @@ def _densest_point(density: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]
     return x, y, z
 
 
-def _point_of_change(
-    change: Change, before: Labels, after: Labels, density: npt.NDArray[np.float32], grid: Grid, anatomy: Anatomy
-) -> Point:
-    """Find the point in the box of a change where most of its structure changed; else the middle of the box."""
-    low, high = np.array(change.box_mm)
-    corners = grid.world_to_index(
-        [[(low, high)[i][0], (low, high)[j][1], (low, high)[k][2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
-    )
-    first = np.clip(np.floor(corners.min(axis=0) + 0.5).astype(int), 0, np.array(grid.shape) - 1)
-    last = np.clip(np.ceil(corners.max(axis=0) - 0.5).astype(int), first, np.array(grid.shape) - 1)
-    box = tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
-    part_before, part_after = before[box], after[box]
-    changed = part_before != part_after
-    if change.structure in anatomy.names:
-        id = anatomy.by_name(change.structure).id
-        changed_structure = changed & ((part_before == id) | (part_after == id))
-        changed = changed_structure if changed_structure.any() else changed
-    if not changed.any():
-        x, y, z = ((low + high) / 2).round(2).tolist()
-        return x, y, z
-    best = np.unravel_index(int(np.where(changed, density[box], -1).argmax()), changed.shape)
-    x, y, z = grid.index_to_world(np.array(best) + first).round(2).tolist()
-    return x, y, z
+def _review_changes(
+    displayed: DisplayedChanges, density: npt.NDArray[np.float32], grid: Grid
+) -> tuple[ReviewChange, ...]:
+    """Find the voxel of each change around which most voxels changed; of a remark, the middle of its box."""
+    at = np.argwhere(displayed.numbers)
+    numbers = displayed.numbers[tuple(at.T)]
+    densities = density[tuple(at.T)]
+    # The first of each number is the densest one, the first in the volume of several.
+    order = np.lexsort((np.arange(len(at)), -densities, numbers))
+    found, first = np.unique(numbers[order], return_index=True)
+    densest = {int(number): at[order[k]] for number, k in zip(found, first, strict=True)}
+    changes = []
+    for number, one in enumerate(displayed.changes, start=1):
+        position = grid.index_to_world(densest[number]) if number in densest else np.mean(one.change.box_mm, axis=0)
+        x, y, z = position.round(2).tolist()
+        changes.append(ReviewChange(one.change, one.key, one.structures, (x, y, z)))
+    return tuple(changes)

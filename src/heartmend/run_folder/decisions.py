@@ -1,7 +1,8 @@
 """Review decisions of a run, stored in an SQLite database.
 
-A decision is one row, and no row is ever changed. The newest row of a structure of a case is the current decision. A
-new decision names the number of the decision that it follows, so that two reviewers cannot overwrite each other.
+A decision is one row, and no row is ever changed. It is about one change of a case, or about a whole structure of it.
+The newest row of a change or of a structure is the current decision. A new decision names the number of the decision
+that it follows, so that two reviewers cannot overwrite each other.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
@@ -22,10 +23,12 @@ from heartmend.io.regular import check_regular
 from heartmend.run_folder.finished import FinishedRun
 
 Choice = Literal["accept", "reject", "correct", "corrected", "open"]
-"""`accept`: take the repaired structure. `reject`: keep the original structure. `correct`: to be corrected by hand.
-`corrected`: taken from a hand-corrected label map. `open`: not decided."""
+"""`accept`: take what was changed. `reject`: keep the original voxels. `correct`: to be corrected by hand. `corrected`:
+taken from a hand-corrected label map. `open`: not decided."""
 CHOICES: tuple[str, ...] = get_args(Choice)
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDER_VERSION = 2
+"""Its decisions are about whole structures; they are read, and get the column `change`."""
 MAX_NOTE_LENGTH, MAX_REVIEWER_LENGTH, MAX_NAME_LENGTH = 2000, 80, 300
 MAX_AHEAD = timedelta(days=1)
 """Clocks of two machines may differ; a decision of a later time would outlast all later ones."""
@@ -40,42 +43,54 @@ CREATE TABLE IF NOT EXISTS decisions (
     reviewer TEXT NOT NULL, decided_at TEXT NOT NULL, stamp TEXT NOT NULL,
     batch INTEGER NOT NULL,  -- rows that were written together
     undoes INTEGER,          -- the batch that this row undoes
-    restores INTEGER         -- the row that is current again because of this row
+    restores INTEGER,        -- the row that is current again because of this row
+    change TEXT NOT NULL DEFAULT ''  -- key of the change; empty: the whole structure
 );
-CREATE INDEX IF NOT EXISTS newest ON decisions (case_id, structure, number);
+CREATE INDEX IF NOT EXISTS newest_of_change ON decisions (case_id, structure, change, number);
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
-_COLUMNS = "number, case_id, structure, choice, note, reviewer, decided_at, stamp"
+_UPGRADE = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE decisions ADD COLUMN change TEXT NOT NULL DEFAULT '';
+DROP INDEX IF EXISTS newest;
+CREATE INDEX IF NOT EXISTS newest_of_change ON decisions (case_id, structure, change, number);
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+_COLUMNS = "number, case_id, structure, choice, note, reviewer, decided_at, stamp, change"
 _ROW_BEFORE = (
-    f"SELECT {_COLUMNS} FROM decisions WHERE case_id = ? AND structure = ? AND number < ? ORDER BY number DESC LIMIT 1"
+    f"SELECT {_COLUMNS} FROM decisions WHERE case_id = ? AND structure = ? AND change = ? AND number < ? "
+    "ORDER BY number DESC LIMIT 1"
 )
 _INSERT = (
-    "INSERT INTO decisions (case_id, structure, choice, note, reviewer, decided_at, stamp, batch, undoes, restores) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO decisions (case_id, structure, choice, note, reviewer, decided_at, stamp, change, batch, undoes, "
+    "restores) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _LAST_BATCH = (
     "SELECT MAX(batch) FROM decisions WHERE reviewer = ? AND undoes IS NULL "
     "AND batch NOT IN (SELECT undoes FROM decisions WHERE undoes IS NOT NULL)"
 )
 _NEWEST = (
-    f"SELECT {_COLUMNS} FROM decisions WHERE number IN (SELECT MAX(number) FROM decisions GROUP BY case_id, structure)"
+    f"SELECT {_COLUMNS} FROM decisions WHERE number IN "
+    "(SELECT MAX(number) FROM decisions GROUP BY case_id, structure, change)"
 )
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Decision about one structure of a case.
+    """Decision about one change of a case, or about a whole structure of it.
 
     Attributes:
         number: number of the decision in the database, in the order of writing.
         case: case id.
-        structure: name of the structure.
+        structure: name of the structure; of a change, the one that it belongs to.
         choice: what was decided.
         note: free text of the reviewer.
         reviewer: name of the person.
         decided_at: time in UTC, ISO 8601.
         stamp: stamp of the two label maps that were reviewed (`FinishedRun.stamp`).
+        change: key of the change (`repair.change_voxels`); empty for the whole structure.
     """
 
     number: int
@@ -86,6 +101,12 @@ class Decision:
     reviewer: str
     decided_at: str
     stamp: str
+    change: str = ""
+
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """What it is about: case, structure and change."""
+        return self.case, self.structure, self.change
 
 
 @dataclass(frozen=True)
@@ -99,6 +120,7 @@ class DecisionRequest:
         note: free text of the reviewer.
         stamp: stamp of the two label maps that were reviewed.
         follows: number of the current decision that the reviewer knew; 0 for none.
+        change: key of the change; empty for the whole structure.
     """
 
     case: str
@@ -107,6 +129,12 @@ class DecisionRequest:
     note: str
     stamp: str
     follows: int
+    change: str = ""
+
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """What it is about: case, structure and change."""
+        return self.case, self.structure, self.change
 
 
 @dataclass(frozen=True)
@@ -122,6 +150,19 @@ class DecisionBatch:
     requests: Sequence[DecisionRequest]
     reviewer: str
     decided_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What `Decisions.undo` did.
+
+    Attributes:
+        undone: the decisions that are not current any more.
+        restored: the decisions that are current in their places.
+    """
+
+    undone: tuple[Decision, ...] = ()
+    restored: tuple[Decision, ...] = ()
 
 
 class Decisions:
@@ -148,6 +189,8 @@ class Decisions:
             is_new = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
             if is_new:
                 database.executescript(_SCHEMA)
+            elif version == OLDER_VERSION:
+                database.executescript(_UPGRADE)
             elif version != SCHEMA_VERSION:
                 # The first version did not write its number.
                 raise RunError(
@@ -163,7 +206,7 @@ class Decisions:
             since: only decisions with a larger number are returned.
 
         Returns:
-            The newest decision of every structure, in the order of writing.
+            The newest decision of every structure and of every change, in the order of writing.
         """
         with self._open() as database:
             rows = database.execute(f"{_NEWEST} AND number > ? ORDER BY number", (since,)).fetchall()
@@ -214,49 +257,54 @@ class Decisions:
         _check(batches)
         requests = [r for batch in batches for r in batch.requests]
         with self._open() as database, _transaction(database):
-            newest = {(d.case, d.structure): d for d in (Decision(*row) for row in database.execute(_NEWEST))}
-            conflicts = [
-                found for r in requests if (found := newest.get((r.case, r.structure))) and found.number != r.follows
-            ]
-            unknown = [r for r in requests if r.follows and (r.case, r.structure) not in newest]
+            newest = {d.target: d for d in (Decision(*row) for row in database.execute(_NEWEST))}
+            conflicts = [found for r in requests if (found := newest.get(r.target)) and found.number != r.follows]
+            unknown = [r for r in requests if r.follows and r.target not in newest]
             if conflicts or unknown:
                 raise ConflictError(conflicts)
             return [d for b in batches for d in _insert(database, b.requests, b.reviewer, b.decided_at or now())]
 
-    def undo(self, reviewer: str) -> list[Decision]:
+    def undo(self, reviewer: str) -> Undone:
         """Undo the newest batch of a reviewer that is not undone yet: the decisions before it become current again.
 
         Args:
             reviewer: name of the person.
 
         Returns:
-            The decisions that are current now; empty when there is nothing to undo.
+            What was undone, and what is current now; both are empty when there is nothing to undo.
 
         Raises:
             ConflictError: if another batch decided about the same structures since.
-            BadInputError: if the name of the reviewer cannot be stored.
+            BadInputError: if the name of the reviewer cannot be stored, or the batch replaced a corrected label map.
         """
         if error := find_text_error("", "", "", reviewer):
             raise BadInputError(error)
         with self._open() as database, _transaction(database):
             batch = database.execute(_LAST_BATCH, (reviewer,)).fetchone()[0]
             if batch is None:
-                return []
+                return Undone()
             rows = database.execute(f"SELECT {_COLUMNS} FROM decisions WHERE batch = ?", (batch,))
             undone = [Decision(*row) for row in rows]
-            newest = {(d.case, d.structure): d for d in (Decision(*row) for row in database.execute(_NEWEST))}
+            newest = {d.target: d for d in (Decision(*row) for row in database.execute(_NEWEST))}
             origin = dict(database.execute("SELECT number, COALESCE(restores, number) FROM decisions"))
-            if conflicts := [n for d in undone if origin[(n := newest[d.case, d.structure]).number] != d.number]:
+            if conflicts := [n for d in undone if origin[(n := newest[d.target]).number] != d.number]:
                 raise ConflictError(conflicts)
             requests, restored = [], []
             for d in undone:
-                row = database.execute(_ROW_BEFORE, (d.case, d.structure, d.number)).fetchone()
-                earlier = Decision(*row) if row else Decision(0, d.case, d.structure, "open", "", reviewer, "", d.stamp)
+                row = database.execute(_ROW_BEFORE, (*d.target, d.number)).fetchone()
+                earlier = Decision(*row) if row else replace(d, number=0, choice="open", note="")
+                if d.choice == earlier.choice == "corrected" and d.note == earlier.note:
+                    raise BadInputError(
+                        f"{d.case} {d.structure}: the corrected map before this one was replaced, so it cannot be "
+                        "restored; correct the structure again, or decide otherwise"
+                    )
                 requests.append(
-                    DecisionRequest(d.case, d.structure, earlier.choice, earlier.note, earlier.stamp, d.number)
-                )
+                    DecisionRequest(
+                        d.case, d.structure, earlier.choice, earlier.note, earlier.stamp, d.number, d.change
+                    )
+                )  # fmt: skip
                 restored.append(origin.get(earlier.number))
-            return _insert(database, requests, reviewer, now(), batch, restored)
+            return Undone(tuple(undone), tuple(_insert(database, requests, reviewer, now(), batch, restored)))
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -321,7 +369,7 @@ def parse_time(text: str) -> datetime:
     return time
 
 
-def find_text_error(case: str, structure: str, note: str, reviewer: str, stamp: str = "") -> str:
+def find_text_error(case: str, structure: str, note: str, reviewer: str, stamp: str = "", change: str = "") -> str:
     """Find an error of the texts of a decision.
 
     Args:
@@ -330,6 +378,7 @@ def find_text_error(case: str, structure: str, note: str, reviewer: str, stamp: 
         note: free text of the reviewer.
         reviewer: name of the person.
         stamp: stamp of the reviewed label maps.
+        change: key of the change.
 
     Returns:
         The message; empty if they can be stored.
@@ -340,7 +389,7 @@ def find_text_error(case: str, structure: str, note: str, reviewer: str, stamp: 
         place = f"{case[:80]} {structure[:80]}"
         return f"the note on {place} has {len(note)} characters; at most {MAX_NOTE_LENGTH} are allowed"
     for name, text in (("case id", case), ("structure", structure), ("note", note), ("reviewer", reviewer),
-                       ("stamp", stamp)):  # fmt: skip
+                       ("stamp", stamp), ("key of the change", change)):  # fmt: skip
         if name != "note" and len(text) > MAX_NAME_LENGTH:
             return f"the {name} has {len(text)} characters; at most {MAX_NAME_LENGTH} are allowed"
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
@@ -384,9 +433,11 @@ def _insert(
     batch = database.execute("SELECT COALESCE(MAX(batch), 0) + 1 FROM decisions").fetchone()[0]
     written = []
     for r, restored in zip(requests, restores or [None] * len(requests), strict=True):
-        row = (r.case, r.structure, r.choice, r.note, reviewer, decided_at, r.stamp, batch, undoes, restored)
+        row = (r.case, r.structure, r.choice, r.note, reviewer, decided_at, r.stamp, r.change, batch, undoes, restored)
         number = database.execute(_INSERT, row).lastrowid
-        written.append(Decision(number or 0, r.case, r.structure, r.choice, r.note, reviewer, decided_at, r.stamp))
+        written.append(
+            Decision(number or 0, r.case, r.structure, r.choice, r.note, reviewer, decided_at, r.stamp, r.change)
+        )
     return written
 
 
@@ -397,9 +448,9 @@ def _check(batches: Sequence[DecisionBatch]) -> None:
     for position, (batch, r) in enumerate(requests, start=1):
         if r.choice not in CHOICES:
             raise BadInputError(f"unknown choice {r.choice!r}; give one of {', '.join(CHOICES)}")
-        if error := find_text_error(r.case, r.structure, r.note, batch.reviewer, r.stamp):
+        if error := find_text_error(r.case, r.structure, r.note, batch.reviewer, r.stamp, r.change):
             raise BadInputError(error)
-        positions[r.case, r.structure].append(position)
+        positions[r.target].append(position)
     for batch in batches:
         if error := find_text_error("", "", "", batch.reviewer):
             raise BadInputError(error)
@@ -409,11 +460,11 @@ def _check(batches: Sequence[DecisionBatch]) -> None:
         raise BadInputError(error)
 
 
-def describe_repeated(positions: Mapping[tuple[str, str], Sequence[int]], word: str) -> str:
-    """Describe the structures that are decided more than once.
+def describe_repeated(positions: Mapping[tuple[str, str, str], Sequence[int]], word: str) -> str:
+    """Describe what is decided more than once.
 
     Args:
-        positions: where each structure of a case is decided, by case id and name.
+        positions: where each target is decided, by case id, structure and change.
         word: what the positions are, in the plural.
 
     Returns:
@@ -423,11 +474,12 @@ def describe_repeated(positions: Mapping[tuple[str, str], Sequence[int]], word: 
     if not repeated:
         return ""
     texts = []
-    for (case, structure), places in repeated[:10]:
+    for (case, structure, change), places in repeated[:10]:
         more = f" and {len(places) - 10} more" if len(places) > 10 else ""
-        texts.append(f"{case} {structure} ({word} {', '.join(map(str, places[:10]))}{more})")
-    rest = f"; and {len(repeated) - 10} more structures" if len(repeated) > 10 else ""
-    return f"decided more than once: {'; '.join(texts)}{rest}; keep one decision on each structure of a case"
+        what = " ".join(filter(None, (case, structure, change)))
+        texts.append(f"{what} ({word} {', '.join(map(str, places[:10]))}{more})")
+    rest = f"; and {len(repeated) - 10} more" if len(repeated) > 10 else ""
+    return f"decided more than once: {'; '.join(texts)}{rest}; keep one decision on each change or structure of a case"
 
 
 def user_name() -> str:

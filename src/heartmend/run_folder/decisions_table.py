@@ -25,7 +25,9 @@ from heartmend.run_folder.decisions import (
 )
 from heartmend.run_folder.finished import FinishedRun
 
-COLUMNS = ("case", "structure", "choice", "note", "reviewer", "decided_at", "stamp")
+COLUMNS = ("case", "structure", "change", "choice", "note", "reviewer", "decided_at", "stamp")
+_OPTIONAL = ("change",)
+"""A table without it has decisions about whole structures only."""
 MAX_TABLE_BYTES = 1 << 24
 MAX_ROWS = 200_000
 _N_SHOWN = 10
@@ -59,9 +61,10 @@ def decisions_to_csv(decisions: Iterable[Decision]) -> str:
         decisions: decisions in any order.
 
     Returns:
-        The table (RFC 4180), sorted by case and structure. Cells that a spreadsheet would evaluate start with `'`.
+        The table (RFC 4180), sorted by case, structure and change. Cells that a spreadsheet would evaluate start with
+        `'`.
     """
-    in_order = sorted(decisions, key=lambda d: (d.case, d.structure))
+    in_order = sorted(decisions, key=lambda d: d.target)
     return format_csv(COLUMNS, ([str(getattr(d, name)) for name in COLUMNS] for d in in_order), line_end="\r\n")
 
 
@@ -111,7 +114,8 @@ def import_csv(table: str | bytes, decisions: Decisions, structures: Mapping[str
     All rows are checked before any is written, and all are written in one transaction.
 
     Args:
-        table: table with the columns `COLUMNS`, such as from `decisions_to_csv`; its text, or its bytes in UTF-8.
+        table: table with the columns `COLUMNS`, such as from `decisions_to_csv`; its text, or its bytes in UTF-8. The
+            column `change` may be missing: then each row is about a whole structure.
         decisions: database to write to.
         structures: names of the structures of each case of the run, by case id.
 
@@ -124,12 +128,13 @@ def import_csv(table: str | bytes, decisions: Decisions, structures: Mapping[str
     """
     if len(table) > MAX_TABLE_BYTES:
         raise BadInputError(f"the table has more than {MAX_TABLE_BYTES >> 20} MiB; import it in parts")
-    rows = _checked(parse_csv(table, COLUMNS, MAX_ROWS), structures)
-    current = {(d.case, d.structure): d for d in decisions.current()}
+    needed = tuple(name for name in COLUMNS if name not in _OPTIONAL)
+    rows = _checked(parse_csv(table, needed, MAX_ROWS, _OPTIONAL), structures)
+    current = {d.target: d for d in decisions.current()}
     known = older = 0
     new = []
     for row in rows:
-        found = current.get((row.cells["case"], row.cells["structure"]))
+        found = current.get(_target(row.cells))
         if found and _is_same(found, row):
             known += 1
         elif found and _stored_time(found) >= row.time:
@@ -152,8 +157,8 @@ def _checked(rows: Iterable[tuple[int, Mapping[str, str]]], structures: Mapping[
     checked, errors = [], []
     for line, cells in rows:
         try:
-            checked.append(_check(cells, names))
-            lines[cells["case"], cells["structure"]].append(line)
+            checked.append(_check({"change": "", **cells}, names))
+            lines[_target(checked[-1].cells)].append(line)
         except BadInputError as error:
             errors.append(f"line {line}: {error}")
     if repeated := describe_repeated(lines, "lines"):
@@ -172,15 +177,20 @@ def _check(cells: Mapping[str, str], names: Mapping[str, frozenset[str]]) -> _Ro
         raise BadInputError(f"case {case} has no structure {structure[:80]!r}")
     if cells["choice"] not in CHOICES:
         raise BadInputError(f"unknown choice {cells['choice'][:80]!r}; give one of {', '.join(CHOICES)}")
-    if error := find_text_error(case, structure, cells["note"], cells["reviewer"], cells["stamp"]):
+    if error := find_text_error(case, structure, cells["note"], cells["reviewer"], cells["stamp"], cells["change"]):
         raise BadInputError(error)
     return _Row(cells, parse_time(cells["decided_at"]))
 
 
 def _request(cells: Mapping[str, str], follows: int) -> DecisionRequest:
     return DecisionRequest(
-        cells["case"], cells["structure"], cells["choice"], cells["note"], cells["stamp"], follows  # type: ignore[arg-type]  # checked
+        cells["case"], cells["structure"], cells["choice"], cells["note"], cells["stamp"], follows,  # type: ignore[arg-type]  # checked
+        cells["change"],
     )  # fmt: skip
+
+
+def _target(cells: Mapping[str, str]) -> tuple[str, str, str]:
+    return cells["case"], cells["structure"], cells["change"]
 
 
 def _is_same(found: Decision, row: _Row) -> bool:

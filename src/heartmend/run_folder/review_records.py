@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from heartmend.errors import RunError
 from heartmend.geometry.grid import Grid
-from heartmend.io.atomic import write_bytes, write_json
+from heartmend.io.atomic import read_npz, write_bytes, write_json, write_npz
 from heartmend.io.nifti import write_volume
 from heartmend.io.regular import is_regular, read_regular
+from heartmend.repair.change_voxels import CaseChanges
 from heartmend.run_folder.paths import REVIEW, inside, read_table
 from heartmend.run_folder.stamps import StampedStages
 from heartmend.types import Labels
@@ -24,6 +28,11 @@ class ReviewRecords(StampedStages):
         """Path of the database of the decisions."""
         return inside(self._folder(REVIEW), "decisions.sqlite")
 
+    @property
+    def trusted_dir(self) -> Path:
+        """Folder of the label maps that a person has completed, from which the others are corrected (`refit`)."""
+        return inside(self._folder(REVIEW), "trusted")
+
     def corrected_path(self, case_id: str) -> Path:
         """Return the path of the hand-corrected label map of a case.
 
@@ -35,18 +44,18 @@ class ReviewRecords(StampedStages):
         """
         return self._case_path(REVIEW, case_id, ".corrected.nii.gz")
 
-    def write_corrected(self, case_id: str, labels: Labels, grid: Grid, given: Path) -> None:
+    def write_corrected(self, case_id: str, labels: Labels, grid: Grid, given: Path | None) -> None:
         """Write the hand-corrected label map of a case, and register it and the file that it was read from.
 
         Args:
             case_id: id of the case.
             labels: (x, y, z) in the ids of the anatomy.
             grid: the grid of the case.
-            given: the file that was imported.
+            given: the file that was imported; None where it was drawn on the review page.
         """
         path = self.corrected_path(case_id)
         write_volume(labels, grid, path)
-        self.register_correction(case_id, path, given)
+        self.register_correction(case_id, path, *([] if given is None else [given]))
 
     def corrected_map(self, case_id: str) -> Path:
         """Return the file of the hand-corrected label map of a case, to be read.
@@ -68,7 +77,9 @@ class ReviewRecords(StampedStages):
             raise RunError(f"{path}: was changed since it was imported; import the hand-corrected label map again")
         return path
 
-    def write_review_case(self, case_id: str, summary: Mapping[str, Any], maps: bytes, surfaces: bytes) -> list[Path]:
+    def write_review_case(
+        self, case_id: str, summary: Mapping[str, Any], maps: bytes, surfaces: bytes, changes: CaseChanges
+    ) -> list[Path]:  # fmt: skip
         """Write the files of a case for the review page.
 
         Args:
@@ -76,6 +87,7 @@ class ReviewRecords(StampedStages):
             summary: review summary as a table for JSON.
             maps: both label maps, packed.
             surfaces: surfaces before and after, packed.
+            changes: the changes, of which the voxels are stored; the summary has the others.
 
         Returns:
             The files that were written.
@@ -84,7 +96,29 @@ class ReviewRecords(StampedStages):
         write_json(table, summary)
         for path, content in zip(packed, (maps, surfaces), strict=True):
             write_bytes(path, content)
-        return [table, *packed]
+        voxels = self._case_path(REVIEW, case_id, ".changes.npz")
+        write_npz(voxels, {"voxels": changes.voxels, "numbers": changes.numbers})
+        return [table, *packed, voxels]
+
+    def change_voxels(self, case_id: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
+        """Read which voxel of a case belongs to which of its changes.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            As of `CaseChanges`: flat index of each changed voxel, and the position of its change.
+
+        Raises:
+            RunError: if the file is missing or damaged.
+        """
+        path = self._case_path(REVIEW, case_id, ".changes.npz")
+        self.check_intact(REVIEW, case_id, path)
+        try:
+            arrays = read_npz(path)
+            return arrays["voxels"], arrays["numbers"]
+        except KeyError as error:
+            raise RunError(f"{path}: has no array {error}; start the review again") from error
 
     def has_review_case(self, case_id: str) -> bool:
         """Return whether the review files of a case exist.

@@ -56,6 +56,7 @@ class RunPlan:
         seed: of all random draws.
         trusted: label maps of a few cases that are taken for true; None where there are none.
         convention: file of a correction that is applied; None where there is none.
+        kept: ids of cases whose results stay as they are, because a person has decided about them.
     """
 
     structures: tuple[str, ...] = ()
@@ -68,6 +69,7 @@ class RunPlan:
     seed: int = 0
     trusted: Cohort | None = None
     convention: Path | None = None
+    kept: frozenset[str] = frozenset()
 
     @property
     def trusted_cases(self) -> dict[str, Case]:

@@ -91,7 +91,8 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
             structures, trusted[case.id].labels_path if case.id in trusted else "",
             cohort.anatomy, calibre_table, *([case.image_path] if case.image_path and settings.reads_images else []),
         )  # fmt: skip
-        if run.is_done(FUSE, case.id, fingerprint):
+        is_kept = case.id in plan.kept and run.has_fused(case)
+        if is_kept or run.is_done(FUSE, case.id, fingerprint):
             yield Outcome(case)
         else:
             jobs.append(

@@ -1,7 +1,10 @@
 // The page: actions of keys and buttons.
 
 import * as api from "./api.js";
+import { Budget, worstOpen } from "./budget.js";
 import { listenToControls } from "./controls.js";
+import { Decide } from "./decide.js";
+import { Edit } from "./edit.js";
 import { listenToKeys } from "./keys.js";
 import { drawCases, drawChanges, drawDecision, drawStructures, drawTop, element } from "./panels.js";
 import { CUTS } from "./solids.js";
@@ -22,17 +25,20 @@ class Page {
     this.store.update(await api.getDecisions(0));
     this.reviewer = localStorage.getItem("heartmend.reviewer") || this.store.run.reviewer;
     this.sync = new Sync(this.store, () => this.#draw(), (text) => this.showMessage(text));
+    this.decisions = new Decide(this);
     this.currentChange = -1;
     this.changeOrder = [];
     this.viewer = new Viewer(this.store.run, byId("stage"), (mm) => this.#showPosition(mm));
     await this.viewer.start();
+    this.edit = new Edit(this);
+    this.budget = new Budget(this);
     listenToControls(this);
     listenToKeys(this);
     this.#drawControls();
     await this.sync.firstCase();
     if (!this.store.cases.size) throw new Error(Object.entries(this.store.run.left_out).map((one) => one.join(": ")).join("; "));
     const first = [...this.store.cases.keys()];
-    await this.open(first.find((id) => this.store.state(id) === "open") ?? first[0]);
+    await this.open(first.find((id) => ["open", "begun"].includes(this.store.state(id))) ?? first[0]);
     if (!this.reviewer) this.askReviewer();
     this.sync.start();
     this.sync.followCases();
@@ -42,12 +48,13 @@ class Page {
 
   async open(id) {
     if (!id) return;
+    if (id !== this.store.current && !this.#leaveEdit()) return;
     this.store.current = id;
     this.currentChange = -1;
     const c = this.store.cases.get(id);
     // With a filter for a structure, this is what is reviewed.
     const named = c.changed_structures.find((name) => name === this.store.filters.structure);
-    const open = c.changed_structures.find((name) => this.#choice(name) === "open");
+    const open = c.changed_structures.find((name) => this.store.structureState(id, name) === "open");
     this.store.selected = named ?? open ?? c.changed_structures[0] ?? null;
     this.viewer.display.selected = this.#idOf(this.store.selected);
     this.#draw();
@@ -80,6 +87,14 @@ class Page {
     return this.showMessage("All listed cases are decided.", "good");
   }
 
+  // The open structure with the largest expected error, in any case.
+  async worst() {
+    const found = worstOpen(this.store);
+    if (!found) return this.showMessage("Nothing is open.", "good");
+    if (found.case !== this.store.current) await this.open(found.case);
+    return this.select(found.structure);
+  }
+
   // Structures and changes
 
   select(name, jump = true) {
@@ -87,7 +102,6 @@ class Page {
     this.currentChange = -1;
     this.viewer.draw({ selected: this.#idOf(name) });
     this.#draw();
-    this.#drawChanges();
     const s = this.store.cases.get(this.store.current).structures.find((one) => one.name === name);
     if (jump && s?.point_mm) this.viewer.goTo(s.point_mm);
   }
@@ -102,7 +116,7 @@ class Page {
     const change = this.viewer.entry?.changes[index];
     if (!change) return;
     this.currentChange = index;
-    this.#drawChanges();
+    this.#draw();
     this.viewer.goTo(change.point_mm);
   }
 
@@ -112,59 +126,44 @@ class Page {
     this.jump(order[at < 0 ? (by > 0 ? 0 : order.length - 1) : (at + by + order.length) % order.length]);
   }
 
-  // Decisions. The page shows "saved" only after the server has written them.
+  // The change that is displayed; null without one.
+  current() {
+    return (this.viewer.entry?.id === this.store.current && this.viewer.entry?.changes[this.currentChange]) || null;
+  }
+
+  // Decisions
 
   decide(choice) {
-    const { selected } = this.store;
-    const c = this.store.cases.get(this.store.current);
-    if (!selected) return this.showMessage("Select a structure first (arrow keys).");
-    if (!c.changed_structures.includes(selected)) return this.showMessage(`${selected} is unchanged; no decision is needed.`);
-    return this.#write(c, [selected], choice, byId("note").value.trim(), () => this.#selectNextOpen(c));
+    return this.decisions.decide(choice);
   }
 
   decideOpen(choice) {
-    const c = this.store.cases.get(this.store.current);
-    const open = c.changed_structures.filter((s) => this.#choice(s) === "open");
-    if (!open.length) return this.nextOpen();
-    return this.#write(c, open, choice, null, () => this.nextOpen());
+    return this.decisions.decideOpen(choice);
   }
 
-  async #write(c, structures, choice, note, then) {
-    if (!this.reviewer) return this.askReviewer();
-    const entries = structures.map((structure) => {
-      const d = this.store.decision(c.case, structure);
-      return { case: c.case, structure, choice, note: note ?? d.note, stamp: c.stamp, follows: d.number };
-    });
-    return this.sync.send(() => api.writeDecisions(this.reviewer, entries), then);
+  decideChange(index, choice) {
+    this.jump(index);
+    return this.decisions.decide(choice);
   }
 
+  // While a case is corrected, undo is about the steps of the correction.
   undo() {
-    return this.sync.send(() => api.undoDecision(this.reviewer), (restored) => {
-      if (!restored.length) return this.showMessage("There is nothing to undo.");
-      if (restored[0].case !== this.store.current) return this.open(restored[0].case).then(() => this.select(restored[0].structure));
-      return this.select(restored[0].structure);
-    });
+    return this.edit.isOn ? this.edit.undo() : this.decisions.undo();
   }
 
-  #selectNextOpen(c) {
-    if (c.case !== this.store.current) return;
-    const names = c.structures.map((s) => s.name);
-    const at = names.indexOf(this.store.selected);
-    const order = [...names.slice(at + 1), ...names.slice(0, at)];
-    const next = order.find((s) => c.changed_structures.includes(s) && this.#choice(s) === "open");
-    if (next) this.select(next);
+  // A correction that is not saved is not lost without a question.
+  #leaveEdit() {
+    if (this.edit.isOn && this.edit.operations.length && !window.confirm("Discard the correction that is not saved?")) return false;
+    this.edit.stop();
+    return true;
   }
 
   editNote() {
-    byId("note").focus();
+    return this.decisions.editNote();
   }
 
   saveNote() {
-    const c = this.store.cases.get(this.store.current);
-    const { selected } = this.store;
-    byId("note").blur();
-    if (!selected || !c.changed_structures.includes(selected)) return undefined;
-    return this.#write(c, [selected], this.#choice(selected), byId("note").value.trim(), () => undefined);
+    return this.decisions.saveNote();
   }
 
   // Display
@@ -180,6 +179,10 @@ class Page {
   #blend(percent) {
     byId("blend").value = percent;
     this.viewer.draw({ blend: percent / 100 });
+  }
+
+  showAfter() {
+    this.#blend(100);
   }
 
   toggleChanges() {
@@ -279,10 +282,6 @@ class Page {
     byId("readout").textContent = found ? `${hu}${change} · ${mm.map((v) => v.toFixed(0)).join(", ")} mm` : "";
   }
 
-  #choice(structure) {
-    return this.store.decision(this.store.current, structure).choice;
-  }
-
   #idOf(name) {
     return this.store.run.structures.find((s) => s.name === name)?.id ?? 0;
   }
@@ -309,11 +308,17 @@ class Page {
       this.open(id);
     });
     drawStructures(this.store, (name) => this.select(name));
-    drawDecision(this.store);
+    if (this.edit?.isOn) this.edit.drawBar();
+    this.budget?.draw();
+    drawDecision(this.store, this.decisions.target());
+    this.decisions.drawNote();
+    this.#drawChanges();
   }
 
   #drawChanges() {
-    this.changeOrder = drawChanges(this.store, this.viewer.entry?.changes ?? [], this.currentChange, (i) => this.jump(i));
+    const entry = this.viewer.entry?.id === this.store.current ? this.viewer.entry : null;
+    const actions = { jump: (i) => this.jump(i), decide: (i, choice) => this.decideChange(i, choice) };
+    this.changeOrder = drawChanges(this.store, entry?.changes ?? [], this.currentChange, actions);
   }
 
   #drawControls() {

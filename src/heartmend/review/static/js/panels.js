@@ -1,17 +1,8 @@
 // The two side panels and the top bar, drawn from the store.
 
+import { CASE_STATES, STATE_OF_CHOICE, STRUCTURE_STATES, WORDS } from "./states.js";
 import { SEVERITY_RANK } from "./store.js";
 
-export const CHOICES = {
-  open: { sign: "○", word: "open" },
-  accept: { sign: "✓", word: "accept" },
-  reject: { sign: "↺", word: "reject" },
-  correct: { sign: "⚑", word: "correct" },
-  corrected: { sign: "★", word: "corrected" },
-};
-const STATES = {
-  open: ["○", "open"], partial: ["◐", "partly decided"], decided: ["●", "decided"], correct: ["⚑", "to correct by hand"],
-};
 const SEVERITIES = { info: ["", ""], review: ["●", "review"], warning: ["▲", "warning"] };
 
 const byId = (id) => document.getElementById(id);
@@ -44,12 +35,12 @@ function swatch(colour) {
 export function drawTop(store, reviewer) {
   const counts = store.counts();
   const total = store.cases.size + store.waiting;
-  const decided = counts.decided + counts.correct;
+  const decided = counts.decided + counts.flagged;
   byId("bar-decided").style.width = `${(100 * decided) / total}%`;
-  byId("bar-partial").style.width = `${(100 * counts.partial) / total}%`;
-  const correct = counts.correct ? `, ${counts.correct} to correct` : "";
-  const partial = counts.partial ? `, ${counts.partial} partly decided` : "";
-  byId("counts").textContent = `${decided} of ${total} decided${correct}${partial}`;
+  byId("bar-partial").style.width = `${(100 * counts.begun) / total}%`;
+  const flagged = counts.flagged ? `, ${counts.flagged} flagged` : "";
+  const begun = counts.begun ? `, ${counts.begun} begun` : "";
+  byId("counts").textContent = `${decided} of ${total} decided${flagged}${begun}`;
   byId("run-name").textContent = store.run.name;
   byId("reviewer").textContent = reviewer || "your name";
 }
@@ -64,13 +55,13 @@ export function drawCases(store, onOpen) {
       const member = c.structures.find((s) => s.name === structure);
       const names = structure ? c.changed_structures.filter((s) => s === structure) : c.changed_structures;
       const changed = structure ? (member?.added_ml ?? 0) + (member?.removed_ml ?? 0) : c.changed_ml;
-      const decided = names.filter((s) => store.decision(id, s).choice !== "open").length;
+      const decided = names.filter((s) => store.structureState(id, s) !== "open").length;
       const isOutside = !store.matchesFilters(c);
       return element(
         "li",
         { class: `${id === store.current ? "current" : ""} ${isOutside ? "outside" : ""}`, title: isOutside ? "not in the filter; shown because it is open" : null, "aria-current": id === store.current && "true", "data-case": id,
           onclick: () => onOpen(id) },
-        sign(STATES, store.state(id), "state"),
+        sign(CASE_STATES, store.state(id), "state"),
         element("b", {}, id),
         sign(SEVERITIES, c.severity, "severity"),
         element("span", { class: "priority", title: `review priority ${c.priority.score}` }, c.priority.score.toFixed(1)),
@@ -102,8 +93,8 @@ export function drawStructures(store, onSelect) {
   byId("structures").tBodies[0].replaceChildren(
     ...c.structures.map((s) => {
       const d = store.decision(c.case, s.name);
-      const isChanged = c.changed_structures.includes(s.name);
-      const { sign: glyph, word } = CHOICES[d.choice];
+      const state = store.structureState(c.case, s.name);
+      const [glyph, word] = STRUCTURE_STATES[state];
       return element(
         "tr",
         { class: s.name === store.selected ? "selected" : "", "data-structure": s.name, onclick: () => onSelect(s.name) },
@@ -114,20 +105,20 @@ export function drawStructures(store, onSelect) {
         element("td", { class: "added" }, ml(s.added_ml)),
         element("td", { class: "removed" }, ml(s.removed_ml)),
         element("td", {}, sign(SEVERITIES, s.severity, "severity")),
-        element("td", { class: `choice ${isChanged ? d.choice : "none"}` }, isChanged ? `${glyph} ${word}` : "unchanged",
+        element("td", { class: `choice ${state}` }, `${glyph} ${word}`,
           d.note ? element("i", { class: "noted", title: d.note }, " ✎") : null),
       );
     }),
   );
 }
 
-export function drawDecision(store) {
+export function drawDecision(store, target) {
   const c = store.cases.get(store.current);
   const s = c.structures.find((one) => one.name === store.selected);
-  const d = s ? store.decision(c.case, s.name) : null;
-  const note = byId("note");
-  if (document.activeElement !== note) note.value = d?.note ?? "";
-  note.disabled = !s;
+  const d = target && store.decision(c.case, target.structure, target.change);
+  byId("target").textContent = target
+    ? `${target.change ? `${target.what.action}, ${target.structure}` : target.structure}${target.change ? " (this change)" : ""}`
+    : "nothing selected";
   for (const button of document.querySelectorAll("#decide [data-choice]")) {
     button.setAttribute("aria-pressed", String(d?.choice === button.dataset.choice));
   }
@@ -136,29 +127,43 @@ export function drawDecision(store) {
     s?.acceptance_failure && `Acceptance test failed, original kept: ${s.acceptance_failure}.`,
     d?.stale && "Decided about an earlier result; review again.",
   ];
-  if (d?.reviewer && !d.stale) texts.push(`${CHOICES[d.choice].word}: ${d.reviewer}, ${when}`);
+  if (d?.reviewer && !d.stale) texts.push(`${WORDS[d.choice]}: ${d.reviewer}, ${when}`);
   byId("decided-by").textContent = texts.filter(Boolean).join(" ");
 }
 
-export function drawChanges(store, changes, current, onJump) {
-  const selected = store.selected;
-  byId("change-count").textContent = `${changes.length}${selected ? `, ${selected} first` : ""}`;
+export function drawChanges(store, changes, current, actions) {
+  const { current: id, selected } = store;
+  const touches = (c) => c.structures.includes(selected) || c.structure === selected;
+  const decidable = changes.filter((c) => c.key);
+  const open = decidable.filter((c) => store.choiceOfChange(id, c) === "open").length;
+  byId("change-count").textContent = `${open} of ${decidable.length} open${selected ? `, ${selected} first` : ""}`;
   const order = changes.map((c, i) => [c, i]).sort(([a], [b]) =>
-    (b.structure === selected) - (a.structure === selected)
+    touches(b) - touches(a) || Boolean(b.key) - Boolean(a.key)
     || SEVERITY_RANK[b.severity] - SEVERITY_RANK[a.severity] || b.volume_mm3 - a.volume_mm3);
   byId("changes").replaceChildren(
-    ...order.map(([c, i]) =>
-      element(
+    ...order.map(([c, i]) => {
+      const state = c.key ? STATE_OF_CHOICE[store.choiceOfChange(id, c)] : "unchanged";
+      const [glyph, word] = STRUCTURE_STATES[state];
+      const note = c.key && store.decision(id, c.structure, c.key).note;
+      const button = (choice, text, title) => element(
+        "button",
+        { class: "one", title, "data-decide": choice, onclick: (event) => { event.stopPropagation(); actions.decide(i, choice); } },
+        text,
+      );
+      return element(
         "li",
-        { class: `${i === current ? "current" : ""} ${selected && c.structure !== selected ? "other" : ""}`, "data-change": i,
-          onclick: () => onJump(i) },
+        { class: `${i === current ? "current" : ""} ${selected && !touches(c) ? "other" : ""}`, "data-change": i,
+          "data-key": c.key, "data-state": state, onclick: () => actions.jump(i) },
+        element("span", { class: `choice-sign ${state}`, title: c.key ? word : "nothing to decide" }, c.key ? glyph : "·"),
         sign(SEVERITIES, c.severity, "severity"),
         element("b", {}, c.structure || "all"),
         element("span", { class: "what" }, ` ${c.action} `),
         element("small", {}, `${c.rule}${c.voxels ? ` · ${volume(c.volume_mm3)}` : ""}`),
+        note ? element("i", { class: "noted", title: note }, " ✎") : null,
+        c.key ? element("span", { class: "decide-one" }, button("accept", "✓", "Accept this change (a)"), button("reject", "↺", "Reject this change (r)")) : null,
         c.note ? element("p", {}, c.note) : null,
-      ),
-    ),
+      );
+    }),
   );
   byId("changes").querySelector(".current")?.scrollIntoView({ block: "nearest" });
   return order.map(([, i]) => i);

@@ -89,6 +89,15 @@ export class Planes {
     nv.setPan2Dxyzmm([0, 0, 0, 1]);
   }
 
+  // Upload the label maps again after they were changed on the page.
+  updateMaps() {
+    const { gl } = this.nv;
+    gl.activeTexture(gl.TEXTURE0 + MAPS_UNIT);
+    gl.bindTexture(gl.TEXTURE_3D, this.maps);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    gl.texSubImage3D(gl.TEXTURE_3D, 0, 0, 0, 0, ...this.entry.shape, gl.RG_INTEGER, gl.UNSIGNED_BYTE, this.entry.maps);
+  }
+
   draw(display) {
     const { nv } = this;
     const { gl } = nv;

@@ -50,7 +50,7 @@ export class Sync {
       this.redraw();
       await then(written);
     } catch (error) {
-      this.store.update(error.newer ?? []);
+      if (error.newer) this.store.update(error.newer);
       this.#showStatus("not saved", "bad");
       this.redraw();
       const isConflict = error.status === 409;
@@ -63,7 +63,7 @@ export class Sync {
   async #poll() {
     try {
       const newer = await api.getDecisions(this.store.since);
-      if (!newer.length) return;
+      if (!newer.decisions.length) return;
       this.store.update(newer);
       this.redraw();
     } catch {

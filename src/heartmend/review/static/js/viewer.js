@@ -98,6 +98,17 @@ export class Viewer {
     return this.shown?.entry ?? null;
   }
 
+  // A case that is or will be displayed, when it has been fetched.
+  entryOf(id) {
+    return this.fetched.get(id)?.ready.catch(() => null);
+  }
+
+  // Show the label maps of a case after they were changed on the page.
+  updateMaps(entry) {
+    this.pool.find((p) => p.entry === entry)?.updateMaps();
+    this.draw();
+  }
+
   draw(changed = {}) {
     Object.assign(this.display, changed);
     if (!this.entry) return;

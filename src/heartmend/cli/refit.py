@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from heartmend.cli.options import SETTINGS, Device, MovedImages, MovedLabels, RunFolder, Workers
+from heartmend.cli.options import Device, MovedImages, MovedLabels, RunFolder, Workers
 from heartmend.cli.pipeline_command import exit_with, run_with_progress
 from heartmend.cli.review import open_for_review
 from heartmend.cli.terminal import plural, print_summary
 
 EXAMPLES = """
 heartmend refit out/
-heartmend refit out/ --unify --device cuda
+heartmend refit out/ --images cts/ --workers 8
 """
 
 
 def refit(
     run_folder: RunFolder, images: MovedImages = None, labels: MovedLabels = None,
-    unify: Annotated[
-        bool,
-        typer.Option("--unify", rich_help_panel=SETTINGS, help="Fit the model of all hearts again as well."),
-    ] = False,
     device: Device = "auto", workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Repair the undecided cases again, from those corrected by hand.
@@ -41,7 +33,7 @@ def refit(
 
     def learn(progress: object) -> Result:
         lesson, result = teach(
-            finished, device, workers, "unify" if unify else "fuse", images, progress  # type: ignore[arg-type]
+            finished, device, workers, images, progress  # type: ignore[arg-type]
         )  # fmt: skip
         lessons.append(lesson)
         return result

@@ -18,7 +18,7 @@ from heartmend.io.dataset import discover_cohort
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.driver import run_steps
 from heartmend.pipelines.result import Result
-from heartmend.pipelines.run import StageName, make_plan, resolve_device, steps_of
+from heartmend.pipelines.run import make_plan, resolve_device, steps_of
 from heartmend.pipelines.trusted import check_trusted
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context
@@ -36,7 +36,6 @@ class RefitRequest:
         images: the input folder of CTs, where it was moved.
         device: for the fits, as of `run`.
         workers: worker processes; 0: one per CPU core.
-        stop_after: `fuse`, or `unify` to fit the model of all hearts again as well.
     """
 
     output: Path
@@ -46,7 +45,6 @@ class RefitRequest:
     images: Path | None = None
     device: str = "auto"
     workers: int = 0
-    stop_after: StageName = "fuse"
 
 
 def refit(request: RefitRequest, progress: Progress | None = None) -> Result:
@@ -84,7 +82,7 @@ def _refit(request: RefitRequest, compute: Compute, progress: Progress) -> Resul
         settings["request"] = {**settings.get("request", {}), "trusted": request.trusted.resolve()}
         folder.write_settings(settings)
         context = Context[Any](folder, cohort, config, plan, compute, progress)
-        skipped = run_steps(steps_of(config, request.stop_after, cohort.anatomy), context)
+        skipped = run_steps(steps_of(config, "fuse", cohort.anatomy), context)
         done = tuple(case.id for case in cohort if case.id not in skipped)
         return Result(folder.output, done, skipped, folder.warnings())
 

@@ -10,7 +10,6 @@ from heartmend.errors import RunError
 from heartmend.io.atomic import atomic_folder
 from heartmend.pipelines.refit import RefitRequest, refit
 from heartmend.pipelines.result import Result
-from heartmend.pipelines.run import StageName
 from heartmend.release.case_files import compose_case
 from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
 from heartmend.review.plan import CasePlan, decisions_by_case, plan_release
@@ -68,8 +67,8 @@ def lesson_of(finished: FinishedRun) -> Lesson:
 
 
 def teach(
-    finished: FinishedRun, device: str = "auto", workers: int = 0, stop_after: StageName = "fuse",
-    images: Path | None = None, progress: Progress | None = None,
+    finished: FinishedRun, device: str = "auto", workers: int = 0, images: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Lesson, Result]:  # fmt: skip
     """Repair the undecided cases of a run again, from those that were corrected by hand.
 
@@ -77,7 +76,6 @@ def teach(
         finished: a run whose cases were made ready for review.
         device: for the fits, as of `run`.
         workers: worker processes; 0: one per CPU core.
-        stop_after: `fuse`, or `unify` to fit the model of all hearts again as well.
         images: the input folder of CTs, where it was moved.
         progress: receiver of progress reports.
 
@@ -94,7 +92,5 @@ def teach(
             composed = compose_case(finished, plan)
             path = building / plan.case.labels_path.name
             finished.cohort.write_labels(plan.case, composed.labels, path, composed.unknown)
-    request = RefitRequest(
-        finished.run.output, folder, lesson.kept, finished.labels_dir, images, device, workers, stop_after
-    )
+    request = RefitRequest(finished.run.output, folder, lesson.kept, finished.labels_dir, images, device, workers)
     return lesson, refit(request, progress)

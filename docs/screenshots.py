@@ -35,9 +35,9 @@ def save(page: Any, name: str) -> None:
     page.wait_for_timeout(500)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     path = PICTURES / f"{name}.png"
-    for colours in (256, 128, 64):
+    for colours in (256, 192, 128, 96):
         # A palette that has the rare colours of the changes too.
-        small = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
         if path.stat().st_size <= LIMIT_BYTES:
             break

@@ -366,13 +366,14 @@ def export(
     from heartmend.release.export import export_release
     from heartmend.release.layouts import LAYOUTS
     from heartmend.review.plan import UNDECIDED
+    from heartmend.run_folder.finished import FinishedRun
 
     layouts: frozenset[Layout] = frozenset(layout for layout in LAYOUTS if layout in _names(formats))
     for name in _names(formats):
         _check_choice("formats", name, LAYOUTS)
     _check_choice("undecided", undecided, UNDECIDED)
     receiver = as_progress(progress)
-    finished = _ready_for_review(run_folder, labels, images, workers, receiver)
+    finished = FinishedRun.open(Path(run_folder), _optional(labels), _optional(images))
     plan = export_release(finished, Path(output), layouts, undecided, copy_images, workers, receiver)
     released, to_correct = (tuple(p.case.id for p in plans) for plans in (plan.release, plan.to_correct))
     return ExportResult(Path(output), released, to_correct, dict(plan.left_out))

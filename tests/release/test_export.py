@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from heartmend.anatomy.load import load_anatomy
+from heartmend.compute.progress import CallbackProgress
 from heartmend.errors import RunError
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import write_labels_like
@@ -304,3 +305,18 @@ def test_the_export_does_not_import_the_web_server() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_each_case_is_prepared_and_written_in_one_pass(tmp_path: Path) -> None:
+    """Nothing was made ready before; a case that cannot be prepared is left out with its reason."""
+    finished = FinishedRun.open(finished_run(tmp_path))
+    finished.repaired_path(finished.cohort["2"]).write_bytes(b"damaged")
+    steps = list[tuple[str, int, int, str]]()
+    plan = export_release(
+        finished, tmp_path / "release", frozenset(), "accept", workers=1,
+        progress=CallbackProgress(lambda *step: steps.append(step)),
+    )  # fmt: skip
+    assert [p.case.id for p in plan.release] == ["1", "3"] and "2.nii.gz" in plan.left_out["2"]
+    assert steps == [("export", 0, 3, ""), ("export", 1, 3, "1"), ("export", 2, 3, "2"), ("export", 3, 3, "3")]
+    for case in ("1", "3"):
+        assert (values(tmp_path / "release" / "labels" / f"{case}.nii.gz") == repaired(small_map(int(case)))).all()

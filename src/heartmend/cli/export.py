@@ -8,7 +8,6 @@ import typer
 
 from heartmend.cli.options import OUTPUT, MovedImages, MovedLabels, Output, RunFolder, Workers, choices, split_names
 from heartmend.cli.progress import TerminalProgress
-from heartmend.cli.review import open_for_review
 from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
 
 EXAMPLES = """
@@ -50,9 +49,10 @@ def export(
     Exit codes: 0 all cases released; 3 some cases wait or are left out (README.md has the reasons); 1 nothing done.
     """
     from heartmend.release.export import export_release
+    from heartmend.run_folder.finished import FinishedRun
 
     layouts = frozenset(f for f in FORMATS if f in split_names(formats))
-    finished = open_for_review(run_folder, labels, images, workers)
+    finished = FinishedRun.open(run_folder, labels, images)
     with TerminalProgress() as progress:
         plan = export_release(finished, output, layouts, undecided, copy_images, workers, progress)
     print_skipped(plan.left_out, "left out")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
 from heartmend.errors import HeartmendError, RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_text
+from heartmend.io.dataset import Case
 from heartmend.release.case_files import write_case, write_for_correction
 from heartmend.release.layouts import Layout, ReleaseNames, write_layouts
 from heartmend.release.readme import release_readme
-from heartmend.review.plan import CasePlan, ReleasePlan, Undecided, plan_release
-from heartmend.run_folder.decisions import now, open_decisions
+from heartmend.review.case_cache import prepare_case
+from heartmend.review.plan import CasePlan, ReleasePlan, Undecided, decisions_by_case, plan_case
+from heartmend.run_folder.decisions import Decision, now, open_decisions
 from heartmend.run_folder.decisions_table import decisions_to_csv
 from heartmend.run_folder.finished import FinishedRun
 
@@ -23,7 +25,9 @@ from heartmend.run_folder.finished import FinishedRun
 @dataclass(frozen=True)
 class _Job:
     finished: FinishedRun
-    plan: CasePlan
+    case: Case
+    decisions: tuple[Decision, ...]
+    undecided: Undecided
     layouts: frozenset[Layout]
     names: ReleaseNames
     with_images: bool
@@ -42,7 +46,7 @@ def export_release(
     """Write the data set of a reviewed run. A case that fails is left out.
 
     Args:
-        finished: a run whose cases were made ready for review (`review.case_cache.make_ready`).
+        finished: the run. Each case is prepared for review, where it is not, and written at once.
         folder: folder of the data set; it must not exist, or be empty.
         layouts: layouts besides labels/.
         undecided: what is done with open structures.
@@ -59,29 +63,37 @@ def export_release(
     _check_folder(finished, folder)
     progress = progress or NoProgress()
     decisions = open_decisions(finished)
-    plan = plan_release(finished, decisions, undecided)
-    if not plan.release and not plan.to_correct:
-        raise RunError(
-            f"{finished.run.output}: none of its {len(finished.cohort)} cases is decided; review them with "
-            "`heartmend review`, or give --undecided accept"
-        )
-    names = ReleaseNames.for_cases(finished.anatomy, _value_names(finished, plan))
+    by_case = decisions_by_case(decisions.current())
+    nothing = RunError(
+        f"{finished.run.output}: none of its {len(finished.cohort)} cases is decided; review them with "
+        "`heartmend review`, or give --undecided accept"
+    )
+    if undecided == "leave-out" and not by_case:
+        raise nothing
+    names = ReleaseNames.for_cases(finished.anatomy, _value_names(finished))
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = folder.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}"
     try:
         jobs = [
-            _Job(finished, case_plan, layouts, names, with_images, building / TEMPORARY_PREFIX / str(n))
-            for n, case_plan in enumerate((*plan.release, *plan.to_correct))
-        ]
-        failed = {}
+            _Job(
+                finished, case, tuple(by_case.get(case.id, ())), undecided, layouts, names, with_images,
+                building / TEMPORARY_PREFIX / str(n),
+            )
+            for n, case in enumerate(finished)
+        ]  # fmt: skip
+        plans, failed = list[CasePlan](), dict[str, str]()
         progress.start("export", len(jobs))
-        for done, (job, _, error) in enumerate(each(_write, jobs, workers), start=1):
-            if error is not None:
-                failed[job.plan.case.id] = str(error) or type(error).__name__
-            else:
+        for done, (job, case_plan, error) in enumerate(each(_write, jobs, workers), start=1):
+            if case_plan is not None:
+                plans.append(case_plan)
                 _move_into(job.folder, building)
-            progress.advance(done, job.plan.case.id)
-        plan = _without(plan, failed)
+            else:
+                failed[job.case.id] = str(error) or type(error).__name__
+            progress.advance(done, job.case.id)
+        order = {case.id: n for n, case in enumerate(finished)}
+        plan = ReleasePlan.of(sorted(plans, key=lambda p: order[p.case.id]), finished.left_out | failed)
+        if not plan.release and not plan.to_correct and not failed:
+            raise nothing
         shutil.rmtree(building / TEMPORARY_PREFIX, ignore_errors=True)
         title = f"{finished.anatomy.title or finished.anatomy.name}: {finished.run.output.name}"
         case_ids = [p.case.id for p in plan.release]
@@ -97,10 +109,10 @@ def export_release(
     return plan
 
 
-def _value_names(finished: FinishedRun, plan: ReleasePlan) -> dict[str, dict[int, str]]:
+def _value_names(finished: FinishedRun) -> dict[str, dict[int, str]]:
     """Value -> name, by case; nothing for a file that is lost or damaged, which is reported when it is written."""
     found = {}
-    for case in (p.case for p in plan.release):
+    for case in finished:
         try:
             found[case.id] = finished.cohort.value_names(case)
         except (HeartmendError, OSError):
@@ -117,11 +129,17 @@ def _check_folder(finished: FinishedRun, folder: Path) -> None:
             raise RunError(f"{folder}: inside {own}, which is not written to; give another --output")
 
 
-def _write(job: _Job) -> None:
-    if job.plan.structures_with("correct"):
-        write_for_correction(job.finished, job.plan, job.folder)
+def _write(job: _Job) -> CasePlan:
+    """Prepare a case for review, where it is not, plan it, and write its files, unless something of it is open."""
+    prepare_case(job.finished, job.case)
+    plan = plan_case(job.finished, job.case, job.decisions, job.undecided)
+    if plan.structures_with("open"):
+        return plan
+    if plan.structures_with("correct"):
+        write_for_correction(job.finished, plan, job.folder)
     else:
-        write_case(job.finished, job.plan, job.layouts, job.names, job.with_images, job.folder)
+        write_case(job.finished, plan, job.layouts, job.names, job.with_images, job.folder)
+    return plan
 
 
 def _move_into(staged: Path, building: Path) -> None:
@@ -130,10 +148,3 @@ def _move_into(staged: Path, building: Path) -> None:
         target = building / path.relative_to(staged)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
-
-
-def _without(plan: ReleasePlan, failed: dict[str, str]) -> ReleasePlan:
-    release, to_correct = (
-        tuple(p for p in plans if p.case.id not in failed) for plans in (plan.release, plan.to_correct)
-    )
-    return replace(plan, release=release, to_correct=to_correct, left_out=plan.left_out | failed)

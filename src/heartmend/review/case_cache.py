@@ -107,7 +107,20 @@ def read_image(finished: FinishedRun, case: Case) -> bytes:
 
 
 def _prepare(job: _Job) -> None:
-    finished, case, run = job.finished, job.case, job.finished.run
+    prepare_case(job.finished, job.case)
+
+
+def prepare_case(finished: FinishedRun, case: Case) -> None:
+    """Write the review files of a case, where they are missing or out of date.
+
+    Args:
+        finished: the run.
+        case: a case of it.
+
+    Raises:
+        BadInputError, RunError: if a file of the case cannot be used.
+    """
+    run = finished.run
     fingerprint = compute_fingerprint(
         FORMAT_VERSION, finished.stamp(case), finished.anatomy, case.image_path is not None
     )

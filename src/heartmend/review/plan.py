@@ -105,6 +105,27 @@ class ReleasePlan:
     to_correct: tuple[CasePlan, ...]
     left_out: dict[str, str]
 
+    @classmethod
+    def of(cls, plans: Iterable[CasePlan], left_out: Mapping[str, str]) -> ReleasePlan:
+        """Sort cases by what happens to them.
+
+        Args:
+            plans: plans of cases.
+            left_out: reason for each other case, by case id.
+
+        Returns:
+            The plan of all cases. One with an open structure is left out.
+        """
+        release, to_correct, reasons = [], [], dict(left_out)
+        for plan in plans:
+            if still_open := plan.structures_with("open"):
+                reasons[plan.case.id] = f"open: {', '.join(still_open)}"
+            elif plan.structures_with("correct"):
+                to_correct.append(plan)
+            else:
+                release.append(plan)
+        return cls(tuple(release), tuple(to_correct), dict(sorted(reasons.items())))
+
 
 def decisions_by_case(decisions: Iterable[Decision]) -> dict[str, list[Decision]]:
     """Group decisions by case.
@@ -135,21 +156,26 @@ def plan_release(finished: FinishedRun, decisions: Decisions, undecided: Undecid
         The plan.
     """
     by_case = decisions_by_case(decisions.current())
-    release, to_correct, left_out = [], [], dict(finished.left_out)
     ready = [c for c in finished if finished.run.has_review_case(c.id)]
-    left_out |= {
-        c.id: "has no review files; an error occurred while they were written" for c in finished if c not in ready
-    }
-    for case in ready:
-        summary = read_summary(finished, case)
-        decided = CaseDecisions.of(summary, by_case.get(case.id, []))
-        if undecided != "leave-out":
-            decided = decided.with_open_as(undecided)
-        plan = CasePlan.of(case, decided)
-        if still_open := plan.structures_with("open"):
-            left_out[case.id] = f"open: {', '.join(still_open)}"
-        elif plan.structures_with("correct"):
-            to_correct.append(plan)
-        else:
-            release.append(plan)
-    return ReleasePlan(tuple(release), tuple(to_correct), dict(sorted(left_out.items())))
+    reason = "has no review files; an error occurred while they were written"
+    missing = {case.id: reason for case in finished if case not in ready}
+    plans = (plan_case(finished, case, by_case.get(case.id, []), undecided) for case in ready)
+    return ReleasePlan.of(plans, finished.left_out | missing)
+
+
+def plan_case(
+    finished: FinishedRun, case: Case, decisions: Iterable[Decision], undecided: Undecided = "leave-out"
+) -> CasePlan:
+    """Plan one case from the decisions about it.
+
+    Args:
+        finished: the run.
+        case: a case of it that was made ready for review.
+        decisions: current decisions about the case.
+        undecided: what is done with open structures.
+
+    Returns:
+        The plan.
+    """
+    decided = CaseDecisions.of(read_summary(finished, case), decisions)
+    return CasePlan.of(case, decided if undecided == "leave-out" else decided.with_open_as(undecided))

@@ -213,6 +213,7 @@ class Page {
   }
 
   async setLayout(name) {
+    if (this.edit?.isOn && !PLANE_LAYOUTS.includes(name)) return this.showMessage("Save or leave the correction first (x): it is made on the planes.");
     byId("no-cuts").hidden = true;
     try {
       await this.viewer.setLayout(name);
@@ -222,7 +223,7 @@ class Page {
     } catch (error) {
       this.showMessage(`This view cannot be displayed: ${error.message}`);
     }
-    this.#drawControls();
+    return this.#drawControls();
   }
 
   nextLayout() {

@@ -73,6 +73,11 @@ export class Reformat {
     this.entry = entry;
   }
 
+  // The label maps of a case were changed: they are loaded again when it is drawn.
+  forget(entry) {
+    if (this.entry === entry) this.entry = null;
+  }
+
   // Clear the canvas and take the display settings of the next cuts.
   begin(display) {
     const { gl, canvas } = this;

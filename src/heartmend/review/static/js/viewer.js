@@ -106,6 +106,7 @@ export class Viewer {
   // Show the label maps of a case after they were changed on the page.
   updateMaps(entry) {
     this.pool.find((p) => p.entry === entry)?.updateMaps();
+    this.reformat.forget(entry);
     this.draw();
   }
 

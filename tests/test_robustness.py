@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -255,23 +254,6 @@ def test_results_do_not_depend_on_the_order_of_files_or_the_number_of_workers(re
     shutil.copy(repaired / "small.toml", tmp_path)
     repair(tmp_path, "out", workers=2)
     assert results(tmp_path / "out") == results(repaired / "out")
-
-
-KILL_RUNS = Path(__file__).parents[1] / "benchmarks" / "kill_runs.py"
-
-
-@pytest.mark.skipif(not KILL_RUNS.is_file(), reason="the benchmarks are not part of this copy")
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--kills", "1", "--workers", "1", "--stop-after", "fuse"),
-        pytest.param(("--kills", "50"), marks=pytest.mark.slow),
-    ],
-)
-def test_killed_runs_continue_to_the_same_result(options: tuple[str, ...]) -> None:
-    process = subprocess.run([sys.executable, KILL_RUNS, *options], capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stdout + process.stderr
-    assert f"{options[1]} kills" in process.stdout
 
 
 @pytest.mark.slow

@@ -11,16 +11,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from heartmend.compute.process_lifetime import end_with_parent
+
 REFUSAL_S = 5.0
-"""Longest time of a refusal: wall time; on a machine with other load CPU time."""
-BUSY_S = 60.0
-"""Longest wall time of a refusal on a machine with other load: a process that waits for a pipe needs no CPU time."""
+"""Longest time of a refusal, in seconds of CPU time, and of wall time on a machine without other load."""
 PEAK_MB = 500.0
 """Largest peak memory of a process that refuses a file, in 10^6 bytes."""
 _ENVIRONMENT = {"NO_COLOR": "1", "COLUMNS": "400", "HEARTMEND_TOKEN": ""}
@@ -62,8 +62,7 @@ class Ended:
 
     def is_late(self) -> bool:
         """Whether it needed more time than a refusal may need."""
-        busy = os.getloadavg()[0] > (os.cpu_count() or 1) + 1
-        return self.cpu_s > REFUSAL_S or self.seconds > (BUSY_S if busy else REFUSAL_S)
+        return self.cpu_s > REFUSAL_S or self.seconds > REFUSAL_S * patience()
 
     def names(self, *names: str) -> bool:
         """Return whether a message contains one of the names."""
@@ -110,37 +109,43 @@ class Command:
     """
 
     def __init__(
-        self, words: Iterable[object], log: Path, limits: Mapping[int, int] | None = None, cwd: Path | None = None,
-        new_process: bool = False,
+        self, words: Iterable[object] | Callable[[], None], log: Path, limits: Mapping[int, int] | None = None,
+        cwd: Path | None = None, new_process: bool = False,
     ) -> None:  # fmt: skip
         """Start a command.
 
         Args:
-            words: command and its arguments.
+            words: command and its arguments; or a function that is called in its place.
             log: file for what it prints.
             limits: soft limits of resources, by their RLIMIT number.
             cwd: working folder.
             new_process: start `python -m heartmend`, which imports everything itself.
         """
         self.log, self.started = log, time.monotonic()
-        given = [str(word) for word in words]
+        given = words if callable(words) else [str(word) for word in words]
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
+            # The attacking process may be ended at any moment, and has handlers of its own.
+            end_with_parent()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             _be_command(given, log, limits or {}, cwd, new_process)
 
     def wait(self, limit_s: float = 120.0) -> Ended:
-        """Wait for the end; after the time limit, counted from now, the command is killed."""
+        """Wait for the end; after the time limit, counted from now, the command is killed.
+
+        On a machine with other load the limit is longer: whether an attack is held must not depend on the load.
+        """
         status: int | None = None
-        deadline = time.monotonic() + limit_s
+        begun = time.monotonic()
         while True:
             pid, code, usage = os.wait4(self.pid, os.WNOHANG)
             seconds = time.monotonic() - self.started
             if pid:
                 status = os.waitstatus_to_exitcode(code)
                 break
-            if time.monotonic() > deadline:
+            if time.monotonic() - begun > limit_s * patience():
                 os.killpg(self.pid, signal.SIGKILL)
                 _, code, usage = os.wait4(self.pid, 0)
                 break
@@ -154,10 +159,16 @@ class Command:
 
     def left(self, limit_s: float = 30.0) -> int:
         """Number of processes of its session that still run when the time is over."""
-        deadline = time.monotonic() + limit_s
+        deadline = time.monotonic() + limit_s * patience()
         while (found := _count_of_session(self.pid)) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found
+
+
+def patience() -> float:
+    """Return how much more wall time anything may need because of other load: 1 on a machine without."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return 1.0 if load <= cores + 1 else 4 * load / cores
 
 
 def run_command(
@@ -166,6 +177,11 @@ def run_command(
 ) -> Ended:  # fmt: skip
     """Run a command until its end; see `Command`."""
     return Command(words, log, limits, cwd).wait(limit_s)
+
+
+def run_function(function: Callable[[], None], log: Path, limit_s: float = 120.0) -> Ended:
+    """Call a function in a child process; an error of Heartmend is printed as by a command."""
+    return Command(function, log).wait(limit_s)
 
 
 def preload(*modules: str) -> None:
@@ -177,7 +193,9 @@ def preload(*modules: str) -> None:
         importlib.import_module(name)
 
 
-def _be_command(words: list[str], log: Path, limits: Mapping[int, int], cwd: Path | None, new_process: bool) -> None:
+def _be_command(
+    words: list[str] | Callable[[], None], log: Path, limits: Mapping[int, int], cwd: Path | None, new_process: bool
+) -> None:
     status = 1
     try:
         os.setsid()
@@ -191,9 +209,12 @@ def _be_command(words: list[str], log: Path, limits: Mapping[int, int], cwd: Pat
             os.chdir(cwd)
         for number, value in limits.items():
             resource.setrlimit(number, (value, resource.getrlimit(number)[1]))
-        if new_process:
+        if callable(words):
+            status = _call(words)
+        elif new_process:
             os.execv(sys.executable, [sys.executable, "-m", "heartmend", *words])
-        status = _run_main(words)
+        else:
+            status = _run_main(words)
     except BaseException:  # noqa: BLE001  (the child must not continue with the work of its parent)
         traceback.print_exc()
     finally:
@@ -202,6 +223,17 @@ def _be_command(words: list[str], log: Path, limits: Mapping[int, int], cwd: Pat
             sys.stderr.flush()
         finally:
             os._exit(status)
+
+
+def _call(function: Callable[[], None]) -> int:
+    from heartmend.errors import HeartmendError
+
+    try:
+        function()
+    except HeartmendError as error:
+        print(f"error: {error}")  # noqa: T201
+        return 1
+    return 0
 
 
 def _run_main(words: list[str]) -> int:

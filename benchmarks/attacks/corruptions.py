@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attacks.commands import Ended, preload, run_command
-from attacks.damages import DAMAGES, swap
+from attacks.damages import DAMAGES, Damage, swap
 from attacks.lab import RUN_MODULES, Lab, Outcome, digests
 from heartmend.io.regular import is_regular
 
-COUNT = 112
+COUNT = 133
 TIME_LIMIT_S = 120.0
 UNCHECKED = ("run/heartmend.log", "run/lock", "run/fit/tensorboard", "run/withdrawn")
 """Files that are written for people alone, or anew each time; nothing reads them."""
@@ -23,7 +23,7 @@ UNCHECKED = ("run/heartmend.log", "run/lock", "run/fit/tensorboard", "run/withdr
 
 def jobs(lab: Lab) -> int:
     """Number of jobs; each is one attack."""
-    return max(round(COUNT * lab.scale), len(DAMAGES))
+    return max(round(COUNT * lab.scale), len(DAMAGES) + 1)
 
 
 @contextmanager
@@ -33,6 +33,7 @@ def opened(lab: Lab) -> Iterator[list[str]]:
     out = lab.undisturbed
     names = [path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if path.is_file()]
     names = [name for name in names if not Path(name).name.startswith(("002.", "003."))]
+    _check_records(out, names)
     random.Random(lab.seed).shuffle(names)
     with lab.scratch() as folder:
         expected = _export(lab, lab.undisturbed, folder)
@@ -43,8 +44,11 @@ def opened(lab: Lab) -> Iterator[list[str]]:
 
 
 def attack(lab: Lab, names: list[str], job: int, rng: random.Random) -> Iterator[Outcome]:
-    """Damage one file of a copy of the run; run again; export."""
+    """Damage one file of a copy of the run; run again; export. Every eighth job damages a mask of a run of masks."""
     damage = DAMAGES[job % len(DAMAGES)]
+    if job % 8 == 7:
+        yield _attack_mask(lab, damage, rng)
+        return
     # Every kind of file meets every damage in turn.
     name = names[(job + job // len(names)) % len(names)]
     with lab.scratch() as folder:
@@ -55,11 +59,44 @@ def attack(lab: Lab, names: list[str], job: int, rng: random.Random) -> Iterator
         if damage is swap and not others:
             others = [out / "run" / "settings.json"]
         damage(path, rng.choice(others) if others else path, rng)
-        again = lab.run(out, TIME_LIMIT_S)
+        again = lab.run(out, limit_s=TIME_LIMIT_S)
         problem = _problem(lab, out, name, again)
         if not problem and again.status == 0 and not name.startswith(UNCHECKED):
             problem = _problem_of_export(lab, out, name, folder)
         yield Outcome.of(f"{damage.__name__.replace('_', ' ')}: {name}", again, problem)
+
+
+def _attack_mask(lab: Lab, damage: Damage, rng: random.Random) -> Outcome:
+    with lab.scratch() as folder:
+        out = folder / "out"
+        shutil.copytree(lab.undisturbed_masks, out)
+        case = out / "labels" / "001"
+        path, other = rng.sample(sorted(p for p in case.rglob("*") if p.is_file()), 2)
+        damage(path, other, rng)
+        name = path.relative_to(out).as_posix()
+        again = lab.run(out, "--stop-after", "fuse", labels=lab.masks, limit_s=TIME_LIMIT_S)
+        problem = again.fault()
+        if not problem and again.status != 0 and not again.names(path.name, str(out)):
+            problem = f"no message names the file: {again.text[-300:]}"
+        if not problem and again.status == 0 and (different := lab.different(out, lab.undisturbed_masks)):
+            problem = f"exit status 0, but {different}"
+        return Outcome.of(f"{damage.__name__.replace('_', ' ')}: {name}", again, problem)
+
+
+def _check_records(out: Path, names: list[str]) -> None:
+    """The run has all kinds of records: shared errors, far components, unusual anatomy, checkpoints, review, model."""
+    needed = ("run/correct/shared_errors.json", "run/correct/convention.safetensors", "run/unify/model.zip",
+              "run/fit/last.safetensors", "run/decisions.sqlite", "run/review/001.maps.gz")  # fmt: skip
+    if missing := [name for name in needed if name not in names]:
+        raise SystemExit(f"the undisturbed run has no {missing[0]}; it has {', '.join(sorted(names))}")
+    changes = {
+        entry["rule"]
+        for folder in ("prepare", "refine")
+        for path in sorted((out / "run" / folder).glob("*.json"))
+        for entry in json.loads(path.read_text()).get("changes", ())
+    }
+    if missing := [rule for rule in ("far_components", "unusual_anatomy") if rule not in changes]:
+        raise SystemExit(f"the undisturbed run has no record of {missing[0]}, but of {', '.join(sorted(changes))}")
 
 
 def _problem(lab: Lab, out: Path, name: str, again: Ended) -> str:

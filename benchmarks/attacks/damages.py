@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -51,4 +52,5 @@ def fifo(path: Path, other: Path, rng: random.Random) -> None:
     os.mkfifo(path)
 
 
-DAMAGES = (truncate, empty, flip_byte, change_digit, swap, link, fifo)
+Damage = Callable[[Path, Path, random.Random], None]
+DAMAGES: tuple[Damage, ...] = (truncate, empty, flip_byte, change_digit, swap, link, fifo)

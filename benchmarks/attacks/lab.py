@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks.commands import Ended, preload, run_command
+from heartmend.compute.process_lifetime import end_with_parent
 
 CASES = 3
+VARIANTS = ("extra-vein",)
 SETTINGS = """
 [prepare]
 resolution = 32
@@ -90,6 +93,16 @@ class Lab:
         return self.folder / "base" / "labels_noisy"
 
     @property
+    def masks(self) -> Path:
+        """The same label maps as folders of masks, one for each structure; they are never changed."""
+        return self.folder / "base" / "masks"
+
+    @property
+    def convention(self) -> Path:
+        """Convention that the cohort is repaired with, learned from its true label maps; it is never changed."""
+        return self.folder / "base" / "convention.safetensors"
+
+    @property
     def settings(self) -> Path:
         """Settings that repair the cohort in seconds."""
         return self.folder / "base" / "settings.toml"
@@ -99,22 +112,29 @@ class Lab:
         """Complete run of the cohort, with review files and decisions; it is never changed."""
         return self.folder / "base" / "out"
 
+    @property
+    def undisturbed_masks(self) -> Path:
+        """Run of the masks up to their repair; it is never changed."""
+        return self.folder / "base" / "out_masks"
+
     def rng(self, kind: str, job: int) -> random.Random:
         """Random numbers of a job, which depend on nothing but the seed."""
         return random.Random(f"{self.seed} {kind} {job}")
 
-    def run_words(self, out: Path, workers: int = 1, labels: Path | None = None, *more: str) -> list[object]:
-        """Words of `heartmend run`."""
+    def run_words(self, out: Path, workers: int = 1, labels: Path | None = None, *more: object) -> list[object]:
+        """Words of `heartmend run`; with the convention of the cohort unless there is another correction."""
         words: list[object] = ["run", labels or self.labels, "-o", out, "--config", self.settings, "--device", "cpu"]
+        if not {"--convention", "--trusted"} & {*map(str, more)}:
+            more = ("--convention", self.convention, *more)
         return [*words, "--workers", workers, *more]
 
-    def run(self, out: Path, limit_s: float = 300.0, labels: Path | None = None, **more: object) -> Ended:
+    def run(self, out: Path, *more: object, labels: Path | None = None, limit_s: float = 300.0) -> Ended:
         """Run `heartmend run` until its end; the log is beside `out`."""
-        return run_command(self.run_words(out, labels=labels), out.parent / "log.txt", limit_s, **more)  # type: ignore[arg-type]
+        return run_command(self.run_words(out, 1, labels, *more), out.parent / "log.txt", limit_s)
 
-    def different(self, out: Path) -> str:
+    def different(self, out: Path, undisturbed: Path | None = None) -> str:
         """Return which repaired label maps differ from those of the undisturbed run; empty if none does."""
-        expected, found = digests(self.undisturbed / "labels"), digests(out / "labels")
+        expected, found = digests((undisturbed or self.undisturbed) / "labels"), digests(out / "labels")
         names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         return f"label maps differ from the undisturbed run: {', '.join(names)}" if names else ""
 
@@ -135,12 +155,16 @@ class Lab:
         done.touch()
 
     def _make(self) -> None:
-        preload(*RUN_MODULES, "heartmend.phantom.cohort")
-        in_child(lambda: _write_cohort(self.labels.parent))
+        preload(*RUN_MODULES, "heartmend.stages.correct", "heartmend.phantom.cohort")
+        in_child(lambda: _write_cohort(self.labels.parent, self.masks))
         self.settings.write_text(SETTINGS)
-        ended = self.run(self.undisturbed)
-        if ended.status != 0:
-            raise SystemExit(f"the undisturbed run failed:\n{ended.text}")
+        first = self.folder / "base" / "first"
+        trusted = "--trusted", self.labels.parent / "labels_true", "--stop-after", "correct"
+        _check(self.run(first, *trusted))
+        shutil.copy(first / "run" / "correct" / self.convention.name, self.convention)
+        shutil.rmtree(first)
+        _check(self.run(self.undisturbed))
+        _check(self.run(self.undisturbed_masks, "--stop-after", "fuse", labels=self.masks))
         in_child(lambda: _decide(self.undisturbed))
 
     @contextmanager
@@ -156,11 +180,13 @@ class Lab:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Digest of every regular file of a folder, by its name; links and other files by their kind."""
+    """Digest of every file of a folder, by its relative path; of links and other files their kind."""
     found = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        regular = path.is_file() and not path.is_symlink()
-        found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest() if regular else "no regular file"
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_dir():
+            regular = path.is_file() and not path.is_symlink()
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if regular else "no regular file"
+            found[path.relative_to(folder).as_posix()] = digest
     return found
 
 
@@ -172,6 +198,8 @@ def in_child(work: object) -> None:
     """
     pid = os.fork()
     if pid == 0:
+        end_with_parent()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         status = 1
         try:
             work()  # type: ignore[operator]
@@ -186,10 +214,34 @@ def in_child(work: object) -> None:
         raise SystemExit("the data of the attacks could not be made; see the traceback above")
 
 
-def _write_cohort(folder: Path) -> None:
+def _check(ended: Ended) -> None:
+    if ended.status != 0:
+        raise SystemExit(f"the undisturbed run failed:\n{ended.text}")
+
+
+def _write_cohort(folder: Path, masks: Path) -> None:
+    """Write the cohort: a heart has a vein more than the others, and another one a component far from it."""
+    import nibabel as nib
+    import numpy as np
+
+    from heartmend.anatomy.load import load_anatomy
     from heartmend.phantom.cohort import PhantomSettings, write_cohort
 
-    write_cohort(folder, CASES, 3, PhantomSettings(spacing_mm=3.5))
+    write_cohort(folder, CASES, 3, PhantomSettings(spacing_mm=3.5, variants=VARIANTS))
+    path = folder / "labels_noisy" / "001.nii.gz"
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[:4, :4, :4] = 3
+    nib.save(nib.Nifti1Image(values, image.affine, image.header), path)
+    structures = load_anatomy("heart").structures
+    for path in sorted((folder / "labels_noisy").iterdir()):
+        image = nib.load(path)
+        values = np.asarray(image.dataobj)
+        (masks / path.name.partition(".")[0]).mkdir(parents=True)
+        for structure in structures:
+            if (mask := values == structure.id).any():
+                file = masks / path.name.partition(".")[0] / f"{structure.name}.nii.gz"
+                nib.save(nib.Nifti1Image(mask.astype(np.uint8), image.affine), file)
 
 
 def _decide(out: Path) -> None:

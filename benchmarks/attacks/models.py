@@ -1,4 +1,4 @@
-"""Hostile model files, given to `render`, `mesh`, `population` and `embed`."""
+"""Hostile model files, given to `render`, `mesh`, `population`, `embed`, and `repair_segments` (3D Slicer)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attacks.commands import Ended, preload, run_command
+from attacks.commands import Ended, preload, run_command, run_function
 from attacks.lab import Lab, Outcome
 
 COUNT = 300
 ACCEPTED_S, ACCEPTED_MB = 120.0, 2000.0
 """Limits of a changed model that is valid, which is evaluated."""
-COMMANDS = ("render", "mesh", "population", "embed")
+COMMANDS = ("render", "mesh", "population", "embed", "repair_segments")
 TENSORS, TABLE, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
 VALUES: tuple[Any, ...] = (
     -1, 0, 10**6, 10**12, 2**63, -(2**63), 1e308, -1e308, 1e-308, float("nan"), float("inf"), None, True, "", "x",
@@ -61,9 +61,10 @@ def jobs(lab: Lab) -> int:
 @contextmanager
 def opened(lab: Lab) -> Iterator[Parts]:
     """Provide the members of the model of the undisturbed run."""
-    modules = ("heartmend.models.model_file", "heartmend.models.surfaces", "heartmend.figures.population",
+    modules = ("heartmend.pipelines.repair_segments", "nibabel", "heartmend.models.model_file",
+               "heartmend.models.surfaces", "heartmend.figures.population",
                "heartmend.pipelines.embed", "heartmend.stages.embed", "heartmend.pipelines.render")  # fmt: skip
-    preload(*modules, *(f"heartmend.cli.{name}" for name in COMMANDS))
+    preload(*modules, *(f"heartmend.cli.{name}" for name in COMMANDS[:4]))
     with lab.scratch() as folder, zipfile.ZipFile(lab.undisturbed / "run" / "unify" / "model.zip") as archive:
         first = min(lab.labels.iterdir())
         shutil.copy(first, folder / first.name)
@@ -72,21 +73,37 @@ def opened(lab: Lab) -> Iterator[Parts]:
 
 def attack(lab: Lab, parts: Parts, job: int, rng: random.Random) -> Iterator[Outcome]:
     """Write one hostile model and give it to one command."""
-    command, make = COMMANDS[job % 4], MAKERS[job // 4 % len(MAKERS)]
+    command, make = COMMANDS[job % len(COMMANDS)], MAKERS[job // len(COMMANDS) % len(MAKERS)]
     with lab.scratch() as folder:
         inner = folder / "a" / "b" / "work"
         inner.mkdir(parents=True)
         model = inner / "hostile.zip"
         hostile = make(parts, model, rng)
-        words = {
+        words: dict[str, list[object]] = {
             "render": ["render", model, hostile.case, "-o", inner / "out.nii.gz", "--resolution", 16],
             "mesh": ["mesh", model, hostile.case, "-o", inner / "out", "--spacing-mm", 4],
             "population": ["population", model, "-o", inner / "out", "--modes", 1],
             "embed": ["embed", model, parts.labels, "-o", inner / "out", "--workers", 1],
-        }[command]
-        ended = run_command(words, folder / "log.txt", limit_s=2 * ACCEPTED_S, cwd=inner)
+        }
+        if command in words:
+            ended = run_command(words[command], folder / "log.txt", limit_s=2 * ACCEPTED_S, cwd=inner)
+        else:
+            ended = run_function(lambda: _repair(parts, model, inner / "out"), folder / "log.txt", 2 * ACCEPTED_S)
         problem = _problem(ended, hostile, inner, folder)
         yield Outcome.of(f"{command}: {make.__name__.strip('_').replace('_', ' ')}", ended, problem)
+
+
+def _repair(parts: Parts, model: Path, output: Path) -> None:
+    """Repair segments as the extension of 3D Slicer."""
+    import nibabel as nib
+    import numpy as np
+
+    from heartmend.pipelines.repair_segments import repair_segments
+
+    image = nib.load(min(parts.labels.iterdir()))
+    values = np.asarray(image.dataobj)
+    masks = {name: values == value for name, value in (("LV", 3), ("Myocardium", 1), ("LA", 2), ("spleen", 99))}
+    output.write_text(repair_segments(masks, image.affine, model).summary)
 
 
 def _problem(ended: Ended, hostile: Hostile, inner: Path, folder: Path) -> str:

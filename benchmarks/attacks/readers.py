@@ -13,18 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attacks.commands import Ended, preload, run_command
+from attacks.bad_files import HUGE, MODULES, SECRET, Made, check, listed, mutate, problem_of
+from attacks.commands import preload, run_command
 from attacks.lab import Lab, Outcome
 
 COUNT = 540
-SECRET = "the-content-of-another-file"
-INTERESTING = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 348, 540, 32767, 32768, 65535, 2**31 - 1, 2**31, 2**32 - 1)
-MODULES = (
-    "heartmend.cli.run", "heartmend.pipelines.run", "heartmend.pipelines.config", "heartmend.cli.check",
-    "heartmend.quality.check", "heartmend.io.itk", "heartmend.io.dataset",
-    "SimpleITK",
-)  # fmt: skip
-_HUGE = "9" * 5000
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,11 @@ def opened(lab: Lab) -> Iterator[Seeds]:
         for name in ("plain.nrrd", "plain.mha"):
             sitk.WriteImage(image, str(folder / name), False)
         sitk.WriteImage(image, str(folder / "packed.nrrd"), True)
+        sitk.WriteImage(image, str(folder / "plain.gipl"))
+        nib.save(nib.MGHImage(values, np.diag([-1.0, -1.0, 2.0, 1.0])), folder / "plain.mgh")
+        for name in ("pair.nhdr", "pair.mhd"):
+            sitk.WriteImage(image, str(folder / name), False)
+        nib.save(nib.Nifti1Pair(values, np.diag([-1.0, -1.0, 2.0, 1.0])), folder / "pair.hdr")
         image.SetMetaData("Segment0_Name", "LV")
         image.SetMetaData("Segment0_LabelValue", "3")
         image.SetMetaData("Segment0_Layer", "0")
@@ -81,71 +79,39 @@ def attack(lab: Lab, seeds: Seeds, job: int, rng: random.Random) -> Iterator[Out
     with lab.scratch() as folder:
         (folder / "labels").mkdir()
         shutil.copy(seeds.folder / "nifti1.nii", folder / "labels" / "good.nii")
-        ended, bad, must_refuse = make(seeds, folder, rng, job // len(FORMATS))
-        problem = _problem(ended, bad, must_refuse)
-        yield Outcome.of(f"{name}: {bad}", ended, problem)
-
-
-def _problem(ended: Ended, bad: str, must_refuse: bool) -> str:
-    """A bad file is skipped with a message that names it, or is an error that names it, within the limits."""
-    if SECRET in ended.text or "root:x:0:0" in ended.text:
-        return "the content of another file is printed"
-    if fault := ended.fault():
-        return fault
-    if ended.status == 0:
-        return "accepted" if must_refuse else f"accepted after {ended.seconds:.1f} s" if ended.is_late() else ""
-    return ended.not_refused(bad, lines=10, statuses=(1, 2, 3))
-
-
-def check(folder: Path, *more: object) -> Ended:
-    """Run `heartmend check` of the label maps of a folder."""
-    words = ["check", folder / "labels", "--workers", 1, *more]
-    return run_command(words, folder / "log.txt", limit_s=60)
-
-
-Made = tuple[Ended, str, bool]
+        made = make(seeds, folder, rng, job // len(FORMATS))
+        yield Outcome.of(f"{name}: {made[1]}", made[0], problem_of(made))
 
 
 def _volume(seed: str, ending: str) -> Callable[[Seeds, Path, random.Random, int], Made]:
     def make(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
-        data = _mutate((seeds.folder / seed).read_bytes(), rng)
-        if "nii" in ending:
-            data = gzip.compress(data, 1) if ending.endswith(".gz") else data
-            if ending.endswith(".gz") and rng.random() < 0.5:
-                data = _mutate(data, rng)
+        data = mutate((seeds.folder / seed).read_bytes(), rng)
+        if ending.endswith((".gz", ".mgz")):
+            data = gzip.compress(data, 1)
+            if rng.random() < 0.5:
+                data = mutate(data, rng)
         bad = f"bad{ending}"
         (folder / "labels" / bad).write_bytes(data)
-        return _listed(check(folder)), "bad", False
+        return check(folder), "bad", False
 
     return make
 
 
-def _listed(ended: Ended) -> Ended:
-    """`check` lists skipped cases, or all of them with status 1, in a table, whose rows count as messages here."""
-    if ended.status not in (1, 3) or "error: " in ended.text:
-        return ended
-    text = "\n".join(f"skipped: {line}" for line in ended.text.splitlines())
-    return replace(ended, text=text, status=3)
+def _pair(header: str, voxels: str) -> Callable[[Seeds, Path, random.Random, int], Made]:
+    """A header and its file of voxels, of which one is bad."""
 
+    def make(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
+        for name in (header, voxels):
+            data = (seeds.folder / name).read_bytes()
+            is_bad = (turn % 4 != 3) == (name == header)
+            # The header names the file of the voxels, so that stays as it is.
+            (folder / "labels" / name).write_bytes(mutate(data, rng) if is_bad else data)
+        if turn % 8 == 7:
+            (folder / "labels" / voxels).unlink()
+            (folder / "labels" / voxels).symlink_to(rng.choice(("/etc/passwd", "/dev/zero", seeds.folder / "secret")))
+        return check(folder), "pair", turn % 8 == 7 and header != "pair.hdr"
 
-def _mutate(seed: bytes, rng: random.Random) -> bytes:
-    raw = bytearray(seed)
-    for _ in range(rng.choice((1, 1, 2, 4, 9))):
-        at = rng.randrange(min(600, len(raw)) if rng.random() < 0.9 else len(raw))
-        match rng.randrange(5):
-            case 0:
-                raw[at] ^= rng.randrange(1, 256)
-            case 1:
-                size = rng.choice((2, 4, 8))
-                raw[at : at + size] = (rng.choice(INTERESTING) % 256**size).to_bytes(size, "little")
-            case 2:
-                raw[at : at + 4] = rng.choice((b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\0\0\x80\xff", b"\xff\xff\x7f\x7f"))
-            case 3:
-                raw[at:at] = rng.choice((b"\n", b"9" * 40, b"\0" * 300, b"data file: ../../secret\n", b"-1 "))
-            case _ if rng.random() < 0.3:
-                del raw[at:]
-        raw = raw or bytearray(1)
-    return bytes(raw)
+    return make
 
 
 def _header_lie(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
@@ -157,7 +123,7 @@ def _header_lie(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Ma
         "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 10 12 9\nencoding: raw\ndata file: LIST\n/etc/passwd\n",
         "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 10 12 9\nencoding: raw\ndata file: /dev/zero\n",
         "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2000000 2000000 2000000\nencoding: raw\n\n0",
-        f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: {_HUGE} 1 1\nencoding: raw\n\n0",
+        f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: {HUGE} 1 1\nencoding: raw\n\n0",
         "NRRD0004\ntype: uint8\ndimension: 3\nsizes: -1 12 9\nencoding: raw\n\n0",
         "NRRD0004\ntype: uint8\ndimension: 16\nsizes: 1 1 1\nencoding: raw\n\n0",
         "NRRD0004\ntype: block\ndimension: 3\nsizes: 10 12 9\nencoding: gzip\n\n0",
@@ -169,7 +135,7 @@ def _header_lie(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Ma
         "ObjectType = Image\nNDims = 3\nDimSize = 10 12 9\nElementType = MET_UCHAR\nElementDataFile = /etc/passwd\n",
         "ObjectType = Image\nNDims = 3\nDimSize = 10 12 9\nElementType = MET_UCHAR\nElementDataFile = LIST\nx",
         "ObjectType = Image\nNDims = 3\nDimSize = 999999 999999 99\nElementType = MET_CHAR\nElementDataFile = LOCAL\n",
-        f"ObjectType = Image\nNDims = {_HUGE}\nDimSize = 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n",
+        f"ObjectType = Image\nNDims = {HUGE}\nDimSize = 1\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n",
         "ObjectType = Image\nNDims = 3\nDimSize = 0 0 0\nElementType = MET_NONE\nElementDataFile = LOCAL\n",
     )
     lie = (lies + metas)[turn % len(lies + metas)]
@@ -177,7 +143,7 @@ def _header_lie(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Ma
     if turn // len(lies + metas) % 2 and ending == ".nrrd":
         lie = lie.replace("\n", "\r\n")
     (folder / "labels" / f"bad{ending}").write_text(lie)
-    return _listed(check(folder)), "bad", True
+    return check(folder), "bad", True
 
 
 def _special(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
@@ -207,7 +173,7 @@ def _special(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
                 unix.bind(os.path.relpath(path))
         case _:
             path.symlink_to(folder / "nothing")
-    return _listed(check(folder)), "bad", True
+    return check(folder), "bad", True
 
 
 def _bomb(header: bytes) -> bytes:
@@ -220,7 +186,7 @@ def _json(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
     base = '{"labels": {"background": 0, "LV": 3}, "file_ending": ".nii.gz", "channel_names": {"0": "CT"}}'
     deep = "[" * 100_000 + "]" * 100_000
     texts = (
-        "", "{", "[]", "null", "3", '"text"', deep, base.replace("3", deep), base.replace("3", _HUGE),
+        "", "{", "[]", "null", "3", '"text"', deep, base.replace("3", deep), base.replace("3", HUGE),
         base.replace("3", "NaN"), base.replace("3", "1e999"), base.replace("3", "-1"), base.replace("3", "[3, []]"),
         base.replace("3", '"3"'), base.replace("3", "{}"), base.replace("3", "true"),
         base.replace(".nii.gz", "/../../x"), base.replace('".nii.gz"', "7"), base.replace('"LV"', '"\\ud800"'),
@@ -231,7 +197,7 @@ def _json(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
     )  # fmt: skip
     data = texts[turn % len(texts)].encode()
     if turn >= len(texts):
-        data = _mutate(base.encode(), rng)
+        data = mutate(base.encode(), rng)
     elif turn % 5 == 4:
         data = data.replace(b"LV", b"\xff\xfe")
     (folder / "labelsTr").mkdir()
@@ -239,7 +205,7 @@ def _json(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
     (folder / "labels").rmdir()
     (folder / "dataset.json").write_bytes(data)
     words = ["check", folder if rng.random() < 0.5 else folder / "labelsTr", "--workers", 1]
-    ended = _listed(run_command(words, folder / "log.txt", limit_s=60))
+    ended = listed(run_command(words, folder / "log.txt", limit_s=60))
     # `check` lists the case where every case would be skipped.
     return ended, "dataset.json" if "error: " in ended.text else "good", False
 
@@ -306,16 +272,16 @@ def _segments(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made
     """A bad .seg.nrrd among the label maps."""
     text = (seeds.folder / "segments.seg.nrrd").read_bytes()
     changes = (
-        (b"Segment0_LabelValue:=3", b"Segment0_LabelValue:=" + _HUGE.encode()),
+        (b"Segment0_LabelValue:=3", b"Segment0_LabelValue:=" + HUGE.encode()),
         (b"Segment0_LabelValue:=3", b"Segment0_LabelValue:=nan"),
         (b"Segment0_Layer:=0", b"Segment0_Layer:=99999999"),
         (b"Segment0_Extent:=0 9 0 11 0 8", b"Segment0_Extent:=-9 99 -9 99 -9 99"),
         (b"Segment0_Name:=LV", b"Segment0_Name:=\xff\xfe\x1b[31m"),
         (b"Segment0_Name:=LV", b"".join(b"Segment%d_Name:=LV\n" % n for n in range(50_000)) + b"Segment0_Name:=LV"),
     )
-    data = text.replace(*changes[turn % 6]) if turn < 6 else _mutate(text, rng)
+    data = text.replace(*changes[turn % 6]) if turn < 6 else mutate(text, rng)
     (folder / "labels" / "bad.seg.nrrd").write_bytes(data)
-    return _listed(check(folder)), "bad", False
+    return check(folder), "bad", False
 
 
 def _names(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
@@ -326,7 +292,7 @@ def _names(seeds: Seeds, folder: Path, rng: random.Random, turn: int) -> Made:
     )  # fmt: skip
     target = os.fsencode(folder / "labels") + b"/" + names[turn % len(names)] + b".nii"
     shutil.copy(os.fsencode(folder / "labels" / "good.nii"), target)
-    ended = _listed(check(folder))
+    ended = check(folder)
     if "\x1b[2J" in ended.text:
         return replace(ended, status=None), "", False
     return ended, "", False
@@ -339,6 +305,12 @@ FORMATS: tuple[tuple[str, Callable[[Seeds, Path, random.Random, int], Made]], ..
     ("NRRD", _volume("plain.nrrd", ".nrrd")),
     ("NRRD, gzipped", _volume("packed.nrrd", ".nrrd")),
     ("MetaImage", _volume("plain.mha", ".mha")),
+    ("MGH", _volume("plain.mgh", ".mgh")),
+    ("MGH, gzipped", _volume("plain.mgh", ".mgz")),
+    ("GIPL", _volume("plain.gipl", ".gipl")),
+    ("NIfTI pairs", _pair("pair.hdr", "pair.img")),
+    ("NRRD pairs", _pair("pair.nhdr", "pair.raw")),
+    ("MetaImage pairs", _pair("pair.mhd", "pair.raw")),
     ("NRRD and MetaImage headers", _header_lie),
     (".seg.nrrd", _segments),
     ("special files", _special),

@@ -1,11 +1,14 @@
 """The hostile test: a short selection of its attacks, and its definition of a refusal."""
 
 import csv
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from attack import COLUMNS, KINDS, read_results, show
 from attacks.commands import Ended
@@ -21,9 +24,21 @@ def attack(folder: Path, *options: str) -> list[dict[str, str]]:
     return [row for kind in KINDS for row in read_results(folder, kind)]
 
 
-def test_a_short_selection_of_attacks_is_held(tmp_path: Path) -> None:
-    rows = attack(tmp_path, "--kind", "models", "--kind", "readers", "--kind", "server", "--jobs", "1")
-    assert len(rows) >= 30 and all(row["held"] == "1" for row in rows)
+@pytest.fixture(scope="module")
+def selection(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """Outcomes of a short selection of attacks, in one process."""
+    kinds = ("models", "readers", "forms", "given", "server", "kills")
+    options = [word for kind in kinds for word in ("--kind", kind)]
+    return attack(tmp_path_factory.mktemp("attack"), *options, "--jobs", "1")
+
+
+def test_a_short_selection_of_attacks_is_held(selection: list[dict[str, str]]) -> None:
+    assert len(selection) >= 60 and all(row["held"] == "1" for row in selection)
+
+
+def test_killed_runs_continue_to_the_same_bytes(selection: list[dict[str, str]]) -> None:
+    kills = [row for row in selection if row["attack"].startswith("SIG")]
+    assert len(kills) == 4 and all(row["held"] == "1" for row in kills)
 
 
 @pytest.mark.slow
@@ -59,6 +74,25 @@ def test_the_table_counts_the_attacks_that_are_not_held(tmp_path: Path, capsys: 
         for job, (problem, skipped) in enumerate((("", ""), ("accepted", ""), ("", "no browser"))):
             row = {"job": job, "attack": "mesh: x", "held": int(not problem), "seconds": 1, "peak_mb": 2}
             writer.writerow(row | {"problem": problem, "skipped": skipped})
-    assert show({"models": read_results(tmp_path, "models")}, 1.0, tmp_path / "table.csv") == 1
+    found = {"models": read_results(tmp_path, "models")}
+    assert show(found, 1.0, tmp_path / "table.md", tmp_path / "rows.csv") == 1
     assert "not held: models 1: mesh: x: accepted" in capsys.readouterr().out
-    assert len((tmp_path / "table.csv").read_text().splitlines()) == 4
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 4
+    text = (tmp_path / "table.md").read_text()
+    assert "| models | mesh | 2 | 1 | 1 | 1.0 | 2 |\n| all |  | 2 | 1 |  |  |  |\n" in text
+    assert "skipped: no browser\nnot held: models 1: mesh: x: accepted\n" in text
+
+
+def test_all_processes_end_with_the_one_that_was_started(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, ATTACK, "--keep", tmp_path, "--kind", "kills", "--count-scale", "0.02", "--jobs", "2"]
+    )
+    log = tmp_path / "base" / "log.txt"
+    # A run of the cohort is working.
+    while process.poll() is None and not (log.exists() and "fit" in log.read_text()):
+        time.sleep(0.2)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert any("fit" in log.read_text() for _ in children) and process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM
+    assert psutil.wait_procs(children, timeout=60)[1] == []

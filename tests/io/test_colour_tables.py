@@ -65,3 +65,11 @@ def test_numberings_that_contradict_each_other_have_a_table_each(tmp_path: Path)
     assert (tmp_path / "heart.numberings.csv").read_text().splitlines() == ["case,numbering", "a,1", "b,2", "c,1"]
     assert "1 LV " in (tmp_path / "heart_1.ctbl").read_text()
     assert "1 Aorta " in (tmp_path / "heart_2.ctbl").read_text()
+
+
+def test_a_name_adds_no_line_and_no_control_character() -> None:
+    names = {7: 'liver"\n  8 1 2 3 1 1 1 "LV', 9: "\x1b[31mspleen"}
+    for text in (slicer_colour_table(names, TWO), itksnap_labels(names, TWO)):
+        assert "\x1b" not in text
+        values = [line.split()[0] for line in text.splitlines() if not line.startswith("#")]
+        assert values == ["0", "7", "9"]

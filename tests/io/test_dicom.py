@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +218,89 @@ class TestStructureSet:
         write_rtstruct(tmp_path / "in" / "7" / "rs.dcm", self.CONTOURS, write_series(tmp_path / "cts" / "7", hu()))
         cohort = discover_cohort(tmp_path / "in", tmp_path / "cts", anatomy=HEART)
         assert np.array_equal(cohort.read_labels(cohort["7"]).labels, self.truth())
+
+
+class TestLies:
+    """Files that describe what they do not contain, or give two things one number."""
+
+    def seg(self, folder: Path) -> Path:
+        write_seg(folder / "in" / "7.dcm", masks(), write_series(folder / "ct", hu()))
+        return folder / "in" / "7.dcm"
+
+    def refuse(self, path: Path, match: str) -> None:
+        with pytest.raises(BadInputError, match=match) as found:
+            cohort = discover_cohort(path.parent, anatomy=HEART, unknown_labels="keep")
+            cohort.check_writable(cohort.read_labels(cohort["7"]))
+        assert "Jane" not in str(found.value)
+
+    def test_a_file_that_inflates_to_gigabytes(self, tmp_path: Path) -> None:
+        path = self.seg(tmp_path)
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        dataset.save_as(path)
+        head = path.read_bytes()[: 144 + dataset.file_meta.FileMetaInformationGroupLength]
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+        path.write_bytes(head + block * 3000 + packer.flush())
+        tracemalloc.start()
+        self.refuse(path, r"7\.dcm: its compressed content has more than 256 MiB")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 50e6
+
+    def test_a_deflated_file_is_read(self, tmp_path: Path) -> None:
+        path = self.seg(tmp_path)
+        before = discover_cohort(path.parent, anatomy=HEART, unknown_labels="keep")
+        labels = before.read_labels(before["7"]).labels
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        dataset.save_as(path)
+        after = discover_cohort(path.parent, anatomy=HEART, unknown_labels="keep")
+        assert np.array_equal(after.read_labels(after["7"]).labels, labels)
+
+    @pytest.mark.parametrize("frames", [10**6, 3])
+    def test_another_number_of_frames(self, tmp_path: Path, frames: int) -> None:
+        path = self.seg(tmp_path)
+        dataset = pydicom.dcmread(path)
+        dataset.NumberOfFrames = frames
+        dataset.save_as(path)
+        self.refuse(path, rf"7\.dcm: states {frames} frames and describes")
+
+    @pytest.mark.parametrize(("number", "match"), [(1, "two segments with one number"), (0, "with the number 0")])
+    def test_segments_without_a_number_of_their_own(self, tmp_path: Path, number: int, match: str) -> None:
+        path = self.seg(tmp_path)
+        dataset = pydicom.dcmread(path)
+        dataset.SegmentSequence[0].SegmentNumber = dataset.SegmentSequence[1].SegmentNumber = number
+        dataset.save_as(path)
+        self.refuse(path, match)
+
+    def test_frames_that_are_very_far_apart(self, tmp_path: Path) -> None:
+        path = self.seg(tmp_path)
+        dataset = pydicom.dcmread(path)
+        measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.SpacingBetweenSlices = measures.SliceThickness = 0.0005
+        dataset.save_as(path)
+        self.refuse(path, r"span \d+ slices, the limit is 5000")
+
+    @pytest.mark.parametrize("number", [2**31 - 1, 70_000, 0, -5])
+    def test_structures_with_impossible_numbers(self, tmp_path: Path, number: int) -> None:
+        path = tmp_path / "in" / "7" / "rs.dcm"
+        write_rtstruct(path, TestStructureSet.CONTOURS, write_series(path.parent / "ct", hu()))
+        dataset = pydicom.dcmread(path)
+        dataset.StructureSetROISequence[0].ROINumber = dataset.ROIContourSequence[0].ReferencedROINumber = number
+        dataset.save_as(path)
+        self.refuse(path.parent, f"a structure with the number {number}")
+
+    @pytest.mark.parametrize(
+        ("points", "match"), [(["1e30"] * 12, "nowhere in space"), (["1"] * 90_000, "30000 points")]
+    )
+    def test_contours_that_are_nowhere_or_endless(self, tmp_path: Path, points: list[str], match: str) -> None:
+        path = tmp_path / "in" / "7" / "rs.dcm"
+        write_rtstruct(path, TestStructureSet.CONTOURS, write_series(path.parent / "ct", hu()))
+        dataset = pydicom.dcmread(path)
+        dataset.ROIContourSequence[0].ContourSequence[0].ContourData = points
+        dataset.save_as(path)
+        self.refuse(path.parent, match)
 
 
 def test_an_image_alone_is_no_label_map(tmp_path: Path) -> None:

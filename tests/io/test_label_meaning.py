@@ -238,6 +238,8 @@ def test_a_table_of_the_user_decides_against_other_sources(tmp_path: Path) -> No
         ({1: "left lung lobe"}, "no structure 'left lung lobe'"),
         ({0: "LA"}, "value 0 is always the background"),
         ({70000: "LA"}, "give a value from 0 to 65535"),
+        ({"9" * 5000: "LA"}, "give a value from 0 to 65535"),
+        ({"²": "LA"}, "give a value from 0 to 65535"),
         ({}, "names no value"),
     ],
 )
@@ -245,6 +247,41 @@ def test_an_invalid_table_of_the_user_is_an_error(tmp_path: Path, ids: dict[int,
     save_nifti(tmp_path / "1.nii.gz", values_map(1, 2))
     with pytest.raises(ConfigError, match=message):
         discover_cohort(tmp_path, anatomy=HEART, ids=ids)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("ids.toml", "x" * (1 << 19), "larger than 256 KiB"),
+        ("ids.json", '{"1": "LA", "1": "LV"}', "given twice"),
+        ("ids.json", "[" * 100_000, "nested"),
+        ("ids.json", '{"1": "' + "x" * (1 << 23) + '"}', "larger than 8 MiB"),
+        ("ids.json", '{"1": "' + "x" * 100_000 + '"}', "no structure"),
+        ("ids.json", "", "is empty"),
+        ("ids.toml", None, "is missing"),
+    ],
+)
+def test_a_hostile_table_file_is_one_short_error(tmp_path: Path, name: str, content: str | None, message: str) -> None:
+    save_nifti(tmp_path / "1.nii.gz", values_map(1, 2))
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=message) as error:
+        discover_cohort(tmp_path, anatomy=HEART, ids=tmp_path / name)
+    assert name in str(error.value) and len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("names.tsv", "index\tname\n" + "9" * 5000 + "\tLA\n"),
+        ("names.label", "9" * 5000 + ' 1 1 1 1 1 1 "LA"\n'),
+        ("names.ctbl", "9" * 5000 + " LA 1 1 1 255\n"),
+    ],
+)
+def test_values_of_thousands_of_digits_beside_label_maps_are_no_values(tmp_path: Path, name: str, text: str) -> None:
+    save_nifti(tmp_path / "1.nii.gz", values_map(2, 3))
+    (tmp_path / name).write_text(text)
+    assert meaning_of(discover_cohort(tmp_path, anatomy=HEART)) == {2: "LA", 3: "LV"}
 
 
 def test_sources_that_contradict_each_other_are_an_error_with_both(tmp_path: Path) -> None:

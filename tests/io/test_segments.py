@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
+from heartmend.io.forms.open import open_label_map
 from heartmend.io.segments import read_segments, write_segments
 from support.grids import grids
 from support.volumes import some_labels
@@ -91,3 +92,29 @@ def test_a_wrong_grid_name_or_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "3.seg.nrrd").write_bytes(b"NRRD0004\n")
     with pytest.raises(BadInputError, match=r"3\.seg\.nrrd"):
         read_segments(tmp_path / "3.seg.nrrd", GRID, HEART)
+
+
+def test_a_file_that_lies_about_its_segments_or_voxels_is_an_error(tmp_path: Path) -> None:
+    write_segments(some_labels(), GRID, HEART, tmp_path / "1.seg.nrrd")
+    head, _, voxels = (tmp_path / "1.seg.nrrd").read_bytes().partition(b"\n\n")
+    many = b"".join(b"\nSegment%d_Name:=LV\nSegment%d_LabelValue:=3" % (n, n) for n in range(20, 3000))
+    for change, match in (
+        (head.replace(b"Segment0_LabelValue:=1", b"Segment0_LabelValue:=" + b"9" * 5000), "without a value"),
+        (head.replace(b"Segment0_Layer:=0", b"Segment0_Layer:=7"), "layer that the file does not have"),
+        (head.replace(b"encoding: gzip", b"encoding: gzip\ndata file: /etc/passwd"), "names another file"),
+        (head.replace(b"sizes: 7 6 5", b"sizes: 70000 60000 5"), "bytes|voxels|memory"),
+        (head + many, "segments, the limit is"),
+    ):
+        (tmp_path / "2.seg.nrrd").write_bytes(change + b"\n\n" + voxels)
+        with pytest.raises(BadInputError, match=match) as error:
+            read_segments(tmp_path / "2.seg.nrrd", GRID, HEART)
+        assert len(str(error.value)) < 1000 and "root:" not in str(error.value)
+
+
+def test_a_layer_cannot_have_the_value_of_a_segment(tmp_path: Path) -> None:
+    for value in (0, 300):
+        segments = [{"Name": "LA", "LabelValue": value, "Layer": 1}, {"Name": "LV", "LabelValue": 1, "Layer": 0}]
+        layers = [np.ones((2, 2, 2), np.uint8), np.zeros((2, 2, 2), np.uint8)]
+        as_slicer_saves(tmp_path / "1.seg.nrrd", layers, (0, 0, 0), segments)
+        with pytest.raises(BadInputError, match=rf"'LA' has the value {value}, which a layer"):
+            open_label_map(tmp_path / "1.seg.nrrd")

@@ -70,6 +70,15 @@ def test_the_label_maps_of_a_run_are_not_replaced(cohort: Path) -> None:
         list(crop_cohort(CropRequest(cohort / "labels", cohort / "out", HEART, 48, workers=1)))
 
 
+def test_nothing_is_written_through_a_link(cohort: Path) -> None:
+    (cohort / "elsewhere").mkdir()
+    (cohort / "out").mkdir()
+    (cohort / "out" / "labels").symlink_to(cohort / "elsewhere", target_is_directory=True)
+    with pytest.raises(RunError, match="labels: is a link"):
+        list(crop_cohort(CropRequest(cohort / "labels", cohort / "out", HEART, 32, workers=1)))
+    assert not list((cohort / "elsewhere").iterdir())
+
+
 def test_maps_of_another_numbering_become_ids_of_the_anatomy(cohort: Path) -> None:
     for path in (cohort / "labels").iterdir():
         save_nifti(path, np.where(np.asarray(nib.load(path).dataobj) == 3, 500, 0), np.int16, AFFINE)

@@ -69,6 +69,10 @@ def test_what_cannot_be_merged_is_refused(sets: Path, tmp_path: Path) -> None:
         merge(sets, tmp_path / "out", "a")
     with pytest.raises(RunError, match="inside"):
         merge(sets, sets / "a" / "out", "a", "b")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "labels").symlink_to(sets / "a", target_is_directory=True)
+    with pytest.raises(RunError, match="labels: is a link"):
+        merge(sets, tmp_path / "linked", "a", "b")
     for n in (1, 2, 3):
         save_nifti(tmp_path / "moved" / f"{n}.nii.gz", heart(n)[3:], np.uint8, AFFINE)
     with pytest.raises(BadInputError, match="0 cases have two label maps, at least 3"):

@@ -8,11 +8,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from heartmend.errors import BadInputError, ConfigError
+from heartmend.errors import BadInputError, ConfigError, OutputError, RunError
+from heartmend.models.template import TemplateShape
 from heartmend.pipelines.config import Config, load_config
 from heartmend.pipelines.convention import ConventionRequest, learn_convention
 from heartmend.pipelines.run import Request, run
 from heartmend.repair.shared_errors.convention import Convention
+from heartmend.repair.shared_errors.correction import Correction
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.correct import CorrectSettings
 from support.shared_error import AFFINE, COUNT, TRUSTED, hearts, write_cohort_with_wide_lv
@@ -122,6 +124,44 @@ def test_a_finished_correction_is_not_measured_again(cohort: Path, alone: Path, 
     assert path.stat().st_mtime_ns != before
 
 
+def test_cases_that_cannot_be_measured_do_not_stop_the_run_and_are_no_correction(
+    cohort: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(job: object) -> None:
+        raise BadInputError("cannot be read")
+
+    shutil.copytree(alone, tmp_path / "out")
+    monkeypatch.setattr("heartmend.stages.correct._measure", fail)
+
+    def corrected(**request: Path) -> None:
+        run(
+            Request(cohort / "labels", tmp_path / "out", device="cpu", workers=1, stop_after="correct", **request),
+            settings(cohort),
+        )
+
+    corrected(images=cohort / "images")
+    assert "no case could be measured" in caplog.text and "case 6 does not count" in caplog.text
+    assert RunFolder.at(tmp_path / "out").shared_errors() is None
+    with pytest.raises(BadInputError, match="0 of the 3 trusted cases could be measured"):
+        corrected(trusted=cohort / "trusted")
+
+
+def test_no_output_is_inside_an_input_folder(cohort: Path, tmp_path: Path) -> None:
+    inside = cohort / "trusted" / "out"
+    with pytest.raises(RunError, match="inside the input folder"):
+        repaired(cohort, inside, trusted=cohort / "trusted")
+    for given in ("labels", "trusted"):
+        file = cohort / given / "c.safetensors"
+        request = ConventionRequest(cohort / "labels", cohort / "trusted", file, device="cpu", workers=1)
+        with pytest.raises(RunError, match="inside the input folder"):
+            learn_convention(request, settings(cohort))
+        assert not file.exists()
+    request = ConventionRequest(cohort / "labels", cohort / "trusted", tmp_path, device="cpu", workers=1)
+    with pytest.raises(OutputError, match="is a folder"):
+        learn_convention(request, settings(cohort))
+    assert not inside.exists()
+
+
 def test_trusted_maps_are_checked_before_any_work(cohort: Path, tmp_path: Path) -> None:
     def refused(match: str, **request: object) -> None:
         with pytest.raises((BadInputError, ConfigError), match=match):
@@ -140,6 +180,13 @@ def test_trusted_maps_are_checked_before_any_work(cohort: Path, tmp_path: Path) 
     refused("is not on the grid of", trusted=moved)
     refused("give one of them", trusted=cohort / "trusted", convention=tmp_path / "c")
     refused("is no convention", convention=few / "1.nii.gz")
+    other = Correction.none(("Spleen",))
+    size_mm = np.full(3, 100.0)
+    Convention.of(TemplateShape(("Spleen",), 8), size_mm, other, "abdomen").write(tmp_path / "other.safetensors")
+    (tmp_path / "link").symlink_to(tmp_path / "other.safetensors")
+    refused(r"other\.safetensors: is the convention of other structures \(Spleen\)", convention=tmp_path / "link")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    refused("is no convention", convention=tmp_path / "loop")
 
 
 def test_a_convention_is_learned_from_two_label_sets(cohort: Path, tmp_path: Path) -> None:

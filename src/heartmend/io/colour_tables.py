@@ -10,6 +10,7 @@ from typing import Literal
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import ConfigError
 from heartmend.io.atomic import write_text
+from heartmend.io.file_names import escape_unprintable
 from heartmend.io.tables import format_csv
 
 Program = Literal["slicer", "itksnap"]
@@ -70,7 +71,9 @@ def slicer_colour_table(names: Names, anatomy: Anatomy) -> str:
     lines = [f"# Color table file {anatomy.name}", f"# {len(names) + 1} values", "0 Background 0 0 0 0"]
     # Columns are separated by blanks, so a name cannot contain one.
     lines += [
-        " ".join(map(str, (value, "_".join(names[value].split()), *_colour(names[value], anatomy), 255)))
+        " ".join(
+            map(str, (value, "_".join(escape_unprintable(names[value]).split()), *_colour(names[value], anatomy), 255))
+        )
         for value in sorted(names)
     ]
     return "\n".join(lines) + "\n"
@@ -149,5 +152,5 @@ def _colour(name: str, anatomy: Anatomy) -> tuple[int, int, int]:
 
 def _itksnap_line(value: int, colour: tuple[int, int, int], visible: int, name: str) -> str:
     red, green, blue = colour
-    quoted = '"' + name.replace('"', "'") + '"'
+    quoted = '"' + escape_unprintable(name).replace('"', "'") + '"'
     return f"{value:5d} {red:5d} {green:4d} {blue:4d} {visible:8d} {visible:2d} {visible:2d}    {quoted}"

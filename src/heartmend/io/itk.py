@@ -25,8 +25,11 @@ from heartmend.io.volume_header import VolumeHeader, decompression_errors
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """(3, 3): converts directions and positions."""
-_SEGMENT_FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
-_MAX_SEGMENTS = 65_535
+# Longer numbers are no numbers of segments, and Python does not convert one of thousands of digits.
+_SEGMENT_FIELD = re.compile(r"Segment([0-9]{1,9})_(Name|LabelValue|Layer)")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+# Several times what any segmentation has; each is a pass over the volume.
+_MAX_SEGMENTS = 2000
 _GIPL_BYTES = 256
 _GIPL_MAGIC = {b"\xef\xff\xe9\xb0", b"\x2a\xe3\x89\xb4", b"\x2a\xe3\x89\xb8"}
 _DTYPES = {
@@ -88,16 +91,21 @@ def read_segment_fields(header: VolumeHeader) -> list[Segment]:
 
     Returns:
         The segments, in the order of their numbers; empty where the file has none.
+
+    Raises:
+        BadInputError: if it has more than any segmentation.
     """
     fields: dict[int, dict[str, str]] = {}
     for line in header.head.decode("utf-8", "replace").splitlines():
         key, is_pair, value = line.partition(":=")
         if is_pair and (match := _SEGMENT_FIELD.fullmatch(key)):
             fields.setdefault(int(match[1]), {})[match[2]] = value.strip()
+    if len(fields) > _MAX_SEGMENTS:
+        raise BadInputError(f"{header.path}: has {len(fields)} segments, the limit is {_MAX_SEGMENTS}; split it")
     found = []
-    for number, segment in sorted(fields.items())[:_MAX_SEGMENTS]:
+    for number, segment in sorted(fields.items()):
         value, layer = segment.get("LabelValue", ""), segment.get("Layer", "0")
-        if "Name" in segment and value.isdecimal() and layer.isdecimal():
+        if "Name" in segment and _NUMBER.fullmatch(value) and _NUMBER.fullmatch(layer):
             found.append(Segment(number, segment["Name"], int(value), int(layer)))
     return found
 

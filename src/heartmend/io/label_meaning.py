@@ -12,7 +12,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.io.file_names import escape_unprintable
 from heartmend.io.id_presets import IdPreset, id_presets, known_other_names, plain_name
-from heartmend.types import BACKGROUND
+from heartmend.types import BACKGROUND, MAX_VALUE
 
 # Names that programs give by themselves: "Segment_1" of 3D Slicer, "Label 1" of ITK-SNAP, "L1" of TotalSegmentator.
 _AUTOMATIC = re.compile(r"(segment|label|class|structure|mask|l|roi)?[ _-]*\d*", re.IGNORECASE)
@@ -191,7 +191,8 @@ def resolve_meaning(tables: Sequence[LabelTable], anatomy: Anatomy, path: Path) 
     stated = dict[int, tuple[int | None, str, LabelTable]]()
     for table in tables:
         for value, name in table.names.items():
-            if value == BACKGROUND or is_automatic_name(name):
+            # No voxel can have a value above the largest one.
+            if value == BACKGROUND or value > MAX_VALUE or is_automatic_name(name):
                 continue
             id = _structure(name, anatomy)
             if value in stated:

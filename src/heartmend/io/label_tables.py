@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.anatomy.toml_file import read_toml
+from heartmend.anatomy.validation import shorten
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.io.file_names import escape_unprintable, volume_ending
 from heartmend.io.id_presets import id_preset, known_other_names, plain_name
@@ -25,14 +25,16 @@ GivenIds = Path | Mapping[int, str] | LabelTable
 DATASET_JSON = "dataset.json"
 _ENDINGS = (".tsv", ".label", ".txt", ".ctbl")
 """Endings of the tables that are read beside label maps."""
-_MAX_TABLE_BYTES = 1 << 20
+_MAX_TABLE_BYTES, _MAX_JSON_BYTES = 1 << 20, 1 << 23
+"""Largest table; a dataset.json can list 80,000 cases."""
+_VALUE = re.compile(r"[0-9]{1,9}")
 _XML_LABEL = re.compile(
     rb"<Label\s[^>]*?Key\s*=\s*[\"'](\d{1,9})[\"'][^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*?))\s*</Label>", re.DOTALL
 )
 # IDX R G B A VIS MSH "LABEL"
-_ITKSNAP_LINE = re.compile(r'\s*(\d+)\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+[01]\s+[01]\s+"(.*)"\s*')
+_ITKSNAP_LINE = re.compile(r'\s*([0-9]{1,9})\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+[01]\s+[01]\s+"(.*)"\s*')
 # Integer name R G B A; blanks in names are written as _.
-_CTBL_LINE = re.compile(r"\s*(\d+)\s+(\S+)\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+[\d.]+\s*")
+_CTBL_LINE = re.compile(r"\s*([0-9]{1,9})\s+(\S+)\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+[\d.]+\s*")
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,10 @@ def user_table(ids: Path | Mapping[int, str], anatomy: Anatomy) -> LabelTable:
     table: Mapping[Any, Any] = ids if isinstance(ids, Mapping) else _user_file(Path(ids))
     names: dict[int, str] = {}
     for key, name in table.items():
-        if not isinstance(name, str) or not str(key).isdecimal() or not BACKGROUND <= int(key) <= MAX_VALUE:
-            raise ConfigError(f"{source}: {key!r} = {name!r}: give a value from 0 to {MAX_VALUE} and a name")
+        is_value = _VALUE.fullmatch(str(key)) is not None and int(key) <= MAX_VALUE
+        if not isinstance(name, str) or not is_value:
+            entry = f"{shorten(repr(key), 40)} = {shorten(repr(name), 80)}"
+            raise ConfigError(f"{source}: {entry}: give a value from 0 to {MAX_VALUE} and a name")
         names[int(key)] = name
         is_other = plain_name(name) in known_other_names() | {"ignore"}
         if int(key) == BACKGROUND and plain_name(name) != "background":
@@ -264,10 +268,14 @@ def read_json_table(path: Path) -> dict[str, Any]:
         BadInputError: if it cannot be read, or gives a key twice.
     """
     try:
-        with readable_file(path):
-            table = parse_json(path.read_bytes())
+        with readable_file(path), open(path, "rb") as file:
+            data = file.read(_MAX_JSON_BYTES + 1)
+        if len(data) > _MAX_JSON_BYTES:
+            raise ValueError(f"it is larger than {_MAX_JSON_BYTES >> 20} MiB")
+        table = parse_json(data)
     except ValueError as error:
-        raise BadInputError(f"{path}: cannot be read as JSON: {error}; correct it, or remove it") from error
+        reason = shorten(str(error), 200)
+        raise BadInputError(f"{path}: cannot be read as JSON: {reason}; correct it, or remove it") from error
     return table if isinstance(table, dict) else {}
 
 
@@ -292,7 +300,7 @@ def check_names(table: LabelTable, anatomy: Anatomy) -> None:
 
 def _dataset_names(labels: Mapping[str, Any], path: Path, known: Collection[int]) -> dict[int, str]:
     # nnU-Net v1 and the Decathlon have "1": "LA", nnU-Net v2 has "LA": 1.
-    is_old = bool(labels) and all(key.isdecimal() and isinstance(name, str) for key, name in labels.items())
+    is_old = bool(labels) and all(_VALUE.fullmatch(key) and isinstance(name, str) for key, name in labels.items())
     names: dict[int, str] = {}
     regions: dict[str, list[int]] = {}
     for key, other in labels.items():
@@ -327,16 +335,13 @@ def _checked_id(number: Any, name: str, path: Path) -> int:
 
 def _user_file(path: Path) -> Mapping[str, Any]:
     try:
-        with readable_file(path):
-            text = path.read_text(encoding="utf-8")
-        table = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except BadInputError as error:
+        if path.suffix.lower() == ".json":
+            return read_json_table(path)
+        return read_toml(path, "values and names")
+    except FileNotFoundError as error:
+        raise ConfigError(f"--ids {path}: is missing; give a TOML or JSON file with a table") from error
+    except (BadInputError, ConfigError) as error:
         raise ConfigError(f"--ids {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--ids {path}: cannot be read: {error}") from error
-    if not isinstance(table, dict):
-        raise ConfigError(f'--ids {path}: not a table; give lines such as 205 = "Myocardium"')
-    return table
 
 
 def _bids_names(text: str) -> dict[int, str]:
@@ -347,7 +352,9 @@ def _bids_names(text: str) -> dict[int, str]:
         return {}
     index, name = columns.index("index"), columns.index("name")
     rows = [line for line in lines[1:] if len(line) > max(index, name)]
-    return {int(row[index]): row[name].strip() for row in rows if row[index].strip().isdecimal() and row[name].strip()}
+    return {
+        int(row[index]): row[name].strip() for row in rows if _VALUE.fullmatch(row[index].strip()) and row[name].strip()
+    }
 
 
 def _itksnap_names(text: str) -> dict[int, str]:

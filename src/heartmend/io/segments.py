@@ -18,8 +18,10 @@ from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.grid import Grid
 from heartmend.io.atomic import atomic_write
-from heartmend.io.itk import LPS_TO_RAS
+from heartmend.io.itk import LPS_TO_RAS, read_segment_fields
 from heartmend.io.label_maps import as_values
+from heartmend.io.volume import read_any_header, volume_grid
+from heartmend.io.volume_header import VolumeHeader, read_voxels
 from heartmend.types import Labels
 
 Status = Literal["notstarted", "inprogress", "completed", "flagged"]
@@ -28,7 +30,7 @@ Status = Literal["notstarted", "inprogress", "completed", "flagged"]
 _CONTEXT = "Segmentation category and type - DICOM master list"
 _REGION_CONTEXT = "Anatomic codes - DICOM master list"
 _CATEGORY = "SCT^123037004^Anatomical Structure"
-_FIELD = re.compile(r"^Segment(\d+)_(Name|LabelValue|Layer)$")
+_NAME = re.compile(rb"^Segment\d+_Name:=", re.MULTILINE)
 
 
 def write_segments(
@@ -94,18 +96,18 @@ def read_segments(path: Path, grid: Grid, anatomy: Anatomy) -> Labels:
         BadInputError: if the file cannot be read, a segment has a name that is no structure, or its voxels are not
             those of the grid.
     """
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise BadInputError(f"{path}: SimpleITK cannot read it: {str(error).strip().splitlines()[-1]}") from error
-    values = sitk.GetArrayFromImage(image)
-    layers = values[..., None] if image.GetNumberOfComponentsPerPixel() == 1 else values
-    start = _offset(path, image, grid)
-    segments = _segments(path, image, anatomy)
+    header = read_any_header(path)
+    own = volume_grid(path, header)
+    stored = read_voxels(header)
+    if header.layer_axis is None:
+        layers = stored.reshape((*own.shape, 1), order="F")
+    else:
+        layers = np.moveaxis(stored, header.layer_axis, -1)
+    start, segments = _offset(path, own, grid), _segments(header, anatomy, layers.shape[-1])
     labels = np.zeros(grid.shape, dtype=np.uint8)
     for name in reversed(anatomy.priority):
         for value, layer in segments.get(name, []):
-            _put(labels, np.equal(layers[..., layer].T, value), start, anatomy.by_name(name).id)
+            _put(labels, np.equal(layers[..., layer], value), start, anatomy.by_name(name).id)
     return labels
 
 
@@ -122,34 +124,32 @@ def is_segmentation(path: Path) -> bool:
         return b"Segment0_Name:=" in file.read(1 << 16).split(b"\n\n")[0]
 
 
-def _segments(path: Path, image: sitk.Image, anatomy: Anatomy) -> dict[str, list[tuple[int, int]]]:
+def _segments(header: VolumeHeader, anatomy: Anatomy, n_layers: int) -> dict[str, list[tuple[int, int]]]:
     """Label values and layers of the segments of each structure."""
-    fields: dict[int, dict[str, str]] = {}
-    for key in image.GetMetaDataKeys():
-        if match := _FIELD.match(key):
-            fields.setdefault(int(match[1]), {})[match[2]] = image.GetMetaData(key)
     found: dict[str, list[tuple[int, int]]] = {}
-    for segment in fields.values():
-        name = segment.get("Name", "")
+    segments = read_segment_fields(header)
+    if not segments or len(segments) < len(_NAME.findall(header.head)):
+        raise BadInputError(f"{header.path}: has a segment without a value or a layer; save it again in 3D Slicer")
+    for segment in segments:
+        if segment.layer >= n_layers:
+            raise BadInputError(
+                f"{header.path}: segment {segment.name[:80]!r} is in a layer that the file does not have; save it again"
+            )
         try:
-            structure = anatomy.by_name(name)
+            structure = anatomy.by_name(segment.name)
         except ConfigError as error:
-            raise BadInputError(f"{path}: contains a segment {name!r}; {error}") from error
-        found.setdefault(structure.name, []).append((int(segment["LabelValue"]), int(segment.get("Layer", 0))))
+            raise BadInputError(f"{header.path}: contains a segment {segment.name[:80]!r}; {error}") from error
+        found.setdefault(structure.name, []).append((segment.label_value, segment.layer))
     return found
 
 
-def _offset(path: Path, image: sitk.Image, grid: Grid) -> tuple[int, ...]:
-    """The voxel of `grid` at which the image starts."""
-    affine = np.eye(4)
-    affine[:3, :3] = LPS_TO_RAS @ np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    affine[:3, 3] = LPS_TO_RAS @ image.GetOrigin()
-    corner = grid.world_to_index(affine[:3, 3])
+def _offset(path: Path, own: Grid, grid: Grid) -> tuple[int, ...]:
+    """The voxel of `grid` at which the file starts."""
+    corner = grid.world_to_index(own.affine[:3, 3])
     start = np.rint(corner).astype(int)
-    axes = np.linalg.solve(grid.affine[:3, :3], affine[:3, :3])
-    size = np.array(image.GetSize()[:3])
+    axes = np.linalg.solve(grid.affine[:3, :3], own.affine[:3, :3])
     # Distance of the far corner, in voxels, from the grid's own voxels.
-    off = np.abs((axes - np.eye(3)) @ size + corner - start).max()
+    off = np.abs((axes - np.eye(3)) @ np.array(own.shape) + corner - start).max()
     if off > 0.1:
         raise BadInputError(
             f"{path}: is not on the voxels of the case's label map (off by {off:.2f} voxels, the limit is 0.1); in 3D "

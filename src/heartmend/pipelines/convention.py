@@ -7,10 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from heartmend.compute.progress import Progress
-from heartmend.errors import RunError
+from heartmend.errors import OutputError, RunError
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.run import Request, run
 from heartmend.repair.shared_errors.report import SharedErrors
+from heartmend.run_folder.admission import check_no_overlap
 from heartmend.run_folder.folder import RunFolder
 
 
@@ -48,9 +49,13 @@ def learn_convention(request: ConventionRequest, config: Config, progress: Progr
 
     Raises:
         BadInputError: if the label sets cannot be used.
-        RunError: if no template was fitted.
+        RunError: if the file is inside one of their folders, or no template was fitted.
         OutputError: if the file cannot be written.
     """
+    for given in (request.labels, request.wanted):
+        check_no_overlap(request.output, given)
+    if request.output.is_dir():
+        raise OutputError(f"{request.output}: is a folder; give the name of a file")
     with TemporaryDirectory(prefix="heartmend-convention-") as folder:
         result = run(
             Request(

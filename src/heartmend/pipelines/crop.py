@@ -11,13 +11,12 @@ import numpy as np
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
-from heartmend.errors import BadInputError, RunError
+from heartmend.errors import BadInputError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.label_maps import as_values
 from heartmend.io.nifti import write_volume
-from heartmend.run_folder.admission import check_no_overlap
-from heartmend.run_folder.folder import is_run
+from heartmend.run_folder.admission import check_plain_output
 from heartmend.types import BACKGROUND, UNKNOWN
 
 
@@ -72,10 +71,7 @@ def crop_cohort(request: CropRequest, progress: Progress | None = None) -> Itera
         RunError: if the output folder overlaps an input folder, or contains a run.
     """
     progress, output, images = progress or NoProgress(), request.output, request.images
-    for given in (request.labels, *([images] if images else [])):
-        check_no_overlap(output, given)
-    if is_run(output):
-        raise RunError(f"{output}: contains a run, whose label maps must not be replaced; give another --output")
+    check_plain_output(output, (request.labels, *([images] if images else [])), ("labels", "images"))
     cohort = discover_cohort(
         request.labels, images, anatomy=request.anatomy, ids=request.ids, preset_ids=request.preset_ids
     )

@@ -27,8 +27,8 @@ from heartmend.pipelines.config import Config
 from heartmend.pipelines.run import Request, run
 from heartmend.repair.label_sets import ConsensusShape, consensus_of, merge_case
 from heartmend.repair.shared_errors.surface import SurfacePatches, patches_of_template
-from heartmend.run_folder.admission import check_no_overlap
-from heartmend.run_folder.folder import RunFolder, is_run
+from heartmend.run_folder.admission import check_plain_output
+from heartmend.run_folder.folder import RunFolder
 from heartmend.types import Labels
 
 R = TypeVar("R")
@@ -113,12 +113,8 @@ def merge_label_sets(request: MergeRequest, config: Config, progress: Progress |
     progress = progress or NoProgress()
     if len(request.label_sets) < 2:
         raise BadInputError("one label set is nothing to merge; give two or more folders")
-    for given in (*request.label_sets, *([request.images] if request.images else [])):
-        check_no_overlap(request.output, given)
-    if is_run(request.output):
-        raise RunError(
-            f"{request.output}: contains a run, whose label maps must not be replaced; give another --output"
-        )
+    inputs = (*request.label_sets, *([request.images] if request.images else []))
+    check_plain_output(request.output, inputs, ("labels", "disagreement"))
     anatomy = load_anatomy(request.anatomy)
     sets = [
         discover_cohort(folder, request.images if at == 0 else None, anatomy=anatomy)

@@ -25,6 +25,7 @@ from heartmend.pipelines.config import Config
 from heartmend.pipelines.driver import PipelineStep, run_steps
 from heartmend.pipelines.result import Result
 from heartmend.pipelines.trusted import check_convention, find_trusted
+from heartmend.run_folder.admission import check_no_overlap
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context, RunPlan
 from heartmend.stages.correct import correct
@@ -117,8 +118,10 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
     )  # fmt: skip
     if cohort.unread:
         log.warning("%s: %s", request.labels, describe_unread(cohort.unread))
+    if request.trusted is not None:
+        check_no_overlap(request.output, request.trusted)
     trusted = find_trusted(request.trusted, cohort, request.ids, request.preset_ids)
-    check_convention(request.convention, request.trusted)
+    convention = check_convention(request.convention, request.trusted, anatomy)
     with RunFolder.open(request.output, request.labels, request.images) as folder:
         if not request.resume and folder.is_started:
             raise RunError(f"{request.output}: contains a run already; remove --no-resume, or give another --output")
@@ -126,7 +129,7 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
         folder.write_versions()
         folder.write_cohort(cohort)
         folder.write_anatomy(anatomy)
-        plan = replace(plan, trusted=trusted, convention=request.convention)
+        plan = replace(plan, trusted=trusted, convention=convention)
         context = Context[Any](folder, cohort, config, plan, Compute(request.workers, group), progress)
         skipped = run_steps(steps_of(config, request.stop_after, anatomy), context)
         done = tuple(case.id for case in cohort if case.id not in skipped)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from heartmend.anatomy.schema import Anatomy
+from heartmend.anatomy.validation import shorten
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.repair.shared_errors.convention import Convention
@@ -67,18 +70,31 @@ def check_trusted(trusted: Cohort, cohort: Cohort, folder: Path) -> None:
             )
 
 
-def check_convention(path: Path | None, trusted: Path | None) -> None:
+def check_convention(path: Path | None, trusted: Path | None, anatomy: Anatomy) -> Path | None:
     """Check the file of a convention.
 
     Args:
-        path: the file; None: there is none.
+        path: the file, or a link to it; None: there is none.
         trusted: folder of trusted label maps, which cannot be given as well.
+        anatomy: the structures of the data set.
+
+    Returns:
+        The file itself.
 
     Raises:
         ConfigError: if both are given.
         BadInputError: if the file cannot be used.
     """
-    if path is not None:
-        if trusted is not None:
-            raise ConfigError("--trusted and --convention both correct what all cases share; give one of them")
-        Convention.read(path)
+    if path is None:
+        return None
+    if trusted is not None:
+        raise ConfigError("--trusted and --convention both correct what all cases share; give one of them")
+    # Not `resolve`, for which a link to itself is an error of its own kind.
+    path = Path(os.path.realpath(path))
+    heads = Convention.read(path).correction.heads
+    if not set(heads) & set(anatomy.names):
+        raise BadInputError(
+            f"{path}: is the convention of other structures ({shorten(', '.join(heads), 80)}) than those of anatomy "
+            f"{anatomy.name}; give one of the same structures"
+        )
+    return path

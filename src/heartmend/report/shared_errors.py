@@ -76,7 +76,7 @@ def shared_error_section(run: RunFolder, anatomy: Anatomy) -> SharedErrorSection
     shared = run.shared_errors()
     if shared is None or not shared.patches:
         return None
-    convention = Convention.read(run.convention_path())
+    convention = run.mean_heart()
     known = {name: _Surface(convention, head, shared) for head, name in enumerate(convention.correction.heads)}
     parts = [part for name, surface in known.items() for part in surface.parts(name)]
     verb = "corrected" if shared.is_corrected else "not corrected"

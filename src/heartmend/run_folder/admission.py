@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,26 @@ def check_no_overlap(output: Path, given: Path) -> None:
         )
     if given.is_relative_to(output):
         raise RunError(f"{output}: contains the input folder {given}; give another --output")
+
+
+def check_plain_output(output: Path, inputs: Iterable[Path], folders: Iterable[str]) -> None:
+    """Check that label maps can be written into folders of an output that is no run.
+
+    Args:
+        output: the output folder.
+        inputs: the input folders.
+        folders: names of the folders in it that are written.
+
+    Raises:
+        RunError: if it overlaps an input, contains a run, or one of the folders is a link.
+    """
+    for given in inputs:
+        check_no_overlap(output, given)
+    if os.path.lexists(output / "run" / "run.json"):
+        raise RunError(f"{output}: contains a run, whose label maps must not be replaced; give another --output")
+    for own in (output / name for name in folders):
+        if own.is_symlink():
+            raise RunError(f"{own}: is a link, which could lead anywhere; put a folder in its place")
 
 
 def check_output(folder: Path, source: Path, images_dir: str | Path | None) -> None:

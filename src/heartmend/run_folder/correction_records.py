@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heartmend.io.atomic import write_json
-from heartmend.io.regular import is_regular
 from heartmend.run_folder.paths import CORRECT, inside, read_table
 from heartmend.run_folder.stamps import StampedStages
 
@@ -52,9 +51,9 @@ class CorrectionRecords(StampedStages):
         """
         from heartmend.repair.shared_errors.report import SharedErrors
 
-        path = inside(inside(self._root, CORRECT), "shared_errors.json")
-        if not self.digest(CORRECT) or not is_regular(path):
+        if not self.is_stamped(CORRECT):
             return None
+        path = inside(inside(self._root, CORRECT), "shared_errors.json")
         self.check_intact(CORRECT, None, path)
         return SharedErrors.from_dict(read_table(path))
 
@@ -67,10 +66,20 @@ class CorrectionRecords(StampedStages):
         Raises:
             RunError: if the file is damaged.
         """
+        shared = self.shared_errors()
+        return self.mean_heart() if shared is not None and shared.is_corrected else None
+
+    def mean_heart(self) -> Convention:
+        """Read the template of a run whose shared errors were measured, with the correction, also if none is applied.
+
+        Returns:
+            The correction and its template.
+
+        Raises:
+            RunError: if the file is missing or damaged.
+        """
         from heartmend.repair.shared_errors.convention import Convention
 
-        shared = self.shared_errors()
-        if shared is None or not shared.is_corrected:
-            return None
-        self.check_intact(CORRECT, None, self.convention_path())
-        return Convention.read(self.convention_path())
+        path = self.convention_path()
+        self.check_intact(CORRECT, None, path)
+        return Convention.read(path)

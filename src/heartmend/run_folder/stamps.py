@@ -180,6 +180,18 @@ class StampedStages(RunPaths):
         """
         self._stamp_path(stage, case_id).unlink(missing_ok=True)
 
+    def is_stamped(self, stage: str, case_id: str | None = None) -> bool:
+        """Check whether a stage has left a stamp, also one that cannot be read.
+
+        Args:
+            stage: name of the stage.
+            case_id: id of the case; None: the whole cohort.
+
+        Returns:
+            True if there is something in the place of the stamp.
+        """
+        return os.path.lexists(self._stamp_path(stage, case_id))
+
     def digest(self, stage: str, case_id: str | None = None) -> str:
         """Compute a short text that changes with what a stage wrote for a case.
 
@@ -284,7 +296,10 @@ class StampedStages(RunPaths):
         return moved
 
     def check_intact(self, stage: str, case_id: str | None, path: Path) -> None:
-        """Check that a file is as a stage wrote it, where the stage has stamped it. A missing file is no error.
+        """Check that a file is as a stage wrote it, where the stage has stamped it.
+
+        A file that is missing is an error if a stage has stamped it for others to read. A missing repaired label map is
+        none here: whoever reads it reports that.
 
         Args:
             stage: the stage.
@@ -292,19 +307,22 @@ class StampedStages(RunPaths):
             path: the file.
 
         Raises:
-            DamagedError: if it was changed.
+            DamagedError: if it was changed or removed.
             RunError: if there is a link, a pipe or a device in its place.
         """
         self.check_result(path)
         stamp_path = self._stamp_path(stage, case_id)
-        if not os.path.lexists(path) or not os.path.lexists(stamp_path):
+        is_there = os.path.lexists(path)
+        if not os.path.lexists(stamp_path) or (not is_there and path.parent == self.labels):
             return
         stamp, name = Stamp.read(stamp_path), path.relative_to(self.output).as_posix()
         command = f"heartmend {_COMMANDS.get(stage, stage)}"
         if stamp is None:
             raise DamagedError(f"{stamp_path}: is damaged, so {path.name} cannot be checked; repeat `{command}`")
+        if not is_there and name in stamp.files:
+            raise DamagedError(f"{path}: is missing; repeat `{command}`, which makes it again")
         expected = {**stamp.files, **stamp.reports}.get(name)
-        if expected is None or self._matches(path, {expected}):
+        if not is_there or expected is None or self._matches(path, {expected}):
             return
         if path.parent == self.labels:
             if case_id is not None and self._matches(path, self._registered(case_id)):

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from heartmend.errors import DamagedError, HeartmendError, OutputError
+from heartmend.errors import BadInputError, DamagedError, HeartmendError, OutputError
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
 from heartmend.models.base import Shape
@@ -33,6 +33,7 @@ from heartmend.repair.shared_errors.differences import (
 )
 from heartmend.repair.shared_errors.estimate import (
     MIN_CASES,
+    MIN_TRUSTED,
     CohortOffsets,
     PatchError,
     estimate_patch_errors,
@@ -102,8 +103,16 @@ def _correct_cohort(context: Context[CorrectSettings], measured: Sequence[Case],
         log.warning("errors that all cases share are not measured: the fitted shape has no template")
         return
     _FITTED.clear()
-    found, convention = _Cohort(context, measured, shape, codes).measure()
+    try:
+        found, convention = _Cohort(context, measured, shape, codes).measure()
+    except _NotMeasuredError:
+        log.warning("errors that all cases share are not measured: no case could be measured; see the warnings above")
+        return
     run.finish(CORRECT, None, fingerprint, run.write_correction(found, convention))
+
+
+class _NotMeasuredError(Exception):
+    """No case could be measured; the reasons are warnings."""
 
 
 def _chosen(cases: Sequence[Case], context: Context[CorrectSettings]) -> list[Case]:
@@ -135,7 +144,13 @@ class _Cohort:
         patches = patches_of_template(self.shape.distances_mm, heads, size_mm)
         if plan.convention is not None:
             shared = SharedErrors("convention", True, len(self.codes.ids))
-            read = Convention.read(plan.convention).on_template(self.shape, size_mm)
+            try:
+                read = Convention.read(plan.convention).on_template(self.shape, size_mm)
+            except HeartmendError as error:
+                named = str(plan.convention) in str(error)
+                raise (
+                    error if named else BadInputError(f"{plan.convention}: does not fit the data set: {error}")
+                ) from error
             # The CTs of its own data set say nothing about those of this one.
             correction = replace(read, typical_tubes_mm={})
         elif plan.trusted is not None:
@@ -199,6 +214,13 @@ class _Cohort:
             else:
                 found[job.case.id] = result
             self.context.progress.advance(done, job.case.id)
+        if trusted is not None and len(found) < MIN_TRUSTED:
+            raise BadInputError(
+                f"{len(found)} of the {len(jobs)} trusted cases could be measured, at least {MIN_TRUSTED} are needed; see "
+                "the warnings above"
+            )
+        if not found:
+            raise _NotMeasuredError
         return [found[id] for id in sorted(found)]
 
     def _report(

@@ -1,6 +1,9 @@
 """Tests of convention files: what they contain, what is refused, and their use on another template."""
 
+import json
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +99,9 @@ def _written(path: Path, **change: object) -> Path:
         {"header": _header(heads='"LV"')},
         {"header": _header(side="1000000")},
         {"header": _header(size_mm="NaN,100,100")},
+        {"header": _header(heads='"LV","LV"')},
+        {"header": _header(size_mm="1e-9,100,100")},
+        {"template_mm": np.full((24, 24, 24, 2), 1e30, np.float32)},
         {"correction_mm": np.full((SIDE, SIDE, SIDE, 2), np.nan, np.float16)},
         {"correction_mm": np.full((SIDE, SIDE, SIDE, 2), 50.0, np.float16)},
         {"correction_mm": np.zeros((2, 2, 2, 2), np.float16)},
@@ -107,6 +113,26 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path: Path, change: dict[st
     with pytest.raises(BadInputError, match=r"c\.safetensors: is no convention .*heartmend convention") as found:
         Convention.read(path)
     assert len(str(found.value)) < 600
+
+
+def test_a_template_without_bounds_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path, count = tmp_path / "c.safetensors", 10
+    info = _header(heads=",".join(f'"s{n}"' for n in range(count)), side="256")
+    table: dict[str, Any] = {"__metadata__": {"convention": info}}
+    end = 0
+    for name, dtype, side in (("template_mm", "F32", 256), ("correction_mm", "F16", SIDE)):
+        stop = end + (4 if dtype == "F32" else 2) * side**3 * count
+        table[name] = {"dtype": dtype, "shape": [side] * 3 + [count], "data_offsets": [end, stop]}
+        end = stop
+    text = json.dumps(table).encode()
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    tracemalloc.start()
+    with pytest.raises(BadInputError, match=r"c\.safetensors: .*10 structures of 256 cells"):
+        Convention.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from heartmend.errors import BadInputError, HeartmendError
 from heartmend.io.reading import EXPORT_AGAIN, readable_file
+from heartmend.types import MAX_VALUE
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -22,6 +24,9 @@ Kind = Literal["image", "segmentation", "structure set", "other"]
 
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_MAX_INFLATED_BYTES = 1 << 28
+_CHUNK_BYTES = 1 << 16
 _PREAMBLE_BYTES = 132
 # More than any study has.
 _MAX_FILES = 20_000
@@ -97,10 +102,26 @@ def read_dataset(path: Path, with_pixels: bool = True) -> Dataset:
         BadInputError: if it cannot be read, or pydicom is not installed. The message does not quote the file, which
             names a patient.
     """
-    pydicom = import_pydicom()
     with readable_file(path), dicom_errors(path):
-        dataset: Dataset = pydicom.dcmread(path, stop_before_pixels=not with_pixels)
-        return dataset
+        return _read(path, stop_before_pixels=not with_pixels)
+
+
+def check_numbers(path: Path, numbers: Collection[int], what: str) -> None:
+    """Check the numbers by which segments or structures are identified.
+
+    Args:
+        path: the file, for messages.
+        numbers: the numbers.
+        what: what they are numbers of, for messages.
+
+    Raises:
+        BadInputError: if one is not from 1 to `MAX_VALUE`, or is given twice.
+    """
+    for number in numbers:
+        if not 1 <= number <= MAX_VALUE:
+            raise BadInputError(f"{path}: has a {what} with the number {number}; number them from 1 to {MAX_VALUE}")
+    if len(set(numbers)) < len(numbers):
+        raise BadInputError(f"{path}: has two {what}s with one number; give each its own number")
 
 
 @contextmanager
@@ -155,9 +176,8 @@ def import_pydicom() -> Any:
 def _read_folder(folder: Path, deep: bool, _changed_ns: tuple[int, ...]) -> DicomFolder:
     segmentations, structure_sets, series = list[Path](), list[Path](), dict[str, list[Path]]()
     for path in _dicom_paths(folder, deep):
-        pydicom = import_pydicom()
         with readable_file(path), dicom_errors(path):
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            dataset = _read(path, stop_before_pixels=True, specific_tags=list(_TAGS))
             kind, series_uid = _kind(dataset), str(dataset.get("SeriesInstanceUID", ""))
         if kind == "segmentation":
             segmentations.append(path)
@@ -168,6 +188,31 @@ def _read_folder(folder: Path, deep: bool, _changed_ns: tuple[int, ...]) -> Dico
     return DicomFolder(
         tuple(segmentations), tuple(structure_sets), {uid: tuple(paths) for uid, paths in series.items()}
     )
+
+
+def _read(path: Path, **options: Any) -> Dataset:
+    """Read a file by pydicom, which inflates a deflated file as a whole, whatever its size becomes."""
+    pydicom = import_pydicom()
+    if str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", "")) == _DEFLATED:
+        _check_inflated_size(path)
+    dataset: Dataset = pydicom.dcmread(path, **options)
+    return dataset
+
+
+def _check_inflated_size(path: Path) -> None:
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+
+    inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with open(path, "rb") as file:
+        read_preamble(file, force=False)
+        _read_file_meta_info(file)
+        while not inflate.eof and (chunk := inflate.unconsumed_tail or file.read(_CHUNK_BYTES)):
+            size += len(inflate.decompress(chunk, _MAX_INFLATED_BYTES >> 8))
+            if size > _MAX_INFLATED_BYTES:
+                raise BadInputError(
+                    f"{path}: its compressed content has more than {_MAX_INFLATED_BYTES >> 20} MiB; save it without "
+                    "compression (Explicit VR Little Endian)"
+                )
 
 
 def _dicom_paths(folder: Path, deep: bool) -> Iterator[Path]:

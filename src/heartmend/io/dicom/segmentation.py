@@ -14,19 +14,21 @@ import numpy.typing as npt
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.io.atomic import write_bytes
-from heartmend.io.dicom.files import dicom_errors, import_pydicom, read_dataset
+from heartmend.io.dicom.files import check_numbers, dicom_errors, import_pydicom, read_dataset
 from heartmend.io.dicom.series import Series, plane_affine
 from heartmend.io.dicom.writing import encode_dataset, give_new_identity
 from heartmend.io.forms.base import Ids, StoredMap, StoredValues, flatten
 from heartmend.io.itk import LPS_TO_RAS
 from heartmend.io.label_meaning import LabelTable, is_automatic_name
-from heartmend.io.reading import check_memory, check_shape
+from heartmend.io.reading import EXPORT_AGAIN, check_memory, check_shape
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 # Largest distance of a frame from the slice that it belongs to, in voxels.
 _MAX_OFF_VOXELS = 0.05
+# Of a file without its series, whose empty frames are left out: more than any scan has.
+_MAX_SLICES = 5000
 _SEGMENT_NUMBER_TAG, _POSITION_TAG = 0x0062000B, 0x00200032
 
 
@@ -53,12 +55,17 @@ class DicomSegmentation(StoredMap):
         self._dataset = dataset = read_dataset(path, with_pixels=False)
         with dicom_errors(path):
             self._is_label_map = str(dataset.get("SegmentationType", "BINARY")) == "LABELMAP"
-            names = {int(segment.SegmentNumber): _name_of(segment) for segment in dataset.SegmentSequence}
+            segments = [(int(segment.SegmentNumber), _name_of(segment)) for segment in dataset.SegmentSequence]
+            names = dict(segments)
             size = int(dataset.Columns), int(dataset.Rows)
             self._orientation, self._spacing = _plane_of(dataset)
             frames = list(dataset.PerFrameFunctionalGroupsSequence)
             positions = np.array([f.PlanePositionSequence[0].ImagePositionPatient for f in frames], dtype=np.float64)
             self._numbers = [0 if self._is_label_map else _segment_of(frame) for frame in frames]
+        # Number 0 of a label map is its background.
+        check_numbers(path, [number for number, _ in segments if number or not self._is_label_map], "segment")
+        if not np.isfinite([*positions.ravel(), *self._orientation.ravel(), *self._spacing]).all() or not len(frames):
+            raise BadInputError(f"{path}: has no frame, or one without a place in space; {EXPORT_AGAIN}")
         self.table = LabelTable("the segments of the DICOM file", names)
         self.grid = self._grid_of_frames(positions, size) if series is None else series.grid
         self._series = series
@@ -96,6 +103,11 @@ class DicomSegmentation(StoredMap):
         dataset = read_dataset(self.path)
         with dicom_errors(self.path):
             shape = (len(self._numbers), int(dataset.Rows), int(dataset.Columns))
+            # pydicom allocates the frames that the file states.
+            if int(dataset.get("NumberOfFrames", 1)) != shape[0]:
+                raise BadInputError(
+                    f"{self.path}: states {dataset.NumberOfFrames} frames and describes {shape[0]}; {EXPORT_AGAIN}"
+                )
             check_memory(self.path, check_shape(self.path, shape))
             frames = np.asarray(dataset.pixel_array).reshape(shape)
         if self._is_label_map:
@@ -123,10 +135,14 @@ class DicomSegmentation(StoredMap):
         stated = _slice_spacing(self._dataset)
         steps = np.diff(along)
         step_mm = stated or (float(steps.min()) if len(steps) else 0.0)
-        if step_mm <= 0:
+        if not 0 < step_mm < np.inf:
             raise BadInputError(f"{self.path}: has one slice of unknown thickness; put its series beside it")
         first = positions[(positions @ normal).argmin()]
         count = round(float(along[-1] - along[0]) / step_mm) + 1
+        if count > _MAX_SLICES:
+            raise BadInputError(
+                f"{self.path}: its frames span {count} slices, the limit is {_MAX_SLICES}; put its series beside it"
+            )
         affine = plane_affine(self._orientation, self._spacing, first, normal * step_mm)
         check_shape(self.path, (*size, count))
         try:

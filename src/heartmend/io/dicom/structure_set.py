@@ -14,12 +14,13 @@ from skimage.measure import find_contours
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.io.atomic import write_bytes
-from heartmend.io.dicom.files import dicom_errors, import_pydicom, read_dataset
+from heartmend.io.dicom.files import check_numbers, dicom_errors, import_pydicom, read_dataset
 from heartmend.io.dicom.series import Series
 from heartmend.io.dicom.writing import encode_dataset, give_new_identity
 from heartmend.io.forms.base import Ids, StoredMap, StoredValues, flatten
 from heartmend.io.itk import LPS_TO_RAS
 from heartmend.io.label_meaning import LabelTable
+from heartmend.io.reading import EXPORT_AGAIN
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 # Contours are drawn between slices by no program; more than this is another series.
 _MAX_OFF_SLICES = 0.1
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
-_MIN_POINTS = 3
+_MIN_POINTS, _MAX_POINTS = 3, 20_000
+"""Points of a contour: filling one with more needs minutes."""
+_MAX_PLACE_MM = 1e5
 
 
 class StructureSet(StoredMap):
@@ -57,9 +60,12 @@ class StructureSet(StoredMap):
         self.path, self.grid, self._series = path, series.grid, series
         dataset = read_dataset(path)
         with dicom_errors(path):
-            names = {int(roi.ROINumber): str(roi.get("ROIName", "")) for roi in dataset.StructureSetROISequence}
-            self._contours = {int(roi.ReferencedROINumber): roi for roi in dataset.get("ROIContourSequence", [])}
-        self.table = LabelTable("the names of the structure set", names)
+            structures = [(int(roi.ROINumber), str(roi.get("ROIName", ""))) for roi in dataset.StructureSetROISequence]
+            contours = [(int(roi.ReferencedROINumber), roi) for roi in dataset.get("ROIContourSequence", [])]
+        for numbered in (structures, contours):
+            check_numbers(path, [number for number, _ in numbered], "structure")
+        self._contours = dict(contours)
+        self.table = LabelTable("the names of the structure set", dict(structures))
 
     def read(self, order: Sequence[int] = ()) -> StoredValues:
         """Read structures; see the base class."""
@@ -101,6 +107,11 @@ class StructureSet(StoredMap):
             kind = str(contour.get("ContourGeometricType", "CLOSED_PLANAR"))
             if kind not in _CLOSED or len(data) < _MIN_POINTS:
                 continue
+            if len(data) > _MAX_POINTS or not (np.abs(data) < _MAX_PLACE_MM).all():
+                raise BadInputError(
+                    f"{self.path}: has a contour of {len(data)} points, or one that is nowhere in space; the limits "
+                    f"are {_MAX_POINTS} points and {_MAX_PLACE_MM / 1000:.0f} m; {EXPORT_AGAIN}"
+                )
             index = self.grid.world_to_index(data @ LPS_TO_RAS.T)
             at = round(float(index[:, 2].mean()))
             off = float(np.abs(index[:, 2] - at).max())

@@ -16,6 +16,7 @@ from heartmend.io.itk import Segment, read_segment_fields
 from heartmend.io.label_meaning import LabelTable
 from heartmend.io.volume import volume_grid, write_stored
 from heartmend.io.volume_header import VolumeHeader, read_voxels
+from heartmend.types import MAX_VALUE
 
 
 class LayeredSegmentation(StoredMap):
@@ -46,6 +47,12 @@ class LayeredSegmentation(StoredMap):
         if wrong:
             raise BadInputError(
                 f"{path}: segment {wrong[0]!r} is in a layer that the file does not have; save it again"
+            )
+        highest = np.iinfo(header.dtype).max if header.dtype.kind in "iu" else MAX_VALUE
+        if impossible := [s for s in segments if not 1 <= s.label_value <= highest]:
+            raise BadInputError(
+                f"{path}: segment {impossible[0].name!r} has the value {impossible[0].label_value}, which a layer of "
+                f"type {header.dtype} cannot contain; save it again"
             )
         self._segments: dict[int, Segment] = dict(enumerate(segments, start=1))
         names = {number: segment.name for number, segment in self._segments.items()}

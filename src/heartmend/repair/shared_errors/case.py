@@ -81,7 +81,8 @@ def correct_case(
         if after is not maps[name]
     ]
     tubes, spacing_mm = {}, roi.grid.spacing_mm
-    for name in sorted({*correction.tubes_mm, *correction.typical_tubes_mm}):
+    # A convention can be that of another anatomy, with vessels that this one does not have.
+    for name in sorted({*correction.tubes_mm, *correction.typical_tubes_mm} & set(anatomy.names)):
         label = original == anatomy.by_name(name).id
         measured = None
         if image is not None and name in correction.typical_tubes_mm:

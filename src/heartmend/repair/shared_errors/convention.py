@@ -32,6 +32,9 @@ MEAN_HEART_SIDE = 96
 """Voxels along each side of a label map of the mean heart."""
 MAX_MM = 20.0
 """Largest movement of a surface in a file."""
+MAX_CELLS = 2**25
+"""Most numbers of a tensor in a file: eight structures of 160 cells along each side."""
+_SIZE_LIMITS_MM = (1.0, 1000.0)
 _TEMPLATE, _CORRECTION = "template_mm", "correction_mm"
 _Side = Annotated[int, Field(strict=True, ge=8, le=256)]
 _Movements = Annotated[dict[Name, Annotated[float, Field(ge=-MAX_MM, le=MAX_MM)]], Field(max_length=MAX_STRUCTURES)]
@@ -125,6 +128,12 @@ class Convention:
                 header = read_tensor_header(file, os.fstat(file.fileno()).st_size)
                 info = _Header.model_validate(parse_json(header.metadata.get("convention", "").encode()))
                 count = len(info.heads)
+                largest_side = max(info.side, info.correction_side)
+                if len(set(info.heads)) < count or largest_side**3 * count > MAX_CELLS:
+                    raise ValueError(
+                        f"it has {count} structures of {largest_side} cells along each side; the structures must "
+                        f"differ, and the limit is {MAX_CELLS} cells"
+                    )
                 check_tensors(
                     header,
                     {
@@ -135,10 +144,13 @@ class Convention:
                 arrays = {name: read_array(file, header, tensor) for name, tensor in header.tensors.items()}
             for name, array in arrays.items():
                 check_finite(name, array)
+            low, high = _SIZE_LIMITS_MM
             if (largest := float(np.abs(arrays[_CORRECTION]).max())) > MAX_MM:
                 raise ValueError(f"it moves a surface by {largest:.0f} mm, the limit is {MAX_MM:.0f}")
-            if not all(0 < length <= 1000 for length in info.size_mm):
-                raise ValueError(f"the size {info.size_mm} is not between 0 and 1000 mm")
+            if not all(low <= length <= high for length in info.size_mm):
+                raise ValueError(f"the size {info.size_mm} is not between {low:g} and {high:g} mm")
+            if (largest := float(np.abs(arrays[_TEMPLATE]).max())) > high:
+                raise ValueError(f"a distance of its template is {largest:g} mm, the limit is {high:g}")
         except ValidationError as error:
             raise BadInputError(
                 f"{path}: is no convention ({error_lines(error)[0]}); give a file of `heartmend convention`"

@@ -17,6 +17,8 @@ from heartmend.io.regular import is_regular
 
 COUNT = 133
 TIME_LIMIT_S = 120.0
+CHECKPOINTS = ("run/fit/last.safetensors", "run/unify/template.safetensors", "run/unify/details.safetensors")
+"""Files that only a run that was interrupted has; beside each is its stamp (.json)."""
 UNCHECKED = ("run/heartmend.log", "run/lock", "run/fit/tensorboard", "run/withdrawn")
 """Files that are written for people alone, or anew each time; nothing reads them."""
 
@@ -44,10 +46,13 @@ def opened(lab: Lab) -> Iterator[list[str]]:
 
 
 def attack(lab: Lab, names: list[str], job: int, rng: random.Random) -> Iterator[Outcome]:
-    """Damage one file of a copy of the run; run again; export. Every eighth job damages a mask of a run of masks."""
+    """Damage one file of a copy of the run; run again; export.
+
+    Every eighth job damages a mask of a run of masks, and another one a checkpoint of a run that was killed.
+    """
     damage = DAMAGES[job % len(DAMAGES)]
-    if job % 8 == 7:
-        yield _attack_mask(lab, damage, rng)
+    if job % 8 in (3, 7):
+        yield _attack_mask(lab, damage, rng) if job % 8 == 7 else _attack_checkpoint(lab, damage, job // 8, rng)
         return
     # Every kind of file meets every damage in turn.
     name = names[(job + job // len(names)) % len(names)]
@@ -83,10 +88,28 @@ def _attack_mask(lab: Lab, damage: Damage, rng: random.Random) -> Outcome:
         return Outcome.of(f"{damage.__name__.replace('_', ' ')}: {name}", again, problem)
 
 
+def _attack_checkpoint(lab: Lab, damage: Damage, turn: int, rng: random.Random) -> Outcome:
+    name = CHECKPOINTS[turn % len(CHECKPOINTS)]
+    with lab.scratch() as folder:
+        out = folder / "out"
+        shutil.copytree(lab.interrupted(name), out)
+        path = out / name
+        if turn // len(CHECKPOINTS) % 2:
+            path = path.with_suffix(".json")
+        damage(path, out / "run" / "settings.json", rng)
+        again = lab.run(out, limit_s=TIME_LIMIT_S)
+        problem = again.fault()
+        if not problem and again.status != 0 and not again.names(path.name, "settings.json"):
+            problem = f"no message names the file: {again.text[-300:]}"
+        if not problem and again.status == 0 and (different := lab.different(out)):
+            problem = f"exit status 0, but {different}"
+        return Outcome.of(f"{damage.__name__.replace('_', ' ')}: {path.relative_to(out)}", again, problem)
+
+
 def _check_records(out: Path, names: list[str]) -> None:
     """The run has all kinds of records: shared errors, far components, unusual anatomy, checkpoints, review, model."""
     needed = ("run/correct/shared_errors.json", "run/correct/convention.safetensors", "run/unify/model.zip",
-              "run/fit/last.safetensors", "run/decisions.sqlite", "run/review/001.maps.gz")  # fmt: skip
+              "run/review/decisions.sqlite", "run/review/001.maps.gz")  # fmt: skip
     if missing := [name for name in needed if name not in names]:
         raise SystemExit(f"the undisturbed run has no {missing[0]}; it has {', '.join(sorted(names))}")
     changes = {

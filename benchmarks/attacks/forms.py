@@ -205,7 +205,7 @@ def _masks(seeds: Seeds, labels: Path, rng: random.Random, turn: int) -> bool:
     shutil.copytree(seeds.folder / "masks", labels, dirs_exist_ok=True)
     folder = labels / "bad" / "segmentations"
     path = folder / f"{rng.choice(('heart_ventricle_left', 'heart_myocardium', 'spleen'))}.nii.gz"
-    match turn % 14:
+    match turn % 15:
         case 0 | 1 | 2:
             path.write_bytes(gzip.compress(mutate(gzip.decompress(path.read_bytes()), rng), 1))
         case 3:
@@ -226,17 +226,21 @@ def _masks(seeds: Seeds, labels: Path, rng: random.Random, turn: int) -> bool:
             for n in range(400):
                 shutil.copy(path, folder / f"organ_{n}.nii.gz")
         case 9 | 10:
-            _write_other_mask(path, rng, is_small=turn % 14 == 10)
+            _write_other_mask(path, rng, is_small=turn % 15 == 10)
         case 11:
             for name in (b"a\nb", b"\xff\xfe", b"LV", b"left ventricle", b"<b>", b"=1+1", b"\x1b[31m"):
                 shutil.copy(os.fsencode(path), os.fsencode(folder) + b"/" + name + b".nii.gz")
         case 12:
             shutil.copytree(folder, folder / "segmentations")
             shutil.copytree(folder, labels / "bad" / "more")
+        case 13:
+            # Everything on this machine.
+            shutil.rmtree(labels / "bad")
+            (labels / "bad").symlink_to(rng.choice(("/", "/proc", "/dev", "/sys")), target_is_directory=True)
         case _:
             for one in folder.iterdir():
                 one.write_bytes(b"")
-    return turn % 14 in (7, 13)
+    return turn % 15 in (7, 13, 14)
 
 
 def _write_other_mask(path: Path, rng: random.Random, *, is_small: bool) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from attacks.commands import Ended, preload, run_command
+from attacks.commands import Command, Ended, preload, run_command
 from heartmend.compute.process_lifetime import end_with_parent
 
 CASES = 3
@@ -166,6 +168,31 @@ class Lab:
         _check(self.run(self.undisturbed))
         _check(self.run(self.undisturbed_masks, "--stop-after", "fuse", labels=self.masks))
         in_child(lambda: _decide(self.undisturbed))
+
+    def interrupted(self, checkpoint: str) -> Path:
+        """Run of the cohort that was killed as soon as it had a checkpoint and its stamp; it is never changed."""
+        base = self.folder / "base"
+        with open(base / "interrupted.lock", "w") as lock:
+            # Two processes may need it at once.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            out = base / checkpoint.replace("/", "-") / "out"
+            while not out.exists():
+                with self.scratch() as folder:
+                    if self._interrupt(folder / "out", checkpoint):
+                        out.parent.mkdir(exist_ok=True)
+                        (folder / "out").rename(out)
+            return out
+
+    def _interrupt(self, out: Path, checkpoint: str) -> bool:
+        """Whether the run had the checkpoint when it was killed."""
+        files = [out / checkpoint, (out / checkpoint).with_suffix(".json")]
+        command = Command(self.run_words(out), out.parent / "log.txt")
+        while not command.has_ended() and not all(file.exists() for file in files):
+            time.sleep(0.002)
+        with suppress(ProcessLookupError):
+            os.kill(command.pid, signal.SIGKILL)
+        command.wait()
+        return all(file.exists() for file in files)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError
 from heartmend.io.dataset import discover_cohort
+from heartmend.io.dicom.files import is_dicom, read_dicom_folder
 from heartmend.io.itk import LPS_TO_RAS
 from heartmend.io.volume import read_image
 from support.dicom import (
@@ -208,6 +210,16 @@ class TestStructureSet:
         images = {str(pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID) for p in series}
         assert {str(c.ContourImageSequence[0].ReferencedSOPInstanceUID) for c in atrium.ContourSequence} <= images
 
+    def test_a_contour_of_more_than_64_kib_is_read(self, tmp_path: Path) -> None:
+        folder = tmp_path / "in" / "7"
+        angles = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
+        circle = [(5.5 + 3 * np.cos(a), 4.5 + 3 * np.sin(a)) for a in angles]
+        write_rtstruct(folder / "rs.dcm", {"left atrium": [(2, circle)]}, write_series(folder / "ct", hu()))
+        cohort = discover_cohort(tmp_path / "in", anatomy=HEART)
+        found = cohort.read_labels(cohort["7"]).labels == LA
+        x, y, z = np.indices(SHAPE)
+        assert np.array_equal(found, ((x - 5.5) ** 2 + (y - 4.5) ** 2 < 9) & (z == 2))
+
     def test_without_its_series_it_is_an_error(self, tmp_path: Path) -> None:
         write_rtstruct(tmp_path / "in" / "7" / "rs.dcm", self.CONTOURS, write_series(tmp_path / "elsewhere", hu()))
         cohort = discover_cohort(tmp_path / "in", anatomy=HEART)
@@ -238,7 +250,8 @@ class TestLies:
         dataset = pydicom.dcmread(path, stop_before_pixels=True)
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
         dataset.save_as(path)
-        head = path.read_bytes()[: 144 + dataset.file_meta.FileMetaInformationGroupLength]
+        length = pydicom.filereader.read_file_meta_info(path).FileMetaInformationGroupLength
+        head = path.read_bytes()[: 144 + length]
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
         path.write_bytes(head + block * 3000 + packer.flush())
@@ -301,6 +314,25 @@ class TestLies:
         dataset.ROIContourSequence[0].ContourSequence[0].ContourData = points
         dataset.save_as(path)
         self.refuse(path.parent, match)
+
+
+def test_a_folder_with_more_files_than_a_study_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heartmend.io.dicom.files._MAX_FILES", 20)
+    for n in range(21):
+        (tmp_path / "in" / str(n // 4)).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / str(n // 4) / f"{n}.bin").touch()
+    with pytest.raises(BadInputError, match="in: has more than 20 files or 2000 folders"):
+        read_dicom_folder(tmp_path / "in")
+    assert read_dicom_folder(tmp_path / "in", deep=False).series == {}
+
+
+def test_what_is_no_file_is_no_dicom_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "missing")
+    assert not any(map(is_dicom, (tmp_path, tmp_path / "pipe", tmp_path / "link", Path("/dev/zero"))))
+    path = write_series(tmp_path / "ct", hu())[0]
+    (tmp_path / "linked").symlink_to(path)
+    assert is_dicom(path) and is_dicom(tmp_path / "linked")
 
 
 def test_an_image_alone_is_no_label_map(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from heartmend.repair.changes import Change
 from heartmend.repair.slice_staircase.detection import SliceStaircase
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.records import CaseFacts, PreparedCase
+from heartmend.run_folder.stamps import content_digest
 from heartmend.run_folder.versions import versions
 from support.hearts import prepared, small_heart
 from support.volumes import save_nifti, some_labels
@@ -379,3 +380,10 @@ def test_a_run_of_another_version_is_an_error(tmp_path: Path, labels: Path) -> N
     for opened in (lambda: RunFolder.at(tmp_path / "out"), lambda: RunFolder.open(tmp_path / "out", labels)):
         with pytest.raises(RunError, match="has format heartmend-run 1, this version reads heartmend-run 2"):
             opened()
+
+
+def test_a_link_to_a_folder_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1").symlink_to("/", target_is_directory=True)
+    monkeypatch.setattr(os, "walk", lambda *_: pytest.fail("the folder behind the link was walked"))
+    with pytest.raises(RunError, match="1: is a link"):
+        content_digest(tmp_path / "1")

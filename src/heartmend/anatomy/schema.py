@@ -203,7 +203,7 @@ class Anatomy(_Table):
         for structure in self.structures:
             if wanted in {_normalised(n) for n in (structure.name, *structure.aliases)}:
                 return structure
-        raise ConfigError(f"anatomy {self.name} has no structure {name!r}; it has {_listed(self.names)}")
+        raise ConfigError(f"anatomy {self.name} has no structure {name[:100]!r}; it has {_listed(self.names)}")
 
     def select(self, names: Sequence[str] = (), without_kinds: Sequence[str] = ()) -> dict[str, int]:
         """Select structures.

@@ -161,7 +161,10 @@ def user_table(ids: Path | Mapping[int, str], anatomy: Anatomy) -> LabelTable:
         if int(key) == BACKGROUND and plain_name(name) != "background":
             raise ConfigError(f"{source}: value 0 is always the background, not {name!r}; remove it")
         if int(key) != BACKGROUND and not is_other:
-            anatomy.by_name(name)
+            try:
+                anatomy.by_name(name)
+            except ConfigError as error:
+                raise ConfigError(f"{source}: value {key}: {error}") from error
     if not any(value != BACKGROUND for value in names):
         raise ConfigError(f'{source}: names no value; give lines such as 205 = "Myocardium"')
     return LabelTable(source, names, decides=True)

@@ -110,11 +110,12 @@ def content_digest(path: Path) -> str:
         RunError: if there is a link, a pipe or a device in its place.
         OSError: if it is missing or cannot be read.
     """
+    if path.is_symlink():
+        # Not followed: it could lead to a folder of any size.
+        check_regular(path)
     files = files_of(path)
     if files == [path]:
         return _file_digest(path)
-    if path.is_symlink():
-        check_regular(path)
     listed = "\n".join(f"{os.path.relpath(file, path.parent)} {_file_digest(file)}" for file in files)
     return hashlib.blake2b(listed.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 

@@ -216,8 +216,8 @@ class _Cohort:
             self.context.progress.advance(done, job.case.id)
         if trusted is not None and len(found) < MIN_TRUSTED:
             raise BadInputError(
-                f"{len(found)} of the {len(jobs)} trusted cases could be measured, at least {MIN_TRUSTED} are needed; see "
-                "the warnings above"
+                f"{len(found)} of the {len(jobs)} trusted cases could be measured, at least {MIN_TRUSTED} are needed; "
+                "see the warnings above"
             )
         if not found:
             raise _NotMeasuredError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import warnings
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -28,8 +29,9 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _MAX_INFLATED_BYTES = 1 << 28
 _CHUNK_BYTES = 1 << 16
 _PREAMBLE_BYTES = 132
-# More than any study has.
-_MAX_FILES = 20_000
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# More than any study has, of any kind. A link may lead to all files of the machine.
+_MAX_FILES, _MAX_FOLDERS = 20_000, 2000
 _TAGS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows")
 
 
@@ -63,12 +65,17 @@ def is_dicom(path: Path) -> bool:
         Whether it is; False for a link to nothing, a pipe, or a file that cannot be read.
     """
     try:
-        if not path.is_file():
-            return False
-        with open(path, "rb") as file:
-            return file.read(_PREAMBLE_BYTES)[128:] == b"DICM"
+        # Some files of the system can be opened, and wait for ever when they are read.
+        descriptor = os.open(path, os.O_RDONLY | _NONBLOCK)
     except OSError:
         return False
+    try:
+        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return is_regular and os.read(descriptor, _PREAMBLE_BYTES)[128:] == b"DICM"
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def read_dicom_folder(folder: Path, deep: bool = True) -> DicomFolder:
@@ -84,8 +91,9 @@ def read_dicom_folder(folder: Path, deep: bool = True) -> DicomFolder:
     Raises:
         BadInputError: if pydicom is not installed, or the folder has more files than a study.
     """
-    changed_ns = tuple(Path(parent).stat().st_mtime_ns for parent, _, _ in os.walk(folder))
-    return _read_folder(folder, deep, changed_ns)
+    found = list(_walk(folder, deep))
+    changed_ns = tuple(parent.stat().st_mtime_ns for parent, _ in found)
+    return _read_folder(folder, tuple(path for _, paths in found for path in paths), changed_ns)
 
 
 def read_dataset(path: Path, with_pixels: bool = True) -> Dataset:
@@ -173,9 +181,9 @@ def import_pydicom() -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _read_folder(folder: Path, deep: bool, _changed_ns: tuple[int, ...]) -> DicomFolder:
+def _read_folder(folder: Path, paths: tuple[Path, ...], _changed_ns: tuple[int, ...]) -> DicomFolder:
     segmentations, structure_sets, series = list[Path](), list[Path](), dict[str, list[Path]]()
-    for path in _dicom_paths(folder, deep):
+    for path in filter(is_dicom, paths):
         with readable_file(path), dicom_errors(path):
             dataset = _read(path, stop_before_pixels=True, specific_tags=list(_TAGS))
             kind, series_uid = _kind(dataset), str(dataset.get("SeriesInstanceUID", ""))
@@ -215,18 +223,22 @@ def _check_inflated_size(path: Path) -> None:
                 )
 
 
-def _dicom_paths(folder: Path, deep: bool) -> Iterator[Path]:
-    count = 0
+def _walk(folder: Path, deep: bool) -> Iterator[tuple[Path, list[Path]]]:
+    """Each folder with its files, sorted; hidden ones are left out.
+
+    Raises:
+        BadInputError: if there are more than a study has.
+    """
+    n_files = n_folders = 0
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if deep and not name.startswith("."))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if name.startswith(".") or not is_dicom(path):
-                continue
-            count += 1
-            if count > _MAX_FILES:
-                raise BadInputError(f"{folder}: has more than {_MAX_FILES} DICOM files; give one folder per case")
-            yield path
+        paths = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
+        n_files, n_folders = n_files + len(paths), n_folders + 1
+        if n_files > _MAX_FILES or n_folders > _MAX_FOLDERS:
+            raise BadInputError(
+                f"{folder}: has more than {_MAX_FILES} files or {_MAX_FOLDERS} folders; give one folder per case"
+            )
+        yield Path(parent), paths
 
 
 def _kind(dataset: Dataset) -> Kind:

@@ -103,7 +103,11 @@ class StructureSet(StoredMap):
         """The contours of each slice, with their points (n, 2) in voxels."""
         found: dict[int, list[tuple[Any, npt.NDArray[np.float64]]]] = {}
         for contour in () if roi is None else roi.get("ContourSequence", ()):
-            data = np.asarray(contour.get("ContourData", ()), dtype=np.float64).reshape(-1, 3)
+            stated = contour.get("ContourData", ())
+            if isinstance(stated, bytes):
+                # Of more than 64 KiB, which an explicit transfer syntax stores without its type.
+                stated = stated.decode("ascii").strip("\0 ").split("\\")
+            data = np.asarray(stated, dtype=np.float64).reshape(-1, 3)
             kind = str(contour.get("ContourGeometricType", "CLOSED_PLANAR"))
             if kind not in _CLOSED or len(data) < _MIN_POINTS:
                 continue

@@ -48,7 +48,7 @@ class LayeredSegmentation(StoredMap):
             raise BadInputError(
                 f"{path}: segment {wrong[0]!r} is in a layer that the file does not have; save it again"
             )
-        highest = np.iinfo(header.dtype).max if header.dtype.kind in "iu" else MAX_VALUE
+        highest = np.iinfo(header.dtype.name).max if header.dtype.kind in "iu" else MAX_VALUE
         if impossible := [s for s in segments if not 1 <= s.label_value <= highest]:
             raise BadInputError(
                 f"{path}: segment {impossible[0].name!r} has the value {impossible[0].label_value}, which a layer of "

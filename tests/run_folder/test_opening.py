@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "heartmend" / "run_folder"
 FORBIDDEN = ("open", "read_text", "read_bytes", "write_text", "write_bytes", "is_file", "exists")
 # Class methods that open a run, and not a file.
-ALLOWED = ("RunFolder.open", "FinishedRun.open")
+ALLOWED = ("RunFolder.open", "FinishedRun.open", "self.open")
 # The table of decisions that a person imports is no file of the run.
 GIVEN = {"decisions_table.py": ["path.open"]}
 

@@ -74,7 +74,8 @@ def attack(lab: Lab, names: list[str], job: int, rng: random.Random) -> Iterator
 def _attack_mask(lab: Lab, damage: Damage, rng: random.Random) -> Outcome:
     with lab.scratch() as folder:
         out = folder / "out"
-        shutil.copytree(lab.undisturbed_masks, out)
+        undisturbed = lab.undisturbed_masks()
+        shutil.copytree(undisturbed, out)
         case = out / "labels" / "001"
         path, other = rng.sample(sorted(p for p in case.rglob("*") if p.is_file()), 2)
         damage(path, other, rng)
@@ -83,7 +84,7 @@ def _attack_mask(lab: Lab, damage: Damage, rng: random.Random) -> Outcome:
         problem = again.fault()
         if not problem and again.status != 0 and not again.names(path.name, str(out)):
             problem = f"no message names the file: {again.text[-300:]}"
-        if not problem and again.status == 0 and (different := lab.different(out, lab.undisturbed_masks)):
+        if not problem and again.status == 0 and (different := lab.different(out, undisturbed)):
             problem = f"exit status 0, but {different}"
         return Outcome.of(f"{damage.__name__.replace('_', ' ')}: {name}", again, problem)
 

@@ -114,10 +114,16 @@ class Lab:
         """Complete run of the cohort, with review files and decisions; it is never changed."""
         return self.folder / "base" / "out"
 
-    @property
     def undisturbed_masks(self) -> Path:
         """Run of the masks up to their repair; it is never changed."""
-        return self.folder / "base" / "out_masks"
+        out = self.folder / "base" / "masks_repaired" / "out"
+        with self._alone():
+            while not out.exists():
+                with self.scratch() as folder:
+                    _check(self.run(folder / "out", "--stop-after", "fuse", labels=self.masks))
+                    out.parent.mkdir(exist_ok=True)
+                    (folder / "out").rename(out)
+        return out
 
     def rng(self, kind: str, job: int) -> random.Random:
         """Random numbers of a job, which depend on nothing but the seed."""
@@ -160,28 +166,30 @@ class Lab:
         preload(*RUN_MODULES, "heartmend.stages.correct", "heartmend.phantom.cohort")
         in_child(lambda: _write_cohort(self.labels.parent, self.masks))
         self.settings.write_text(SETTINGS)
-        first = self.folder / "base" / "first"
         trusted = "--trusted", self.labels.parent / "labels_true", "--stop-after", "correct"
-        _check(self.run(first, *trusted))
-        shutil.copy(first / "run" / "correct" / self.convention.name, self.convention)
-        shutil.rmtree(first)
+        _check(self.run(self.undisturbed, *trusted))
+        shutil.copy(self.undisturbed / "run" / "correct" / self.convention.name, self.convention)
+        # What does not depend on the convention is done.
         _check(self.run(self.undisturbed))
-        _check(self.run(self.undisturbed_masks, "--stop-after", "fuse", labels=self.masks))
         in_child(lambda: _decide(self.undisturbed))
 
     def interrupted(self, checkpoint: str) -> Path:
         """Run of the cohort that was killed as soon as it had a checkpoint and its stamp; it is never changed."""
-        base = self.folder / "base"
-        with open(base / "interrupted.lock", "w") as lock:
-            # Two processes may need it at once.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            out = base / checkpoint.replace("/", "-") / "out"
+        out = self.folder / "base" / checkpoint.replace("/", "-") / "out"
+        with self._alone():
             while not out.exists():
                 with self.scratch() as folder:
                     if self._interrupt(folder / "out", checkpoint):
                         out.parent.mkdir(exist_ok=True)
                         (folder / "out").rename(out)
-            return out
+        return out
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time makes what several need."""
+        with open(self.folder / "base" / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _interrupt(self, out: Path, checkpoint: str) -> bool:
         """Whether the run had the checkpoint when it was killed."""

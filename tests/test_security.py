@@ -149,3 +149,19 @@ def test_a_link_in_place_of_a_folder_of_a_run_is_an_error(tmp_path: Path, place:
         run.finish("fuse", "1", "abc")
         run.result_path(Case("1", tmp_path / "in" / "1.nii.gz"))
     assert [p.name for p in (tmp_path / "in").iterdir()] == ["1.nii.gz"]
+
+
+def test_paths_are_made_real_by_one_function() -> None:
+    """`Path.resolve` raises RuntimeError for a link to itself, which no one expects of a path."""
+    found = [p.name for p in SOURCE.rglob("*.py") if ".resolve()" in p.read_text(encoding="utf-8")]
+    assert found == []
+
+
+def test_a_link_to_itself_is_an_error_of_heartmend(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(HeartmendError, match="loop"):
+        RunFolder.open(loop, tmp_path / "labels")
+    with pytest.raises(HeartmendError, match="loop"):
+        RunFolder.at(loop)

@@ -21,7 +21,7 @@ from attacks.bad_files import HUGE, SECRET, Made, check, listed, mutate, problem
 from attacks.commands import Ended, preload, run_command
 from attacks.lab import RUN_MODULES, Lab, Outcome, digests, in_child
 
-COUNT = 240
+COUNT = 168
 MODULES = ("heartmend.cli.check", "heartmend.quality.check", "heartmend.cli.merge", "heartmend.cli.convention",
            "heartmend.pipelines.merge", "heartmend.pipelines.convention", "heartmend.stages.correct",
            "heartmend.cli.import_", "heartmend.release.corrections", "heartmend.review.case_cache")  # fmt: skip

@@ -50,12 +50,13 @@ def check(
     from heartmend.anatomy.load import load_anatomy
     from heartmend.errors import ConfigError
     from heartmend.io.atomic import write_json
+    from heartmend.io.file_names import real_path
     from heartmend.quality.check import check_data_set, check_table, values_table
 
     if output is not None:
         if output.is_dir() or output.suffix.lower() != ".json":
             raise ConfigError(f"--output {output}: give a .json file; the folder of a later run is --run-folder")
-        if any(output.resolve().is_relative_to(given.resolve()) for given in (labels, images) if given):
+        if any(real_path(output).is_relative_to(real_path(given)) for given in (labels, images) if given):
             raise ConfigError(f"--output {output}: is in an input folder, which is never written to; give another file")
     with TerminalProgress() as progress:
         report = check_data_set(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -189,6 +190,23 @@ def escape_unprintable(text: str) -> str:
         a\\x1b[31m
     """
     return _UNSAFE.sub(lambda match: match[0] if match[0] in "/\\" else ascii(match[0])[1:-1], text)
+
+
+def real_path(path: Path) -> Path:
+    """Return an absolute path without links.
+
+    Args:
+        path: any path, also one that does not exist, or a link to itself, for which `Path.resolve` raises an error that
+            is none of the system.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> real_path(Path("/usr/../etc"))
+        PosixPath('/etc')
+    """
+    return Path(os.path.realpath(path))
 
 
 def escape_markdown(text: object) -> str:

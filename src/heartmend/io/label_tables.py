@@ -12,7 +12,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.anatomy.toml_file import read_toml
 from heartmend.anatomy.validation import shorten
 from heartmend.errors import BadInputError, ConfigError
-from heartmend.io.file_names import escape_unprintable, volume_ending
+from heartmend.io.file_names import escape_unprintable, real_path, volume_ending
 from heartmend.io.id_presets import id_preset, known_other_names, plain_name
 from heartmend.io.label_meaning import LabelMeaning, LabelTable, preset_table, resolve_meaning
 from heartmend.io.reading import readable_file
@@ -123,7 +123,7 @@ def folder_tables(
             by_stem[stem] = (*by_stem.get(stem, ()), table)
         else:
             beside.append(table)
-    for parent in (folder, folder.resolve().parent):
+    for parent in (folder, real_path(folder).parent):
         path = parent / DATASET_JSON
         if path.is_file() and (table := read_dataset_json(path, first[0].names if first else {})) is not None:
             files.add(path.name)

@@ -13,6 +13,7 @@ from heartmend.compute.progress import Progress, as_progress
 from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
 from heartmend.io.dataset import Case, Cohort
+from heartmend.io.file_names import real_path
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.tables import write_csv
 from heartmend.metrics.case import MapName, Row, evaluate_case
@@ -220,7 +221,7 @@ def check_not_input(out: Path, *folders: Path) -> None:
         BadInputError: if it is.
     """
     for folder in folders:
-        if out.resolve().is_relative_to(folder.resolve()):
+        if real_path(out).is_relative_to(real_path(folder)):
             raise BadInputError(f"{out}: is in the input folder {folder}, which is never changed; give another folder")
 
 

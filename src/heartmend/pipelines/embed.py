@@ -11,6 +11,7 @@ from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.resources import Compute
 from heartmend.compute.workers import keep_freed_memory
 from heartmend.io.dataset import Case, discover_cohort
+from heartmend.io.file_names import real_path
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.models.model_file import load_heart_model
 from heartmend.pipelines.driver import PipelineStep, run_steps
@@ -77,7 +78,7 @@ def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress
     plan = RunPlan(
         shaped=model.anatomy.select(without_kinds=("tube",)),
         statistics=CohortStatistics(model.calibres, model.lowest_surface_noise_mm2),
-        model=request.model.resolve(), seed=request.seed,
+        model=real_path(request.model), seed=request.seed,
     )  # fmt: skip
     steps = [
         PipelineStep("prepare", prepare, PrepareSettings(), then=_with_colours),

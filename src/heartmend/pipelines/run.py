@@ -19,6 +19,7 @@ from heartmend.compute.resources import Compute
 from heartmend.compute.workers import keep_freed_memory
 from heartmend.errors import BadInputError, ConfigError, RunError
 from heartmend.io.dataset import Case, discover_cohort
+from heartmend.io.file_names import real_path
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.unread_files import describe_unread
 from heartmend.pipelines.config import Config
@@ -242,9 +243,9 @@ def _with_present_structures(context: Context[Any], cases: Sequence[Case]) -> Co
 
 
 def _request_table(request: Request, plan: RunPlan) -> dict[str, Any]:
-    images = None if request.images is None else request.images.resolve()
+    images = None if request.images is None else real_path(request.images)
     return {
         "structures": plan.structures, "images": images, "device": request.device, "stop_after": request.stop_after,
-        "trusted": None if request.trusted is None else request.trusted.resolve(),
-        "convention": None if request.convention is None else request.convention.resolve(),
+        "trusted": None if request.trusted is None else real_path(request.trusted),
+        "convention": None if request.convention is None else real_path(request.convention),
     }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.anatomy.validation import shorten
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.io.dataset import Cohort, discover_cohort
+from heartmend.io.file_names import real_path
 from heartmend.repair.shared_errors.convention import Convention
 from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
 
@@ -89,9 +89,13 @@ def check_convention(path: Path | None, trusted: Path | None, anatomy: Anatomy) 
         return None
     if trusted is not None:
         raise ConfigError("--trusted and --convention both correct what all cases share; give one of them")
-    # Not `resolve`, for which a link to itself is an error of its own kind.
-    path = Path(os.path.realpath(path))
-    heads = Convention.read(path).correction.heads
+    given, path = path, real_path(path)
+    try:
+        heads = Convention.read(path).correction.heads
+    except BadInputError as error:
+        raise (
+            error if path == given or not given.is_symlink() else BadInputError(f"{given}: leads to {error}")
+        ) from error
     if not set(heads) & set(anatomy.names):
         raise BadInputError(
             f"{path}: is the convention of other structures ({shorten(', '.join(heads), 80)}) than those of anatomy "

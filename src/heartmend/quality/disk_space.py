@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from heartmend.io.file_names import real_path
 from heartmend.quality.case_check import CaseReport
 
 # Measured in five runs of twenty hearts each at 0.9 mm: distances and labels took 0.43 to 0.68 bytes per voxel of the
@@ -56,6 +57,6 @@ def free_bytes(folder: Path) -> int:
     Returns:
         Number of bytes.
     """
-    folder = folder.resolve()
+    folder = real_path(folder)
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return shutil.disk_usage(existing).free

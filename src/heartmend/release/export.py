@@ -12,6 +12,7 @@ from heartmend.compute.workers import each
 from heartmend.errors import HeartmendError, RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_text
 from heartmend.io.dataset import Case
+from heartmend.io.file_names import real_path
 from heartmend.release.case_files import write_case, write_for_correction
 from heartmend.release.layouts import Layout, ReleaseNames, write_layouts
 from heartmend.release.readme import release_readme
@@ -124,8 +125,8 @@ def _check_folder(finished: FinishedRun, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: exists already; give another --output")
     inputs = [c.labels_path.parent for c in finished] + [c.image_path.parent for c in finished if c.image_path]
-    for own in {finished.run.output.resolve(), *(p.resolve() for p in inputs)}:
-        if folder.resolve().is_relative_to(own):
+    for own in {real_path(finished.run.output), *map(real_path, inputs)}:
+        if real_path(folder).is_relative_to(own):
             raise RunError(f"{folder}: inside {own}, which is not written to; give another --output")
 
 

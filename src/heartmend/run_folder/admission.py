@@ -9,6 +9,7 @@ from typing import Any
 
 from heartmend.errors import RunError
 from heartmend.io.atomic import TEMPORARY_PREFIX, read_json
+from heartmend.io.file_names import real_path
 
 FORMAT = "heartmend-run"
 FORMAT_VERSION = 2
@@ -24,7 +25,7 @@ def check_no_overlap(output: Path, given: Path) -> None:
     Raises:
         RunError: if they do.
     """
-    output, given = output.resolve(), given.resolve()
+    output, given = real_path(output), real_path(given)
     if output == given or output.is_relative_to(given):
         raise RunError(
             f"{output}: is inside the input folder {given}, which is never written to; give another --output"

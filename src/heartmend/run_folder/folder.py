@@ -18,6 +18,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import OutputError, RunError
 from heartmend.io.atomic import remove_temporaries, write_json
 from heartmend.io.dataset import Cohort, discover_cohort
+from heartmend.io.file_names import real_path
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.label_tables import GivenIds
 from heartmend.io.regular import check_regular, is_regular, open_to_append
@@ -77,7 +78,7 @@ class RunFolder(RunRecords, CaseRecords, CorrectionRecords, ModelRecords, Review
                 input, or another process is working on it.
             OutputError: if it cannot be written to.
         """
-        folder, source = Path(output).resolve(), Path(labels_dir).resolve()
+        folder, source = real_path(Path(output)), real_path(Path(labels_dir))
         check_output(folder, source, images_dir)
         marker = folder / "run" / "run.json"
         try:
@@ -114,7 +115,7 @@ class RunFolder(RunRecords, CaseRecords, CorrectionRecords, ModelRecords, Review
         Raises:
             RunError, OutputError: as `open`.
         """
-        folder, source = Path(output).resolve(), Path(labels_dir).resolve()
+        folder, source = real_path(Path(output)), real_path(Path(labels_dir))
         check_output(folder, source, images_dir)
         marker = folder / "run" / "run.json"
         if os.path.lexists(marker):
@@ -138,7 +139,7 @@ class RunFolder(RunRecords, CaseRecords, CorrectionRecords, ModelRecords, Review
         Raises:
             RunError: if there is none, or it was written by another version of Heartmend.
         """
-        folder = Path(output).resolve()
+        folder = real_path(Path(output))
         marker = folder / "run" / "run.json"
         check_regular(marker)
         if not is_regular(marker):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from heartmend.errors import DamagedError, RunError
 from heartmend.io.atomic import read_json, write_json
+from heartmend.io.file_names import real_path
 from heartmend.io.forms.files import files_of
 from heartmend.io.regular import check_regular, open_to_read
 from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, FUSE, RECORDS, REVIEW, RunPaths, inside
@@ -227,7 +228,7 @@ class StampedStages(RunPaths):
             files: the maps, in the run or where they were imported from.
         """
         known = self._registered(case_id)
-        write_json(self._registry_path(case_id), sorted(known | {content_digest(file.resolve()) for file in files}))
+        write_json(self._registry_path(case_id), sorted(known | {content_digest(real_path(file)) for file in files}))
 
     def set_aside(self, case_id: str, result: Path) -> Path | None:
         """Move a repaired label map that is not the one of the stamp to OUT/run/withdrawn, before it is written again.

@@ -18,7 +18,7 @@ REFUSED = Ended(1, "note: x\nerror: /a/model.zip: is not a heart model\n", 0.2, 
 
 
 def attack(folder: Path, *options: str) -> list[dict[str, str]]:
-    words = [sys.executable, ATTACK, "--keep", folder, "--count-scale", "0.02", *options]
+    words = [sys.executable, ATTACK, "--keep", folder, "--count-scale", "0.01", *options]
     process = subprocess.run(words, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
     return [row for kind in KINDS for row in read_results(folder, kind)]
@@ -33,12 +33,12 @@ def selection(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
 
 
 def test_a_short_selection_of_attacks_is_held(selection: list[dict[str, str]]) -> None:
-    assert len(selection) >= 60 and all(row["held"] == "1" for row in selection)
+    assert len(selection) >= 50 and all(row["held"] == "1" for row in selection)
 
 
 def test_killed_runs_continue_to_the_same_bytes(selection: list[dict[str, str]]) -> None:
     kills = [row for row in selection if row["attack"].startswith("SIG")]
-    assert len(kills) == 4 and all(row["held"] == "1" for row in kills)
+    assert len(kills) == 2 and all(row["held"] == "1" for row in kills)
 
 
 @pytest.mark.slow

@@ -72,9 +72,11 @@ def review(
 
 def _refit_command(output: Path, labels: Path | None, images: Path | None, workers: int) -> tuple[str, ...]:
     """The command that the button of the page starts."""
-    command = [sys.executable, "-m", "heartmend", "--quiet", "refit", str(output.resolve()), "--workers", str(workers)]
+    from heartmend.io.file_names import real_path
+
+    command = [sys.executable, "-m", "heartmend", "--quiet", "refit", str(real_path(output)), "--workers", str(workers)]
     for name, folder in (("--labels", labels), ("--images", images)):
-        command += [name, str(folder.resolve())] if folder is not None else []
+        command += [name, str(real_path(folder))] if folder is not None else []
     return tuple(command)
 
 

@@ -15,6 +15,7 @@ from heartmend.compute.resources import Compute
 from heartmend.compute.workers import keep_freed_memory
 from heartmend.errors import RunError
 from heartmend.io.dataset import discover_cohort
+from heartmend.io.file_names import real_path
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.driver import run_steps
 from heartmend.pipelines.result import Result
@@ -79,7 +80,7 @@ def _refit(request: RefitRequest, compute: Compute, progress: Progress) -> Resul
     plan = replace(make_plan(config, cohort.anatomy, structures), trusted=trusted, kept=request.kept)
     with RunFolder.open(request.output, at.labels_dir(), request.images or at.images_dir()) as folder:
         settings = at.settings()
-        settings["request"] = {**settings.get("request", {}), "trusted": request.trusted.resolve()}
+        settings["request"] = {**settings.get("request", {}), "trusted": real_path(request.trusted)}
         folder.write_settings(settings)
         context = Context[Any](folder, cohort, config, plan, compute, progress)
         skipped = run_steps(steps_of(config, "fuse", cohort.anatomy), context)

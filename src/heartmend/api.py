@@ -42,7 +42,7 @@ def run(
     config: Config | StrPath | None = None, stop_after: StageName = "unify", resume: bool = True,
     device: str = "auto", devices: int = 1, workers: int = 0, scheduler: str = "", progress: ProgressLike = None,
     ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "", trusted: StrPath | None = None,
-    convention: StrPath | None = None,
+    convention: StrPath | None = None, prior: StrPath = "",
 ) -> Result:  # fmt: skip
     """Repair all label maps of a data set, as `heartmend run`.
 
@@ -66,6 +66,8 @@ def run(
         preset_ids: name of a public data set whose values the label maps have, such as mmwhs.
         trusted: folder of label maps of three or more of the cases that an expert drew.
         convention: file of a correction that is applied to all cases (`heartmend convention`).
+        prior: "auto" takes the heart that is part of Heartmend as the template of one or two cases; "none" never; or
+            a model file, or the folder of a run that made one, for any number of cases. As in `config` if empty.
 
     Returns:
         The result: the cases that are done, those that were skipped with the reasons, warnings, and `table()`.
@@ -82,7 +84,7 @@ def run(
     request = Request(
         Path(labels), Path(output), _optional(images), str(anatomy), _names(structures), unknown_labels, device,
         devices, workers, scheduler, stop_after, resume, _ids(ids), preset_ids, _optional(trusted),
-        _optional(convention),
+        _optional(convention), str(prior),
     )  # fmt: skip
     return run_pipeline(request, _config(preset, config), as_progress(progress))
 

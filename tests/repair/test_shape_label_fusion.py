@@ -92,3 +92,30 @@ def test_the_margin_is_proportional_to_the_weight() -> None:
 
 def test_an_absent_structure_stays_absent() -> None:
     assert margin_mm(np.zeros(SHAPE, bool), ball(18)) == float("inf")
+
+
+def half_wrong() -> np.ndarray:
+    """Shape of another heart: right on one side, 1 mm too large on the other, with a smooth change between."""
+    x = np.indices(SHAPE)[0] - CENTRE[0]
+    return ball(18) + (1 / (1 + np.exp(-x / 3))).astype(np.float32)
+
+
+def test_a_local_margin_lets_the_label_count_where_the_shape_of_another_heart_does_not_fit() -> None:
+    true, label = ball(18) > 0, rough(0.8)
+    fused = fuse_shape_and_label(label, half_wrong(), SPACING, local=True)
+    assert fused.local_margin_mm is not None
+    left, right = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    left[:20], right[36:] = True, True
+    surface = np.abs(ball(18)) < 1
+    assert np.median(fused.local_margin_mm[surface & left]) < 0.5 * np.median(fused.local_margin_mm[surface & right])
+    repaired = np.where(fused.by_shape, fused.fused_mm(label) > 0, label)
+    wrong = [int(((mask != true) & side).sum()) for side in (left, right) for mask in (label, repaired)]
+    assert wrong[1] < 0.9 * wrong[0], "where the shape fits, the label's noise is removed"
+    assert wrong[3] <= 1.05 * wrong[2], "where it does not, nothing is made worse"
+
+
+def test_a_local_margin_of_a_shape_that_fits_is_below_half_a_voxel() -> None:
+    label = rough(1.0)
+    local, whole = (fuse_shape_and_label(label, ball(18), SPACING, local=flag) for flag in (True, False))
+    assert whole.local_margin_mm is None and whole.by_shape.all()
+    assert whole.label_margin_mm <= local.label_margin_mm < 0.5

@@ -10,6 +10,8 @@ from support.hearts import ellipsoid
 from support.volumes import save_nifti
 
 CONFIG = """\
+prior = "none"
+
 [prepare]
 resolution = 32
 margin_voxels = 4

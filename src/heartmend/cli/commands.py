@@ -26,6 +26,7 @@ class CommandEntry(NamedTuple):
 
 COMMANDS = {
     "run": CommandEntry("Repair all label maps of a data set.", "Repair", True),
+    "repair": CommandEntry("Repair the label map of one heart.", "Repair"),
     "embed": CommandEntry("Repair label maps of new patients with a trained model.", "Repair", True),
     "prepare": CommandEntry("Crop every case to its ROI, resample it and repair slice artefacts.", "Stages", True),
     "fit": CommandEntry("Fit one implicit shape per structure, with one code per case.", "Stages", True),

@@ -100,6 +100,13 @@ PresetName = Annotated[
         help="Settings: mend, fast (coarser and quicker), or reference (those of the NeAR project).",
     ),
 ]  # fmt: skip
+PriorModel = Annotated[
+    str,
+    typer.Option(
+        "--prior", metavar="auto|none|MODEL", rich_help_panel=SETTINGS,
+        help="Template of other hearts: auto (the default: for one or two cases), none, or a model file.",
+    ),
+]  # fmt: skip
 KeepFarComponents = Annotated[
     bool,
     typer.Option(

@@ -103,6 +103,8 @@ def print_result(result: Result, done: str = "repaired") -> None:
     for warning, ids in cases.items():
         print_message("warning", f"{list_cases(ids)}: {warning}")
     print_skipped(result.skipped)
+    if result.prior and not is_quiet():
+        print_message("template", f"{result.prior} (--prior)")
     print_summary(summary_line(result, done))
 
 

@@ -20,6 +20,7 @@ from heartmend.cli.options import (
     Output,
     PresetIds,
     PresetName,
+    PriorModel,
     Resume,
     Scheduler,
     Stage,
@@ -46,7 +47,7 @@ def run(
     anatomy: AnatomyName = "heart", structures: Structures = "",
     unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
     fast: Annotated[bool, typer.Option("--fast", rich_help_panel=SETTINGS, help="The same as --preset fast.")] = False,
-    config: ConfigFile = None, keep_far_components: KeepFarComponents = False,
+    config: ConfigFile = None, prior: PriorModel = "", keep_far_components: KeepFarComponents = False,
     stop_after: Annotated[
         Stage,
         typer.Option("--stop-after", metavar="STAGE", rich_help_panel=SETTINGS,
@@ -59,7 +60,7 @@ def run(
 
     OUT/labels contains the repaired label maps under the names of the input, each on the grid of its input. OUT/run
     contains what is needed to continue, explain and repeat the run, and its log file. An interrupted run continues
-    where it stopped.
+    where it stopped. One or two cases are repaired with a heart that is part of Heartmend (--prior).
 
     Exit codes: 0 all cases repaired; 3 some cases skipped (OUT/run/skipped.json has the reasons); 1 nothing done.
     """
@@ -67,6 +68,6 @@ def run(
 
     request = Request(
         labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers, scheduler,
-        stop_after, resume, ids, preset_ids, trusted, convention,
+        stop_after, resume, ids, preset_ids, trusted, convention, prior,
     )  # fmt: skip
     run_stages(request, "fast" if fast else preset, config, keep_far_components=keep_far_components)

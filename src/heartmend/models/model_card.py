@@ -31,18 +31,26 @@ def model_card(model: HeartModel) -> str:
     )
     spacings = sorted(min(roi.grid.spacing_mm) for roi in model.frames.values())
     extent = f"{spacings[0]:.2f} to {spacings[-1]:.2f} mm" if spacings else "unknown spacing"
+    origin = model.metadata.get("source")
+    made_by = "`benchmarks/make_prior.py`" if origin else "`heartmend unify`"
+    cases = len(model.codes.ids)
+    data = f"The repaired label maps of {cases} cases (voxels of {extent}); neither images nor\nground truth."
+    if origin:
+        data = (
+            f"{origin} of the {model.metadata.get('library')}\n({model.metadata.get('licence')}), as a label map with "
+            f"voxels of {extent}. The venae cavae\nare those of a phantom that was deformed to it."
+        )
     thin = [f"{name} {calibre.mean_mm:.2f} mm" for name, calibre in model.calibres.items()]
     return f"""\
 # Model card: {model.anatomy.title or model.anatomy.name}, {len(model.codes.ids)} cases
 
-Created by Heartmend {__version__}, `heartmend unify`.
+Created by Heartmend {__version__}, {made_by}.
 
 **Model.** One implicit function with {len(model.shape.heads)} heads, and a latent code for each case. For a case's code
 and a point it predicts the signed distance to each structure in mm, positive inside. The probability of being inside is
 sigmoid(distance / 0.25 mm). It represents every heart of the data set, at any resolution.
 
-**Training data.** The repaired label maps of {len(model.codes.ids)} cases (voxels of {extent}); neither images nor
-ground truth. The model has {shared:,} parameters that all cases share, and about
+**Training data.** {data} The model has {shared:,} parameters that all cases share, and about
 {own:,} values in the code of each case.
 
 | id | structure | threshold | Dice on the training maps |

@@ -30,6 +30,7 @@ class Config(BaseModel):
 
     Attributes:
         seed: seed of all random choices.
+        prior: template of other hearts: `auto` for one or two cases, `none`, or a model file.
         prepare: settings of the stage `prepare`.
         fit: settings of the stage `fit`.
         refine: settings of the stage `refine`.
@@ -41,6 +42,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)] = 0
+    prior: Annotated[str, Field(strict=True, min_length=1, max_length=4096)] = "auto"
     prepare: PrepareSettings = PrepareSettings()
     fit: FitSettings = FitSettings()
     refine: RefineSettings = RefineSettings()

@@ -30,6 +30,7 @@ class Result:
         skipped: the cases that were skipped, with the reasons.
         warnings: what is unusual about the files of cases.
         is_main: False in a process that only helped another, which has the result.
+        prior: the heart or the model that was the template in place of a fitted one; empty where there was none.
     """
 
     output: Path
@@ -37,6 +38,7 @@ class Result:
     skipped: dict[str, str]
     warnings: dict[str, list[str]] = field(default_factory=dict)
     is_main: bool = True
+    prior: str = ""
 
     def __repr__(self) -> str:
         return f"Result({str(self.output)!r}: {len(self.cases)} cases, {len(self.skipped)} skipped)"

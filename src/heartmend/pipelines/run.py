@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,23 +23,28 @@ from heartmend.io.dataset import Case, discover_cohort
 from heartmend.io.file_names import real_path
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.unread_files import describe_unread
+from heartmend.models.model_file import load_heart_model
+from heartmend.models.prior import built_in_priors, check_prior
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.driver import PipelineStep, run_steps
 from heartmend.pipelines.result import Result
 from heartmend.pipelines.trusted import check_convention, find_trusted
 from heartmend.run_folder.admission import check_no_overlap
-from heartmend.run_folder.folder import RunFolder
-from heartmend.stages.contract import Context, RunPlan
+from heartmend.run_folder.folder import RunFolder, model_file
+from heartmend.stages.contract import Context, Outcome, RunPlan
 from heartmend.stages.correct import correct
+from heartmend.stages.embed import EmbedSettings, place
 from heartmend.stages.fit import FitSettings, fit
 from heartmend.stages.fuse import fuse
 from heartmend.stages.prepare import prepare
-from heartmend.stages.refine import refine
+from heartmend.stages.refine import RefineSettings, refine
 from heartmend.stages.unify import unify
 from heartmend.training.schedule import Phase
 
 log = logging.getLogger(__name__)
 
+MAX_PRIOR_CASES = 2
+"""With more cases the template that they share is better than the heart of another person (docs/results/prior.md)."""
 STAGES = ("prepare", "fit", "refine", "correct", "fuse", "unify")
 StageName = Literal["prepare", "fit", "refine", "correct", "fuse", "unify"]
 
@@ -64,6 +70,8 @@ class Request:
         preset_ids: name of a public data set whose values the label maps have, such as `mmwhs`; empty: none.
         trusted: folder of label maps of a few of the cases that are taken for true, such as those that an expert drew.
         convention: file of a correction that another run learned (`heartmend convention`).
+        prior: `auto` takes the prior that is part of Heartmend as the template of one or two cases; `none` never; or
+            the file of a model that is the template for any number of cases; empty: as the settings have it.
     """
 
     labels: Path
@@ -82,6 +90,7 @@ class Request:
     preset_ids: str = ""
     trusted: Path | None = None
     convention: Path | None = None
+    prior: str = ""
 
 
 def run(request: Request, config: Config | None = None, progress: Progress | None = None) -> Result:
@@ -126,17 +135,19 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
     with RunFolder.open(request.output, request.labels, request.images) as folder:
         if not request.resume and folder.is_started:
             raise RunError(f"{request.output}: contains a run already; remove --no-resume, or give another --output")
-        folder.write_settings({**config.model_dump(mode="json"), "request": _request_table(request, plan)})
+        folder.write_settings({**config.model_dump(mode="json"), "request": _request_table(request, config, plan)})
         folder.write_versions()
         folder.write_cohort(cohort)
         folder.write_anatomy(anatomy)
         plan = replace(plan, trusted=trusted, convention=convention)
         context = Context[Any](folder, cohort, config, plan, Compute(request.workers, group), progress)
-        skipped = run_steps(steps_of(config, request.stop_after, anatomy), context)
+        skipped = run_steps(steps_of(config, request.stop_after, anatomy, request.prior), context)
         done = tuple(case.id for case in cohort if case.id not in skipped)
         if request.stop_after in ("fuse", "unify") and (withdrawn := folder.withdraw(done)):
             log.warning("%d results of cases that are not repaired any more: %s", len(withdrawn), withdrawn[0].parent)
-        return Result(folder.output, done, skipped, folder.warnings())
+        prior = folder.prior()
+        used = str(prior.get("heart") or prior.get("model", ""))
+        return Result(folder.output, done, skipped, folder.warnings(), prior=used)
 
 
 def make_plan(config: Config, anatomy: Anatomy, structures: tuple[str, ...] = ()) -> RunPlan:
@@ -193,21 +204,54 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def steps_of(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[PipelineStep]:
+def find_prior(prior: str, config: Config, anatomy: Anatomy) -> tuple[tuple[Path, ...], int]:
+    """Find the models that may be the template of a run.
+
+    Args:
+        prior: `auto`, `none`, or the file of a model, or OUT of a run.
+        config: the settings; another shape than the template has no prior.
+        anatomy: the anatomy.
+
+    Returns:
+        Their files, and the most cases for which they are used.
+
+    Raises:
+        BadInputError: if the file is not a model.
+        ConfigError: if it is a model of other structures, or the settings need no template.
+    """
+    if prior == "none":
+        return (), 0
+    if prior == "auto":
+        return (built_in_priors(anatomy), MAX_PRIOR_CASES) if config.fit.shape == "template" else ((), 0)
+    path = model_file(Path(prior))
+    if config.fit.shape != "template":
+        raise ConfigError(f"--prior {prior}: the shape of these settings is {config.fit.shape}, not a template")
+    check_prior(path, anatomy)
+    return (path.resolve(),), sys.maxsize
+
+
+def steps_of(config: Config, stop_after: StageName, anatomy: Anatomy, prior: str = "") -> list[PipelineStep]:
     """List the stages of a run.
 
     Args:
         config: the settings.
         stop_after: the last stage.
         anatomy: the anatomy.
+        prior: as of `Request`.
 
     Returns:
         The stages, in order.
     """
+    models, most = find_prior(prior or config.prior, config, anatomy)
+
+    def with_plan(context: Context[Any], cases: Sequence[Case]) -> Context[Any]:
+        context = _with_present_structures(context, cases)
+        return _with_prior(context, models if len(cases) <= most else ())
+
     steps = [
-        PipelineStep("prepare", prepare, config.prepare, then=_with_present_structures),
-        PipelineStep("fit", fit, config.fit, per_case=False),
-        PipelineStep("refine", refine, config.refine),
+        PipelineStep("prepare", prepare, config.prepare, then=with_plan),
+        PipelineStep("fit", _fit_or_place, config.fit, per_case=False),
+        PipelineStep("refine", _refine, config.refine),
         PipelineStep("correct", correct, config.correct, per_case=False),
         PipelineStep("fuse", fuse, config.fuse),
         PipelineStep("unify", unify, config.unify, per_case=False),
@@ -217,6 +261,43 @@ def steps_of(config: Config, stop_after: StageName, anatomy: Anatomy) -> list[Pi
         log.warning("unify: anatomy %s has thin vessels alone, which no template can contain", anatomy.name)
         steps.pop()
     return steps
+
+
+def _with_prior(context: Context[Any], prior: tuple[Path, ...]) -> Context[Any]:
+    """Take a prior as the template: the structures that it lacks have no shape."""
+    heads = load_heart_model(prior[0]).shape.template.heads if prior else ()
+    shaped = {name: id for name, id in context.plan.shaped.items() if name in heads}
+    if not shaped:
+        context.run.write_prior({})
+        return context
+    return replace(context, plan=replace(context.plan, prior=prior, shaped=shaped))
+
+
+def _fit_or_place(context: Context[Any], cases: Sequence[Case]) -> Iterator[Outcome]:
+    """The template of the cases themselves, or that of a prior."""
+    if not context.plan.prior:
+        yield from fit(context, cases)
+        return
+    context.progress.start("fit", len(cases))
+    for done, outcome in enumerate(place(replace(context, config=_placement(context.config)), cases), start=1):
+        context.progress.advance(done, outcome.case.id if outcome.case is not None else "")
+        yield outcome
+    if context.plan.classified:
+        yield from fit(replace(context, plan=replace(context.plan, shaped={})), cases)
+
+
+def _placement(settings: FitSettings) -> EmbedSettings:
+    """As `embed` places a template; with phases of one's own, half of their steps, in which the template is fixed."""
+    if settings.phases == FitSettings().phases:
+        return EmbedSettings()
+    phases = tuple(replace(phase, shape_lr=0.0, steps=max(phase.steps // 2, 1)) for phase in settings.phases)
+    return EmbedSettings(place_phases=phases, points=settings.points)
+
+
+def _refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
+    """Of a prior the misfit is estimated from place to place."""
+    settings = context.config.model_copy(update={"local_margin": True}) if context.plan.prior else context.config
+    yield from refine(replace(context, config=settings), cases)
 
 
 def _with_present_structures(context: Context[Any], cases: Sequence[Case]) -> Context[Any]:
@@ -242,10 +323,11 @@ def _with_present_structures(context: Context[Any], cases: Sequence[Case]) -> Co
     return replace(context, cohort=replace(cohort, anatomy=anatomy), plan=plan)
 
 
-def _request_table(request: Request, plan: RunPlan) -> dict[str, Any]:
+def _request_table(request: Request, config: Config, plan: RunPlan) -> dict[str, Any]:
     images = None if request.images is None else real_path(request.images)
     return {
         "structures": plan.structures, "images": images, "device": request.device, "stop_after": request.stop_after,
         "trusted": None if request.trusted is None else real_path(request.trusted),
         "convention": None if request.convention is None else real_path(request.convention),
+        "prior": request.prior or config.prior,
     }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box_mm
@@ -28,6 +29,11 @@ MAX_MISFIT_MM = 1.0
 """A shape with a larger median difference from the label is not used; nor is one with a larger margin."""
 MAX_DIFFERENCE_MM = 4.0
 """Differences between label and shape are clipped here."""
+LOCAL_MM = 6.0
+"""Standard deviation of the local means that a local margin is estimated from."""
+MISFIT_OF_REGISTRATION, MISFIT_OF_DIFFERENCE = 6.0, 0.6
+"""Variance of the misfit that remains, for each mm² that the registration moved the shape by, and for each mm² of the
+local mean of the difference before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +44,18 @@ class ShapeLabelFusion:
         shape_mm: (x, y, z) float32, signed distance of the registered shape, positive inside.
         label_margin_mm: a voxel keeps its label unless it lies on the other side of the registered shape's surface by
             more than this; infinite where the label alone is used.
+        local_margin_mm: (x, y, z) float32, the margin at each voxel, of which `label_margin_mm` is the median at the
+            label's surface; None where it is the same everywhere.
     """
 
     shape_mm: DistanceField
     label_margin_mm: float
+    local_margin_mm: DistanceField | None = None
+
+    @property
+    def by_shape(self) -> npt.NDArray[np.bool_]:
+        """(x, y, z) or scalar bool, where the shape has a part in the decision."""
+        return np.isfinite(self.label_margin_mm if self.local_margin_mm is None else self.local_margin_mm)
 
     def fused_mm(self, label: Mask) -> DistanceField:
         """Compute the fused structure.
@@ -58,7 +72,8 @@ class ShapeLabelFusion:
             >>> (fusion.fused_mm(np.array([[[True, False, False]]])) > 0).tolist()
             [[[True, False, True]]]
         """
-        return self.shape_mm + np.where(label, self.label_margin_mm, -self.label_margin_mm).astype(np.float32)
+        margin_mm = self.label_margin_mm if self.local_margin_mm is None else self.local_margin_mm
+        return self.shape_mm + np.where(label, margin_mm, -margin_mm).astype(np.float32)
 
 
 def fuse_shape_and_label(
@@ -68,6 +83,7 @@ def fuse_shape_and_label(
     slice_staircase_mm: float = 0.0,
     lowest_surface_noise_mm2: float = np.inf,
     weight: float = 0.5,
+    local: bool = False,
 ) -> ShapeLabelFusion:
     """Register a fitted shape to its label and weight the two.
 
@@ -77,6 +93,9 @@ def fuse_shape_and_label(
     is the variance of the shape and n² that of the label, estimated from its surface noise beyond the lowest possible.
     The margin is `weight` m²/n²: a clean label hardly changes, a rough one follows the shape.
 
+    The template of other people differs from a heart over centimetres, and the more it does, the less its details fit.
+    Then m² grows with the local distance that the registration moved the shape by, so that the label counts there.
+
     Args:
         label: (x, y, z) bool.
         shape_mm: (x, y, z) float32, signed distance of the fitted shape, positive inside.
@@ -84,10 +103,11 @@ def fuse_shape_and_label(
         slice_staircase_mm: thickness of the slices that the label was drawn on; 0 for thin slices.
         lowest_surface_noise_mm2: surface noise of the cohort's cleanest labels of this structure; infinite if unknown.
         weight: weight of the label.
+        local: whether the shape is of other people, so that its misfit is estimated from place to place.
 
     Returns:
         The registered shape and the margin. The margin is infinite, and the shape unchanged, for an empty label, a
-        shape that does not fit, or a margin of more than `MAX_MISFIT_MM`.
+        shape that does not fit, or a margin of more than `MAX_MISFIT_MM`. A local margin is infinite where it is more.
     """
     label_only = ShapeLabelFusion(shape_mm, float("inf"))
     if not label.any():
@@ -107,6 +127,12 @@ def fuse_shape_and_label(
     shape_noise = residual_variance_mm2(signed_distance_mm(registered[box] > 0, spacing_mm), spacing_mm)
     excess = max(residual_variance_mm2(label_mm, spacing_mm) - min(lowest_surface_noise_mm2, shape_noise), 0.0)
     noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRCASE * slice_staircase_mm) ** 2 + voxel**2 / 80
+    if local:
+        change_mm2 = _local_change_mm2(label_mm, shape_mm[box], registered[box], spacing_mm)
+        margin_mm = np.full(label.shape, np.inf, dtype=np.float32)
+        margin_mm[box] = weight * (misfit_mm**2 + change_mm2) / noise
+        margin_mm[margin_mm >= MAX_MISFIT_MM] = np.inf
+        return ShapeLabelFusion(registered, float(np.median(margin_mm[box][on_label])), margin_mm)
     label_margin_mm = weight * misfit_mm**2 / noise
     return ShapeLabelFusion(registered, label_margin_mm) if label_margin_mm < MAX_MISFIT_MM else label_only
 
@@ -125,4 +151,20 @@ def _local_misfit_mm(label_mm: DistanceField, shape_mm: DistanceField, spacing_m
         weight = near / (1 + np.square((difference - mean) / scale)) ** 2
         total = gaussian_filter(weight, sigma, truncate=2.5) + 1e-3
         mean = gaussian_filter(weight * difference, sigma, truncate=2.5) / total
+    return mean
+
+
+def _local_change_mm2(
+    label_mm: DistanceField, shape_mm: DistanceField, registered_mm: DistanceField, spacing_mm: Sequence[float]
+) -> DistanceField:
+    """Variance of the misfit that a shape of other people has left after its registration, from place to place."""
+    voxel = min(spacing_mm)
+    near = (np.minimum(np.abs(label_mm), np.abs(shape_mm)) < 1.5 * voxel).astype(np.float32)
+    sigma = [max(LOCAL_MM, 3.3 * voxel) / step for step in spacing_mm]
+    total = gaussian_filter(near, sigma, truncate=2.5) + 1e-3
+    difference = np.clip(label_mm - shape_mm, -MAX_DIFFERENCE_MM, MAX_DIFFERENCE_MM)
+    # A plain mean: what all of a surface shares is no noise, however large it is.
+    shared = gaussian_filter(near * difference, sigma, truncate=2.5) / total
+    change = MISFIT_OF_REGISTRATION * np.square(registered_mm - shape_mm) + MISFIT_OF_DIFFERENCE * np.square(shared)
+    mean: DistanceField = gaussian_filter(near * change, sigma, truncate=2.5) / total
     return mean

@@ -212,6 +212,22 @@ class RunRecords(StampedStages):
         """
         return {str(id): list(found) for id, found in self._optional_table("warnings.json").items()}
 
+    def write_prior(self, prior: Mapping[str, Any]) -> None:
+        """Write which prior model is the template of the run.
+
+        Args:
+            prior: its file, the heart that it contains, and its error in mm; empty where none is used.
+        """
+        self._write_record("prior.json", prior)
+
+    def prior(self) -> dict[str, Any]:
+        """Read which prior model is the template of the run.
+
+        Returns:
+            As for `write_prior`.
+        """
+        return self._optional_table("prior.json")
+
     def _optional_table(self, name: str) -> dict[str, Any]:
         path = self._checked_record(name)
         return read_table(path) if is_regular(path) else {}

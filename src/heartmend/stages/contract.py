@@ -53,6 +53,7 @@ class RunPlan:
         coarse_phases: number of cases -> phases with which `unify` starts a template of its own.
         statistics: of the cohort, where they are known from other cases than those of the run.
         model: file of the model with which new cases are embedded.
+        prior: files of models of other hearts, one of which is the template in place of a fitted one; empty: none.
         seed: of all random draws.
         trusted: label maps of a few cases that are taken for true; None where there are none.
         convention: file of a correction that is applied; None where there is none.
@@ -66,6 +67,7 @@ class RunPlan:
     coarse_phases: Callable[[int], tuple[Phase, ...]] = _no_phases
     statistics: CohortStatistics | None = None
     model: Path | None = None
+    prior: tuple[Path, ...] = ()
     seed: int = 0
     trusted: Cohort | None = None
     convention: Path | None = None

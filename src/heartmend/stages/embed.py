@@ -22,17 +22,25 @@ from heartmend.io.digests import compute_fingerprint
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import Heart, HeartModel, evaluate_labels
 from heartmend.models.model_file import load_heart_model
+from heartmend.models.prior import prior_heart
 from heartmend.models.unified import stack_details
 from heartmend.run_folder.folder import RunFolder
-from heartmend.run_folder.paths import EMBED, FIT, FUSE
+from heartmend.run_folder.paths import EMBED, FIT, FUSE, PREPARE
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import Context, Outcome
 from heartmend.training.detail_nodes import add_detail_codes
 from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit
-from heartmend.training.placement import PLACEMENT, NoObserver, PlacementSchedule, place_template, select_heads
+from heartmend.training.placement import (
+    PLACEMENT,
+    NoObserver,
+    PlacementSchedule,
+    place_template,
+    placement_error_mm,
+    select_heads,
+)
 from heartmend.training.point_sampler import PointSampler
-from heartmend.training.sampling import sample_case, sample_fused_case
+from heartmend.training.sampling import CaseSamples, sample_case, sample_fused_case
 from heartmend.training.schedule import MAX_PHASES, Phase
 from heartmend.types import BACKGROUND, Labels
 
@@ -74,9 +82,10 @@ class EmbedSettings(BaseModel):
 
 
 def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Fit the template of the model to every prepared case.
+    """Fit the template of the model to every prepared case; of a prior, that of each of its models.
 
-    The codes of all cases are written to the run as its fitted shape.
+    The template is written to the run as its fitted shape, with the codes of all cases. Of a prior it is that of the
+    model that fits the cases best.
 
     Args:
         context: run, settings and resources.
@@ -85,17 +94,29 @@ def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Ou
     Yields:
         An outcome for each case.
     """
-    run, placed = context.run, dict[str, Code]()
+    run, plan, placed = context.run, context.plan, dict[str, list[tuple[Code, float]]]()
     jobs = [_job(context, case) for case in cases]
-    for job, code, error in context.compute.each(_place, jobs):
-        if code is not None:
-            placed[job.case.id] = code
+    fingerprint = compute_fingerprint(
+        context.config, plan.seed, *jobs[0].models, plan.shaped, [(c.id, run.digest(PREPARE, c.id)) for c in cases]
+    )
+    if run.is_done(FIT, None, fingerprint):
+        yield from map(Outcome, cases)
+        return
+    for job, found, error in context.compute.each(_place, jobs):
+        if found is not None:
+            placed[job.case.id] = found
         yield Outcome(job.case, error)
     if placed:
+        errors = np.nansum([[error for _, error in found] for found in placed.values()], axis=0) / len(placed)
+        best, paths = int(np.argmin(errors)), jobs[0].models
+        model, template = _model(paths[best]), _model(paths[best]).shape.template
+        if plan.prior:
+            template = select_heads(template, [name for name in template.heads if name in plan.shaped])
+            run.write_prior({"model": paths[best].name, "heart": prior_heart(model), "error_mm": float(errors[best])})
         run.forget(FIT)
-        template = _model(jobs[0].model).shape.template
-        files = run.write_fitted(template, _code_book(dict(sorted(placed.items()))))
-        run.finish(FIT, None, compute_fingerprint(context.config, context.plan.seed, sorted(placed)), files)
+        codes = {id: found[best][0] for id, found in sorted(placed.items())}
+        files = run.write_fitted(template, _code_book(codes))
+        run.finish(FIT, None, fingerprint if len(placed) == len(cases) else "", files)
 
 
 def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -117,7 +138,7 @@ def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[O
             encoded[job.case.id] = code
         yield Outcome(job.case, error)
     if encoded:
-        model = _embedded_model(_model(jobs[0].model), encoded, context)
+        model = _embedded_model(_model(jobs[0].models[0]), encoded, context)
         run.forget(EMBED)
         fingerprint = compute_fingerprint(context.config, context.plan.seed, sorted(encoded))
         run.finish(EMBED, None, fingerprint, run.write_model(EMBED, model))
@@ -145,14 +166,71 @@ def place_case(
     Raises:
         FitError: if the map has none of the structures of the template.
     """
-    anatomy, template = model.anatomy, model.shape.template
-    present = [name for name in template.heads if (case.cleaned == anatomy.by_name(name).id).any()]
-    if not present:
-        raise FitError(f"case {case.case_id}: has none of {', '.join(template.heads)}, so its position is not known")
-    ids = [anatomy.by_name(name).id for name in present]
-    samples = sample_case(case.case_id, case.cleaned, case.roi, ids, resolution=case.cube.shape[0], seed=seed)
-    schedule = PlacementSchedule(settings.place_phases, settings.points, seed)
-    return place_template(template, _mean_size_mm(model), samples, present, schedule)
+    return place_models([model], case, settings, seed)[0].code
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedModel:
+    """A model whose template was fitted to a case.
+
+    Attributes:
+        model: the model.
+        code: the affine map (1, 3, 4) and the field (1, 3, m, m, m) of the case.
+        error_mm: median distance of the template's surfaces from those of the case.
+    """
+
+    model: HeartModel
+    code: dict[str, torch.Tensor]
+    error_mm: float
+
+
+def place_models(
+    models: Sequence[HeartModel], case: PreparedCase, settings: EmbedSettings, seed: int = 0
+) -> list[PlacedModel]:
+    """Fit the template of each model to a prepared label map.
+
+    Structures that the map lacks do not take part, so a part of a heart is enough.
+
+    Args:
+        models: the models, which are not changed.
+        case: the prepared case.
+        settings: settings of the stage.
+        seed: of the sampled points.
+
+    Returns:
+        Each model with its code, in the order of `models`.
+
+    Raises:
+        FitError: if the map has none of the structures of a template.
+    """
+    placed, drawn = list[PlacedModel](), dict[tuple[str, ...], CaseSamples]()
+    for model in models:
+        template, present = model.shape.template, present_heads(model, case.cleaned)
+        if not present:
+            raise FitError(
+                f"case {case.case_id}: has none of {', '.join(template.heads)}, so its position is not known"
+            )
+        if present not in drawn:
+            ids, resolution = [model.anatomy.by_name(name).id for name in present], case.cube.shape[0]
+            drawn[present] = sample_case(case.case_id, case.cleaned, case.roi, ids, resolution=resolution, seed=seed)
+        schedule = PlacementSchedule(settings.place_phases, settings.points, seed)
+        code = place_template(template, _mean_size_mm(model), drawn[present], present, schedule)
+        placed.append(PlacedModel(model, code, placement_error_mm(template, drawn[present], present, code)))
+    return placed
+
+
+def present_heads(model: HeartModel, labels: Labels) -> tuple[str, ...]:
+    """List the structures of a model's template that a label map has.
+
+    Args:
+        model: the model.
+        labels: (x, y, z) uint8, in the ids of the anatomy.
+
+    Returns:
+        Their names, in the order of the template.
+    """
+    ids = np.unique(labels)
+    return tuple(name for name in model.shape.template.heads if model.anatomy.by_name(name).id in ids)
 
 
 def encode_case(
@@ -197,17 +275,18 @@ def _mean_size_mm(model: HeartModel) -> tuple[float, float, float]:
 @dataclass(frozen=True)
 class _Job:
     output: Path
-    model: Path
     cohort: Cohort
     case: Case
     settings: EmbedSettings
     seed: int
+    models: tuple[Path, ...]
+    is_prior: bool
 
 
 def _job(context: Context[EmbedSettings], case: Case) -> _Job:
-    assert context.plan.model is not None
-    cohort = context.cohort.without_cases()
-    return _Job(context.run.output, context.plan.model, cohort, case, context.config, context.plan.seed)
+    plan, cohort = context.plan, context.cohort.without_cases()
+    models = plan.prior or (() if plan.model is None else (plan.model,))
+    return _Job(context.run.output, cohort, case, context.config, plan.seed, models, bool(plan.prior))
 
 
 _MODELS: dict[Path, HeartModel] = {}
@@ -220,16 +299,20 @@ def _model(path: Path) -> HeartModel:
     return _MODELS[path]
 
 
-def _place(job: _Job) -> Code:
-    prepared = RunFolder.at(job.output).prepared(job.case.id)
-    return _arrays(place_case(_model(job.model), prepared, job.settings, job.seed))
+def _place(job: _Job) -> list[tuple[Code, float]]:
+    prepared, models = RunFolder.at(job.output).prepared(job.case.id), [_model(path) for path in job.models]
+    if job.is_prior and not all(present_heads(model, prepared.cleaned) for model in models):
+        # Thin vessels alone: they are repaired without a template.
+        return [(_arrays(model.shape.template.new_codes(1)), float("nan")) for model in models]
+    placed = place_models(models, prepared, job.settings, job.seed)
+    return [(_arrays(one.code), one.error_mm) for one in placed]
 
 
 def _encode(job: _Job) -> Code:
     run, id = RunFolder.at(job.output), job.case.id
     start = {name: value.detach() for name, value in run.fitted()[1].of([id]).items()}
     labels = run.fused_labels(job.cohort, job.case)
-    return _arrays(encode_case(_model(job.model), (id, run.roi(id)), labels, start, job.settings, job.seed))
+    return _arrays(encode_case(_model(job.models[0]), (id, run.roi(id)), labels, start, job.settings, job.seed))
 
 
 def _arrays(code: dict[str, torch.Tensor]) -> Code:

@@ -40,6 +40,8 @@ class RefineSettings(BaseModel):
 
     label_weight: Annotated[float, Field(strict=True, ge=0, le=1000)] = 0.5
     """Weight of a label beside the shape, where the misfit is as large as its noise; 0: the shape alone decides."""
+    local_margin: Annotated[bool, Field(strict=True)] = False
+    """Estimate the misfit of the shape from place to place, as a template of other people needs it."""
 
 
 def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -134,13 +136,13 @@ def refine_case(
         elif shape.is_distance and settings.label_weight > 0:
             fused = fuse_shape_and_label(
                 label, np.clip(shape_mm, -CLIP_MM, CLIP_MM), spacing, case.facts.slice_staircase_mm,
-                (lowest_noise_mm2 or {}).get(name, np.inf), settings.label_weight,
+                (lowest_noise_mm2 or {}).get(name, np.inf), settings.label_weight, settings.local_margin,
             )  # fmt: skip
-            has_margin = np.isfinite(fused.label_margin_mm)
-            margins[name] = round(fused.label_margin_mm, 4) if has_margin else None
-            distances[name] = fused.fused_mm(label) if has_margin else signed_distance_mm(label, spacing)
-            if has_margin and unusual.kept is not None:
-                distances[name] = np.where(unusual.kept, signed_distance_mm(label, spacing), distances[name])
+            margins[name] = round(fused.label_margin_mm, 4) if np.isfinite(fused.label_margin_mm) else None
+            by_shape = fused.by_shape if unusual.kept is None else fused.by_shape & ~unusual.kept
+            distances[name] = fused.fused_mm(label)
+            if not by_shape.all():
+                distances[name] = np.where(by_shape, distances[name], signed_distance_mm(label, spacing))
     return Refinement(distances, margins, tuple(unusual.changes))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
+from heartmend.geometry.distance import STEP_MM
 from heartmend.models.code_book import CodeBook
 from heartmend.models.splines import refine_controls
 from heartmend.models.template import TemplateShape
@@ -26,6 +28,8 @@ PLACEMENT = (
 """The phases of `fit` for one case: coarse to fine, and as stiff."""
 POINTS = 3000
 """Points in each step."""
+ERROR_POINTS = 20_000
+"""Points at which the error of a placement is measured, at most."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,30 @@ def place_template(
     Fit(shape, book, sampler, phases, cases_per_step=1, points=schedule.points).run(NoObserver())
     found = {name: code.detach() for name, code in book.values.items()}
     return {**found, "field": refine_controls(found["field"], template.controls)}
+
+
+def placement_error_mm(
+    template: TemplateShape, samples: CaseSamples, names: Sequence[str], code: Mapping[str, torch.Tensor]
+) -> float:
+    """Compute how far the surfaces of a placed template are from those of the case.
+
+    Args:
+        template: the template.
+        samples: samples of the case, with one head for each of `names`.
+        names: structures of the template that the case has.
+        code: the code of the case.
+
+    Returns:
+        Median absolute difference in mm of the distances within 1 mm of the surfaces of the case.
+    """
+    picked = np.linspace(0, samples.band - 1, min(samples.band, ERROR_POINTS)).astype(int)
+    cells = np.stack(np.unravel_index(samples.voxels[picked], samples.counts), axis=-1)
+    points = torch.from_numpy((2 * (cells + 0.5) / np.array(samples.counts) - 1).astype(np.float32))
+    wanted = samples.distances[picked].astype(np.float32) * STEP_MM
+    with torch.no_grad():
+        found = select_heads(template, names)(points[None], code)[0].numpy()
+    near = np.abs(wanted) < 1
+    return float(np.median(np.abs(found - wanted)[near])) if near.any() else float("inf")
 
 
 def select_heads(template: TemplateShape, names: Sequence[str]) -> TemplateShape:

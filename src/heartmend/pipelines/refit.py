@@ -83,7 +83,8 @@ def _refit(request: RefitRequest, compute: Compute, progress: Progress) -> Resul
         settings["request"] = {**settings.get("request", {}), "trusted": real_path(request.trusted)}
         folder.write_settings(settings)
         context = Context[Any](folder, cohort, config, plan, compute, progress)
-        skipped = run_steps(steps_of(config, "fuse", cohort.anatomy), context)
+        prior = str(settings["request"].get("prior", ""))
+        skipped = run_steps(steps_of(config, "fuse", cohort.anatomy, prior), context)
         done = tuple(case.id for case in cohort if case.id not in skipped)
         return Result(folder.output, done, skipped, folder.warnings())
 

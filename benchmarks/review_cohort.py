@@ -35,7 +35,10 @@ from support.browser import Server, launched
 KEYS = {"accept": "a", "reject": "r", "correct": "f"}
 STATE = """() => { const { store } = window.page, c = store.cases.get(store.current);
   return { case: c.case, selected: store.selected, todo: c.changed_structures,
-    open: c.changed_structures.filter((s) => store.decision(c.case, s).choice === "open") }; }"""
+    open: c.changed_structures.filter((s) => store.structureState(c.case, s) === "open") }; }"""
+SELECT_OPEN = """() => { const { store } = window.page, c = store.cases.get(store.current);
+  const open = c.changed_structures.find((s) => store.structureState(c.case, s) === "open");
+  if (open) window.page.select(open); }"""
 NUMBER = "() => window.page.store.since"
 Pressed = dict[tuple[str, str], str]
 
@@ -64,11 +67,22 @@ class Reviewer:
                 self.undone += 1
             self._press(page, KEYS[choice])
             self.pressed[state["case"], name] = choice
+            if choice == "correct":
+                # The field of the note has the focus, and the selection stays.
+                page.keyboard.press("Escape")
+                page.evaluate(SELECT_OPEN)
 
     def _press(self, page: Any, key: str) -> None:
         """Press a key and wait until the page has a newer decision and shows that it is saved."""
         before = page.evaluate(NUMBER)
         page.keyboard.press(key)
+        if key == "A":
+            # Asked where open changes need a look; Enter accepts them all.
+            page.wait_for_function(
+                "(n) => window.page.store.since > n || document.getElementById('ask-accept').open", arg=before
+            )
+            if page.locator("#ask-accept[open]").count():
+                page.keyboard.press("Enter")
         page.wait_for_function("(n) => window.page.store.since > n && !window.page.sync.isWriting", arg=before)
         page.wait_for_selector("#saved.good")
 

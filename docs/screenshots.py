@@ -44,6 +44,20 @@ def save(page: Any, name: str) -> None:
     Console().print(f"{path}: {path.stat().st_size / 1000:.0f} KB")
 
 
+def draw_stroke(page: Any) -> None:
+    """Correct the selected structure by one stroke of the brush in the axial plane, without saving it."""
+    page.keyboard.press("x")
+    page.wait_for_function("() => document.getElementById('edit-state').textContent.startsWith('0 steps')")
+    box = page.locator("#stage").bounding_box()
+    x, y = box["x"] + box["width"] / 4, box["y"] + box["height"] / 4
+    page.mouse.move(x + 10, y + 20)
+    page.mouse.down()
+    page.mouse.move(x + 50, y + 45, steps=6)
+    page.mouse.up()
+    page.wait_for_function("() => document.getElementById('edit-state').textContent.startsWith('1 step')")
+    page.mouse.move(x + 60, y + 30)
+
+
 def main() -> None:
     """Take all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,6 +71,9 @@ def main() -> None:
         page.wait_for_selector("#stage[data-ready]")
         page.evaluate("() => window.page.select('LV')")
         save(page, "review")
+        draw_stroke(page)
+        save(page, "review_edit")
+        page.evaluate("() => window.page.edit.stop()")
         page.evaluate("() => window.page.setLayout('heart').then(() => window.page.select(null))")
         save(page, "review_heart")
         page.evaluate("() => window.page.setLayout('vessel').then(() => window.page.viewer.moveAlong(60))")

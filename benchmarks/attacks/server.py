@@ -302,7 +302,7 @@ def _size(target: Target, turn: int, rng: random.Random) -> tuple[str, str]:
             data = request(target, "POST", "/api/decisions", {**kind, "content-length": length}, b"{}")
             return f"length {length[:20]}", _judge(send(target, data), (400, 413))
         case 1:
-            data = request(target, "POST", "/api/decisions", kind, b" " * rng.choice((300_000, 3_000_000)))
+            data = request(target, "POST", "/api/decisions", kind, b" " * rng.choice((1_200_000, 3_000_000)))
             return "large body", _judge(send(target, data), (0, 413))
         case 2:
             data = request(target, "POST", "/api/decisions.csv", {"content-type": "text/csv"}, b"x," * 12_000_000)

@@ -60,6 +60,20 @@ def test_the_smaller_of_two_boxes_is_served_first() -> None:
     assert [(c.change.action, c.change.voxels) for c in found.changes] == [("smoothed", 7), ("bridged", 3)]
 
 
+def test_specks_all_over_the_heart_do_not_get_the_moved_surface() -> None:
+    """The log counts two specks; the box of all of them contains a surface that lost 60 voxels too."""
+    before = np.zeros(GRID.shape, np.uint8)
+    before[4:10, 0:10, 0:5] = 2
+    before[0, 0, 9], before[19, 11, 9] = 2, 2
+    after = before.copy()
+    after[0, 0, 9], after[19, 11, 9] = 0, 0
+    after[4:10, 0:10, 0] = 0
+    log = (Change("speckle", "LA", "moved to neighbours", 2, 16.0, box((0, 20), (0, 12), (0, 10))),)
+    found = split_into_changes(before, after, GRID, HEART, log)
+    assert [(c.change.rule, c.change.voxels) for c in found.changes] == [("speckle", 2), (RULE, 60)]
+    assert found.volume(before.shape)[0, 0, 9] == 1 and found.volume(before.shape)[5, 5, 0] == 2
+
+
 def test_an_entry_about_all_structures_is_one_change_for_each() -> None:
     before = np.zeros(GRID.shape, np.uint8)
     before[0:2], before[4:6] = 2, 3

@@ -152,7 +152,7 @@ def test_clients_that_do_not_read_delay_no_decision(review: Review, port: int, m
 
 
 def test_a_body_that_is_declared_too_large_is_not_read(port: int) -> None:
-    for path, kind, size in (("decisions", "application/json", 1 << 20), ("decisions.csv", "text/csv", 1 << 40)):
+    for path, kind, size in (("decisions", "application/json", 1 << 21), ("decisions.csv", "text/csv", 1 << 40)):
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
             head = f"POST /api/{path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: {kind}\r\n"
             client.sendall(f"{head}content-length: {size}\r\nexpect: 100-continue\r\n\r\n".encode())

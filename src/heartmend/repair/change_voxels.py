@@ -1,7 +1,8 @@
 """Changes as sets of voxels: every voxel that differs between two label maps belongs to exactly one change.
 
 A change of the log has a box, a structure and an action. It gets the voxels in its box that the action explains; of
-two changes, the one with the smaller box is the more precise and is served first. What no entry of the log explains is
+two changes, the one with the smaller box is the more precise and is served first. Where far more voxels than the log
+counts are explained, such as by specks all over the heart, it gets the smallest components up to that count. What no entry of the log explains is
 the movement of the surface: its thick parts are changes of their own, the thin rest is one change for each structure.
 
 The key of a change is the digest of its voxels with their values before and after. A decision names it, so that it is
@@ -34,6 +35,9 @@ _LOST = frozenset({"removed", "pruned", "narrowed", "moved to neighbours"})
 THICK_MM = 1.5
 """A part of a moved surface that is deeper than this is a change of its own, from `MIN_PART_MM3` on."""
 MIN_PART_MM3 = 100.0
+EXCESS, EXCESS_VOXELS = 1.5, 20
+"""A change of the log gets all voxels that it explains unless they are more than this multiple of its count, and so
+many more."""
 _ROUNDING_MM = 0.02
 """Boxes are rounded to 0.01 mm."""
 
@@ -158,6 +162,8 @@ class _Difference:
         low, high = np.array(change.box_mm)
         inside = ((self.points_mm >= low - _ROUNDING_MM) & (self.points_mm <= high + _ROUNDING_MM)).all(axis=1)
         chosen = np.flatnonzero(self.is_free & inside & self._is_explained(change))
+        if change.voxels and len(chosen) > EXCESS * change.voxels + EXCESS_VOXELS:
+            chosen = self._smallest_components(chosen, change.voxels)
         if change.structure in self.anatomy.names:
             owners = [change.structure]
         else:
@@ -185,10 +191,7 @@ class _Difference:
         """Thick parts of a moved surface, the largest first, and then the rest of it."""
         if not len(chosen):
             return
-        low = self.index[chosen].min(axis=0) - 1
-        at = tuple((self.index[chosen] - low).T)
-        mask = np.zeros(self.index[chosen].max(axis=0) - low + 2, bool)
-        mask[at] = True
+        mask, at = self._mask(chosen)
         cores, _ = label_components(signed_distance_mm(mask, self.grid.spacing_mm) > THICK_MM)
         if not cores.any():
             yield chosen, False
@@ -203,6 +206,22 @@ class _Difference:
         rest = np.setdiff1d(chosen, np.concatenate(parts)) if parts else chosen
         if len(rest):
             yield rest, False
+
+    def _mask(self, chosen: IntArray) -> tuple[Mask, tuple[IntArray, ...]]:
+        """The chosen voxels as a mask of their box with a margin, and their indices in it."""
+        low = self.index[chosen].min(axis=0) - 1
+        at = tuple((self.index[chosen] - low).T)
+        mask = np.zeros(self.index[chosen].max(axis=0) - low + 2, bool)
+        mask[at] = True
+        return mask, at
+
+    def _smallest_components(self, chosen: IntArray, limit: int) -> IntArray:
+        """Those of the chosen voxels that are in the smallest components, at most `limit`."""
+        mask, at = self._mask(chosen)
+        components, sizes = label_components(mask)
+        order = np.argsort(sizes[1:], kind="stable") + 1
+        taken = order[np.cumsum(sizes[order]) <= limit]
+        return chosen[np.isin(components[at], taken)]
 
     def _is_explained(self, change: Change) -> Mask:
         action = change.action

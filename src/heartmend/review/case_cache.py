@@ -21,7 +21,7 @@ from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.paths import REVIEW
 from heartmend.types import Labels
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Version of the review files; raised whenever their content changes."""
 
 

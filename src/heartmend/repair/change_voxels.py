@@ -2,8 +2,9 @@
 
 A change of the log has a box, a structure and an action. It gets the voxels in its box that the action explains; of
 two changes, the one with the smaller box is the more precise and is served first. Where far more voxels than the log
-counts are explained, such as by specks all over the heart, it gets the smallest components up to that count. What no entry of the log explains is
-the movement of the surface: its thick parts are changes of their own, the thin rest is one change for each structure.
+counts are explained, such as by specks all over the heart, it gets the smallest components up to that count. What no
+entry of the log explains is the movement of the surface: its thick parts are changes of their own, the thin rest is
+one change for each structure.
 
 The key of a change is the digest of its voxels with their values before and after. A decision names it, so that it is
 valid for exactly these voxels.
@@ -161,7 +162,7 @@ class _Difference:
         """Give a change of the log the free voxels that it explains."""
         low, high = np.array(change.box_mm)
         inside = ((self.points_mm >= low - _ROUNDING_MM) & (self.points_mm <= high + _ROUNDING_MM)).all(axis=1)
-        chosen = np.flatnonzero(self.is_free & inside & self._is_explained(change))
+        chosen: IntArray = np.flatnonzero(self.is_free & inside & self._is_explained(change))
         if change.voxels and len(chosen) > EXCESS * change.voxels + EXCESS_VOXELS:
             chosen = self._smallest_components(chosen, change.voxels)
         if change.structure in self.anatomy.names:

@@ -130,6 +130,8 @@ class Command:
             # The attacking process may be ended at any moment, and has handlers of its own.
             end_with_parent()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            # A shell starts what it runs in the background with Ctrl-C ignored, which is inherited.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             _be_command(given, log, limits or {}, cwd, new_process)
 
     def wait(self, limit_s: float = 120.0) -> Ended:

@@ -87,6 +87,17 @@ def test_the_planes_carry_letters_numbers_scale_and_state(page: Any) -> None:
     assert axial["width"] * mm_per_px == pytest.approx(float(number) * (10 if unit == "cm" else 1), rel=0.1)
 
 
+def test_the_planes_and_their_texts_follow_the_size_of_the_window(page: Any) -> None:
+    page.set_viewport_size({"width": 1100, "height": 640})
+    page.wait_for_function("({ canvas } = window.page.viewer.shown) => canvas.width === canvas.clientWidth")
+    page.wait_for_function("""() => {
+      const { viewer } = window.page, tile = document.querySelector("#overlay .tile");
+      return Math.abs(viewer.shown.tiles()[0].rect[2] - tile.getBoundingClientRect().width) < 2;
+    }""")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_function("() => document.querySelector('#overlay .tile').getBoundingClientRect().bottom > 300")
+
+
 def test_the_windows_are_chosen_by_preset_and_by_value(page: Any) -> None:
     assert (page.locator("#window-width").input_value(), page.locator("#window-level").input_value()) == ("900", "250")
     page.keyboard.press("w")

@@ -216,7 +216,9 @@ class Page {
     if (this.edit?.isOn && !PLANE_LAYOUTS.includes(name)) return this.showMessage("Save or leave the correction first (x): it is made on the planes.");
     byId("no-cuts").hidden = true;
     try {
-      await this.viewer.setLayout(name);
+      const done = this.viewer.setLayout(name);
+      this.#drawControls();
+      await done;
       const isEmpty = MISSING[name] && !this.viewer.cutTiles.length;
       byId("no-cuts").textContent = isEmpty ? MISSING[name] : "";
       byId("no-cuts").hidden = !isEmpty;

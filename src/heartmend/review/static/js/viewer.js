@@ -44,7 +44,8 @@ export class Viewer {
     this.overlay = new Overlay(stage.querySelector("#overlay"));
     this.reformat = new Reformat(stage.querySelector("#cuts canvas"), run);
     this.#listenToCuts();
-    new ResizeObserver(() => this.draw()).observe(stage);
+    // After NiiVue, which resizes its canvases and clears them.
+    new ResizeObserver(() => drawn().then(() => this.#resized())).observe(stage);
   }
 
   async start() {
@@ -66,13 +67,12 @@ export class Viewer {
   // Show a case. `order`: the cases in the order of the list. Resolves when its planes are drawn.
   async show(id, order, mm) {
     this.wanted = id;
-    this.stage.querySelector("#loading b").textContent = `Case ${id}`;
     delete this.stage.dataset.ready;
     this.#fetchAround(id, order);
     let planes = this.pool.find((p) => p.entry?.id === id);
     const loading = this.stage.querySelector("#loading");
     if (!planes) {
-      loading.hidden = false;
+      this.#showLoading(id, "Loading …");
       const entry = await this.fetched.get(id).ready;
       if (this.wanted !== id) return false;
       planes = this.pool.find((p) => p.entry?.id === id);
@@ -92,6 +92,19 @@ export class Viewer {
     await drawn();
     this.#readyAround(id, order);
     return true;
+  }
+
+  #resized() {
+    if (!this.entry) return;
+    for (const { nv } of [this.shown, this.solids]) nv.resizeListener();
+    this.draw();
+  }
+
+  #showLoading(id, text) {
+    const loading = this.stage.querySelector("#loading");
+    loading.querySelector("b").textContent = `Case ${id}`;
+    loading.querySelector("span").textContent = text;
+    loading.hidden = false;
   }
 
   get entry() {
@@ -158,12 +171,15 @@ export class Viewer {
   async #loadCuts() {
     const { entry } = this;
     entry.views ??= api.getViews(entry.id);
+    this.#showLoading(entry.id, "Its axes and vessels are found …");
     let views;
     try {
       views = await entry.views;
     } catch (error) {
       entry.views = null; // the next attempt asks again
       throw error;
+    } finally {
+      if (this.entry === entry) this.stage.querySelector("#loading").hidden = true;
     }
     if (this.entry !== entry || this.cutsOf === entry) return;
     this.cuts.load(views);

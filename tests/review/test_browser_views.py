@@ -89,7 +89,10 @@ def test_the_planes_carry_letters_numbers_scale_and_state(page: Any) -> None:
 
 def test_the_planes_and_their_texts_follow_the_size_of_the_window(page: Any) -> None:
     page.set_viewport_size({"width": 1100, "height": 640})
-    page.wait_for_function("({ canvas } = window.page.viewer.shown) => canvas.width === canvas.clientWidth")
+    page.wait_for_function("""() => {
+      const { canvas } = window.page.viewer.shown;
+      return canvas.width === canvas.clientWidth;
+    }""")
     page.wait_for_function("""() => {
       const { viewer } = window.page, tile = document.querySelector("#overlay .tile");
       return Math.abs(viewer.shown.tiles()[0].rect[2] - tile.getBoundingClientRect().width) < 2;

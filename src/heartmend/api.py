@@ -42,7 +42,7 @@ def run(
     config: Config | StrPath | None = None, stop_after: StageName = "unify", resume: bool = True,
     device: str = "auto", devices: int = 1, workers: int = 0, scheduler: str = "", progress: ProgressLike = None,
     ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "", trusted: StrPath | None = None,
-    convention: StrPath | None = None, prior: StrPath = "",
+    convention: StrPath | None = None, prior: StrPath = "", uncertainty: bool = False,
 ) -> Result:  # fmt: skip
     """Repair all label maps of a data set, as `heartmend run`.
 
@@ -68,6 +68,7 @@ def run(
         convention: file of a correction that is applied to all cases (`heartmend convention`).
         prior: "auto" takes the heart that is part of Heartmend as the template of one or two cases; "none" never; or
             a model file, or the folder of a run that made one, for any number of cases. As in `config` if empty.
+        uncertainty: whether the probability of an error of each voxel is written to OUT/uncertainty.
 
     Returns:
         The result: the cases that are done, those that were skipped with the reasons, warnings, and `table()`.
@@ -86,13 +87,16 @@ def run(
         devices, workers, scheduler, stop_after, resume, _ids(ids), preset_ids, _optional(trusted),
         _optional(convention), str(prior),
     )  # fmt: skip
-    return run_pipeline(request, _config(preset, config), as_progress(progress))
+    settings = _config(preset, config)
+    if uncertainty:
+        settings = settings.model_copy(update={"fuse": settings.fuse.model_copy(update={"uncertainty": True})})
+    return run_pipeline(request, settings, as_progress(progress))
 
 
 def embed(
     model: StrPath, labels: StrPath, output: StrPath, *, unknown_labels: UnknownLabels = "error",
     complete: bool = False, workers: int = 0, seed: int = 0, progress: ProgressLike = None,
-    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
+    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "", uncertainty: bool = False,
 ) -> Result:  # fmt: skip
     """Repair label maps of new patients with a trained model, as `heartmend embed`.
 
@@ -107,6 +111,7 @@ def embed(
         progress: as for `run`.
         ids: as for `run`.
         preset_ids: as for `run`.
+        uncertainty: as for `run`.
 
     Returns:
         The result.
@@ -121,8 +126,9 @@ def embed(
 
     _check_choice("unknown_labels", unknown_labels, get_args(UnknownLabels))
     request = EmbedRequest(
-        model_file(Path(model)), Path(labels), Path(output), unknown_labels, workers, seed, _ids(ids), preset_ids
-    )
+        model_file(Path(model)), Path(labels), Path(output), unknown_labels, workers, seed, _ids(ids), preset_ids,
+        uncertainty,
+    )  # fmt: skip
     return embed_pipeline(request, EmbedSettings(complete=complete), as_progress(progress))
 
 
@@ -341,7 +347,7 @@ def write_report(
 def export(
     run_folder: StrPath, output: StrPath, *, images: StrPath | None = None, labels: StrPath | None = None,
     formats: Names = ("nnunet", "bids", "slicer", "itksnap", "meshes"), undecided: Undecided = "leave-out",
-    copy_images: bool = False, workers: int = 0, progress: ProgressLike = None,
+    copy_images: bool = False, ignore_above: float | None = None, workers: int = 0, progress: ProgressLike = None,
 ) -> ExportResult:  # fmt: skip
     """Write the reviewed label maps of a run as a data set, as `heartmend export`.
 
@@ -354,6 +360,8 @@ def export(
             rtstruct; none if empty. The last two need the CTs as DICOM series.
         undecided: structures without a decision: "leave-out" leaves out the case, "accept" or "reject" the changes.
         copy_images: whether the CTs are copied into the layouts that have images.
+        ignore_above: voxels whose label is wrong with a higher probability get nnU-Net's ignore label, such as 0.3; the
+            run needs `uncertainty`. None: none.
         workers: number of worker processes; 0: one per CPU core.
         progress: as for `run`.
 
@@ -367,6 +375,7 @@ def export(
     from heartmend.pipelines.result import ExportResult
     from heartmend.release.export import export_release
     from heartmend.release.layouts import LAYOUTS
+    from heartmend.release.training import TrainingOptions
     from heartmend.review.plan import UNDECIDED
     from heartmend.run_folder.finished import FinishedRun
 
@@ -374,9 +383,9 @@ def export(
     for name in _names(formats):
         _check_choice("formats", name, LAYOUTS)
     _check_choice("undecided", undecided, UNDECIDED)
-    receiver = as_progress(progress)
+    receiver, training = as_progress(progress), TrainingOptions(copy_images, ignore_above)
     finished = FinishedRun.open(Path(run_folder), _optional(labels), _optional(images))
-    plan = export_release(finished, Path(output), layouts, undecided, copy_images, workers, receiver)
+    plan = export_release(finished, Path(output), layouts, undecided, training, workers, receiver)
     released, to_correct = (tuple(p.case.id for p in plans) for plans in (plan.release, plan.to_correct))
     return ExportResult(Path(output), released, to_correct, dict(plan.left_out))
 

@@ -21,6 +21,7 @@ from heartmend.io.segments import read_segments, write_segments
 from heartmend.release.corrections import import_corrected
 from heartmend.release.export import export_release
 from heartmend.release.layouts import LAYOUTS, ReleaseNames
+from heartmend.release.training import TrainingOptions
 from heartmend.review.case_cache import make_ready
 from heartmend.review.plan import plan_release
 from heartmend.review.summary import read_summary
@@ -59,7 +60,7 @@ def test_every_layout_contains_the_decided_label_maps(finished: FinishedRun, tmp
     decide(finished, "1")
     decide(finished, "2", LV="reject")
     to = tmp_path / "release"
-    plan = export_release(finished, to, ALL, with_images=True, workers=1)
+    plan = export_release(finished, to, ALL, training=TrainingOptions(True), workers=1)
     assert ([p.case.id for p in plan.release], plan.left_out.keys()) == (["1", "2"], {"3"})
     assert "open: LA, LV, RA, RV" in plan.left_out["3"]
     original, after = small_map(2, absent=(4,)), repaired(small_map(2, absent=(4,)))
@@ -88,7 +89,7 @@ def test_every_layout_contains_the_decided_label_maps(finished: FinishedRun, tmp
 def test_totalsegmentator_folders_have_a_mask_per_structure(finished: FinishedRun, tmp_path: Path) -> None:
     decide(finished, "1")
     to = tmp_path / "release"
-    export_release(finished, to, frozenset({"totalsegmentator"}), with_images=True, workers=1)
+    export_release(finished, to, frozenset({"totalsegmentator"}), training=TrainingOptions(True), workers=1)
     folder, labels = to / "totalsegmentator" / "1", repaired(small_map(1))
     names = {
         "heart_myocardium": 1, "heart_atrium_left": 2, "heart_ventricle_left": 3, "heart_atrium_right": 4,
@@ -108,7 +109,7 @@ def test_a_decathlon_task_has_a_dataset_json_of_version_1(finished: FinishedRun,
     decide(finished, "1")
     decide(finished, "2")
     to = tmp_path / "release"
-    export_release(finished, to, frozenset({"decathlon"}), with_images=True, workers=1)
+    export_release(finished, to, frozenset({"decathlon"}), training=TrainingOptions(True), workers=1)
     task = to / "decathlon" / "Task01_Heart"
     table = json.loads((task / "dataset.json").read_text())
     assert table["modality"] == {"0": "CT"} and table["tensorImageSize"] == "3D" and table["test"] == []

@@ -86,8 +86,9 @@ def test_headers_and_paths_of_this_machine_are_not_in_the_report(written: Path, 
 def test_the_table_lists_every_structure_and_the_fit_its_time(written: Path) -> None:
     text = (written / "report.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\w+) \| (\d) \|", text, flags=re.M)
-    # The second case has no RA.
-    assert rows == [("LA", "3"), ("LV", "3"), ("RA", "2"), ("RV", "3")]
+    # The second case has no RA. The table before and after repair, and that of the expected errors.
+    assert rows == 2 * [("LA", "3"), ("LV", "3"), ("RA", "2"), ("RV", "3")]
+    assert re.search(r"^\| LV \| 3 \| [01]\.\d{3} \| [01]\.\d{3} to [01]\.\d{3} \|", text, flags=re.M)
     assert "40 steps in 2 phases in" in text
 
 

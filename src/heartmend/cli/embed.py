@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heartmend.cli.options import SETTINGS, Ids, Labels, Model, Output, PresetIds, UnknownLabels, Workers
+from heartmend.cli.options import SETTINGS, Ids, Labels, Model, Output, PresetIds, Uncertainty, UnknownLabels, Workers
 from heartmend.cli.pipeline_command import exit_with, run_with_progress
 from heartmend.cli.progress import TerminalProgress
 
@@ -27,7 +27,7 @@ def embed(
         bool,
         typer.Option("--complete", rich_help_panel=SETTINGS, help="Take missing structures from the model."),
     ] = False,
-    workers: Workers = 0,
+    uncertainty: Uncertainty = False, workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Repair label maps of new patients with a trained model.
 
@@ -43,7 +43,14 @@ def embed(
 
     def pipeline(progress: TerminalProgress) -> Result:
         request = EmbedRequest(
-            model_file(model), labels, output, unknown_labels, workers, ids=ids, preset_ids=preset_ids
+            model_file(model),
+            labels,
+            output,
+            unknown_labels,
+            workers,
+            ids=ids,
+            preset_ids=preset_ids,
+            uncertainty=uncertainty,
         )
         return embed_cohort(request, EmbedSettings(complete=complete), progress)
 

@@ -14,6 +14,7 @@ EXAMPLES = """
 heartmend export out/ -o dataset/
 heartmend export out/ -o dataset/ --formats nnunet --undecided accept
 heartmend export out/ -o dataset/ --formats totalsegmentator,decathlon
+heartmend export out/ -o dataset/ --formats nnunet --ignore-above 0.3
 heartmend export out/ -o dicom/ --formats dicom-seg,rtstruct
 """
 Format = Literal[
@@ -39,6 +40,12 @@ def export(
         bool,
         typer.Option("--copy-images", rich_help_panel=OUTPUT, help="Copy the CT images into layouts that have images."),
     ] = False,
+    ignore_above: Annotated[
+        float | None,
+        typer.Option("--ignore-above", metavar="P", min=0.0, max=1.0, rich_help_panel=OUTPUT,
+                     help="nnU-Net's ignore label where a label is wrong with a higher probability, such as 0.3; "
+                          "also case_weights.csv. The run needs --uncertainty."),
+    ] = None,
     workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Write the reviewed label maps as a data set.
@@ -49,12 +56,14 @@ def export(
     Exit codes: 0 all cases released; 3 some cases wait or are left out (README.md has the reasons); 1 nothing done.
     """
     from heartmend.release.export import export_release
+    from heartmend.release.training import TrainingOptions
     from heartmend.run_folder.finished import FinishedRun
 
+    training = TrainingOptions(copy_images, ignore_above)
     layouts = frozenset(f for f in FORMATS if f in split_names(formats))
     finished = FinishedRun.open(run_folder, labels, images)
     with TerminalProgress() as progress:
-        plan = export_release(finished, output, layouts, undecided, copy_images, workers, progress)
+        plan = export_release(finished, output, layouts, undecided, training, workers, progress)
     print_skipped(plan.left_out, "left out")
     print_summary(f"{plural(len(plan.release), 'case')} released: {output}")
     if plan.to_correct:

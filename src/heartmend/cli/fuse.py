@@ -22,6 +22,7 @@ from heartmend.cli.options import (
     Resume,
     Scheduler,
     Structures,
+    Uncertainty,
     UnknownLabels,
     Workers,
     split_names,
@@ -37,7 +38,7 @@ heartmend fuse labels/ -o out/ --explain 001
 def fuse(
     labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
     unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
-    config: ConfigFile = None, resume: Resume = True,
+    config: ConfigFile = None, uncertainty: Uncertainty = False, resume: Resume = True,
     case: Annotated[
         str, typer.Option("--explain", metavar="CASE", rich_help_panel=OUTPUT, help="Then list the changes in CASE.")
     ] = "",
@@ -54,4 +55,6 @@ def fuse(
         labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers, scheduler,
         "fuse", resume, ids, preset_ids,
     )  # fmt: skip
-    run_stages(request, preset, config, then=(lambda: print_changes(output, case)) if case else None)
+    run_stages(
+        request, preset, config, then=(lambda: print_changes(output, case)) if case else None, uncertainty=uncertainty
+    )

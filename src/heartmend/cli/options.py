@@ -70,6 +70,13 @@ Structures = Annotated[
         "--structures", metavar="NAMES", rich_help_panel=INPUT, help="These structures only, such as LA,LV.",
     ),
 ]  # fmt: skip
+Uncertainty = Annotated[
+    bool,
+    typer.Option(
+        "--uncertainty", rich_help_panel=OUTPUT,
+        help="Write the probability of an error of each voxel, in percent, to OUT/uncertainty.",
+    ),
+]  # fmt: skip
 UnknownLabels = Annotated[
     Unknown,
     typer.Option(

@@ -38,7 +38,7 @@ DONE = {
 
 def run_stages(
     request: Request, preset: Preset, config: Path | None, then: Callable[[], None] | None = None, *,
-    keep_far_components: bool = False,
+    keep_far_components: bool = False, uncertainty: bool = False,
 ) -> None:  # fmt: skip
     """Run the stages that a command asks for, and print the result.
 
@@ -48,6 +48,7 @@ def run_stages(
         config: file that changes the preset.
         then: called after the run, before the exit code.
         keep_far_components: whether components far from the heart stay, whatever the preset and the file.
+        uncertainty: whether the probability of an error of each voxel is written, whatever the preset and the file.
 
     Raises:
         typer.Exit: with `SOME_SKIPPED` if cases were skipped.
@@ -59,6 +60,8 @@ def run_stages(
     if keep_far_components:
         prepare = settings.prepare.model_copy(update={"keep_far_components": True})
         settings = settings.model_copy(update={"prepare": prepare})
+    if uncertainty:
+        settings = settings.model_copy(update={"fuse": settings.fuse.model_copy(update={"uncertainty": True})})
     result = run_with_progress(
         lambda progress: run(request, settings, progress), request.output, DONE[request.stop_after]
     )

@@ -26,6 +26,7 @@ from heartmend.cli.options import (
     Stage,
     Structures,
     Trusted,
+    Uncertainty,
     UnknownLabels,
     Workers,
     split_names,
@@ -38,6 +39,7 @@ heartmend run labels/ -o out/ --images cts/ --device cuda
 heartmend run labels/ -o out/ --fast --stop-after fuse
 heartmend run Dataset001_Heart/ -o out/ --structures LA,LAA
 heartmend run labels/ -o out/ --trusted expert/
+heartmend run labels/ -o out/ --uncertainty
 heartmend run mmwhs_labels/ -o out/ --preset-ids mmwhs
 """
 
@@ -53,8 +55,8 @@ def run(
         typer.Option("--stop-after", metavar="STAGE", rich_help_panel=SETTINGS,
                      help="Last stage: prepare, fit, refine, correct, fuse or unify."),
     ] = "unify",
-    resume: Resume = True, device: Device = "auto", devices: Devices = 1, workers: Workers = 0,
-    scheduler: Scheduler = "",
+    uncertainty: Uncertainty = False, resume: Resume = True, device: Device = "auto", devices: Devices = 1,
+    workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip
     """Repair all label maps of a data set.
 
@@ -70,4 +72,6 @@ def run(
         labels, output, images, anatomy, split_names(structures), unknown_labels, device, devices, workers, scheduler,
         stop_after, resume, ids, preset_ids, trusted, convention, prior,
     )  # fmt: skip
-    run_stages(request, "fast" if fast else preset, config, keep_far_components=keep_far_components)
+    run_stages(
+        request, "fast" if fast else preset, config, keep_far_components=keep_far_components, uncertainty=uncertainty
+    )

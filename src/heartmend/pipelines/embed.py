@@ -38,6 +38,7 @@ class EmbedRequest:
         seed: of all random draws.
         ids: value of the label maps -> name of a structure, or a TOML or JSON file with such a table; None: without.
         preset_ids: name of a public data set whose values the label maps have, such as `mmwhs`; empty: none.
+        uncertainty: whether the probability of an error of each voxel is written.
     """
 
     model: Path
@@ -48,6 +49,7 @@ class EmbedRequest:
     seed: int = 0
     ids: Path | Mapping[int, str] | None = None
     preset_ids: str = ""
+    uncertainty: bool = False
 
 
 def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress: Progress | None = None) -> Result:
@@ -84,7 +86,7 @@ def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress
         PipelineStep("prepare", prepare, PrepareSettings(), then=_with_colours),
         PipelineStep(PLACE, place, settings),
         PipelineStep("refine", refine, RefineSettings()),
-        PipelineStep("fuse", fuse, FuseSettings()),
+        PipelineStep("fuse", fuse, FuseSettings(uncertainty=request.uncertainty)),
         PipelineStep(ENCODE, encode, settings),
     ]
     with RunFolder.open(request.output, request.labels) as folder:
@@ -96,6 +98,7 @@ def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress
         context = Context[Any](folder, cohort, settings, plan, Compute(request.workers), progress or NoProgress())
         skipped = run_steps(steps, context)
         done = tuple(case.id for case in cohort if case.id not in skipped)
+        folder.write_estimates(done)
         return Result(folder.output, done, skipped, folder.warnings())
 
 

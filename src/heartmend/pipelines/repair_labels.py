@@ -187,6 +187,7 @@ def repair_case(prior: Prior, anatomy: Anatomy, case: OneCase, *, is_own: bool, 
         anatomy = anatomy.without_absent([name for name, id in anatomy.select().items() if id in ids])
     prepared = prepare_labels(CASE_ID, case.labels, case.grid, anatomy, PrepareSettings())
     maps, remarks, calibres, heart = dict[str, DistanceMap](), tuple[Change, ...](), dict[str, Calibre](), ""
+    margins_mm, misfits_mm = dict[str, float | None](), dict[str, float]()
     if is_own or all(present_heads(model, prepared.cleaned) for model in prior):
         placed = min(place_models(prior, prepared, EmbedSettings(), seed), key=lambda one: one.error_mm)
         model, codes = placed.model, {name: value.detach() for name, value in placed.code.items()}
@@ -204,6 +205,9 @@ def repair_case(prior: Prior, anatomy: Anatomy, case: OneCase, *, is_own: bool, 
             if not case.structures or name in case.structures
         }
         remarks, calibres, heart = found.changes, model.calibres, prior_heart(model)
-    refined = RefinedCase(case.labels, prepared, maps, case.image, remarks)
+        margins_mm, misfits_mm = found.margins, found.misfits_mm
+    refined = RefinedCase(
+        case.labels, prepared, maps, case.image, remarks, margins_mm=margins_mm, misfits_mm=misfits_mm
+    )
     fused = fuse_case(refined, anatomy, FuseSettings(), case.structures, calibres)
     return RepairedCase(fused.labels, fused.log, heart)

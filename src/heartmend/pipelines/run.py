@@ -143,8 +143,12 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
         context = Context[Any](folder, cohort, config, plan, Compute(request.workers, group), progress)
         skipped = run_steps(steps_of(config, request.stop_after, anatomy, request.prior), context)
         done = tuple(case.id for case in cohort if case.id not in skipped)
-        if request.stop_after in ("fuse", "unify") and (withdrawn := folder.withdraw(done)):
-            log.warning("%d results of cases that are not repaired any more: %s", len(withdrawn), withdrawn[0].parent)
+        if request.stop_after in ("fuse", "unify"):
+            if withdrawn := folder.withdraw(done):
+                log.warning(
+                    "%d results of cases that are not repaired any more: %s", len(withdrawn), withdrawn[0].parent
+                )
+            folder.write_estimates(done)
         prior = folder.prior()
         used = str(prior.get("heart") or prior.get("model", ""))
         return Result(folder.output, done, skipped, folder.warnings(), prior=used)

@@ -9,6 +9,7 @@ from heartmend.io.segments import write_segments
 from heartmend.release.case_layouts import CaseExport, ComposedMap, status_of_segments, write_image, write_in_layout
 from heartmend.release.changelog import case_changelog, correction_note
 from heartmend.release.layouts import Layout, ReleaseNames
+from heartmend.release.training import TrainingOptions
 from heartmend.review.compose import compose_run_case
 from heartmend.review.plan import CasePlan
 from heartmend.run_folder.finished import FinishedRun
@@ -36,7 +37,7 @@ def write_case(
     plan: CasePlan,
     layouts: frozenset[Layout],
     names: ReleaseNames,
-    with_images: bool,
+    training: TrainingOptions,
     folder: Path,
 ) -> None:
     """Write the files of a released case.
@@ -46,7 +47,7 @@ def write_case(
         plan: choices of the case.
         layouts: layouts besides labels/.
         names: names of the case in the layouts.
-        with_images: whether the CT is copied into the layouts that have images.
+        training: options for the layouts that networks are trained with.
         folder: folder of the release.
 
     Raises:
@@ -57,7 +58,7 @@ def write_case(
     composed = compose_case(finished, plan)
     released = folder / "labels" / case.labels_path.name
     finished.cohort.write_labels(case, composed.labels, released, composed.unknown)
-    export = CaseExport(finished, plan, composed, names, with_images, folder, released)
+    export = CaseExport(finished, plan, composed, names, training, folder, released)
     for layout in sorted(layouts):
         write_in_layout(layout, export)
     volumes_ml = {

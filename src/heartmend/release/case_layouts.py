@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
@@ -21,6 +22,7 @@ from heartmend.io.mesh_files import write_ply
 from heartmend.io.nifti import write_volume
 from heartmend.io.segments import Status, write_segments
 from heartmend.release.layouts import Layout, ReleaseNames, consecutive_ids, mask_names
+from heartmend.release.training import TrainingOptions, ignore_number, ignored_voxels
 from heartmend.review.plan import CasePlan
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import UNKNOWN, Labels, Mask
@@ -56,7 +58,7 @@ class CaseExport:
         plan: choices of the case.
         composed: its label map.
         names: names in the layouts.
-        with_images: whether the CT is copied into the layouts that have images.
+        training: options for the layouts that networks are trained with.
         folder: folder of the release.
         released: the file in labels/.
     """
@@ -65,7 +67,7 @@ class CaseExport:
     plan: CasePlan
     composed: ComposedMap
     names: ReleaseNames
-    with_images: bool
+    training: TrainingOptions
     folder: Path
     released: Path
 
@@ -142,7 +144,15 @@ def write_image(finished: FinishedRun, case: Case, grid: Grid, path: Path) -> No
 
 
 def _write_nnunet(export: CaseExport) -> None:
-    _write_numbered(export, export.folder / "nnunet" / export.names.nnunet, channel="_0000")
+    dataset, composed = export.folder / "nnunet" / export.names.nnunet, export.composed
+    _write_numbered(export, dataset, channel="_0000")
+    if (above := export.training.ignore_above) is not None:
+        ignored = ignored_voxels(export.finished, export.case, composed.labels, composed.grid, above)
+        numbers = _lookup(consecutive_ids(export.anatomy))[composed.labels]
+        numbers[ignored] = ignore_number(export.anatomy)
+        # A link to the file in labels/ must not be written through.
+        (target := dataset / "labelsTr" / f"{export.case.id}.nii.gz").unlink()
+        write_volume(numbers, composed.grid, target)
 
 
 def _write_decathlon(export: CaseExport) -> None:
@@ -155,7 +165,7 @@ def _write_numbered(export: CaseExport, dataset: Path, channel: str) -> None:
     same_ids = all(a == b for a, b in numbers.items())
     target = dataset / "labelsTr" / f"{name}.nii.gz"
     _write_map(export.composed, numbers, target, export.reusable if same_ids else None)
-    if export.with_images:
+    if export.training.with_images:
         image = dataset / "imagesTr" / f"{name}{channel}.nii.gz"
         write_image(export.finished, export.case, export.composed.grid, image)
 
@@ -190,7 +200,7 @@ def _write_totalsegmentator(export: CaseExport) -> None:
     for name, id in mask_names(export.anatomy).items():
         mask = (composed.labels == id).astype(np.uint8)
         write_volume(mask, composed.grid, folder / "segmentations" / f"{name}.nii.gz")
-    if export.with_images:
+    if export.training.with_images:
         write_image(export.finished, export.case, composed.grid, folder / "ct.nii.gz")
 
 
@@ -249,7 +259,12 @@ def _write_map(composed: ComposedMap, numbers: Mapping[int, int], path: Path, re
         except OSError:
             shutil.copyfile(reusable, path)
         return
-    lookup = np.zeros(256, dtype=np.uint8 if max(numbers.values()) < UNKNOWN else np.uint16)
+    write_volume(_lookup(numbers)[composed.labels], composed.grid, path)
+
+
+def _lookup(numbers: Mapping[int, int]) -> npt.NDArray[np.unsignedinteger]:
+    """Array from id to number."""
+    lookup: npt.NDArray[np.unsignedinteger] = np.zeros(256, np.uint8 if max(numbers.values()) < UNKNOWN else np.uint16)
     for id, number in numbers.items():
         lookup[id] = number
-    write_volume(lookup[composed.labels], composed.grid, path)
+    return lookup

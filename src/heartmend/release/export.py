@@ -16,11 +16,14 @@ from heartmend.io.file_names import real_path
 from heartmend.release.case_files import write_case, write_for_correction
 from heartmend.release.layouts import Layout, ReleaseNames, write_layouts
 from heartmend.release.readme import release_readme
+from heartmend.release.training import TrainingOptions, add_ignore_label, ignore_number, write_case_weights
 from heartmend.review.case_cache import prepare_case
 from heartmend.review.plan import CasePlan, ReleasePlan, Undecided, decisions_by_case, plan_case
 from heartmend.run_folder.decisions import Decision, now, open_decisions
 from heartmend.run_folder.decisions_table import decisions_to_csv
 from heartmend.run_folder.finished import FinishedRun
+
+DEFAULT_TRAINING = TrainingOptions()
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class _Job:
     undecided: Undecided
     layouts: frozenset[Layout]
     names: ReleaseNames
-    with_images: bool
+    training: TrainingOptions
     folder: Path
 
 
@@ -40,7 +43,7 @@ def export_release(
     folder: Path,
     layouts: frozenset[Layout],
     undecided: Undecided = "leave-out",
-    with_images: bool = False,
+    training: TrainingOptions = DEFAULT_TRAINING,
     workers: int = 0,
     progress: Progress | None = None,
 ) -> ReleasePlan:
@@ -51,7 +54,7 @@ def export_release(
         folder: folder of the data set; it must not exist, or be empty.
         layouts: layouts besides labels/.
         undecided: what is done with open structures.
-        with_images: whether the CTs are copied into the layouts that have images.
+        training: options for the layouts that networks are trained with.
         workers: number of worker processes; 0 for one per CPU core.
         progress: receiver of progress reports.
 
@@ -77,7 +80,7 @@ def export_release(
     try:
         jobs = [
             _Job(
-                finished, case, tuple(by_case.get(case.id, ())), undecided, layouts, names, with_images,
+                finished, case, tuple(by_case.get(case.id, ())), undecided, layouts, names, training,
                 building / TEMPORARY_PREFIX / str(n),
             )
             for n, case in enumerate(finished)
@@ -99,8 +102,12 @@ def export_release(
         title = f"{finished.anatomy.title or finished.anatomy.name}: {finished.run.output.name}"
         case_ids = [p.case.id for p in plan.release]
         write_layouts(building, layouts, finished.anatomy, names, case_ids, title)
+        if training.ignore_above is not None:
+            write_case_weights(finished, case_ids, building)
+            if "nnunet" in layouts:
+                add_ignore_label(building / "nnunet" / names.nnunet / "dataset.json", ignore_number(finished.anatomy))
         write_text(building / "decisions.csv", decisions_to_csv(decisions.current()))
-        readme = release_readme(title, plan, finished.anatomy, names, layouts, with_images, now())
+        readme = release_readme(title, plan, finished.anatomy, names, layouts, training, now())
         write_text(building / "README.md", readme)
         if folder.is_dir():
             folder.rmdir()
@@ -139,7 +146,7 @@ def _write(job: _Job) -> CasePlan:
     if plan.structures_with("correct"):
         write_for_correction(job.finished, plan, job.folder)
     else:
-        write_case(job.finished, plan, job.layouts, job.names, job.with_images, job.folder)
+        write_case(job.finished, plan, job.layouts, job.names, job.training, job.folder)
     return plan
 
 

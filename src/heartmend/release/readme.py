@@ -9,6 +9,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.io.file_names import escape_markdown
 from heartmend.release.changelog import source_of
 from heartmend.release.layouts import Layout, ReleaseNames
+from heartmend.release.training import TrainingOptions
 from heartmend.review.plan import ReleasePlan
 from heartmend.run_folder.versions import versions
 
@@ -34,7 +35,7 @@ def release_readme(
     anatomy: Anatomy,
     names: ReleaseNames,
     layouts: frozenset[Layout],
-    with_images: bool,
+    training: TrainingOptions,
     written_at: str,
 ) -> str:
     """Write the README of a release.
@@ -45,7 +46,7 @@ def release_readme(
         anatomy: anatomy of the label maps.
         names: names in the layouts.
         layouts: layouts besides labels/.
-        with_images: whether the layouts that have images contain the CTs.
+        training: options for the layouts that networks are trained with.
         written_at: time of the release, ISO 8601.
 
     Returns:
@@ -63,8 +64,8 @@ def release_readme(
     reviewers = [f"{escape_markdown(name)} ({n})" for name, n in sorted(by_reviewer.items())]
     texts = {
         "dataset": names.nnunet, "task": names.decathlon,
-        "images": ", `imagesTr`" if with_images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`",
-        "task_images": ", `imagesTr`" if with_images else "; add your CTs as `imagesTr/CASE.nii.gz`",
+        "images": ", `imagesTr`" if training.with_images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`",
+        "task_images": ", `imagesTr`" if training.with_images else "; add your CTs as `imagesTr/CASE.nii.gz`",
     }  # fmt: skip
     lines = [
         f"# {escape_markdown(title)}", "",
@@ -94,7 +95,7 @@ def release_readme(
         "| `labels/` | label maps with the file names, grids and headers of the input |",
         *(_FOLDERS[layout].format(**texts) for layout in _FOLDERS if layout in layouts),
         "| `changelog/` | decisions and changes of each case |",
-        "| `decisions.csv` | all decisions with reviewer and time |", "",
+        "| `decisions.csv` | all decisions with reviewer and time |", *_uncertain(training), "",
     ]  # fmt: skip
     if plan.left_out:
         lines += [
@@ -108,3 +109,13 @@ def release_readme(
     lines += ["## Software", "", f"Written at {written_at} with {software}.", "", sources.rstrip(), "",
               "Not a medical device: for research and for the training of networks."]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _uncertain(training: TrainingOptions) -> list[str]:
+    """Row about uncertain labels in the table of folders."""
+    if training.ignore_above is None:
+        return []
+    return [
+        "| `case_weights.csv` | weights of the cases for a sampler: expected Dice over its mean. In `nnunet/`, voxels "
+        f"with a probability of an error above {training.ignore_above:g} have the label `ignore` |"
+    ]

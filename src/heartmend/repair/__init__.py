@@ -9,6 +9,7 @@ One file or folder for each method, in the order in which a run uses them:
 - `acceptance`: a repaired mask that differs too much from its original is rejected.
 - `vessels`: thin vessels are repaired as trees of tubes.
 - `fusion`: the distance maps of all structures are fused into one label map.
+- `uncertainty`: the errors that a repaired map still has are estimated.
 - `image_edges`: boundaries are moved to the edges of the CT image.
 
 `changes` and `change_log` record what was changed; `case_volume` is the region of interest that the methods work on.

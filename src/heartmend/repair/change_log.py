@@ -15,6 +15,7 @@ from rich.text import Text
 from heartmend.io import tables
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.changes import ORIGINAL_KEPT, SEVERITIES, Change, Severity
+from heartmend.repair.uncertainty.estimate import StructureEstimate
 
 CHANGE_COLUMNS = (
     tables.Column("rule", str, title="rule or method that made the change"),
@@ -25,6 +26,16 @@ CHANGE_COLUMNS = (
     *(tables.Column(f"{axis}_mm", float, "mm", "centre, RAS+") for axis in "xyz"),
     tables.Column("severity", str, title="info, review or warning"),
     tables.Column("note", str),
+)
+ESTIMATE_COLUMNS = (
+    tables.Column("case", str),
+    tables.Column("structure", str),
+    tables.Column("dice", float, tables.NO_UNIT, "expected Dice of the repaired map"),
+    tables.Column("dice_low", float, tables.NO_UNIT, "lower bound of its 90 % interval"),
+    tables.Column("dice_high", float, tables.NO_UNIT, "upper bound of it"),
+    tables.Column("surface_mm", float, "mm", "expected mean surface distance (ASSD)"),
+    tables.Column("surface_low_mm", float, "mm", "lower bound of its 90 % interval"),
+    tables.Column("surface_high_mm", float, "mm", "upper bound of it"),
 )
 _STYLES: Mapping[Severity, str] = {"info": "dim", "review": "yellow", "warning": "bold red"}
 
@@ -37,11 +48,13 @@ class ChangeLog:
         case_id: id of the case.
         changes: the changes in the order in which they were made.
         verdicts: the verdict on each repaired mask.
+        estimates: the expected errors of each structure of the repaired map.
     """
 
     case_id: str
     changes: tuple[Change, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    estimates: tuple[StructureEstimate, ...] = ()
 
     @property
     def severity(self) -> Severity:
@@ -49,6 +62,14 @@ class ChangeLog:
         if not all(v.accepted for v in self.verdicts):
             return "warning"
         return max((c.severity for c in self.changes), key=SEVERITIES.index, default="info")
+
+    def expected_errors(self) -> dict[str, float]:
+        """Return the expected Dice error of each repaired structure, for the order of a review.
+
+        Returns:
+            1 - expected Dice by name; empty for a log of an earlier version, and without a structure that was judged.
+        """
+        return {one.structure: one.expected_error for one in self.estimates}
 
     def table(self) -> tables.Table:
         """Make a table of the changes, a row for each.
@@ -74,6 +95,7 @@ class ChangeLog:
             "severity": self.severity,
             "changes": [c.to_dict() for c in self.changes],
             "verdicts": [v.to_dict() for v in self.verdicts],
+            "estimates": [one.to_dict() for one in self.estimates],
         }
 
     @classmethod
@@ -94,7 +116,22 @@ class ChangeLog:
             table["case"],
             tuple(Change.from_dict(c) for c in table["changes"]),
             tuple(Verdict(**v) for v in table["verdicts"]),
+            # A log of an earlier version has none.
+            tuple(StructureEstimate.from_dict(one) for one in table.get("estimates", ())),
         )
+
+
+def estimate_table(logs: Iterable[ChangeLog]) -> tables.Table:
+    """Make a table of the expected errors of repaired structures, a row for each.
+
+    Args:
+        logs: the change logs of the cases.
+
+    Returns:
+        The table, in the order of the logs.
+    """
+    rows = [{"case": log.case_id, **one.to_dict()} for log in logs for one in log.estimates]
+    return tables.Table(ESTIMATE_COLUMNS, rows)
 
 
 def change_log_to_json(log: ChangeLog) -> str:
@@ -154,6 +191,11 @@ def change_table(log: ChangeLog, min_severity: Severity = "info") -> RenderableT
     lines: list[RenderableType] = [Text(f"{log.case_id}: {len(shown)} of {len(log.changes)} changes", style="bold")]
     if shown:
         lines.append(table)
+    if log.estimates:
+        expected = ", ".join(
+            f"{one.structure} {one.dice:.3f} ({one.dice_low:.3f} to {one.dice_high:.3f})" for one in log.estimates
+        )
+        lines.append(Text(f"expected Dice (90 % interval): {expected}", style="dim"))
     lines += [
         Text(f"{v.structure}: {ORIGINAL_KEPT}: {v.reason}", style="bold red") for v in log.verdicts if not v.accepted
     ]

@@ -46,11 +46,13 @@ class ShapeLabelFusion:
             more than this; infinite where the label alone is used.
         local_margin_mm: (x, y, z) float32, the margin at each voxel, of which `label_margin_mm` is the median at the
             label's surface; None where it is the same everywhere.
+        misfit_mm: median distance between label and shape before the registration; 0 for an empty label.
     """
 
     shape_mm: DistanceField
     label_margin_mm: float
     local_margin_mm: DistanceField | None = None
+    misfit_mm: float = 0.0
 
     @property
     def by_shape(self) -> npt.NDArray[np.bool_]:
@@ -116,7 +118,9 @@ def fuse_shape_and_label(
     box = bounding_box_mm(label | (shape_mm > 0), 2 * max(REGISTRATION_MM, 3.3 * voxel), spacing_mm)
     label_mm = signed_distance_mm(label[box], spacing_mm)
     on_either = np.minimum(np.abs(label_mm), np.abs(shape_mm[box])) < BAND_VOXELS * voxel
-    if float(np.median(np.abs(label_mm - shape_mm[box])[on_either])) > MAX_MISFIT_MM:
+    before_mm = float(np.median(np.abs(label_mm - shape_mm[box])[on_either]))
+    label_only = ShapeLabelFusion(shape_mm, float("inf"), misfit_mm=before_mm)
+    if before_mm > MAX_MISFIT_MM:
         return label_only
     registered = shape_mm.copy()
     registered[box] += _local_misfit_mm(label_mm, shape_mm[box], spacing_mm)
@@ -132,9 +136,10 @@ def fuse_shape_and_label(
         margin_mm = np.full(label.shape, np.inf, dtype=np.float32)
         margin_mm[box] = weight * (misfit_mm**2 + change_mm2) / noise
         margin_mm[margin_mm >= MAX_MISFIT_MM] = np.inf
-        return ShapeLabelFusion(registered, float(np.median(margin_mm[box][on_label])), margin_mm)
+        return ShapeLabelFusion(registered, float(np.median(margin_mm[box][on_label])), margin_mm, before_mm)
     label_margin_mm = weight * misfit_mm**2 / noise
-    return ShapeLabelFusion(registered, label_margin_mm) if label_margin_mm < MAX_MISFIT_MM else label_only
+    fits = label_margin_mm < MAX_MISFIT_MM
+    return ShapeLabelFusion(registered, label_margin_mm, misfit_mm=before_mm) if fits else label_only
 
 
 def _local_misfit_mm(label_mm: DistanceField, shape_mm: DistanceField, spacing_mm: Sequence[float]) -> DistanceField:

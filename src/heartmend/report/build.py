@@ -20,7 +20,15 @@ from heartmend.report.page import Content, as_html, as_markdown
 from heartmend.report.pictures import CasePictures, draw_case
 from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, stage_summaries
 from heartmend.report.shared_errors import shared_error_section
-from heartmend.report.tables import KEYS, REFERENCE, before_after_table, mean_dice, panels, reference_table
+from heartmend.report.tables import (
+    KEYS,
+    REFERENCE,
+    before_after_table,
+    estimate_summary,
+    mean_dice,
+    panels,
+    reference_table,
+)
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import labels_folder, open_labels
 
@@ -136,6 +144,10 @@ def _content(
     tables = [before_after_table(comparison)]
     if against is not None:
         tables.insert(0, reference_table(against))
+    if (
+        expected := estimate_summary(finished.changes(case) for case in finished if case.id not in left_out)
+    ) is not None:
+        tables.append(expected)
     return Content(
         name=finished.run.output.name, anatomy=finished.anatomy, versions=finished.run.versions(),
         stages=stage_summaries(finished.run, log), n_cases=len(finished.cohort), left_out=left_out, tables=tables,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from heartmend.metrics.case import MapName, Row
 from heartmend.metrics.evaluation import Evaluation
+from heartmend.repair.change_log import ChangeLog
+from heartmend.repair.uncertainty.estimate import StructureEstimate
 
 ALONE = ("volume_ml", "components_unexpected", "holes", "roughness_mm")
 """Metrics of one label map."""
@@ -105,6 +107,40 @@ def reference_table(against: Evaluation) -> ReportTable:
         "0.01.",
     )
     return ReportTable("Comparison with the reference", headings, tuple(rows), notes)
+
+
+def estimate_summary(logs: Iterable[ChangeLog]) -> ReportTable | None:
+    """Make the table of the expected errors of the repaired structures, which need no reference.
+
+    Args:
+        logs: change logs of the cases.
+
+    Returns:
+        Means over the cases with the case of the lowest expected Dice; None where nothing was estimated.
+    """
+    found: dict[str, list[tuple[str, StructureEstimate]]] = {}
+    for log in logs:
+        for one in log.estimates:
+            found.setdefault(one.structure, []).append((log.case_id, one))
+    headings = ("structure", "cases", "expected Dice", "90 % interval", "expected surface distance, mm",
+                "90 % interval, mm", "lowest expected Dice")  # fmt: skip
+    rows = []
+    for name, members in found.items():
+        means = {
+            key: float(np.mean([getattr(one, key) for _, one in members]))
+            for key in ("dice", "dice_low", "dice_high", "surface_mm", "surface_low_mm", "surface_high_mm")
+        }
+        worst, lowest = min(members, key=lambda member: member[1].dice)
+        rows.append((
+            name, str(len(members)), f"{means['dice']:.3f}", f"{means['dice_low']:.3f} to {means['dice_high']:.3f}",
+            f"{means['surface_mm']:.2f}", f"{means['surface_low_mm']:.2f} to {means['surface_high_mm']:.2f}",
+            f"{lowest.dice:.3f} ({worst})",
+        ))  # fmt: skip
+    notes = (
+        "Estimated without a truth, means over the cases. The estimate was fitted on simulated faults; errors of "
+        "another kind, such as those that all labels share, can be larger.",
+    )
+    return ReportTable("Expected errors of the repaired structures", headings, tuple(rows), notes) if rows else None
 
 
 def panels(comparison: Evaluation, against: Evaluation | None) -> list[Panel]:

@@ -11,14 +11,18 @@ import numpy.typing as npt
 
 from heartmend.errors import RunError
 from heartmend.geometry.distance import DistanceMap
+from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.io.atomic import read_json, read_npz, write_json, write_npz, write_text
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import LabelVolume
+from heartmend.io.nifti import write_volume
 from heartmend.io.regular import check_regular, is_regular, read_regular
-from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json
+from heartmend.io.tables import write_csv
+from heartmend.io.volume import read_stored
+from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json, estimate_table
 from heartmend.repair.changes import Change
-from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, inside, read_table
+from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, UNCERTAINTY, inside, read_table
 from heartmend.run_folder.records import CaseFacts, CohortStatistics, PreparedCase
 from heartmend.run_folder.stamps import StampedStages
 from heartmend.types import Labels, Mask
@@ -133,6 +137,7 @@ class CaseRecords(StampedStages):
         maps: Mapping[str, DistanceMap],
         margins_mm: Mapping[str, float | None],
         changes: Iterable[Change] = (),
+        misfits_mm: Mapping[str, float] | None = None,
     ) -> list[Path]:
         """Write the distance maps of the refined structures of a case, and its label margins.
 
@@ -141,6 +146,7 @@ class CaseRecords(StampedStages):
             maps: distance map of each structure on the voxels of the ROI, in mm.
             margins_mm: label margin of each structure in mm; see `label_margins_mm`.
             changes: remarks about unusual anatomy.
+            misfits_mm: median distance between label and fitted shape, by structure.
 
         Returns:
             The files that were written.
@@ -149,7 +155,10 @@ class CaseRecords(StampedStages):
         write_npz(arrays, {name: one.steps for name, one in maps.items()})
         steps_mm = {name: one.step_mm for name, one in maps.items()}
         remarks = [change.to_dict() for change in changes]
-        write_json(table, {"label_margin_mm": margins_mm, "step_mm": steps_mm, "changes": remarks})
+        misfits = dict(misfits_mm or {})
+        write_json(
+            table, {"label_margin_mm": margins_mm, "misfit_mm": misfits, "step_mm": steps_mm, "changes": remarks}
+        )
         return [arrays, table]
 
     def distances(self, case_id: str) -> dict[str, DistanceMap]:
@@ -182,6 +191,19 @@ class CaseRecords(StampedStages):
         """
         return dict(self._refine_table(case_id)["label_margin_mm"])
 
+    def misfits_mm(self, case_id: str) -> dict[str, float]:
+        """Read how far the fitted shapes of a case are from its labels.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            Median distance of each refined structure in mm; empty where nothing was refined.
+        """
+        if not is_regular(self._case_path(REFINE, case_id, ".json")):
+            return {}
+        return dict(self._refine_table(case_id).get("misfit_mm", {}))
+
     def refine_changes(self, case_id: str) -> tuple[Change, ...]:
         """Read the remarks about unusual anatomy of a case.
 
@@ -206,6 +228,64 @@ class CaseRecords(StampedStages):
         path = self._case_path(REFINE, case_id, ".json")
         self.check_intact(REFINE, case_id, path)
         return read_table(path)
+
+    def write_estimates(self, case_ids: Iterable[str]) -> None:
+        """Write the expected errors of repaired cases as OUT/run/estimates.csv.
+
+        Args:
+            case_ids: ids of repaired cases.
+        """
+        table = estimate_table(self.changes(id) for id in case_ids)
+        write_csv(inside(self._root, "estimates.csv"), table.columns, table.rows)
+
+    def write_uncertainty(self, case_id: str, percent: Labels, grid: Grid) -> list[Path]:
+        """Write the probability of an error of each voxel of a case.
+
+        Args:
+            case_id: id of the case.
+            percent: (x, y, z) uint8, the probability in percent.
+            grid: grid of the label map.
+
+        Returns:
+            The file that was written.
+        """
+        path = self.uncertainty_path(case_id)
+        write_volume(percent, grid, path)
+        return [path]
+
+    def uncertainty(self, case_id: str, grid: Grid) -> Labels | None:
+        """Read the probability of an error of each voxel of a case.
+
+        Args:
+            case_id: id of the case.
+            grid: grid of its label map.
+
+        Returns:
+            (x, y, z) uint8, the probability in percent; None where it was not written.
+
+        Raises:
+            DamagedError: if the file was changed since it was written.
+            RunError: if it is not on the grid of the label map.
+        """
+        path = self.uncertainty_path(case_id)
+        self.check_intact(FUSE, case_id, path)
+        if not is_regular(path):
+            return None
+        _, values = read_stored(path)
+        if values.shape != grid.shape:
+            raise RunError(f"{path}: is not on the grid of the label map; repair the case again")
+        return values.astype(np.uint8)
+
+    def uncertainty_path(self, case_id: str) -> Path:
+        """Return the path of the probabilities of a case: OUT/uncertainty/CASE.nii.gz.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The path, whether or not the file exists.
+        """
+        return inside(self.output / UNCERTAINTY, f"{case_id}.nii.gz")
 
     def write_fused(
         self, cohort: Cohort, case: Case, labels: Labels, log: ChangeLog, unknown: Mask | None = None

@@ -11,6 +11,8 @@ from heartmend.io.atomic import read_json
 PREPARE, FIT, REFINE, CORRECT, FUSE, UNIFY = "prepare", "fit", "refine", "correct", "fuse", "unify"
 EMBED, REVIEW = "embed", "review"
 CLASSIFIERS = "classifiers"
+UNCERTAINTY = "uncertainty"
+"""Folder in OUT of the probabilities of an error."""
 RECORDS = "records"
 """Stamps of the records of a run as a whole, such as its settings."""
 

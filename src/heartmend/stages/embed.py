@@ -349,4 +349,5 @@ def _complete(context: Context[EmbedSettings], case: Case, model: HeartModel) ->
     completed = np.where((repaired == BACKGROUND) & np.isin(predicted, lacking), predicted, repaired)
     fingerprint = run.stamped(FUSE, case.id)
     files = run.write_fused(cohort, case, completed, run.changes(case.id), original.unknown)
+    files += [path for path in [run.uncertainty_path(case.id)] if path.exists()]
     run.finish(FUSE, case.id, fingerprint, files)

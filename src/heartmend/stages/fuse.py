@@ -8,7 +8,7 @@ applied. The result is on the grid of the input; only far components are removed
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +34,8 @@ from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
+from heartmend.repair.uncertainty.case import judge_case
+from heartmend.repair.uncertainty.evidence import RepairedRoi
 from heartmend.repair.vessels.case import repair_vessel
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FUSE, PREPARE, REFINE
@@ -59,6 +61,8 @@ class FuseSettings(BaseModel):
     """Repair thin vessels as trees; off: their labels stay unchanged."""
     image_edges: Annotated[bool, Field(strict=True)] = True
     """Move boundaries to the edges of the CT, where there is one; off: labels alone decide."""
+    uncertainty: Annotated[bool, Field(strict=True)] = False
+    """Write the probability that the label of a voxel is wrong to OUT/uncertainty, in percent."""
 
     @property
     def reads_images(self) -> bool:
@@ -79,10 +83,7 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
     run, cohort, settings, plan = context.run, context.cohort, context.config, context.plan
     structures = plan.structures
     trusted = plan.trusted_cases
-    calibres = dict(context.statistics(cases).calibres) if settings.repair_vessels else {}
-    if (convention := run.convention()) is not None:
-        shifts = convention.correction.tubes_mm
-        calibres = {name: replace(one, mean_mm=one.mean_mm + shifts.get(name, 0.0)) for name, one in calibres.items()}
+    calibres = corrected_calibres(run, context.statistics(cases).calibres) if settings.repair_vessels else {}
     calibre_table = {name: asdict(calibre) for name, calibre in calibres.items()}
     jobs = []
     for case in cases:
@@ -108,6 +109,21 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
         yield Outcome(job.case, error)
 
 
+def corrected_calibres(run: RunFolder, calibres: Mapping[str, Calibre]) -> dict[str, Calibre]:
+    """Correct the radii of thin vessels by the error that all cases share.
+
+    Args:
+        run: the run, with a correction or without.
+        calibres: radius of the trees of each thin vessel in the cohort.
+
+    Returns:
+        The corrected radii.
+    """
+    convention = run.convention()
+    shifts = {} if convention is None else convention.correction.tubes_mm
+    return {name: replace(one, mean_mm=one.mean_mm + shifts.get(name, 0.0)) for name, one in calibres.items()}
+
+
 @dataclass(frozen=True, eq=False)
 class RefinedCase:
     """A case that is to be fused.
@@ -119,6 +135,8 @@ class RefinedCase:
         image: (x, y, z) CT in HU on the whole grid; None where there is none.
         remarks: remarks of `refine` about unusual anatomy.
         correction: correction of the errors that all cases share; None where there is none.
+        margins_mm: label margin of each refined structure; None where the label alone counts.
+        misfits_mm: median distance between label and fitted shape of each refined structure.
     """
 
     original: Labels
@@ -127,6 +145,8 @@ class RefinedCase:
     image: npt.NDArray[np.generic] | None = None
     remarks: tuple[Change, ...] = ()
     correction: CaseCorrection | None = None
+    margins_mm: Mapping[str, float | None] = field(default_factory=dict)
+    misfits_mm: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +156,14 @@ class FusedCase:
     Attributes:
         labels: (x, y, z) uint8, the repaired label map on the whole grid.
         log: what was changed.
+        judged: what the case is judged by, on the voxels of its ROI; None where it is not judged.
+        percent: (x, y, z) uint8, the probability of an error in percent, on the voxels of its ROI; None as before.
     """
 
     labels: Labels
     log: ChangeLog
+    judged: RepairedRoi | None = None
+    percent: Labels | None = None
 
 
 def fuse_case(
@@ -196,7 +220,13 @@ def fuse_case(
         fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
         changes += snapped.changes
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)
-    return FusedCase(labels, ChangeLog(case.prepared.case_id, (*changes, *found), tuple(verdicts)))
+    judged = RepairedRoi(
+        case.original[box], cleaned, labels[box], case.maps, maps, spacing, volume.image,
+        case.prepared.facts.slice_staircase_mm, case.misfits_mm, case.margins_mm,
+    )  # fmt: skip
+    uncertainty = judge_case(judged, anatomy)
+    log = ChangeLog(case.prepared.case_id, (*changes, *found), tuple(verdicts), uncertainty.estimates)
+    return FusedCase(labels, log, judged, uncertainty.percent)
 
 
 def _without_far_components(
@@ -307,17 +337,46 @@ def _work(job: _Job) -> None:
     # A worker of a cluster that was lost since may have done it.
     if run.is_done(FUSE, case.id, job.fingerprint):
         return
-    volume, prepared = job.cohort.read_labels(case), run.prepared(case.id)
-    image = job.cohort.read_image(case, prepared.roi.grid) if job.settings.reads_images else None
-    values = None if image is None else image.values
-    refined = RefinedCase(
-        volume.labels, prepared, run.distances(case.id), values, run.refine_changes(case.id),
-        _correction_of(run, case.id),
-    )  # fmt: skip
-    fused = fuse_case(refined, job.cohort.anatomy, job.settings, job.structures, job.calibres)
+    fused = fuse_stored_case(run, job.cohort, case, job.settings, job.structures, job.calibres)
+    volume = job.cohort.read_labels(case)
     if job.trusted is not None:
         trusted, own = job.trusted
         fused = trusted_case(case.id, volume.labels, trusted.read_labels(own).labels, volume.grid)
     run.forget(FUSE, case.id)
     files = run.write_fused(job.cohort, case, fused.labels, fused.log, volume.unknown)
+    if job.settings.uncertainty:
+        percent = np.zeros(volume.labels.shape, np.uint8)
+        if fused.percent is not None:
+            percent[run.roi(case.id).source_box()] = fused.percent
+        files += run.write_uncertainty(case.id, percent, volume.grid)
+    else:
+        # That of an earlier run would be one of another label map.
+        run.uncertainty_path(case.id).unlink(missing_ok=True)
     run.finish(FUSE, case.id, job.fingerprint, files)
+
+
+def fuse_stored_case(
+    run: RunFolder, cohort: Cohort, case: Case, settings: FuseSettings, structures: tuple[str, ...] = (),
+    calibres: Mapping[str, Calibre] | None = None,
+) -> FusedCase:  # fmt: skip
+    """Fuse a case from the records of a run, without writing anything.
+
+    Args:
+        run: the run, which has refined the case.
+        cohort: how the label maps of the data set are read.
+        case: the case.
+        settings: settings of the stage.
+        structures: names of the structures that may change; empty: all of them.
+        calibres: radius of the trees of each thin vessel in the cohort.
+
+    Returns:
+        The repaired case.
+    """
+    volume, prepared = cohort.read_labels(case), run.prepared(case.id)
+    image = cohort.read_image(case, prepared.roi.grid) if settings.reads_images else None
+    maps = run.distances(case.id)
+    refined = RefinedCase(
+        volume.labels, prepared, maps, None if image is None else image.values, run.refine_changes(case.id),
+        _correction_of(run, case.id), run.label_margins_mm(case.id) if maps else {}, run.misfits_mm(case.id),
+    )  # fmt: skip
+    return fuse_case(refined, cohort.anatomy, settings, structures, calibres)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -91,11 +91,13 @@ class Refinement:
         distances: signed distances in mm (x, y, z), positive inside, on the voxels of the ROI, by structure.
         margins: label margins in mm, by structure.
         changes: remarks about unusual anatomy.
+        misfits_mm: median distance between label and fitted shape, by structure.
     """
 
     distances: dict[str, DistanceField]
     margins: Margins
     changes: tuple[Change, ...] = ()
+    misfits_mm: dict[str, float] = field(default_factory=dict)
 
 
 def refine_case(
@@ -123,7 +125,7 @@ def refine_case(
     """
     shape, codes = fitted
     distances = evaluate_case(shape, codes, case.case_id, case.roi)
-    spacing, margins = case.roi.grid.spacing_mm, Margins()
+    spacing, margins, misfits_mm = case.roi.grid.spacing_mm, Margins(), dict[str, float]()
     unusual = UnusualAnatomy(None, [])
     if shape.is_distance and settings.label_weight > 0:
         unusual = find_unusual_anatomy(case.cleaned, distances, anatomy, case.roi.source_grid())
@@ -139,11 +141,12 @@ def refine_case(
                 (lowest_noise_mm2 or {}).get(name, np.inf), settings.label_weight, settings.local_margin,
             )  # fmt: skip
             margins[name] = round(fused.label_margin_mm, 4) if np.isfinite(fused.label_margin_mm) else None
+            misfits_mm[name] = round(fused.misfit_mm, 4)
             by_shape = fused.by_shape if unusual.kept is None else fused.by_shape & ~unusual.kept
             distances[name] = fused.fused_mm(label)
             if not by_shape.all():
                 distances[name] = np.where(by_shape, distances[name], signed_distance_mm(label, spacing))
-    return Refinement(distances, margins, tuple(unusual.changes))
+    return Refinement(distances, margins, tuple(unusual.changes), misfits_mm)
 
 
 def is_mirrored(code: Codes) -> bool:
@@ -198,4 +201,6 @@ def _work(job: _Job) -> None:
             distances[name] = classifiers.distance_mm(name, case.cleaned == job.classified[name], spacing_mm, image)
     run.forget(REFINE, id)
     maps = {name: DistanceMap.of_mm(distance, keep_inside=True) for name, distance in distances.items()}
-    run.finish(REFINE, id, job.fingerprint, run.write_refined(id, maps, refined.margins, refined.changes))
+    run.finish(
+        REFINE, id, job.fingerprint, run.write_refined(id, maps, refined.margins, refined.changes, refined.misfits_mm)
+    )

@@ -286,3 +286,23 @@ def test_errors_are_of_one_tree(
 def test_the_default_tolerances_are_those_of_the_metrics() -> None:
     defaults = hm.evaluate.__kwdefaults__ or {}
     assert defaults["tolerances_mm"] == TOLERANCES_MM
+
+
+def test_merge_convention_and_screen_take_the_words_of_their_commands(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(hm.ConfigError, match="give a list of two or more folders"):
+        hm.merge(folder / "labels", tmp_path / "merged")  # type: ignore[arg-type]
+    config = folder / "small.toml"
+    merged = hm.merge(
+        [folder / "labels", folder / "truth"], tmp_path / "merged", config=config, device="cpu", workers=1
+    )
+    assert merged.cases == ("1", "2", "3") and merged.shares["LV"][0] >= 0
+    assert (tmp_path / "merged" / "labels" / "1.nii.gz").is_file()
+    shared = hm.learn_convention(
+        folder / "labels", folder / "truth", tmp_path / "truth.safetensors", config=config, device="cpu", workers=1
+    )
+    assert shared.n_cases == 3 and (tmp_path / "truth.safetensors").is_file()
+    ranking = hm.screen(
+        folder / "labels", images=folder / "cts", trusted=folder / "truth", preset="mend", config=config, device="cpu",
+        workers=1,
+    )  # fmt: skip
+    assert ranking.shared_errors is not None and ranking.shared_errors.source == "trusted"

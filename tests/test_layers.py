@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "heartmend"
 
 # From the ground up. What stands on one line does not import one another.
 LAYERS = [
-    {"errors", "version"},
+    {"errors", "version", "wording"},
     {"types"},
     {"anatomy", "geometry"},
     {"io", "compute"},

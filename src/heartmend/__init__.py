@@ -1,7 +1,7 @@
 """Heartmend repairs the labels of cardiac CT data sets with neural implicit shapes.
 
 The commands are functions here, with the same words; where a package has the name, or Python, they are `write_report`,
-`make_phantoms`, `import_corrections` and `draw_population`:
+`make_phantoms`, `import_corrections`, `learn_convention` and `draw_population`:
 
     import heartmend as hm
 
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from heartmend.api import evaluate as evaluate
     from heartmend.api import export as export
     from heartmend.api import import_corrections as import_corrections
+    from heartmend.api import learn_convention as learn_convention
     from heartmend.api import load_model as load_model
     from heartmend.api import make_phantoms as make_phantoms
+    from heartmend.api import merge as merge
     from heartmend.api import run as run
     from heartmend.api import screen as screen
     from heartmend.api import write_report as write_report
@@ -72,8 +74,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "evaluate",
             "export",
             "import_corrections",
+            "learn_convention",
             "load_model",
             "make_phantoms",
+            "merge",
             "run",
             "screen",
             "write_report",

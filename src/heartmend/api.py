@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from heartmend.metrics.evaluation import Evaluation
     from heartmend.models.heart_model import HeartModel
     from heartmend.pipelines.config import Config
+    from heartmend.pipelines.merge import MergeResult
     from heartmend.pipelines.result import CropResult, ExportResult, ImportResult, Phantoms, Result
     from heartmend.pipelines.run import StageName
     from heartmend.quality.check import DataSetReport
     from heartmend.quality.ranking import Ranking
-    from heartmend.release.layouts import Layout
+    from heartmend.release.layouts import Images, Layout
+    from heartmend.repair.shared_errors.report import SharedErrors
     from heartmend.review.plan import Undecided
     from heartmend.run_folder.finished import FinishedRun
 
@@ -132,6 +134,71 @@ def embed(
     return embed_pipeline(request, EmbedSettings(complete=complete), as_progress(progress))
 
 
+def merge(
+    label_sets: Sequence[StrPath], output: StrPath, *, images: StrPath | None = None, anatomy: StrPath = "heart",
+    preset: Preset = "fast", config: Config | StrPath | None = None, device: str = "auto", workers: int = 0,
+    progress: ProgressLike = None,
+) -> MergeResult:  # fmt: skip
+    """Merge several label sets of the same scans into one, as `heartmend merge`.
+
+    Args:
+        label_sets: two or more folders of label maps; the first gives names, headers and values of the result.
+        output: folder for the result; gets labels/ and disagreement/.
+        images: folder of CTs.
+        anatomy: name of a built-in anatomy, or path of an anatomy file.
+        preset: as for `run`.
+        config: as for `run`.
+        device: as for `run`.
+        workers: number of worker processes; 0: one per CPU core.
+        progress: as for `run`.
+
+    Returns:
+        The merged cases, those that were skipped with the reasons, and the share of each label set.
+
+    Raises:
+        BadInputError: if there are too few label sets or cases.
+        RunError: if the output folder overlaps an input folder or contains a run, or no template was fitted.
+    """
+    from heartmend.pipelines.merge import MergeRequest, merge_label_sets
+
+    if isinstance(label_sets, str | PathLike):
+        raise ConfigError(f"label_sets={str(label_sets)!r}: give a list of two or more folders")
+    folders = tuple(Path(folder) for folder in label_sets)
+    request = MergeRequest(folders, Path(output), _optional(images), str(anatomy), device, workers)
+    return merge_label_sets(request, _config(preset, config), as_progress(progress))
+
+
+def learn_convention(
+    labels: StrPath, wanted: StrPath, output: StrPath, *, anatomy: StrPath = "heart", preset: Preset = "mend",
+    config: Config | StrPath | None = None, device: str = "auto", workers: int = 0, progress: ProgressLike = None,
+) -> SharedErrors:  # fmt: skip
+    """Learn the correction from one labelling convention to another, as `heartmend convention`.
+
+    Args:
+        labels: folder of label maps in the convention of other data sets.
+        wanted: folder of label maps of three or more of the same scans as they should be.
+        output: file for the correction, which `run` takes as `convention`.
+        anatomy: name of a built-in anatomy, or path of an anatomy file.
+        preset: as for `run`.
+        config: as for `run`.
+        device: as for `run`.
+        workers: number of worker processes; 0: one per CPU core.
+        progress: as for `run`.
+
+    Returns:
+        What the two conventions differ in, by region of the surface.
+
+    Raises:
+        BadInputError: if the label sets cannot be used.
+        RunError: if no template was fitted.
+    """
+    from heartmend.pipelines.convention import ConventionRequest
+    from heartmend.pipelines.convention import learn_convention as learn
+
+    request = ConventionRequest(Path(labels), Path(wanted), Path(output), str(anatomy), device, workers)
+    return learn(request, _config(preset, config), as_progress(progress))
+
+
 def evaluate(
     a: StrPath, b: StrPath, reference: StrPath | None = None, *, anatomy: StrPath | Anatomy = "heart",
     unknown_labels: UnknownLabels = "error", tolerances_mm: Sequence[float] = (0.5, 1, 2, 3), metrics: Names = (),
@@ -207,15 +274,17 @@ def check(
 
 
 def screen(
-    labels: StrPath, *, anatomy: StrPath = "heart", unknown_labels: UnknownLabels = "error", quick: bool = False,
-    preset: Preset = "fast", config: Config | StrPath | None = None, run_folder: StrPath | None = None,
-    device: str = "auto", workers: int = 0, progress: ProgressLike = None,
-    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
+    labels: StrPath, *, images: StrPath | None = None, trusted: StrPath | None = None, anatomy: StrPath = "heart",
+    unknown_labels: UnknownLabels = "error", quick: bool = False, preset: Preset = "fast",
+    config: Config | StrPath | None = None, run_folder: StrPath | None = None, device: str = "auto", workers: int = 0,
+    progress: ProgressLike = None, ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
 ) -> Ranking:  # fmt: skip
     """Rank the labels of a data set by their expected error, as `heartmend screen`; nothing is repaired.
 
     Args:
         labels: folder of label maps, an nnU-Net v2 data set, or the folder of a run.
+        images: folder of CTs, whose edges show errors that all cases share; not used for a run.
+        trusted: folder of label maps of three or more of the cases that an expert drew; not used for a run.
         anatomy: name of a built-in anatomy, or path of an anatomy file.
         unknown_labels: label ids that the anatomy does not have: "error" skips the case, "keep" keeps their voxels.
         quick: without a fit: each label map by itself.
@@ -243,8 +312,8 @@ def screen(
     if is_run(folder):
         return screen_run(folder, quick, workers, receiver)
     request = Request(
-        folder, Path(run_folder or ""), anatomy=str(anatomy), unknown_labels=unknown_labels, device=device,
-        workers=workers, stop_after="fit", ids=_ids(ids), preset_ids=preset_ids,
+        folder, Path(run_folder or ""), _optional(images), str(anatomy), unknown_labels=unknown_labels, device=device,
+        workers=workers, ids=_ids(ids), preset_ids=preset_ids, trusted=_optional(trusted),
     )  # fmt: skip
     screened = screen_in_temporary_folder if run_folder is None else screen_labels
     return screened(request, _config(preset, config), quick, receiver)
@@ -347,7 +416,8 @@ def write_report(
 def export(
     run_folder: StrPath, output: StrPath, *, images: StrPath | None = None, labels: StrPath | None = None,
     formats: Names = ("nnunet", "bids", "slicer", "itksnap", "meshes"), undecided: Undecided = "leave-out",
-    copy_images: bool = False, ignore_above: float | None = None, workers: int = 0, progress: ProgressLike = None,
+    copy_images: bool = False, with_images: bool = True, ignore_above: float | None = None, workers: int = 0,
+    progress: ProgressLike = None,
 ) -> ExportResult:  # fmt: skip
     """Write the reviewed label maps of a run as a data set, as `heartmend export`.
 
@@ -359,7 +429,9 @@ def export(
         formats: layouts besides labels/: nnunet, bids, slicer, itksnap, meshes, totalsegmentator, decathlon, dicom-seg,
             rtstruct; none if empty. The last two need the CTs as DICOM series.
         undecided: structures without a decision: "leave-out" leaves out the case, "accept" or "reject" the changes.
-        copy_images: whether the CTs are copied into the layouts that have images.
+        copy_images: whether the CTs are copied into the layouts that have images; by default they are hard links where
+            the disk allows.
+        with_images: whether the CTs are put into these layouts at all.
         ignore_above: voxels whose label is wrong with a higher probability get nnU-Net's ignore label, such as 0.3; the
             run needs `uncertainty`. None: none.
         workers: number of worker processes; 0: one per CPU core.
@@ -383,7 +455,8 @@ def export(
     for name in _names(formats):
         _check_choice("formats", name, LAYOUTS)
     _check_choice("undecided", undecided, UNDECIDED)
-    receiver, training = as_progress(progress), TrainingOptions(copy_images, ignore_above)
+    ct: Images = "none" if not with_images else "copy" if copy_images else "link"
+    receiver, training = as_progress(progress), TrainingOptions(ct, ignore_above)
     finished = FinishedRun.open(Path(run_folder), _optional(labels), _optional(images))
     plan = export_release(finished, Path(output), layouts, undecided, training, workers, receiver)
     released, to_correct = (tuple(p.case.id for p in plans) for plans in (plan.release, plan.to_correct))

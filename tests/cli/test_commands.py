@@ -56,6 +56,13 @@ def test_a_run_skips_a_damaged_file_and_ends_with_exit_code_3(cohort: Path, word
     explained = heartmend("explain", cohort / "out", "1")
     assert explained.exit_code == 0 and explained.stdout.strip()
     assert heartmend("explain", cohort / "out", "9").exit_code == 1
+    found = json.loads(heartmend("explain", cohort / "out", "1", "--json").stdout)
+    rank = {"warning": 0, "review": 1, "info": 2}
+    order = [(rank[change["severity"]], -change["volume_mm3"]) for change in found["changes"]]
+    assert found["case"] == "1" and order and order == sorted(order)
+    assert json.loads(heartmend("explain", cohort / "out", "--json").stdout) == [found]
+    everything = heartmend("explain", cohort / "out", "1", "--all").stdout
+    assert everything.startswith(f"1: {len(order)} change") and "small" not in everything
     assert "rule" in heartmend("explain", cohort / "out").stdout
 
 
@@ -65,7 +72,10 @@ def test_a_stage_does_not_run_later_stages(cohort: Path, words: tuple[object, ..
     assert done.stdout == f"2 cases prepared, 0 skipped: {cohort / 'out'}\n"
     assert (cohort / "out" / "run" / "prepare").is_dir()
     assert not (cohort / "out" / "run" / "fit").exists()
-    lines = [line.split() for line in done.stderr.splitlines() if "prepare" in line]
+    assert done.stderr.startswith(
+        "2 cases, 10 structures + 2 optional, labels alone; cpu, 1 process\nabout 30 s up to "
+    )
+    lines = [line.split() for line in done.stderr.splitlines()[2:] if "prepare" in line]
     assert lines[0][1:4] == ["prepare", "0/2", "0%"] and lines[-1][1:4] == ["prepare", "2/2", "100%"]
 
     quiet = heartmend("--quiet", "prepare", *words)

@@ -30,7 +30,10 @@ def test_ctrl_c_prints_one_line_and_the_same_command_continues(tmp_path: Path) -
     out, err = program.communicate(timeout=120)
     assert program.returncode == 130, err
     lines = [line for line in err.splitlines() if not re.match(r"\d\d:\d\d:\d\d  prepare ", line)]
-    assert lines == ["Interrupted. The same command continues where it stopped."] and out == ""
+    assert lines[0].startswith("24 cases, 10 structures + 2 optional") and lines[1].startswith(
+        "about 30 s up to prepare; "
+    )
+    assert lines[2:] == ["Interrupted. The same command continues where it stopped."] and out == ""
     assert "WARNING interrupted" in log.read_text()
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0 and again.stdout.startswith("24 cases prepared, 0 skipped: "), again.stderr

@@ -81,6 +81,21 @@ def test_bars_fit_the_terminal_and_the_note_is_cut_first(monkeypatch: object) ->
     assert BAR_WIDTH < 20
 
 
+def test_the_columns_do_not_move_when_the_note_or_the_times_change() -> None:
+    starts = set()
+    for done, note in ((0, ""), (1, "a"), (7, "a note that is longer than the line"), (10, "the last")):
+        bars = ProgressBars(Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None))
+        bars.start("fit", 10)
+        bars.advance(done, note)
+        text = Console(width=80, color_system=None, file=io.StringIO(), record=True)
+        text.print(bars.rendered())
+        (line,) = text.export_text().splitlines()
+        starts.add((line.index(f"{done}/10") + len(f"{done}/10"), line.index("0:00:0")))
+        assert len(line) <= 80 and note[:10] in line
+        bars.close()
+    assert len(starts) == 1
+
+
 def test_it_implements_the_protocol(monkeypatch: object) -> None:
     lines: list[str] = []
     shown = TerminalProgress()

@@ -145,15 +145,15 @@ def test_a_slope_that_cannot_store_an_id_is_an_error(tmp_path: Path) -> None:
     ("value", "dtype", "message"),
     [
         (2.5, np.float32, "not whole, such as 2.5"),
-        (np.nan, np.float32, "NaN or infinity in 1 voxels"),
+        (np.nan, np.float32, "NaN or infinity in 1 voxel"),
         (-np.inf, np.float64, "NaN or infinity"),
         (-1, np.int16, "negative ids, down to -1"),
         (-3.0, np.float32, "negative ids, down to -3"),
         (70000, np.int32, "ids up to 70000"),
         (1e30, np.float64, "ids up to 1"),
-        (11, np.uint8, r"does not have: 11 \(1 voxels\); it has 1 Myocardium"),
-        (300, np.uint16, r"300 \(1 voxels\)"),
-        (256 + 3, np.int16, r"259 \(1 voxels\)"),
+        (11, np.uint8, r"does not have: 11 \(1 voxel\); it has 1 Myocardium"),
+        (300, np.uint16, r"300 \(1 voxel\)"),
+        (256 + 3, np.int16, r"259 \(1 voxel\)"),
     ],
 )
 def test_a_value_that_is_no_id_is_an_error(tmp_path: Path, value: float, dtype: type, message: str) -> None:
@@ -189,7 +189,7 @@ def test_a_data_set_can_have_its_own_ids(tmp_path: Path) -> None:
         write_labels_like(np.full_like(volume.labels, 4), path, tmp_path / "out.nii.gz", volume.meaning)
     values[0, 0, 0] = 3
     save_nifti(path, values)
-    with pytest.raises(BadInputError, match=r"does not have: 3 \(1 voxels\); it has 1 Coronary, 2 LV, 40 LA"):
+    with pytest.raises(BadInputError, match=r"does not have: 3 \(1 voxel\); it has 1 Coronary, 2 LV, 40 LA"):
         read_labels(path, HEART, tables=tables)
 
 

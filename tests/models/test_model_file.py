@@ -91,6 +91,14 @@ def test_the_archive_contains_standard_files_and_no_pickle(tmp_path: Path) -> No
     assert table["ids"] == ["a", "b", "c", "d"]
     assert table["thresholds"] == {"LV": 0.4, "RV": 0.55}
     assert "| 3 | LV | 0.40 | 0.990 |" in card
+    # Front matter of Hugging Face: YAML between two lines of dashes; each value is JSON, which is YAML.
+    head, _, rest = card.removeprefix("---\n").partition("\n---\n")
+    fields = {key: json.loads(value) for key, _, value in (line.partition(": ") for line in head.splitlines())}
+    assert rest.startswith("# Model card: ") and fields["library_name"] == "heartmend"
+    assert fields["pipeline_tag"] == "image-segmentation" and "cardiac-ct" in fields["tags"]
+    (entry,) = fields["model-index"]
+    (result,) = entry["results"]
+    assert {m["value"] for m in result["metrics"]} >= {0.99} and result["task"] == {"type": "image-segmentation"}
     # Closed nodes are not written.
     assert len(tensors["codes.detail.values"]) < 0.2 * 4 * 6**3
 

@@ -6,9 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from heartmend.anatomy.load import load_anatomy
 from heartmend.errors import BadInputError, RunError
+from heartmend.io.dataset import discover_cohort
 from heartmend.pipelines.config import load_config
-from heartmend.pipelines.merge import MergeRequest, MergeResult, merge_label_sets
+from heartmend.pipelines.merge import MergeRequest, MergeResult, _Job, _read, merge_label_sets
 from support.cohorts import CONFIG
 from support.hearts import ellipsoid
 from support.volumes import save_nifti
@@ -75,7 +77,17 @@ def test_what_cannot_be_merged_is_refused(sets: Path, tmp_path: Path) -> None:
         merge(sets, tmp_path / "linked", "a", "b")
     for n in (1, 2, 3):
         save_nifti(tmp_path / "moved" / f"{n}.nii.gz", heart(n)[3:], np.uint8, AFFINE)
-    with pytest.raises(BadInputError, match="0 cases have two label maps, at least 3"):
+    with pytest.raises(BadInputError, match="0 cases with two label maps; at least 3"):
         request = MergeRequest((sets / "a", tmp_path / "moved"), tmp_path / "out", device="cpu", workers=1)
         merge_label_sets(request, load_config("mend", sets / "small.toml"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_label_map_with_its_axes_in_another_order_is_turned(sets: Path, tmp_path: Path) -> None:
+    labels = heart(1)
+    to_own = np.array([[0, 1, 0, 0], [-1, 0, 0, SHAPE[1] - 1], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    save_nifti(tmp_path / "d" / "1.nii.gz", labels[:, ::-1].transpose(1, 0, 2), np.uint8, AFFINE @ to_own)
+    cohorts = [discover_cohort(folder, anatomy=load_anatomy("heart")) for folder in (sets / "c", tmp_path / "d")]
+    job = _Job(tuple(cohorts), tuple(cohort["1"] for cohort in cohorts), tmp_path)
+    maps, volume = _read(job)
+    assert volume.labels.shape == SHAPE and np.array_equal(maps[0], labels) and np.array_equal(maps[1], labels)

@@ -209,7 +209,7 @@ def test_what_has_no_shape_in_common_is_mended_without_a_template(tmp_path: Path
 def test_when_no_file_can_be_used_it_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "1.nii.gz").write_bytes(b"no volume")
-    with pytest.raises(RunError, match=r"none of the 1 label maps could be used; the first: .*1\.nii\.gz"):
+    with pytest.raises(RunError, match=r"the only label map could not be used: .*1\.nii\.gz"):
         run(Request(tmp_path / "labels", tmp_path / "out", device="cpu", workers=1), Config())
 
 

@@ -1,10 +1,14 @@
 """Tests of the export of a reviewed run and of the import of corrected label maps."""
 
 import csv
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
@@ -60,7 +64,7 @@ def test_every_layout_contains_the_decided_label_maps(finished: FinishedRun, tmp
     decide(finished, "1")
     decide(finished, "2", LV="reject")
     to = tmp_path / "release"
-    plan = export_release(finished, to, ALL, training=TrainingOptions(True), workers=1)
+    plan = export_release(finished, to, ALL, training=TrainingOptions("copy"), workers=1)
     assert ([p.case.id for p in plan.release], plan.left_out.keys()) == (["1", "2"], {"3"})
     assert "open: LA, LV, RA, RV" in plan.left_out["3"]
     original, after = small_map(2, absent=(4,)), repaired(small_map(2, absent=(4,)))
@@ -89,7 +93,7 @@ def test_every_layout_contains_the_decided_label_maps(finished: FinishedRun, tmp
 def test_totalsegmentator_folders_have_a_mask_per_structure(finished: FinishedRun, tmp_path: Path) -> None:
     decide(finished, "1")
     to = tmp_path / "release"
-    export_release(finished, to, frozenset({"totalsegmentator"}), training=TrainingOptions(True), workers=1)
+    export_release(finished, to, frozenset({"totalsegmentator"}), training=TrainingOptions("copy"), workers=1)
     folder, labels = to / "totalsegmentator" / "1", repaired(small_map(1))
     names = {
         "heart_myocardium": 1, "heart_atrium_left": 2, "heart_ventricle_left": 3, "heart_atrium_right": 4,
@@ -109,7 +113,7 @@ def test_a_decathlon_task_has_a_dataset_json_of_version_1(finished: FinishedRun,
     decide(finished, "1")
     decide(finished, "2")
     to = tmp_path / "release"
-    export_release(finished, to, frozenset({"decathlon"}), training=TrainingOptions(True), workers=1)
+    export_release(finished, to, frozenset({"decathlon"}), training=TrainingOptions("copy"), workers=1)
     task = to / "decathlon" / "Task01_Heart"
     table = json.loads((task / "dataset.json").read_text())
     assert table["modality"] == {"0": "CT"} and table["tensorImageSize"] == "3D" and table["test"] == []
@@ -143,6 +147,90 @@ def test_segments_have_their_snomed_code_and_their_status(finished: FinishedRun,
     # Decided, also where the original was kept; not changed; and changed, but not seen by anybody.
     assert status["1 LV"] == status["1 LA"] == status["1 Aorta"] == status["3 Aorta"] == "completed"
     assert status["3 LV"] == "inprogress"
+
+
+def test_images_are_links_by_default_copies_or_left_out(finished: FinishedRun, tmp_path: Path) -> None:
+    for case in ("1", "2", "3"):
+        decide(finished, case)
+    source, name = tmp_path / "images" / "1.nii.gz", Path("nnunet/Dataset001_Heart/imagesTr/1_0000.nii.gz")
+    for images in ("link", "copy", "none"):
+        export_release(finished, tmp_path / images, frozenset({"nnunet"}), training=TrainingOptions(images), workers=1)  # type: ignore[arg-type]
+    assert (tmp_path / "link" / name).samefile(source)
+    assert not (tmp_path / "copy" / name).samefile(source)
+    assert (tmp_path / "copy" / name).read_bytes() == source.read_bytes()
+    assert not (tmp_path / "none" / name).exists()
+    assert "add your CTs" in (tmp_path / "none" / "README.md").read_text()
+    assert "add your CTs" not in (tmp_path / "link" / "README.md").read_text()
+
+
+def test_where_the_disk_allows_no_links_an_image_is_copied(
+    finished: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_here(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", not_here)
+    decide(finished, "1")
+    export_release(finished, tmp_path / "to", frozenset({"nnunet"}), workers=1)
+    image = tmp_path / "to" / "nnunet" / "Dataset001_Heart" / "imagesTr" / "1_0000.nii.gz"
+    source = tmp_path / "images" / "1.nii.gz"
+    assert image.read_bytes() == source.read_bytes() and not image.samefile(source)
+
+
+def test_a_workspace_of_itksnap_opens_label_map_and_image_with_names_and_colours(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    decide(finished, "1")
+    to = tmp_path / "release"
+    export_release(finished, to, frozenset({"itksnap"}), workers=1)
+    text = (to / "itksnap" / "1.itksnap").read_text()
+    assert str(tmp_path) not in text
+    registry = ElementTree.fromstring(text)
+
+    def entries(*keys: str) -> dict[str, str]:
+        folder = registry
+        for key in keys:
+            (folder,) = [f for f in folder.findall("folder") if f.get("key") == key]
+        return {str(e.get("key")): str(e.get("value")) for e in folder.findall("entry")}
+
+    saved = Path(entries()["SaveLocation"])
+    for layer, role, file in (
+        ("000", "MainRole", "itksnap/1.ct.nii.gz"),
+        ("001", "SegmentationRole", "labels/1.nii.gz"),
+    ):
+        found = entries("Layers", f"Layer[{layer}]")
+        assert found["Role"] == role
+        # ITK-SNAP looks for a file at the same place relative to the workspace.
+        place = to / "itksnap" / os.path.relpath(found["AbsolutePath"], saved)
+        assert place.resolve() == (to / file).resolve() and place.is_file()
+    count = int(entries("IRIS", "LabelTable")["NumberOfElements"])
+    labels = [entries("IRIS", "LabelTable", f"Element[{n}]") for n in range(count)]
+    assert labels[0]["Label"] == "Clear Label" and count == 11
+    assert labels[3] == {"Alpha": "255", "Color": "166 12 10", "Flags": "1 1", "Index": "3", "Label": "LV"}
+    export_release(finished, tmp_path / "alone", frozenset({"itksnap"}), training=TrainingOptions("none"), workers=1)
+    assert "/release/labels/1.nii.gz" in (tmp_path / "alone" / "itksnap" / "1.itksnap").read_text()
+    assert "ct.nii.gz" not in (tmp_path / "alone" / "itksnap" / "1.itksnap").read_text()
+
+
+def test_the_official_validator_of_bids_finds_no_error(finished: FinishedRun, tmp_path: Path) -> None:
+    program = shutil.which("bids-validator-deno") or shutil.which(
+        "bids-validator-deno", path=Path(sys.executable).parent
+    )
+    if program is None:
+        pytest.skip("the validator of BIDS is not installed: pip install bids-validator-deno")
+    for case in ("1", "2", "3"):
+        decide(finished, case, LA="reject")
+    export_release(finished, tmp_path / "release", frozenset({"bids"}), workers=1)
+    words = [program, "--format", "json", str(tmp_path / "release" / "bids")]
+    found = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    table = json.loads(found.stdout)
+    issues = table["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == [] and found.returncode == 0
+    assert sorted(table["summary"]["subjects"]) == ["1", "2", "3"]
+    # The validator does its work: a file whose name is not of BIDS is an error.
+    (tmp_path / "release" / "bids" / "sub-1" / "anat" / "sub-1_heart.nii.gz").write_bytes(b"")
+    found = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert found.returncode != 0 and "NOT_INCLUDED" in found.stdout
 
 
 def test_descriptions_and_texts_of_a_release(finished: FinishedRun, tmp_path: Path) -> None:
@@ -232,8 +320,8 @@ def test_flagged_cases_are_exported_as_folders_and_imported_again(finished: Fini
     assert (values(tmp_path / "second" / "labels" / "1.nii.gz") == corrected).all()
     assert "| LV | corrected by hand |" in (tmp_path / "second" / "changelog" / "1.md").read_text()
     assert json.loads((tmp_path / "second/bids/sub-1/anat/sub-1_desc-repaired_dseg.json").read_text()) == {
-        "Manual": True
-    }
+        "Manual": True, "SpatialReference": "orig",
+    }  # fmt: skip
 
 
 def test_a_corrected_label_map_is_imported_and_an_unusable_one_is_an_error(

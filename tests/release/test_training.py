@@ -41,7 +41,7 @@ def finished(tmp_path: Path) -> FinishedRun:
 
 def test_uncertain_voxels_have_the_ignore_label_in_nnunet_alone(finished: FinishedRun, tmp_path: Path) -> None:
     to = tmp_path / "release"
-    plan = export_release(finished, to, frozenset({"nnunet"}), "accept", TrainingOptions(False, 0.3), workers=1)
+    plan = export_release(finished, to, frozenset({"nnunet"}), "accept", TrainingOptions("none", 0.3), workers=1)
     assert [one.case.id for one in plan.release] == ["1", "2"]
     assert "--uncertainty" in plan.left_out["3"], "a case without probabilities is left out with the reason"
     dataset = to / "nnunet" / "Dataset001_Heart"
@@ -56,7 +56,7 @@ def test_uncertain_voxels_have_the_ignore_label_in_nnunet_alone(finished: Finish
 
 def test_weights_are_expected_dice_over_its_mean(finished: FinishedRun, tmp_path: Path) -> None:
     to = tmp_path / "release"
-    export_release(finished, to, frozenset(), "accept", TrainingOptions(False, 0.3), workers=1)
+    export_release(finished, to, frozenset(), "accept", TrainingOptions("none", 0.3), workers=1)
     lines = [line for line in (to / "case_weights.csv").read_text().splitlines() if not line.startswith("#")]
     rows = {row["case"]: row for row in csv.DictReader(lines)}
     assert {id: float(rows[id]["weight"]) for id in ("1", "2")} == {"1": 1.2, "2": 0.8}

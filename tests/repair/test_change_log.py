@@ -1,30 +1,20 @@
-"""The change log as a JSON file and as tables."""
+"""The change log as a JSON file."""
 
 import json
-from io import StringIO
 
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console, RenderableType
 
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.change_log import (
     ChangeLog,
     change_log_from_json,
     change_log_to_json,
-    change_table,
-    summary_table,
 )
 from heartmend.repair.changes import Change
 
 CHANGE = Change("holes", "LA", "filled", 8, 12.5, ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)))
 BRIDGE = Change("cut_vessels", "PA", "joined", 90, 81.0, ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), "review", "gap of 4.0 mm")
-
-
-def text_of(renderable: RenderableType) -> str:
-    console = Console(file=StringIO(), width=120)
-    console.print(renderable)
-    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @given(
@@ -51,18 +41,3 @@ def test_json_contains_place_and_volume_of_each_change() -> None:
 def test_a_rejected_mask_has_the_severity_warning() -> None:
     assert ChangeLog("a").severity == "info"
     assert ChangeLog("a", (CHANGE,), (Verdict("LA", False, 3.0, 1.0, "too large"),)).severity == "warning"
-
-
-def test_the_table_of_a_case_lists_changes_and_rejected_masks() -> None:
-    log = ChangeLog("007", (CHANGE, BRIDGE), (Verdict("RV", False, 3.0, 1.0, "the volume ratio 3.00 is too large"),))
-    text = text_of(change_table(log))
-    for part in ("007: 2 of 2 changes", "holes", "filled", "joined", "gap of 4.0 mm", "2, 4, 4", "RV: original kept"):
-        assert part in text
-    text = text_of(change_table(log, min_severity="review"))
-    assert "1 of 2 changes" in text and "holes" not in text
-
-
-def test_the_summary_counts_cases_and_changes() -> None:
-    text = text_of(summary_table([ChangeLog("1", (CHANGE, CHANGE)), ChangeLog("2", (CHANGE, BRIDGE))]))
-    row = next(line.split() for line in text.splitlines() if "holes" in line)
-    assert row == ["holes", "LA", "filled", "2", "3", "38", "0", "0"]

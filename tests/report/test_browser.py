@@ -87,15 +87,43 @@ def test_the_surfaces_can_be_rotated_and_hidden(page: Any, tmp_path: Path) -> No
     picture_where(lambda image: coloured(image) < 0.002, page, tmp_path / "empty.png")
 
 
+def test_a_cut_shows_the_inside_and_the_cube_turns(page: Any, tmp_path: Path) -> None:
+    page.locator("figure.solid").scroll_into_view_if_needed()
+    page.wait_for_selector("figure.solid.live")
+    for box in page.locator(".parts input").all():
+        box.check()
+    whole = picture_where(lambda image: coloured(image) > 0.05, page, tmp_path / "whole.png")
+    assert page.locator(".depth").is_hidden()
+    page.select_option(".cut", "A")
+    halved = picture_where(lambda image: np.abs(image - whole).mean() > 0.005, page, tmp_path / "halved.png")
+    # A closed cut: the flat colour of a cut face, a mixture of the structure's colour with white, is on many pixels.
+    colours, counts = np.unique((halved * 255).astype(int).reshape(-1, 3), axis=0, return_counts=True)
+    faces = [count for colour, count in zip(colours, counts, strict=True) if np.ptp(colour) > 40]
+    assert max(faces) > 0.01 * counts.sum()
+    page.locator(".depth input").fill("100")
+    picture_where(lambda image: coloured(image) < 0.002, page, tmp_path / "away.png")
+    page.select_option(".cut", "")
+    picture_where(lambda image: np.abs(image - whole).mean() < 0.003, page, tmp_path / "closed.png")
+    turned = page.locator(".cube").get_attribute("style")
+    page.locator(".stage").press("ArrowLeft")
+    assert page.locator(".cube b").count() == 6 and page.locator(".cube").get_attribute("style") != turned
+
+
 def test_the_page_loads_no_other_file_and_has_no_error(page: Any) -> None:
     assert page.title()
     assert page.errors == []
     assert [url for url in page.loaded if not url.startswith("data:")] == [page.url]
 
 
+def test_the_verdict_is_on_the_first_screen(page: Any) -> None:
+    page.evaluate("scrollTo(0, 0)")
+    box = page.locator(".verdict").bounding_box()
+    assert box["y"] + box["height"] < 900 and "3 of 3 cases repaired" in page.locator(".verdict").inner_text()
+
+
 def test_the_page_fits_a_narrow_window(page: Any) -> None:
-    page.set_viewport_size({"width": 420, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1100, "height": 900})
 
 

@@ -90,6 +90,16 @@ def test_the_table_lists_every_structure_and_the_fit_its_time(written: Path) -> 
     assert rows == 2 * [("LA", "3"), ("LV", "3"), ("RA", "2"), ("RV", "3")]
     assert re.search(r"^\| LV \| 3 \| [01]\.\d{3} \| [01]\.\d{3} to [01]\.\d{3} \|", text, flags=re.M)
     assert "40 steps in 2 phases in" in text
+    assert "changed by, %" in text and "Dice, before with after" not in text
+
+
+def test_the_verdict_and_the_facts_are_on_top(written: Path) -> None:
+    head = (written / "report.md").read_text(encoding="utf-8").partition("## Stages")[0]
+    assert "**3 of 3 cases repaired; " in head
+    for text in ("command: heartmend run labels --output out --device cpu --workers 1", "review: nothing is decided"):
+        assert text in head
+    page = (written / "report.html").read_text(encoding="utf-8")
+    assert page.index('class="verdict') < page.index('id="stages"') < page.index('id="cases"')
 
 
 def test_a_reference_adds_a_table(finished_out: Path, tmp_path: Path) -> None:

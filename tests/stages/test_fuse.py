@@ -15,7 +15,8 @@ from heartmend.errors import DamagedError
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import discover_cohort
-from heartmend.repair.change_log import ChangeLog, change_table, estimate_table
+from heartmend.repair.change_log import ChangeLog, estimate_table
+from heartmend.repair.change_table import change_table
 from heartmend.repair.far_components import RULE
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context

@@ -91,7 +91,7 @@ def test_the_model_contains_every_heart_with_its_thin_vessel(fused: Fused) -> No
             assert dice >= least, (case.id, id)
             assert validation[case.id][model.anatomy.by_id(id).name] == pytest.approx(dice, abs=0.02)
     assert "Coronary" in model.absent["3"] and "Coronary" not in model.absent["1"]
-    assert (run.model_path().parent / "MODEL_CARD.md").read_text().startswith("# Model card")
+    assert "\n---\n# Model card" in (run.model_path().parent / "MODEL_CARD.md").read_text()
     assert not list(run.model_path().parent.glob("*.safetensors"))
 
 

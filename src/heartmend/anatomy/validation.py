@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from heartmend.wording import plural
+
 MAX_LISTED = 8
 """Errors that a message lists: with its first and its last line it has ten lines."""
 _MAX_LINE, _MAX_VALUE, _MAX_KEY = 240, 40, 64
@@ -30,7 +32,7 @@ def list_errors(where: str, errors: Sequence[str]) -> str:
     """
     listed = [f"\n  - {shorten(error, _MAX_LINE)}" for error in errors[:MAX_LISTED]]
     more = [f"\n  ... and {len(errors) - MAX_LISTED} more"] if len(errors) > MAX_LISTED else []
-    return f"{where}: {len(errors)} error{'s' * (len(errors) != 1)}:{''.join(listed + more)}"
+    return f"{where}: {plural(len(errors), 'error')}:{''.join(listed + more)}"
 
 
 def error_lines(error: ValidationError) -> list[str]:

@@ -8,7 +8,8 @@ import typer
 
 from heartmend.cli.options import OUTPUT, AnatomyName, Ids, Images, Labels, Output, PresetIds, Workers
 from heartmend.cli.progress import TerminalProgress
-from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
+from heartmend.cli.terminal import SOME_SKIPPED, print_skipped, print_summary
+from heartmend.wording import plural
 
 EXAMPLES = """
 heartmend crop labels/ -o cropped/

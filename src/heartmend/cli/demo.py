@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from heartmend.cli.announce import announce
 from heartmend.cli.options import OUTPUT, Device, Output
 from heartmend.cli.phantom import Seed
 from heartmend.cli.pipeline_command import run_with_progress
 from heartmend.cli.progress import TerminalProgress
-from heartmend.cli.terminal import plural, print_paths, print_summary, print_table
+from heartmend.cli.terminal import print_paths, print_summary, print_table
+from heartmend.wording import plural
 
 if TYPE_CHECKING:
     from heartmend.pipelines.result import Result
@@ -52,7 +54,7 @@ def demo(
     )
 
     def pipeline(progress: TerminalProgress) -> Result:
-        return run(request, load_config("fast"), progress)
+        return run(request, load_config("fast"), progress, lambda estimate: announce(estimate, repaired))
 
     run_with_progress(pipeline, repaired)
     with TerminalProgress() as progress:

@@ -24,13 +24,13 @@ from heartmend.cli.options import (
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.terminal import (
     SOME_SKIPPED,
-    plural,
     print_json,
     print_paths,
     print_skipped,
     print_summary,
     print_table,
 )
+from heartmend.wording import plural
 
 EXAMPLES = """
 heartmend evaluate labels/ out/ --reference truth/

@@ -8,7 +8,8 @@ import typer
 
 from heartmend.cli.options import OUTPUT, MovedImages, MovedLabels, Output, RunFolder, Workers, choices, split_names
 from heartmend.cli.progress import TerminalProgress
-from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
+from heartmend.cli.terminal import SOME_SKIPPED, print_skipped, print_summary
+from heartmend.wording import plural
 
 EXAMPLES = """
 heartmend export out/ -o dataset/
@@ -21,6 +22,7 @@ Format = Literal[
     "nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon", "dicom-seg", "rtstruct"
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)
+Images = Literal["link", "copy", "none"]
 Undecided = Literal["leave-out", "accept", "reject"]
 
 
@@ -38,7 +40,11 @@ def export(
     ] = "leave-out",
     copy_images: Annotated[
         bool,
-        typer.Option("--copy-images", rich_help_panel=OUTPUT, help="Copy the CT images into layouts that have images."),
+        typer.Option("--copy-images", rich_help_panel=OUTPUT,
+                     help="Copy the CT images; by default they are hard links where the disk allows."),
+    ] = False,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", rich_help_panel=OUTPUT, help="Leave the CT images out of all layouts.")
     ] = False,
     ignore_above: Annotated[
         float | None,
@@ -59,7 +65,8 @@ def export(
     from heartmend.release.training import TrainingOptions
     from heartmend.run_folder.finished import FinishedRun
 
-    training = TrainingOptions(copy_images, ignore_above)
+    wanted: Images = "none" if no_images else "copy" if copy_images else "link"
+    training = TrainingOptions(wanted, ignore_above)
     layouts = frozenset(f for f in FORMATS if f in split_names(formats))
     finished = FinishedRun.open(run_folder, labels, images)
     with TerminalProgress() as progress:

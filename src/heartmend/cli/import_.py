@@ -10,7 +10,8 @@ import typer
 from heartmend.cli.options import MovedImages, MovedLabels, RunFolder, Workers
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.review import Reviewer, open_for_review
-from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary
+from heartmend.cli.terminal import SOME_SKIPPED, print_skipped, print_summary
+from heartmend.wording import plural
 
 EXAMPLES = """
 heartmend import out/ dataset/to_correct/

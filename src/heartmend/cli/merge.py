@@ -9,7 +9,8 @@ import typer
 
 from heartmend.cli.options import AnatomyName, ConfigFile, Device, Images, Output, PresetName, Workers
 from heartmend.cli.progress import TerminalProgress
-from heartmend.cli.terminal import SOME_SKIPPED, plural, print_skipped, print_summary, print_table
+from heartmend.cli.terminal import SOME_SKIPPED, print_skipped, print_summary, print_table
+from heartmend.wording import plural
 
 EXAMPLES = """
 heartmend merge network_a/ network_b/ older_release/ -o merged/

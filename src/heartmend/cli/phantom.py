@@ -8,7 +8,8 @@ import typer
 
 from heartmend.cli.options import OUTPUT, Output, Workers, split_names
 from heartmend.cli.progress import TerminalProgress
-from heartmend.cli.terminal import plural, print_summary
+from heartmend.cli.terminal import print_summary
+from heartmend.wording import plural
 
 EXAMPLES = """
 heartmend phantom -o cohort/

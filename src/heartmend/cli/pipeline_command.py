@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from heartmend.cli.announce import announce
 from heartmend.cli.options import Preset
 from heartmend.cli.progress import TerminalProgress
 from heartmend.cli.run_log import RunLog
 from heartmend.cli.terminal import (
     SOME_SKIPPED,
     is_quiet,
-    list_cases,
-    plural,
     print_message,
     print_skipped,
     print_summary,
 )
+from heartmend.wording import cases_named, plural
 
 if TYPE_CHECKING:
     from heartmend.pipelines.result import Result
@@ -63,7 +63,9 @@ def run_stages(
     if uncertainty:
         settings = settings.model_copy(update={"fuse": settings.fuse.model_copy(update={"uncertainty": True})})
     result = run_with_progress(
-        lambda progress: run(request, settings, progress), request.output, DONE[request.stop_after]
+        lambda progress: run(request, settings, progress, lambda estimate: announce(estimate, request.output)),
+        request.output,
+        DONE[request.stop_after],
     )
     if then is not None and result.is_main:
         then()
@@ -104,7 +106,7 @@ def print_result(result: Result, done: str = "repaired") -> None:
         for warning in warnings:
             cases.setdefault(warning, []).append(case)
     for warning, ids in cases.items():
-        print_message("warning", f"{list_cases(ids)}: {warning}")
+        print_message("warning", f"{cases_named(ids)}: {warning}")
     print_skipped(result.skipped)
     if result.prior and not is_quiet():
         print_message("template", f"{result.prior} (--prior)")

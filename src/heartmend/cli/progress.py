@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Task
 
-TASK_WIDTH, BAR_WIDTH, COUNT_WIDTH = 16, 14, 11
+TASK_WIDTH, BAR_WIDTH, COUNT_WIDTH, TIMES_WIDTH = 16, 14, 11, 15
+"""Columns that never move; the note after them has the rest of the line."""
 LINE_SECONDS = (1.0, 30.0)
 """Seconds between two plain lines: at least, and at most."""
 
@@ -138,7 +139,7 @@ class ProgressLines:
         share = self._done / self._total if self._total else 1.0
         words = [f"{self._task:<{TASK_WIDTH}}", f"{self._done}/{self._total}".rjust(COUNT_WIDTH), f"{share:4.0%}"]
         if self._done:
-            words.append(times(now - self._started, self._done, self._total))
+            words.append(times(now - self._started, self._done, self._total).ljust(TIMES_WIDTH))
         if self._with_time:
             words.insert(0, time.strftime("%H:%M:%S"))
         self._write("  ".join([*words, self._note]).rstrip())
@@ -199,7 +200,7 @@ class ProgressBars:
             Cell(lambda t: f"{t.description:<{TASK_WIDTH}}"),
             BarColumn(BAR_WIDTH, table_column=Column(no_wrap=True)),
             Cell(lambda t: f"{t.completed:.0f}/{t.total or 0:.0f}".rjust(COUNT_WIDTH)),
-            Cell(lambda t: times(t.elapsed or 0.0, int(t.completed), int(t.total or 0))),
+            Cell(lambda t: times(t.elapsed or 0.0, int(t.completed), int(t.total or 0)).ljust(TIMES_WIDTH)),
             Cell(lambda t: str(t.fields["note"]), shrinks=True),
             console=console or Console(stderr=True), refresh_per_second=5,
         )  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from heartmend.cli.options import Device, MovedImages, MovedLabels, RunFolder, Workers
 from heartmend.cli.pipeline_command import exit_with, run_with_progress
 from heartmend.cli.review import open_for_review
-from heartmend.cli.terminal import plural, print_summary
+from heartmend.cli.terminal import print_summary
+from heartmend.wording import plural
 
 EXAMPLES = """
 heartmend refit out/

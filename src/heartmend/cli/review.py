@@ -10,7 +10,8 @@ import typer
 
 from heartmend.cli.options import COMPUTATION, MovedImages, MovedLabels, RunFolder, Workers
 from heartmend.cli.progress import TerminalProgress
-from heartmend.cli.terminal import plural, print_skipped
+from heartmend.cli.terminal import print_skipped
+from heartmend.wording import plural
 
 if TYPE_CHECKING:
     from heartmend.run_folder.finished import FinishedRun

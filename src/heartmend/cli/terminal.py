@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,42 +151,6 @@ def print_json(value: Any) -> None:
     from heartmend.io.atomic import jsonable
 
     typer.echo(json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False, default=jsonable))
-
-
-def plural(count: int, noun: str, many: str = "") -> str:
-    """Return a count with its noun in singular or plural.
-
-    Args:
-        count: how many.
-        noun: the singular.
-        many: the plural, by default the singular with an s.
-
-    Returns:
-        Count and noun.
-
-    Example:
-        >>> plural(1, "case"), plural(20, "case"), plural(0, "case")
-        ('1 case', '20 cases', '0 cases')
-    """
-    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
-
-
-def list_cases(ids: Sequence[str], limit: int = 4) -> str:
-    """Return case ids with commas, the first of them where there are many.
-
-    Args:
-        ids: the case ids, at least one.
-        limit: how many are named.
-
-    Returns:
-        Such as "case 001" or "cases 001, 002, 003, 004 and 16 more".
-
-    Example:
-        >>> list_cases(["1"]), list_cases(["1", "2", "3"], limit=2)
-        ('case 1', 'cases 1, 2 and 1 more')
-    """
-    more = f" and {len(ids) - limit:,} more" if len(ids) > limit else ""
-    return f"{'case' if len(ids) == 1 else 'cases'} {', '.join(ids[:limit])}{more}"
 
 
 @contextmanager

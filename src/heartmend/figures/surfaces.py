@@ -16,6 +16,10 @@ from heartmend.figures.view import BeforeAfter, Volume, box_about, to_lps
 
 FRONT_AND_BACK = ((-25.0, 10.0), (160.0, 10.0))
 CELL_INCHES = 4.6
+GROUND = (0.933, 0.945, 0.957)
+"""Background: light, and darker than the palest structure."""
+OUTLINE_STEP_MM = 4.0
+"""A step in depth from one pixel to the next that gets an outline, as the border of two structures does."""
 LIGHT = np.array([-0.35, -0.8, 0.5]) / np.linalg.norm([-0.35, -0.8, 0.5])
 
 
@@ -25,7 +29,7 @@ def surface_figure(
     structures: Sequence[int] | None = None,
     title: str = "Before and after repair",
     views_deg: Sequence[tuple[float, float]] = FRONT_AND_BACK,
-    pixel_mm: float = 0.7,
+    pixel_mm: float = 0.5,
 ) -> Figure:
     """Render the surfaces before (left) and after (right), one row for each view.
 
@@ -106,7 +110,8 @@ def render_surface(
         pixel_mm: pixel size in mm.
 
     Returns:
-        Picture (row, column, RGB), float64, 0 to 1, rows from the top; white where there is no surface.
+        Picture (row, column, RGB), float64, 0 to 1, rows from the top; `GROUND` where there is no surface. Structures
+        and steps in depth have a dark outline.
     """
     turn = Rotation.from_euler("zx", view_deg, degrees=True).as_matrix()
     size_mm = np.array(labels.shape) * spacing_mm
@@ -126,10 +131,24 @@ def render_surface(
     gloss = 0.16 * np.clip(np.tensordot(LIGHT + np.array([0, -1, 0]), normal, axes=1) / 1.75, 0, 1) ** 14
     haze = 1 - 0.25 * (depth - depth[hit].min()) / max(float(np.ptp(depth[hit])), 1.0) if hit.any() else 1.0
     surface_labels = _label_at(rotated, depth)
-    picture = np.ones((*depth.shape, 3))
+    picture = np.tile(GROUND, (*depth.shape, 1))
     lit = table[surface_labels] * (shade * haze)[..., None] + gloss[..., None]
+    shown_depth = np.where(hit, depth * pixel_mm, np.inf)
+    lit *= np.where(_outline(np.where(hit, surface_labels, 0), shown_depth), 0.5, 1.0)[..., None]
     picture[hit] = np.clip(lit, 0, 1)[hit]
     return picture.transpose(1, 0, 2)[::-1]
+
+
+def _outline(labels: Volume, depth_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The pixels at which a structure ends, or the surface lies nearer than beside it."""
+    found = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        for shift in (1, -1):
+            beside_mm = np.roll(depth_mm, shift, axis)
+            with np.errstate(invalid="ignore"):
+                nearer = beside_mm - depth_mm > OUTLINE_STEP_MM
+            found |= nearer | ((np.roll(labels, shift, axis) != labels) & (depth_mm <= beside_mm))
+    return found
 
 
 def _difference(field: Volume, at: tuple[Volume, ...], axis: int) -> Volume:
@@ -141,8 +160,8 @@ def _difference(field: Volume, at: tuple[Volume, ...], axis: int) -> Volume:
 
 
 def _trimmed(pictures: list[NDArray[np.float64]], margin: int = 4) -> list[NDArray[np.float64]]:
-    """The pictures without their common white border."""
-    ink = np.logical_or.reduce([(picture < 1).any(axis=2) for picture in pictures])
+    """The pictures without their common border of ground."""
+    ink = np.logical_or.reduce([(picture != GROUND).any(axis=2) for picture in pictures])
     if not ink.any():
         return pictures
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))

@@ -72,7 +72,9 @@ def slicer_colour_table(names: Names, anatomy: Anatomy) -> str:
     # Columns are separated by blanks, so a name cannot contain one.
     lines += [
         " ".join(
-            map(str, (value, "_".join(escape_unprintable(names[value]).split()), *_colour(names[value], anatomy), 255))
+            map(
+                str, (value, "_".join(escape_unprintable(names[value]).split()), *colour_of(names[value], anatomy), 255)
+            )
         )
         for value in sorted(names)
     ]
@@ -90,7 +92,7 @@ def itksnap_labels(names: Names, anatomy: Anatomy) -> str:
         The text of a label description file.
     """
     lines = [_itksnap_line(0, (0, 0, 0), 0, "Clear Label")]
-    lines += [_itksnap_line(value, _colour(names[value], anatomy), 1, names[value]) for value in sorted(names)]
+    lines += [_itksnap_line(value, colour_of(names[value], anatomy), 1, names[value]) for value in sorted(names)]
     return _ITKSNAP_HEAD + "\n".join(lines) + "\n"
 
 
@@ -143,7 +145,16 @@ def _numberings(names_by_case: Mapping[str, Names]) -> list[tuple[dict[int, str]
     return [(dict(group), cases) for group, cases in groups.items()]
 
 
-def _colour(name: str, anatomy: Anatomy) -> tuple[int, int, int]:
+def colour_of(name: str, anatomy: Anatomy) -> tuple[int, int, int]:
+    """Return the colour of a structure.
+
+    Args:
+        name: its name, or that of something else.
+        anatomy: the structures.
+
+    Returns:
+        Red, green and blue, 0 to 255; grey for something else.
+    """
     try:
         return anatomy.by_name(name).colour
     except ConfigError:

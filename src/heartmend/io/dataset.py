@@ -27,6 +27,7 @@ from heartmend.io.label_maps import (
 from heartmend.io.label_meaning import LabelTable
 from heartmend.io.label_sources import LabelSources, find_images, find_label_maps, volumes_of
 from heartmend.io.label_tables import DATASET_JSON, GivenIds, folder_tables, read_file_ending
+from heartmend.io.likely_folders import other_folder_hint
 from heartmend.io.unread_files import UnreadFile, describe_unread, unread_files
 from heartmend.io.volume import Volume, image_coverage, read_image, read_image_grid, resampling_warning
 from heartmend.types import Labels, Mask
@@ -380,6 +381,8 @@ def _no_label_map(root: Path, labels: LabelSources, ending: str | None) -> str:
             f"{root.parent / DATASET_JSON}: file_ending is '{escape_unprintable(ending[:40])}', but no label map in "
             f"{root} has it, such as {escape_unprintable(others[0].name)}; correct file_ending"
         )
+    if hint := other_folder_hint(root):
+        return f"{root}: contains no label map itself; {hint}"
     folders = f"; {describe_unread(labels.unread)}" if labels.unread else ""
     return (
         f"{root}: contains no label map ({', '.join(VOLUME_ENDINGS)}); give the folder that directly contains them, or "

@@ -29,6 +29,7 @@ from heartmend.io.label_meaning import (
     resolve_meaning,
 )
 from heartmend.types import BACKGROUND, UNKNOWN, Labels, Mask
+from heartmend.wording import plural
 
 UnknownLabels = Literal["error", "keep"]
 """Handling of ids that the anatomy does not have: an error, or their voxels stay unchanged."""
@@ -464,7 +465,7 @@ def _stamp(path: Path, anatomy: Anatomy) -> tuple[object, ...]:
 
 def _described(value: int, counts: npt.NDArray[np.int64], meaning: LabelMeaning) -> str:
     name = f" {meaning.unknown[value]!r} by {meaning.source(value)}" if value in meaning.unknown else ""
-    return escape_unprintable(f"{value}{name} ({counts[value]} voxels)")
+    return escape_unprintable(f"{value}{name} ({plural(counts[value], 'voxel')})")
 
 
 def _kept_warnings(meaning: LabelMeaning, counts: Mapping[int, int]) -> list[str]:

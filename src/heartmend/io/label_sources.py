@@ -21,6 +21,7 @@ from heartmend.io.file_names import (
 from heartmend.io.forms.case_folder import MASK_FOLDERS, CaseFolder, find_image, mask_name, read_case_folder
 from heartmend.io.unread_files import UnreadFile
 from heartmend.io.volume import DETACHED_ENDINGS, read_any_header
+from heartmend.wording import plural
 
 
 @dataclass(frozen=True)
@@ -201,15 +202,11 @@ def _of_folders(folders: Sequence[Path], anatomy: Anatomy) -> LabelSources:
         for path in found.others:
             ignored[path.relative_to(folder).as_posix()] += 1
     for name, count in sorted(ignored.items()):
-        unread.append(UnreadFile(name, f"beside the label map, in {_cases(count)}"))
+        unread.append(UnreadFile(name, f"beside the label map, in {plural(count, 'case')}"))
     for name, count in sorted(copied.items()):
-        reason = f"no structure of anatomy {anatomy.name}, in {_cases(count)}; copied unchanged"
+        reason = f"no structure of anatomy {anatomy.name}, in {plural(count, 'case')}; copied unchanged"
         unread.append(UnreadFile(name, reason))
     return LabelSources(paths, skipped, images, frozenset(folder.name for folder in paths.values()), tuple(unread))
-
-
-def _cases(count: int) -> str:
-    return f"{count} case" if count == 1 else f"{count} cases"
 
 
 def _no_structure(found: CaseFolder, anatomy: Anatomy) -> str:

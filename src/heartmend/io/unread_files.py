@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heartmend.io.file_names import escape_unprintable, volume_ending
+from heartmend.wording import plural
 
 # Endings of volumes that are not supported, with what can be done.
 _OTHER_VOLUMES = {
@@ -84,7 +85,7 @@ def describe_unread(files: Sequence[UnreadFile], limit: int | None = _MAX_LISTED
         '1 file and 1 folder were not read: 3.hdr (convert it to .nii.gz), old (a folder)'
     """
     folders = sum(file.is_folder for file in files)
-    counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(files) - folders, "file"), (folders, "folder")) if n]
+    counts = [plural(n, word) for n, word in ((len(files) - folders, "file"), (folders, "folder")) if n]
     names = [f"{file.name} ({file.reason})" for file in files[:limit]]
     more = ["..."] if len(names) < len(files) else []
     was_or_were = "was" if len(files) == 1 else "were"

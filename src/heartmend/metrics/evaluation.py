@@ -21,6 +21,7 @@ from heartmend.metrics.export import FlatTable, TableName, flat_tables
 from heartmend.metrics.metric_catalogue import TOLERANCES_MM, Metric, catalogue
 from heartmend.metrics.summary import StructureSummary, summarise
 from heartmend.version import __version__
+from heartmend.wording import plural
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -204,7 +205,7 @@ def evaluate_cohorts(
         progress.advance(done, job.case_id)
     if not rows:
         first = next(iter(skipped.values()), "the label maps contain no structure of the anatomy")
-        raise BadInputError(f"none of {len(wanted)} cases could be compared; the first: {first}")
+        raise BadInputError(f"none of {plural(len(wanted), 'case')} could be compared; the first: {first}")
     order = {name: place for place, name in enumerate(anatomy.names)}
     rows.sort(key=lambda row: (row.case, order[row.structure], row.labels))
     return Evaluation(anatomy, metrics, tuple(rows), skipped, dict(folders))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from heartmend.version import __version__
@@ -42,6 +43,7 @@ def model_card(model: HeartModel) -> str:
         )
     thin = [f"{name} {calibre.mean_mm:.2f} mm" for name, calibre in model.calibres.items()]
     return f"""\
+{_front_matter(model)}
 # Model card: {model.anatomy.title or model.anatomy.name}, {len(model.codes.ids)} cases
 
 Created by Heartmend {__version__}, {made_by}.
@@ -73,3 +75,27 @@ information, and label errors that most training maps share. Details (above all 
 fade when two cases are interpolated. It is not a medical device and must not be used for diagnosis or treatment. The
 file contains case ids and grids: check them before you share it.
 """
+
+
+def _front_matter(model: HeartModel) -> str:
+    """The head of a card as Hugging Face reads it: YAML between two lines of dashes.
+
+    The licence is not stated: it depends on that of the label maps.
+    """
+    dice = {name: round(float(value), 4) for name, value in model.metadata.get("dice", {}).items()}
+    tags = ["medical", "cardiac-ct", "segmentation", "implicit-neural-representation", "shape-model"]
+    metrics = [{"type": "dice", "name": f"Dice with the training maps, {name}", "value": v} for name, v in dice.items()]
+    title = model.anatomy.title or model.anatomy.name
+    result = {
+        "task": {"type": "image-segmentation"},
+        "dataset": {"type": "label-maps", "name": f"{len(model.codes.ids)} repaired label maps"},
+        "metrics": metrics,
+    }
+    fields: dict[str, object] = {
+        "library_name": "heartmend", "pipeline_tag": "image-segmentation", "license": "other",
+        "license_name": "that-of-the-training-data", "tags": tags,
+        "model-index": [{"name": title, "results": [result] if metrics else []}],
+    }  # fmt: skip
+    # JSON is YAML: no other characters are special in it.
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
+    return "\n".join(("---", *lines, "---"))

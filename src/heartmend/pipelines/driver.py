@@ -102,7 +102,9 @@ def remaining_cases(cohort: Cohort, skipped: Mapping[str, str]) -> list[Case]:
     remaining = [case for case in cohort if case.id not in skipped]
     if not remaining:
         reason = next(iter(skipped.values()))
-        raise RunError(f"none of the {len(skipped)} label maps could be used; the first: {reason}")
+        if len(skipped) == 1:
+            raise RunError(f"the only label map could not be used: {reason}")
+        raise RunError(f"none of the {len(skipped):,} label maps could be used; the first: {reason}")
     return remaining
 
 

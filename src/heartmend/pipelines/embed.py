@@ -14,6 +14,7 @@ from heartmend.io.dataset import Case, discover_cohort
 from heartmend.io.file_names import real_path
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.models.model_file import load_heart_model
+from heartmend.pipelines.command_line import command_line
 from heartmend.pipelines.driver import PipelineStep, run_steps
 from heartmend.pipelines.result import Result
 from heartmend.run_folder.folder import RunFolder
@@ -92,6 +93,7 @@ def embed(request: EmbedRequest, settings: EmbedSettings | None = None, progress
     with RunFolder.open(request.output, request.labels) as folder:
         table = {"embed": settings.model_dump(mode="json"), "model": request.model.name, "seed": request.seed}
         folder.write_settings(table)
+        folder.note_start(command_line("embed", request))
         folder.write_versions()
         folder.write_cohort(cohort)
         folder.write_anatomy(model.anatomy)

@@ -30,6 +30,7 @@ from heartmend.repair.shared_errors.surface import SurfacePatches, patches_of_te
 from heartmend.run_folder.admission import check_plain_output
 from heartmend.run_folder.folder import RunFolder
 from heartmend.types import Labels
+from heartmend.wording import plural
 
 R = TypeVar("R")
 FEWEST_CASES = 3
@@ -130,7 +131,9 @@ def merge_label_sets(request: MergeRequest, config: Config, progress: Progress |
         ready = [job for job, _ in _succeeded(each(_write_consensus, jobs, request.workers), skipped, progress)]
         if len(ready) < FEWEST_CASES:
             reason = f": {next(iter(skipped.values()))}" if skipped else ""
-            raise BadInputError(f"{len(ready)} cases have two label maps, at least {FEWEST_CASES} are needed{reason}")
+            raise BadInputError(
+                f"{plural(len(ready), 'case')} with two label maps; at least {FEWEST_CASES} are needed{reason}"
+            )
         result = run(
             Request(labels, fitted, anatomy=request.anatomy, device=request.device, workers=request.workers,
                     stop_after="fit"),
@@ -203,12 +206,7 @@ def _read(job: _Job) -> tuple[list[Labels], LabelVolume]:
     for reader, case in zip(job.readers[1:], job.cases[1:], strict=True):
         if case is None:
             continue
-        other = reader.read_labels(case)
-        if not other.grid.is_close(volume.grid):
-            raise BadInputError(
-                f"{case.labels_path}: is not on the grid of {job.first.labels_path}; resample it to that grid"
-            )
-        found.append(other.labels)
+        found.append(reader.read_labels(case).on_grid(volume.grid).labels)
     return found, volume
 
 

@@ -21,6 +21,7 @@ from heartmend.repair.change_log import ChangeLog
 from heartmend.run_folder.decisions import Choice, Decision, DecisionRequest, Decisions, user_name
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import RunFolder
+from heartmend.wording import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,7 +159,7 @@ class OpenRun:
         self._cases = {case.id: RunCase(run, cohort, case) for case in cohort}
 
     def __repr__(self) -> str:
-        return f"OpenRun({str(self.output)!r}: {len(self)} cases)"
+        return f"OpenRun({str(self.output)!r}: {plural(len(self), 'case')})"
 
     def __len__(self) -> int:
         return len(self._cases)

@@ -19,6 +19,7 @@ from heartmend.pipelines.repair_labels import repair_labels
 from heartmend.repair.change_log import ChangeLog
 from heartmend.run_folder.folder import model_file
 from heartmend.types import BACKGROUND, MAX_VALUE, Mask
+from heartmend.wording import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class RepairedSegments:
     @property
     def summary(self) -> str:
         """What was changed, in a few lines for a reader."""
-        lines = [f"{name}: {count:,} voxels changed" for name, count in self.changed_voxels.items()]
+        lines = [f"{name}: {plural(count, 'voxel')} changed" for name, count in self.changed_voxels.items()]
         lines += [
             f"{v.structure}: the repair was rejected: {v.reason}" for v in self.changes.verdicts if not v.accepted
         ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from heartmend.io.tables import NO_UNIT, Column, Table
 from heartmend.run_folder.folder import RunFolder
+from heartmend.wording import plural
 
 COLUMNS = (
     Column("case", str),
@@ -41,7 +42,7 @@ class Result:
     prior: str = ""
 
     def __repr__(self) -> str:
-        return f"Result({str(self.output)!r}: {len(self.cases)} cases, {len(self.skipped)} skipped)"
+        return f"Result({str(self.output)!r}: {plural(len(self.cases), 'case')}, {len(self.skipped)} skipped)"
 
     def table(self) -> Table:
         """Make a table of what was changed: a row for each structure of each repaired case.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +17,18 @@ from heartmend.compute.cluster import scheduled
 from heartmend.compute.process_group import ProcessGroup, process_group
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.resources import Compute
-from heartmend.compute.workers import keep_freed_memory
+from heartmend.compute.workers import available_cores, keep_freed_memory
 from heartmend.errors import BadInputError, ConfigError, RunError
-from heartmend.io.dataset import Case, discover_cohort
+from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.file_names import real_path
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.unread_files import describe_unread
 from heartmend.models.model_file import load_heart_model
 from heartmend.models.prior import built_in_priors, check_prior
+from heartmend.pipelines.command_line import command_line
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.driver import PipelineStep, run_steps
+from heartmend.pipelines.estimate import RunEstimate, run_bytes, run_seconds
 from heartmend.pipelines.result import Result
 from heartmend.pipelines.trusted import check_convention, find_trusted
 from heartmend.run_folder.admission import check_no_overlap
@@ -40,6 +42,7 @@ from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import RefineSettings, refine
 from heartmend.stages.unify import unify
 from heartmend.training.schedule import Phase
+from heartmend.wording import plural
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +96,12 @@ class Request:
     prior: str = ""
 
 
-def run(request: Request, config: Config | None = None, progress: Progress | None = None) -> Result:
+def run(
+    request: Request,
+    config: Config | None = None,
+    progress: Progress | None = None,
+    announce: Callable[[RunEstimate], None] | None = None,
+) -> Result:
     """Repair the label maps of a folder into OUT/labels. Continues with what is there already.
 
     A case with an error never stops the others: it is listed in `Result.skipped` and in OUT/run/skipped.json, and an
@@ -103,6 +111,7 @@ def run(request: Request, config: Config | None = None, progress: Progress | Non
         request: what to do.
         config: the settings; None: the defaults.
         progress: receiver of progress reports.
+        announce: gets the estimate of time and disk space before the first stage starts.
 
     Returns:
         The result.
@@ -116,10 +125,13 @@ def run(request: Request, config: Config | None = None, progress: Progress | Non
             group.serve()
             return Result(request.output, (), {}, is_main=False)
         with scheduled(request.scheduler, request.workers):
-            return _run(request, config or Config(), group, progress or NoProgress())
+            return _run(request, config or Config(), group, progress or NoProgress(), announce)
 
 
-def _run(request: Request, config: Config, group: ProcessGroup, progress: Progress) -> Result:
+def _run(
+    request: Request, config: Config, group: ProcessGroup, progress: Progress,
+    announce: Callable[[RunEstimate], None] | None,
+) -> Result:  # fmt: skip
     anatomy = load_anatomy(request.anatomy)
     plan = make_plan(config, anatomy, request.structures)
     cohort = discover_cohort(
@@ -135,7 +147,10 @@ def _run(request: Request, config: Config, group: ProcessGroup, progress: Progre
     with RunFolder.open(request.output, request.labels, request.images) as folder:
         if not request.resume and folder.is_started:
             raise RunError(f"{request.output}: contains a run already; remove --no-resume, or give another --output")
+        if announce is not None:
+            announce(_estimate(request, config, plan, cohort, folder.is_started))
         folder.write_settings({**config.model_dump(mode="json"), "request": _request_table(request, config, plan)})
+        folder.note_start(command_line("run", request, config))
         folder.write_versions()
         folder.write_cohort(cohort)
         folder.write_anatomy(anatomy)
@@ -202,10 +217,22 @@ def resolve_device(device: str) -> str:
     # Not by a trial: a tensor on a GPU costs half a gigabyte of its memory.
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found.type == "cuda" and (found.index or 0) >= count:
-        raise ConfigError(f"--device {device}: torch finds {count} GPUs here; give cpu, auto or a GPU that exists")
+        raise ConfigError(
+            f"--device {device}: torch finds {plural(count, 'GPU')} here; give cpu, auto or a GPU that exists"
+        )
     if found.type not in ("cpu", "cuda"):
         raise ConfigError(f"--device {device}: give cpu, cuda or auto")
     return device
+
+
+def _estimate(request: Request, config: Config, plan: RunPlan, cohort: Cohort, is_started: bool) -> RunEstimate:
+    device, processes = resolve_device(request.device), request.workers or available_cores()
+    seconds = run_seconds(cohort, config, request.stop_after, device, processes)
+    wanted, required = set(plan.structures or cohort.anatomy.names), set(cohort.anatomy.without_absent(set()).names)
+    return RunEstimate(
+        len(cohort), len(wanted & required), len(wanted - required), any(case.image_path for case in cohort), device,
+        processes, seconds, run_bytes(cohort), is_started, request.stop_after,
+    )  # fmt: skip
 
 
 def find_prior(prior: str, config: Config, anatomy: Anatomy) -> tuple[tuple[Path, ...], int]:

@@ -12,6 +12,7 @@ from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.io.file_names import real_path
 from heartmend.repair.shared_errors.convention import Convention
 from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
+from heartmend.wording import plural
 
 
 def find_trusted(
@@ -29,8 +30,8 @@ def find_trusted(
         The trusted cases; None where there is no folder.
 
     Raises:
-        BadInputError: if there are fewer than `MIN_TRUSTED`, or one cannot be read, is no case of the data set, or is
-            not on the grid of its label map.
+        BadInputError: if there are fewer than `MIN_TRUSTED`, or one cannot be read, is no case of the data set, or has
+            other voxels than its label map.
     """
     if folder is None:
         return None
@@ -61,13 +62,12 @@ def check_trusted(trusted: Cohort, cohort: Cohort, folder: Path) -> None:
             f"{folder}: {', '.join(unknown[:5])}: the data set has no such case; name a trusted label map as its case"
         )
     if len(trusted) < MIN_TRUSTED:
-        raise BadInputError(f"{folder}: has {len(trusted)} label maps; at least {MIN_TRUSTED} trusted cases are needed")
+        raise BadInputError(
+            f"{folder}: has {plural(len(trusted), 'label map')}; at least {MIN_TRUSTED} trusted cases are needed"
+        )
     for case in trusted:
-        own = cohort[case.id]
-        if not trusted.read_labels(case).grid.is_close(cohort.read_labels(own).grid):
-            raise BadInputError(
-                f"{case.labels_path}: is not on the grid of {own.labels_path}; resample it to that grid"
-            )
+        # Axes of another order or direction are turned when the map is used.
+        trusted.read_labels(case).on_grid(cohort.read_labels(cohort[case.id]).grid)
 
 
 def check_convention(path: Path | None, trusted: Path | None, anatomy: Anatomy) -> Path | None:

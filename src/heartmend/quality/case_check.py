@@ -13,6 +13,7 @@ from heartmend.io.digests import file_fingerprint
 from heartmend.io.forms.files import files_of
 from heartmend.io.label_maps import LabelVolume, count_ids
 from heartmend.quality.structure_bounds import StructureSize, measure_sizes
+from heartmend.wording import plural
 
 FindingSeverity = Literal["warning", "error"]
 Status = Literal["ok", "warning", "error"]
@@ -164,9 +165,9 @@ def _value_uses(volume: LabelVolume, cohort: Cohort) -> tuple[ValueUse, ...]:
 
 
 def _label_warnings(volume: LabelVolume, voxels: dict[str, int]) -> list[str]:
-    texts = [f"{name} has {n} voxel{'s' * (n > 1)} only" for name, n in voxels.items() if 0 < n < MIN_VOXELS]
+    texts = [f"{name} has {plural(n, 'voxel')} only" for name, n in voxels.items() if 0 < n < MIN_VOXELS]
     if volume.unknown is not None:
-        texts.append(f"{int(volume.unknown.sum())} voxels are no structure of the anatomy; they are not changed")
+        texts.append(f"{plural(int(volume.unknown.sum()), 'voxel')} of no structure of the anatomy; not changed")
     return texts
 
 

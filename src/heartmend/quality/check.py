@@ -26,6 +26,7 @@ from heartmend.quality.disk_space import free_bytes, needed_bytes
 from heartmend.quality.structure_bounds import StructureSize, impossible_size
 from heartmend.run_folder.folder import RunFolder
 from heartmend.version import __version__
+from heartmend.wording import plural, some_of
 
 MAX_SIZE_RATIO = 2.0
 """Hearts of one data set differ in length by less; a wrong unit of the spacing makes a larger difference."""
@@ -201,7 +202,7 @@ def check_table(report: DataSetReport, show_all: bool = False) -> Table:
     disk = f"A run needs about {_size(report.needed_bytes)} of disk space{free}." if report.needed_bytes else ""
     cases = [case for case in report.cases if show_all or case.findings]
     table = Table(
-        title=f"{_cases(len(report.cases))}: {counts}", title_style="bold", title_justify="left", caption=disk,
+        title=f"{plural(len(report.cases), 'case')}: {counts}", title_style="bold", title_justify="left", caption=disk,
         caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=bool(cases or report.findings),
     )  # fmt: skip
     table.add_column("case", overflow="fold")
@@ -248,7 +249,7 @@ def _contents_of(case: CaseReport) -> Text:
     if case.shape is not None:
         parts.append(f"{_by(case.shape)} voxels of {_by(case.spacing_mm)} mm")
     if case.voxels is not None:
-        parts.append(f"{sum(n > 0 for n in case.voxels.values())} of {len(case.voxels)} structures")
+        parts.append(f"{sum(n > 0 for n in case.voxels.values())} of {plural(len(case.voxels), 'structure')}")
     return Text(", ".join(parts), "dim")
 
 
@@ -297,7 +298,7 @@ def _size_findings(reports: list[CaseReport], anatomy: Anatomy) -> tuple[list[Fi
             middle = StructureSize(*(statistics.median(getattr(size, m) for size in sizes.values()) for m in _MEASURES))
             text = impossible_size(structure.name, middle, anatomy) or next(iter(warnings.values()))
             advice = "check what the values mean, and give --ids FILE or --preset-ids NAME if it is something else"
-            found.append(Finding("warning", f"median of {_cases(len(sizes))}: {text}; {advice}"))
+            found.append(Finding("warning", f"median of {plural(len(sizes), 'case')}: {text}; {advice}"))
         else:
             for id, text in warnings.items():
                 texts[id].append(text)
@@ -312,8 +313,9 @@ def _image_findings(cohort: Cohort, has_images: bool) -> list[Finding]:
     found = [Finding("warning", f"{path.name}: an image without a label map") for path in cohort.images_without_labels]
     without = [case.id for case in cohort if case.image_path is None]
     if has_images and without:
-        ids = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
-        found.append(Finding("warning", f"{len(without)} label maps without an image; they are repaired too: {ids}"))
+        them = "it is" if len(without) == 1 else "they are"
+        text = f"{plural(len(without), 'label map')} without an image; {them} repaired too: {some_of(without, 5)}"
+        found.append(Finding("warning", text))
     return found
 
 
@@ -349,7 +351,3 @@ def _findings_of(case: CaseReport) -> Text:
 
 def _by(numbers: tuple[float, ...] | None) -> str:
     return "" if numbers is None else " x ".join(f"{n:.4g}" for n in numbers)
-
-
-def _cases(number: int) -> str:
-    return f"{number} case" if number == 1 else f"{number} cases"

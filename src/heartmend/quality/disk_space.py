@@ -8,15 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from heartmend.io.file_names import real_path
+from heartmend.pipelines.estimate import CASE_BYTES, RUN_BYTES
+from heartmend.pipelines.estimate import case_bytes as estimated_bytes
 from heartmend.quality.case_check import CaseReport
 
-# Measured in five runs of twenty hearts each at 0.9 mm: distances and labels took 0.43 to 0.68 bytes per voxel of the
-# heart's bounding box, codes and change logs 40 kB per case, and the repaired map as much as the original. The shape
-# has 32 MB, and there are five copies of it while the fit writes checkpoints.
-BYTES_PER_VOXEL = 0.7
-CASE_BYTES = 50_000
-RESULT_FACTOR = 1.2
-RUN_BYTES = 170_000_000
 MARGIN_VOXELS = 10
 
 
@@ -45,7 +40,7 @@ def case_bytes(case: CaseReport) -> int:
     if case.size_mm is None or case.spacing_mm is None:
         return CASE_BYTES
     sides = (size / step + 2 * MARGIN_VOXELS for size, step in zip(case.size_mm, case.spacing_mm, strict=True))
-    return round(CASE_BYTES + BYTES_PER_VOXEL * math.prod(sides) + RESULT_FACTOR * case.file_bytes)
+    return estimated_bytes(math.prod(sides), case.file_bytes)
 
 
 def free_bytes(folder: Path) -> int:

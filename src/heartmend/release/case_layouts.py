@@ -16,12 +16,14 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.mesh import mesh_of_mask
-from heartmend.io.atomic import write_json
+from heartmend.io.atomic import write_json, write_text
 from heartmend.io.dataset import Case
+from heartmend.io.file_names import volume_ending
+from heartmend.io.itksnap_workspace import itksnap_workspace
 from heartmend.io.mesh_files import write_ply
 from heartmend.io.nifti import write_volume
 from heartmend.io.segments import Status, write_segments
-from heartmend.release.layouts import Layout, ReleaseNames, consecutive_ids, mask_names
+from heartmend.release.layouts import Images, Layout, ReleaseNames, consecutive_ids, mask_names
 from heartmend.release.training import TrainingOptions, ignore_number, ignored_voxels
 from heartmend.review.plan import CasePlan
 from heartmend.run_folder.finished import FinishedRun
@@ -122,14 +124,15 @@ def status_of_segments(plan: CasePlan, anatomy: Anatomy) -> dict[str, Status]:
     return found
 
 
-def write_image(finished: FinishedRun, case: Case, grid: Grid, path: Path) -> None:
+def write_image(finished: FinishedRun, case: Case, grid: Grid, path: Path, images: Images = "copy") -> None:
     """Write the CT of a case on the grid of its label map; nothing for a case without a CT.
 
     Args:
         finished: the run.
         case: the case.
         grid: grid of the label map.
-        path: file to write: a copy where the CT is on this grid, otherwise resampled; HU, int16.
+        path: file to write: the file of the CT where it is on this grid, otherwise resampled; HU, int16.
+        images: whether the file of the CT is linked or copied.
     """
     image = finished.image(case, grid)
     if image is None or case.image_path is None:
@@ -138,9 +141,26 @@ def write_image(finished: FinishedRun, case: Case, grid: Grid, path: Path) -> No
     is_original = image.values.dtype.kind in "iu" and image.path.name.endswith(".nii.gz") and image.grid is not grid
     if is_original:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(case.image_path, path)
+        if images == "link":
+            link_or_copy(case.image_path, path)
+        else:
+            shutil.copyfile(case.image_path, path)
     else:
         write_volume(np.rint(np.nan_to_num(image.values, nan=-1024)).astype(np.int16), grid, path)
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give a file a second name; where the disk does not allow that, copy it.
+
+    Args:
+        source: the file.
+        path: its second name.
+    """
+    try:
+        # The file itself, not a link of the data set that leads to it.
+        os.link(source.resolve(), path)
+    except OSError:
+        shutil.copyfile(source, path)
 
 
 def _write_nnunet(export: CaseExport) -> None:
@@ -165,9 +185,9 @@ def _write_numbered(export: CaseExport, dataset: Path, channel: str) -> None:
     same_ids = all(a == b for a, b in numbers.items())
     target = dataset / "labelsTr" / f"{name}.nii.gz"
     _write_map(export.composed, numbers, target, export.reusable if same_ids else None)
-    if export.training.with_images:
+    if export.training.images != "none":
         image = dataset / "imagesTr" / f"{name}{channel}.nii.gz"
-        write_image(export.finished, export.case, export.composed.grid, image)
+        write_image(export.finished, export.case, export.composed.grid, image, export.training.images)
 
 
 def _write_bids(export: CaseExport) -> None:
@@ -176,8 +196,9 @@ def _write_bids(export: CaseExport) -> None:
     values = {s.id: s.value for s in export.anatomy.structures}
     reusable = export.reusable if all(id == value for id, value in values.items()) else None
     _write_map(export.composed, values, stem.with_name(f"{stem.name}.nii.gz"), reusable)
-    # "Manual" is a key of BIDS: whether a person drew the segmentation.
-    write_json(stem.with_name(f"{stem.name}.json"), {"Manual": bool(export.plan.structures_with("corrected"))})
+    # Keys of BIDS: whether a person drew the segmentation, and that it is in the space of the patient's own image.
+    sidecar = {"Manual": bool(export.plan.structures_with("corrected")), "SpatialReference": "orig"}
+    write_json(stem.with_name(f"{stem.name}.json"), sidecar)
 
 
 def _write_slicer(export: CaseExport) -> None:
@@ -185,6 +206,22 @@ def _write_slicer(export: CaseExport) -> None:
     write_segments(
         composed.labels, composed.grid, export.anatomy, path, status_of_segments(export.plan, export.anatomy)
     )
+
+
+def _write_itksnap(export: CaseExport) -> None:
+    """Write a workspace that opens the label map with its CT, names and colours."""
+    if not export.released.is_file() or volume_ending(export.released) is None:
+        # ITK-SNAP reads neither folders of masks nor DICOM segmentations as a segmentation.
+        return
+    id, folder = export.case.id, export.folder / "itksnap"
+    labels = f"labels/{export.released.name}"
+    image = folder / f"{id}.ct.nii.gz"
+    if export.training.images != "none":
+        write_image(export.finished, export.case, export.composed.grid, image, export.training.images)
+    # A workspace needs an image: without a CT the label map itself.
+    main = f"itksnap/{image.name}" if image.is_file() else labels
+    text = itksnap_workspace("itksnap", main, labels, export.names.values[id], export.anatomy)
+    write_text(folder / f"{id}.itksnap", text)
 
 
 def _write_meshes(export: CaseExport) -> None:
@@ -200,8 +237,8 @@ def _write_totalsegmentator(export: CaseExport) -> None:
     for name, id in mask_names(export.anatomy).items():
         mask = (composed.labels == id).astype(np.uint8)
         write_volume(mask, composed.grid, folder / "segmentations" / f"{name}.nii.gz")
-    if export.training.with_images:
-        write_image(export.finished, export.case, composed.grid, folder / "ct.nii.gz")
+    if export.training.images != "none":
+        write_image(export.finished, export.case, composed.grid, folder / "ct.nii.gz", export.training.images)
 
 
 def _write_dicom_seg(export: CaseExport) -> None:
@@ -242,6 +279,7 @@ _WRITERS: dict[Layout, Callable[[CaseExport], None]] = {
     "nnunet": _write_nnunet,
     "bids": _write_bids,
     "slicer": _write_slicer,
+    "itksnap": _write_itksnap,
     "meshes": _write_meshes,
     "totalsegmentator": _write_totalsegmentator,
     "decathlon": _write_decathlon,
@@ -254,10 +292,7 @@ def _write_map(composed: ComposedMap, numbers: Mapping[int, int], path: Path, re
     """Write a label map in other ids; where a file with the same content exists, link or copy it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if reusable is not None:
-        try:
-            os.link(reusable, path)
-        except OSError:
-            shutil.copyfile(reusable, path)
+        link_or_copy(reusable, path)
         return
     write_volume(_lookup(numbers)[composed.labels], composed.grid, path)
 

@@ -19,9 +19,19 @@ from heartmend.version import __version__
 Layout = Literal[
     "nnunet", "bids", "slicer", "itksnap", "meshes", "totalsegmentator", "decathlon", "dicom-seg", "rtstruct"
 ]
+Images = Literal["link", "copy", "none"]
+"""How the CTs are put into the layouts that have images: as links to the same file where the disk allows, or copies."""
+IMAGES: tuple[Images, ...] = get_args(Images)
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 _MASK_PRESETS = ("totalsegmentator-v2", "heartchambers-highres", "coronary-arteries")
 BIDS_VERSION = "1.10.0"
+_BIDS_README = """\
+# {title}
+
+Label maps of hearts, repaired with Heartmend and reviewed: BIDS derivatives. Each subject has one segmentation,
+`*_desc-repaired_dseg.nii.gz`; its values are named in `desc-repaired_dseg.tsv`. The CT images are not part of these
+derivatives. See the README of the release for counts, decisions, citations and terms of use.
+"""
 
 
 @dataclass(frozen=True)
@@ -152,12 +162,12 @@ def _write_bids(folder: Path, anatomy: Anatomy, names: ReleaseNames, case_ids: l
     description = {
         "Name": title, "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative",
         "License": "that of the source data: see README.md",
-        "GeneratedBy": [{"Name": "Heartmend", "Version": __version__}],
+        "GeneratedBy": [{"Name": "Heartmend", "Version": __version__}], "SourceDatasets": [],
     }  # fmt: skip
     write_json(folder / "dataset_description.json", description)
     write_text(
         folder / "README.md",
-        f"{escape_markdown(title)}: label maps, BIDS derivatives. See the README of the release for details.\n",
+        _BIDS_README.format(title=escape_markdown(title)),
     )
     participants = ["participant_id\tcase_id", *(f"sub-{names.bids[id]}\t{id}" for id in case_ids)]
     write_text(folder / "participants.tsv", "\n".join(participants) + "\n")

@@ -17,8 +17,8 @@ _SOURCES = ("repaired", "repaired in part", "original", "corrected by hand")
 _FOLDERS: dict[Layout, str] = {
     "nnunet": "| `nnunet/{dataset}/` | nnU-Net v2 data set: `dataset.json`, `labelsTr`{images} |",
     "bids": "| `bids/` | BIDS derivatives: `sub-*/anat/*_dseg.nii.gz`; ids in `desc-repaired_dseg.tsv` |",
-    "slicer": "| `slicer/` | segmentations for 3D Slicer, with names and colours |",
-    "itksnap": "| `itksnap/` | names and colours of `labels/` for ITK-SNAP (Import Label Descriptions) |",
+    "slicer": "| `slicer/` | segments for 3D Slicer: names, colours, SNOMED CT codes, status (completed: reviewed) |",
+    "itksnap": "| `itksnap/` | `CASE.itksnap`: label map, CT, names and colours for ITK-SNAP; label descriptions |",
     "meshes": "| `meshes/CASE/` | surface of each structure (PLY, mm, RAS) |",
     "totalsegmentator": "| `totalsegmentator/CASE/segmentations/` | one mask per structure, with the names of "
     "TotalSegmentator |",
@@ -62,10 +62,11 @@ def release_readme(
     }
     by_reviewer = Counter(d.reviewer for p in plan.release for d in p.decisions)
     reviewers = [f"{escape_markdown(name)} ({n})" for name, n in sorted(by_reviewer.items())]
+    has_images = training.images != "none" and any(p.case.image_path for p in plan.release)
     texts = {
         "dataset": names.nnunet, "task": names.decathlon,
-        "images": ", `imagesTr`" if training.with_images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`",
-        "task_images": ", `imagesTr`" if training.with_images else "; add your CTs as `imagesTr/CASE.nii.gz`",
+        "images": ", `imagesTr`" if has_images else "; add your CTs as `imagesTr/CASE_0000.nii.gz`",
+        "task_images": ", `imagesTr`" if has_images else "; add your CTs as `imagesTr/CASE.nii.gz`",
     }  # fmt: skip
     lines = [
         f"# {escape_markdown(title)}", "",

@@ -14,6 +14,7 @@ from heartmend.geometry.grid import Grid
 from heartmend.io.atomic import read_json, write_json
 from heartmend.io.dataset import Case
 from heartmend.io.tables import NO_UNIT, Column, write_csv
+from heartmend.release.layouts import Images
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import UNKNOWN, Labels, Mask
 
@@ -30,11 +31,11 @@ class TrainingOptions:
     """Options for the layouts that networks are trained with.
 
     Attributes:
-        with_images: whether the CT is copied into the layouts that have images.
+        images: how the CT is put into the layouts that have images.
         ignore_above: a voxel whose label is wrong with a higher probability gets nnU-Net's ignore label; None: none.
     """
 
-    with_images: bool = False
+    images: Images = "link"
     ignore_above: float | None = None
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Change log of a case: one JSON file for each case, and tables for a terminal."""
+"""Change log of a case: one JSON file for each case."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from heartmend.io import tables
 from heartmend.repair.acceptance import Verdict
-from heartmend.repair.changes import ORIGINAL_KEPT, SEVERITIES, Change, Severity
+from heartmend.repair.changes import SEVERITIES, Change, Severity
 from heartmend.repair.uncertainty.estimate import StructureEstimate
 
 CHANGE_COLUMNS = (
@@ -37,7 +32,6 @@ ESTIMATE_COLUMNS = (
     tables.Column("surface_low_mm", float, "mm", "lower bound of its 90 % interval"),
     tables.Column("surface_high_mm", float, "mm", "upper bound of it"),
 )
-_STYLES: Mapping[Severity, str] = {"info": "dim", "review": "yellow", "warning": "bold red"}
 
 
 @dataclass(frozen=True)
@@ -165,70 +159,3 @@ def change_log_from_json(text: str) -> ChangeLog:
         TypeError: if a change or verdict has unknown or missing keys.
     """
     return ChangeLog.from_dict(json.loads(text))
-
-
-def change_table(log: ChangeLog, min_severity: Severity = "info") -> RenderableType:
-    """Show a change log as a table for a terminal.
-
-    Args:
-        log: the change log.
-        min_severity: lowest severity of the changes to show.
-
-    Returns:
-        A renderable of rich: the changes, and the structures whose repaired masks were rejected.
-    """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("rule", "structure", "action"):
-        table.add_column(heading)
-    table.add_column("mm³", justify="right")
-    table.add_column("centre, mm")
-    table.add_column("note", overflow="fold")
-    shown = [c for c in log.changes if SEVERITIES.index(c.severity) >= SEVERITIES.index(min_severity)]
-    for c in shown:
-        centre = ", ".join(f"{(a + b) / 2:.0f}" for a, b in zip(*c.box_mm, strict=True))
-        volume = f"{c.volume_mm3:.0f}" if c.voxels else ""
-        table.add_row(c.rule, c.structure, c.action, volume, centre, c.note, style=_STYLES[c.severity])
-    lines: list[RenderableType] = [Text(f"{log.case_id}: {len(shown)} of {len(log.changes)} changes", style="bold")]
-    if shown:
-        lines.append(table)
-    if log.estimates:
-        expected = ", ".join(
-            f"{one.structure} {one.dice:.3f} ({one.dice_low:.3f} to {one.dice_high:.3f})" for one in log.estimates
-        )
-        lines.append(Text(f"expected Dice (90 % interval): {expected}", style="dim"))
-    lines += [
-        Text(f"{v.structure}: {ORIGINAL_KEPT}: {v.reason}", style="bold red") for v in log.verdicts if not v.accepted
-    ]
-    return Group(*lines)
-
-
-def summary_table(logs: Iterable[ChangeLog]) -> Table:
-    """Summarise the change logs of a cohort as a table for a terminal.
-
-    Args:
-        logs: the change logs.
-
-    Returns:
-        One row for each rule, structure and action with the numbers of cases and changes, the volume and the numbers
-        of severities; then one row for each structure with rejected masks.
-    """
-    rows: dict[tuple[str, str, str], list[tuple[str, Change]]] = {}
-    rejected: dict[str, list[str]] = {}
-    for log in logs:
-        for c in log.changes:
-            rows.setdefault((c.rule, c.structure, c.action), []).append((log.case_id, c))
-        for v in log.verdicts:
-            if not v.accepted:
-                rejected.setdefault(v.structure, []).append(log.case_id)
-    table = Table(title="Changes in all cases", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("rule", "structure", "action"):
-        table.add_column(heading)
-    for heading in ("cases", "changes", "mm³", "review", "warning"):
-        table.add_column(heading, justify="right")
-    for (rule, structure, action), found in rows.items():
-        counts = [sum(c.severity == s for _, c in found) for s in ("review", "warning")]
-        cases, volume = str(len({case for case, _ in found})), sum(c.volume_mm3 for _, c in found)
-        table.add_row(rule, structure, action, cases, str(len(found)), f"{volume:.0f}", *map(str, counts))
-    for structure, ids in rejected.items():
-        table.add_row("acceptance", structure, ORIGINAL_KEPT, str(len(ids)), "", "", "", str(len(ids)))
-    return table

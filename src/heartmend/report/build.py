@@ -18,17 +18,21 @@ from heartmend.report.changes import CaseChange, CaseSelection, change_of, selec
 from heartmend.report.charts import distribution_figure, fit_figure
 from heartmend.report.page import Content, as_html, as_markdown
 from heartmend.report.pictures import CasePictures, draw_case
+from heartmend.report.provenance import run_facts
 from heartmend.report.run_summary import FitLog, read_fit_log, rule_rows, stage_summaries
 from heartmend.report.shared_errors import shared_error_section
 from heartmend.report.tables import (
     KEYS,
     REFERENCE,
     before_after_table,
+    changed_percent,
     estimate_summary,
     mean_dice,
     panels,
     reference_table,
+    worse_cases,
 )
+from heartmend.report.verdict import verdict_of
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import labels_folder, open_labels
 
@@ -67,7 +71,9 @@ def write_report(
     if not changes:
         raise RunError(f"{finished.run.output}: none of its cases can be read: {next(iter(left_out.values()))}")
     comparison, against = _evaluate(finished, reference, workers, progress)
-    selected = select_cases(changes, mean_dice(against), selection)
+    verdict = verdict_of(changes, len(left_out), changed_percent(comparison), worse_cases(against))
+    reasons = {one.case: one.reasons for one in verdict.to_look_at}
+    selected = select_cases(changes, mean_dice(against), selection, reasons)
     jobs = [_Job(finished, finished.cohort[id]) for id, _ in selected if id not in left_out]
     pictures = _pictures(jobs, left_out, workers, progress)
     shown = [(pictures[id], reason) for id, reason in selected if id in pictures]
@@ -148,9 +154,10 @@ def _content(
         expected := estimate_summary(finished.changes(case) for case in finished if case.id not in left_out)
     ) is not None:
         tables.append(expected)
+    verdict = verdict_of(changes, len(left_out), changed_percent(comparison), worse_cases(against))
     return Content(
-        name=finished.run.output.name, anatomy=finished.anatomy, versions=finished.run.versions(),
-        stages=stage_summaries(finished.run, log), n_cases=len(finished.cohort), left_out=left_out, tables=tables,
+        name=finished.run.output.name, verdict=verdict, facts=run_facts(finished, changes), anatomy=finished.anatomy,
+        versions=finished.run.versions(), stages=stage_summaries(finished.run, log), left_out=left_out, tables=tables,
         distributions=distribution_figure(panels(comparison, against), finished.anatomy),
         fit=None if log is None else fit_figure(log),
         rules=rule_rows(finished.changes(case) for case in finished if case.id not in left_out),

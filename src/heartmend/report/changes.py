@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from heartmend.io.dataset import Case
-from heartmend.repair.changes import Severity
+from heartmend.repair.changes import ORIGINAL_KEPT, Change, Severity
 from heartmend.run_folder.finished import FinishedRun
 
 
@@ -26,6 +26,8 @@ class CaseChange:
         n_warning: changes with the severity `warning`.
         n_review: changes with the severity `review`.
         not_accepted: structures that failed the acceptance test; their original was kept.
+        reasons: one text for each of them and for each warning.
+        changed_structures: structures of which a voxel changed.
     """
 
     case: str
@@ -37,6 +39,8 @@ class CaseChange:
     n_warning: int
     n_review: int
     not_accepted: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    changed_structures: tuple[str, ...] = ()
 
     @property
     def changed_fraction(self) -> float:
@@ -78,6 +82,8 @@ def change_of(finished: FinishedRun, case: Case) -> CaseChange:
     changed = original.labels != repaired.labels
     before, after = original.labels[changed], repaired.labels[changed]
     voxel_ml = original.grid.voxel_mm3 / 1000
+    changed_ids = set(np.unique(before)) | set(np.unique(after))
+    kept = [v for v in log.verdicts if not v.accepted]
     return CaseChange(
         case.id,
         int(np.count_nonzero(before == 0)) * voxel_ml,
@@ -87,31 +93,55 @@ def change_of(finished: FinishedRun, case: Case) -> CaseChange:
         log.severity,
         sum(c.severity == "warning" for c in log.changes),
         sum(c.severity == "review" for c in log.changes),
-        tuple(v.structure for v in log.verdicts if not v.accepted),
+        tuple(v.structure for v in kept),
+        (
+            *(f"{v.structure}: {ORIGINAL_KEPT}, {v.reason}" for v in kept),
+            *dict.fromkeys(describe_change(c) for c in log.changes if c.severity == "warning"),
+        ),
+        tuple(s.name for s in finished.anatomy.structures if s.id in changed_ids),
     )
 
 
+def describe_change(change: Change) -> str:
+    """Describe a change in a few words.
+
+    Args:
+        change: the change.
+
+    Returns:
+        Such as "RV: dropped (slices), a slice of it".
+    """
+    note = f", {change.note}" if change.note else ""
+    return f"{change.structure or 'all structures'}: {change.action} ({change.rule}){note}"
+
+
 def select_cases(
-    changes: Sequence[CaseChange], dice: Mapping[str, float], selection: CaseSelection
+    changes: Sequence[CaseChange],
+    dice: Mapping[str, float],
+    selection: CaseSelection,
+    to_look_at: Mapping[str, Sequence[str]] | None = None,
 ) -> list[tuple[str, str]]:
     """Select the cases that a report shows with pictures.
 
-    With a reference the worst cases have the lowest Dice. Without it they have the most structures that failed the
-    acceptance test, then the most warnings, then the most changes to review.
+    With a reference the worst cases have the lowest Dice. Without it they are those of the verdict, then those with the
+    most changes to review.
 
     Args:
         changes: changes of all cases.
         dice: mean Dice of each repaired case with the reference, by case id; empty without a reference.
         selection: numbers of cases, and ids that are always shown.
+        to_look_at: reasons of the cases of the verdict, by case id, the most serious first.
 
     Returns:
         Case ids with the reason: the worst, the most changed of the others, then the requested ones; each id once.
     """
+    to_look_at = to_look_at or {}
     if dice:
         worst_first = sorted(changes, key=lambda c: dice.get(c.case, 2.0))
     else:
-        worst_first = sorted(changes, key=lambda c: (-len(c.not_accepted), -c.n_warning, -c.n_review, c.case))
-    selected = {c.case: _reason(c, dice) for c in worst_first[: selection.worst]}
+        rank = {case: number for number, case in enumerate(to_look_at)}
+        worst_first = sorted(changes, key=lambda c: (rank.get(c.case, len(rank)), -c.n_review, c.case))
+    selected = {c.case: _reason(c, dice, to_look_at) for c in worst_first[: selection.worst]}
     others = sorted((c for c in changes if c.case not in selected), key=lambda c: (-c.changed_fraction, c.case))
     for c in others[: selection.most_changed]:
         selected[c.case] = f"among the most changed cases: {100 * c.changed_fraction:.1f} % of the heart's volume"
@@ -120,14 +150,9 @@ def select_cases(
     return list(selected.items())
 
 
-def _reason(c: CaseChange, dice: Mapping[str, float]) -> str:
+def _reason(c: CaseChange, dice: Mapping[str, float], to_look_at: Mapping[str, Sequence[str]]) -> str:
     if c.case in dice:
         return f"among the lowest Dice with the reference after repair: {dice[c.case]:.3f} on average"
-    reasons = []
-    if c.not_accepted:
-        reasons.append(f"acceptance test failed for {', '.join(c.not_accepted)}, original kept")
-    if c.n_warning:
-        reasons.append(f"{c.n_warning} {'warnings' if c.n_warning > 1 else 'warning'}")
-    if c.n_review:
-        reasons.append(f"{c.n_review} {'changes' if c.n_review > 1 else 'change'} to review")
-    return f"high review priority: {'; '.join(reasons)}" if reasons else "high review priority, but without warnings"
+    if reasons := to_look_at.get(c.case):
+        return "; ".join(reasons)
+    return f"among the cases with most changes to review: {c.n_review:,}"

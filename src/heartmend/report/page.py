@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -20,7 +20,9 @@ from heartmend.report.pictures import CasePictures
 from heartmend.report.run_summary import RuleRow
 from heartmend.report.shared_errors import SharedErrorSection
 from heartmend.report.tables import ReportTable
+from heartmend.report.verdict import RunVerdict
 from heartmend.version import __version__
+from heartmend.wording import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +31,11 @@ class Content:
 
     Attributes:
         name: name of the run.
+        verdict: the verdict on the run.
+        facts: name and text of each fact about the run: its command, dates, versions, review.
         anatomy: anatomy of the label maps.
         versions: version of each software package.
         stages: name and description of each stage.
-        n_cases: number of repaired cases.
         left_out: reason for each case that is left out, by case id.
         tables: tables of the structures.
         distributions: chart of the structures over the cases.
@@ -45,10 +48,11 @@ class Content:
     """
 
     name: str
+    verdict: RunVerdict
+    facts: Sequence[tuple[str, str]]
     anatomy: Anatomy
     versions: Mapping[str, str]
     stages: Sequence[tuple[str, str]]
-    n_cases: int
     left_out: Mapping[str, str]
     tables: Sequence[ReportTable]
     distributions: Figure
@@ -74,6 +78,7 @@ def as_html(content: Content) -> str:
         "fit_svg": None if content.fit is None else Markup(as_svg(content.fit)),
         "style": _static("report.css"),
         "scripts": [_static("ogl/ogl.min.js"), _static("viewer.js")] if content.shown or content.shared_errors else [],
+        "reasons_of": _reasons_of(content),
         "shown_ids": {pictures.case: number for number, (pictures, _) in enumerate(content.shown, start=1)},
     }
     return _environment(True).get_template("report.html.j2").render(c=content, version=__version__, **values)
@@ -91,6 +96,12 @@ def as_markdown(content: Content) -> str:
     return _environment(False).get_template("report.md.j2").render(c=content, version=__version__)
 
 
+def _reasons_of(content: Content) -> Callable[[CaseChange], tuple[str, ...]]:
+    """Return what gives the reasons to look at a case; none for most cases."""
+    reasons = {one.case: one.reasons for one in content.verdict.to_look_at}
+    return lambda change: reasons.get(change.case, ())
+
+
 @lru_cache
 def _environment(html: bool) -> Environment:
     # Markdown has no autoescape; every value is escaped by `finalize`.
@@ -98,6 +109,7 @@ def _environment(html: bool) -> Environment:
         loader=PackageLoader("heartmend.report"), autoescape=html, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=None if html else _finalize, keep_trailing_newline=True,
     )  # fmt: skip
+    environment.filters["plural"] = plural
     environment.filters["hex"] = lambda colour: "#{:02x}{:02x}{:02x}".format(*colour)
     return environment
 

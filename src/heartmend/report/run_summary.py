@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from heartmend.repair.change_log import ChangeLog
-from heartmend.repair.changes import ORIGINAL_KEPT
+from heartmend.repair.changes import ORIGINAL_KEPT, Change
 from heartmend.repair.shared_errors.tables import describe_source
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import FIT, UNIFY
+from heartmend.wording import cases_named, plural
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class RuleRow:
         volume_ml: changed volume.
         n_review: changes with the severity `review`.
         n_warning: changes with the severity `warning`.
+        reasons: notes of the warnings, with the ids of their cases.
     """
 
     rule: str
@@ -62,6 +64,7 @@ class RuleRow:
     volume_ml: float
     n_review: int
     n_warning: int
+    reasons: tuple[str, ...] = ()
 
 
 def read_fit_log(run: RunFolder) -> FitLog | None:
@@ -145,9 +148,8 @@ def stage_summaries(run: RunFolder, log: FitLog | None) -> list[tuple[str, str]]
     mode = fuse.get("mode", "?")
     stages.append(("fuse", f"{vessels}fusion into one label map by {mode}, {edges}rules of anatomy, acceptance test"))
     if dice := _validation_dice(run, UNIFY):
-        stages.append(
-            ("unify", f"one model of all {len(dice)} hearts, Dice {np.mean(dice):.3f} with the repaired label maps")
-        )
+        hearts = plural(len(dice), "heart")
+        stages.append(("unify", f"one model of {hearts}, Dice {np.mean(dice):.3f} with the repaired label maps"))
     return stages
 
 
@@ -160,20 +162,33 @@ def rule_rows(change_logs: Iterable[ChangeLog]) -> list[RuleRow]:
     Returns:
         The rows; the last ones are the structures that failed the acceptance test.
     """
-    found: dict[tuple[str, str, str], list[tuple[str, float, str]]] = {}
-    not_accepted: dict[str, int] = {}
+    found: dict[tuple[str, str, str], list[tuple[str, Change]]] = {}
+    not_accepted: dict[str, list[tuple[str, str]]] = {}
     for log in change_logs:
         for c in log.changes:
-            key = (c.rule, c.structure or "all", c.action)
-            found.setdefault(key, []).append((log.case_id, c.volume_mm3, c.severity))
+            found.setdefault((c.rule, c.structure or "all", c.action), []).append((log.case_id, c))
         for verdict in log.verdicts:
             if not verdict.accepted:
-                not_accepted[verdict.structure] = not_accepted.get(verdict.structure, 0) + 1
-    rows = [
-        RuleRow(
-            *key, len({case for case, _, _ in changes}), len(changes), sum(mm3 for _, mm3, _ in changes) / 1000,
-            sum(s == "review" for _, _, s in changes), sum(s == "warning" for _, _, s in changes),
-        )
-        for key, changes in found.items()
-    ]  # fmt: skip
-    return rows + [RuleRow("acceptance", name, ORIGINAL_KEPT, n, n, 0.0, 0, n) for name, n in not_accepted.items()]
+                not_accepted.setdefault(verdict.structure, []).append((log.case_id, verdict.reason))
+    rows = []
+    for key, changes in found.items():
+        warnings = [(case, c.note) for case, c in changes if c.severity == "warning"]
+        rows.append(
+            RuleRow(
+                *key, len({case for case, _ in changes}), len(changes), sum(c.volume_mm3 for _, c in changes) / 1000,
+                sum(c.severity == "review" for _, c in changes), len(warnings), _reasons(warnings),
+            )
+        )  # fmt: skip
+    for name, kept in not_accepted.items():
+        n = len(kept)
+        rows.append(RuleRow("acceptance", name, ORIGINAL_KEPT, n, n, 0.0, 0, n, _reasons(kept)))
+    return rows
+
+
+def _reasons(found: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Each text once, with the cases that have it."""
+    cases: dict[str, list[str]] = {}
+    for case, text in found:
+        cases.setdefault(text, []).append(case)
+    named = ((cases_named(list(dict.fromkeys(ids))), text) for text, ids in cases.items())
+    return tuple(f"{ids}: {text}" if text else ids for ids, text in named)

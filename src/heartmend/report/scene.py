@@ -71,7 +71,7 @@ def pack_parts(parts: Sequence[ScenePart]) -> dict[str, Any]:
         part. `data`: gzip in base64 of little-endian uint16: for each part, before and then after, the vertices
         (x, y, z by vertex) in steps of `step_mm` from `origin_mm` (RAS+), then the triangles; each number as the
         difference, modulo 2^16, to the one three before it. `centre_mm` and `size_mm`: centre and diagonal of the
-        bounding box of all surfaces.
+        bounding box of all surfaces. `extent_mm`: its sides from left to right, below to above, back to front.
     """
     meshes = [mesh for part in parts for mesh in (part.before, part.after)]
     points = np.concatenate([m.vertices_mm for m in meshes]) if meshes else np.zeros((1, 3), np.float32)
@@ -87,6 +87,7 @@ def pack_parts(parts: Sequence[ScenePart]) -> dict[str, Any]:
     return {
         "origin_mm": origin.astype(float).tolist(), "step_mm": step, "parts": listed,
         "centre_mm": ((origin + end) / 2).astype(float).tolist(), "size_mm": float(np.linalg.norm(end - origin)),
+        "extent_mm": (end - origin)[[0, 2, 1]].astype(float).tolist(),
         "data": base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii"),
     }  # fmt: skip
 

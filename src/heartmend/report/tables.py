@@ -66,19 +66,19 @@ def before_after_table(comparison: Evaluation) -> ReportTable:
     """
     headings = (
         "structure", "cases", "volume, ml", "component count error", "holes", "roughness, mm",
-        "Dice, before with after", "surface change, mm (HD95)",
+        "changed by, %", "surface moved, mm (HD95)",
     )  # fmt: skip
     rows = []
     for name in _names(comparison):
         cells = [_pair(comparison, name, key, digits) for key, digits in zip(ALONE, (1, 1, 1, 2), strict=True)]
-        between = [
-            _mean(_values(comparison, name, key, "b", "a"), digits) for key, digits in zip(PAIR, (3, 1), strict=True)
-        ]
+        dice, hd95 = (_values(comparison, name, key, "b", "a") for key in PAIR)
+        between = [_mean([100 * (1 - value) for value in dice], 1), _mean(hd95, 1)]
         rows.append((name, str(len(_values(comparison, name, "volume_ml", "a"))), *cells, *between))
     notes = (
         "Means over the cases, before → after. Component count error: difference to the number of components in the "
-        "anatomy. Roughness: standard deviation of the surface's height above its own mean within 3 mm. Surface "
-        "change: 95th percentile of the distance between the two surfaces.",
+        "anatomy. Roughness: standard deviation of the surface's height above its own mean within 3 mm. Changed "
+        "by: share of the structure that differs before and after (1 - Dice of the two maps); it shows how much was "
+        "done, not how good it is. Surface moved: 95th percentile of the distance between the two surfaces.",
     )
     return ReportTable("Each structure before and after repair", headings, tuple(rows), notes)
 
@@ -155,7 +155,7 @@ def panels(comparison: Evaluation, against: Evaluation | None) -> list[Panel]:
     """
     found: list[Panel] = [
         Panel("roughness", "mm", *(_by_case(comparison, "roughness_mm", which) for which in ("a", "b"))),
-        Panel("change: 1 - Dice, before with after", "%", {}, _error_percent(_by_case(comparison, "dice", "b"))),
+        Panel("changed by", "%", {}, changed_percent(comparison)),
     ]
     if against is not None:
         errors = [_error_percent(_by_case(against, "dice", which)) for which in ("a", "b")]
@@ -163,6 +163,30 @@ def panels(comparison: Evaluation, against: Evaluation | None) -> list[Panel]:
     else:
         found.append(Panel("volume change", "%", {}, _volume_change(comparison)))
     return found
+
+
+def changed_percent(comparison: Evaluation) -> dict[str, dict[str, float]]:
+    """Compute how much of each structure changed.
+
+    Args:
+        comparison: evaluation without a reference, as for `before_after_table`.
+
+    Returns:
+        1 - Dice of the two maps in percent, by structure and case id.
+    """
+    return _error_percent(_by_case(comparison, "dice", "b"))
+
+
+def worse_cases(against: Evaluation | None) -> dict[str, tuple[str, ...]]:
+    """List the cases in which a structure became worse.
+
+    Args:
+        against: evaluation with a reference; None without one.
+
+    Returns:
+        Case ids by structure; empty without a reference.
+    """
+    return {s.structure: s.worse_cases or () for s in (against.summary if against is not None else ())}
 
 
 def mean_dice(against: Evaluation | None) -> dict[str, float]:

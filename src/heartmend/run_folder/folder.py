@@ -32,14 +32,14 @@ from heartmend.run_folder.admission import (
 )
 from heartmend.run_folder.case_records import CaseRecords
 from heartmend.run_folder.correction_records import CorrectionRecords
+from heartmend.run_folder.history import HistoryRecords
 from heartmend.run_folder.lock import FolderLock
 from heartmend.run_folder.model_records import ModelRecords
 from heartmend.run_folder.paths import EMBED, FIT, FUSE, PREPARE, RECORDS, REFINE, UNIFY, inside, read_table
 from heartmend.run_folder.review_records import ReviewRecords
-from heartmend.run_folder.run_records import RunRecords
 
 
-class RunFolder(RunRecords, CaseRecords, CorrectionRecords, ModelRecords, ReviewRecords):
+class RunFolder(HistoryRecords, CaseRecords, CorrectionRecords, ModelRecords, ReviewRecords):
     """The output folder of a run, which this process has locked when it was opened with `open`.
 
     Use it in a `with` block, or `close` it.

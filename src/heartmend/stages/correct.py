@@ -322,7 +322,10 @@ def _measure(job: _Job) -> _Measured:
     def to_template(points: Floats) -> Floats:
         return to_frame(roi.box_index_to_unit(points))
 
-    trusted = None if job.trusted is None else job.trusted[0].read_labels(job.trusted[1]).labels[box]
+    trusted = None
+    if job.trusted is not None:
+        reader, case_of_it = job.trusted
+        trusted = reader.read_labels(case_of_it).on_grid(roi.grid).labels[box]
     image = job.cohort.read_roi_image(job.case, roi) if trusted is None else None
     case = MeasuredCase(maps, fuse_maps(maps, anatomy, spacing_mm), spacing_mm, to_template, image, trusted)
     patches = measure_case(case, anatomy, job.patches)

@@ -341,7 +341,7 @@ def _work(job: _Job) -> None:
     volume = job.cohort.read_labels(case)
     if job.trusted is not None:
         trusted, own = job.trusted
-        fused = trusted_case(case.id, volume.labels, trusted.read_labels(own).labels, volume.grid)
+        fused = trusted_case(case.id, volume.labels, trusted.read_labels(own).on_grid(volume.grid).labels, volume.grid)
     run.forget(FUSE, case.id)
     files = run.write_fused(job.cohort, case, fused.labels, fused.log, volume.unknown)
     if job.settings.uncertainty:

@@ -17,6 +17,7 @@ from heartmend.io.label_tables import header_table
 from heartmend.io.volume import read_volume_header, write_stored
 from heartmend.io.volume_header import VolumeHeader, read_voxels
 from heartmend.types import MAX_VALUE
+from heartmend.wording import plural
 
 WHOLE_TOLERANCE = 1e-3
 """A value this close to a whole number is read as it: a slope in single precision gives 2.9999998 for a 3."""
@@ -99,7 +100,9 @@ def as_ids(values: npt.NDArray[np.generic], source: str) -> Ids:
         real = np.asarray(values)
         if not np.isfinite(real).all():
             count = int((~np.isfinite(real)).sum())
-            raise BadInputError(f"{source}: has NaN or infinity in {count} voxels; set them to 0 or to their label")
+            raise BadInputError(
+                f"{source}: has NaN or infinity in {plural(count, 'voxel')}; set each to 0 or to its label"
+            )
         rounded = np.rint(real)
         if (np.abs(real - rounded) > WHOLE_TOLERANCE).any():
             worst = float(real.flat[np.argmax(np.abs(real - rounded))])

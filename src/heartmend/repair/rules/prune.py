@@ -12,6 +12,7 @@ from heartmend.repair.changes import ORIGINAL_KEPT, Change, Severity
 from heartmend.repair.rules.context import BULKY_KINDS, Result, RuleContext
 from heartmend.repair.rules.neighbours import relabel_by_nearest, touches
 from heartmend.types import Labels
+from heartmend.wording import plural
 
 
 def components(labels: Labels, context: RuleContext, rule: ComponentsRule) -> Result:
@@ -87,7 +88,7 @@ def _pruned(
         else:
             surplus.append(component)
     if count > structure.components and origins:
-        report(main, "review", f"{count} components; expected number: {structure.components}")
+        report(main, "review", f"{plural(count, 'component')}; expected number: {structure.components}")
     return changes + _removed(labels, context, "components", structure, surplus)
 
 

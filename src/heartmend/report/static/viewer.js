@@ -9,8 +9,9 @@
     attribute vec3 position, normal;
     uniform mat4 modelViewMatrix, projectionMatrix;
     uniform mat3 normalMatrix;
-    varying vec3 vNormal, vPosition;
+    varying vec3 vNormal, vPosition, vModel;
     void main() {
+      vModel = position;
       vec4 position4 = modelViewMatrix * vec4(position, 1.0);
       vPosition = position4.xyz;
       vNormal = normalMatrix * normal;
@@ -21,15 +22,32 @@
   const FRAGMENT = `
     precision highp float;
     uniform vec3 colour;
-    varying vec3 vNormal, vPosition;
+    uniform vec4 cut;
+    varying vec3 vNormal, vPosition, vModel;
     void main() {
+      if (dot(cut.xyz, vModel) > cut.w) discard;
       vec3 eye = normalize(-vPosition), n = normalize(vNormal);
       n = dot(n, eye) < 0.0 ? -n : n;
       vec3 light = normalize(vec3(-0.45, 0.6, 1.0));
       float shade = 0.42 + 0.58 * max(dot(n, light), 0.0);
       float gloss = 0.14 * pow(max(dot(n, normalize(light + eye)), 0.0), 24.0);
-      gl_FragColor = vec4(colour * shade + gloss, 1.0);
+      // Darker at the rim, so that a white structure has an outline on a light ground.
+      float rim = mix(0.5, 1.0, smoothstep(0.0, 0.45, abs(dot(n, eye))));
+      gl_FragColor = vec4((colour * shade + gloss) * rim, 1.0);
     }`;
+
+  // The cut face of a structure: its colour without light.
+  const CAP_VERTEX = `
+    attribute vec3 position;
+    uniform mat4 modelViewMatrix, projectionMatrix;
+    void main() { gl_Position = projectionMatrix * modelViewMatrix * vec4(position, 1.0); }`;
+  const CAP_FRAGMENT = `
+    precision highp float;
+    uniform vec3 colour;
+    void main() { gl_FragColor = vec4(mix(colour, vec3(1.0), 0.18), 1.0); }`;
+
+  // Axes of the view: patient's left to the right, head up, front towards the viewer.
+  const DIRECTIONS = { L: [1, 0, 0], R: [-1, 0, 0], S: [0, 1, 0], I: [0, -1, 0], A: [0, 0, 1], P: [0, 0, -1] };
 
   async function unpack(text) {
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -72,15 +90,16 @@
   }
 
   function pane(canvas) {
-    const renderer = new Renderer({ canvas, dpr: Math.min(devicePixelRatio, 2), antialias: true, preserveDrawingBuffer: true });
-    renderer.gl.clearColor(1, 1, 1, 1);
+    const dpr = Math.min(Math.max(devicePixelRatio, 1.5), 2);
+    const renderer = new Renderer({ canvas, dpr, antialias: true, stencil: true, preserveDrawingBuffer: true });
+    renderer.gl.clearColor(238 / 255, 241 / 255, 244 / 255, 1);
     return { canvas, renderer, root: new Transform(), shown: new Map() };
   }
 
-  function addPart(side, part, positions, triangles) {
+  function addPart(side, part, positions, triangles, cut) {
     const { gl } = side.renderer;
     const colour = [1, 3, 5].map((i) => parseInt(part.colour.slice(i, i + 2), 16) / 255);
-    const program = new Program(gl, { vertex: VERTEX, fragment: FRAGMENT, cullFace: null, uniforms: { colour: { value: colour } } });
+    const program = new Program(gl, { vertex: VERTEX, fragment: FRAGMENT, cullFace: null, uniforms: { colour: { value: colour }, cut: { value: cut } } });
     const geometry = new Geometry(gl, {
       position: { size: 3, data: positions },
       normal: { size: 3, data: normalsOf(positions, triangles) },
@@ -90,6 +109,83 @@
     mesh.setParent(side.root);
     if (!side.shown.has(part.name)) side.shown.set(part.name, []);
     side.shown.get(part.name).push(mesh);
+  }
+
+  // Close the surfaces where a plane cuts them. A point of the plane is inside a closed surface if the ray from the
+  // eye through it meets an odd number of the faces that are left: one bit of the stencil buffer counts them.
+  function capper(side, cut, size) {
+    const { renderer } = side, { gl } = renderer;
+    const program = new Program(gl, { vertex: CAP_VERTEX, fragment: CAP_FRAGMENT, cullFace: null, uniforms: { colour: { value: [1, 1, 1] } } });
+    const corners = new Float32Array(12);
+    const geometry = new Geometry(gl, {
+      position: { size: 3, data: corners, usage: gl.DYNAMIC_DRAW },
+      index: { data: new Uint16Array([0, 1, 2, 0, 2, 3]) },
+    });
+    const plane = new Mesh(gl, { geometry, program });
+    program.setStencilFunc(gl.EQUAL, 1, 1);
+    program.setStencilOp(gl.KEEP, gl.KEEP, gl.KEEP);
+    const place = () => {
+      const [nx, ny, nz, distance] = cut;
+      const u = ny ? [1, 0, 0] : [0, 1, 0];
+      const v = [ny * u[2] - nz * u[1], nz * u[0] - nx * u[2], nx * u[1] - ny * u[0]];
+      [[-1, -1], [1, -1], [1, 1], [-1, 1]].forEach(([a, b], corner) => {
+        for (let i = 0; i < 3; i += 1) corners[3 * corner + i] = cut[i] * distance + size * (a * u[i] + b * v[i]);
+      });
+      geometry.attributes.position.needsUpdate = true;
+    };
+    return (camera) => {
+      place();
+      for (const meshes of side.shown.values()) {
+        const visible = meshes.filter((mesh) => mesh.visible);
+        if (!visible.length) continue;
+        gl.clear(gl.STENCIL_BUFFER_BIT);
+        gl.colorMask(false, false, false, false);
+        for (const mesh of visible) {
+          const own = mesh.program;
+          own.depthTest = own.depthWrite = false;
+          own.setStencilFunc(gl.ALWAYS, 0, 1);
+          own.setStencilOp(gl.KEEP, gl.KEEP, gl.INVERT);
+          mesh.draw({ camera });
+          own.depthTest = own.depthWrite = true;
+          own.stencilFunc = {};
+          own.stencilOp = {};
+        }
+        gl.colorMask(true, true, true, true);
+        // The parts of a coloured surface are open; their cut face has no colour of its own.
+        program.uniforms.colour.value = meshes.length > 1 ? [0.72, 0.74, 0.77] : meshes[0].program.uniforms.colour.value;
+        plane.draw({ camera });
+      }
+    };
+  }
+
+  // A cube that turns with the surfaces, its faces marked with the directions of the patient.
+  function addCube(figure) {
+    const cube = figure.querySelector(".cube");
+    const turns = { A: "", P: "rotateY(180deg)", L: "rotateY(90deg)", R: "rotateY(-90deg)", S: "rotateX(90deg)", I: "rotateX(-90deg)" };
+    for (const [letter, turn] of Object.entries(turns)) {
+      const face = Object.assign(document.createElement("b"), { className: letter, textContent: letter });
+      face.style.transform = `${turn} translateZ(17px)`;
+      cube.append(face);
+    }
+    return (camera) => {
+      // The rotation from the axes of the view to the screen; in CSS y is downwards.
+      const m = camera.viewMatrix;
+      cube.style.transform = `matrix3d(${m[0]},${-m[1]},${m[2]},0,${-m[4]},${m[5]},${-m[6]},0,${m[8]},${-m[9]},${m[10]},0,0,0,0,1)`;
+    };
+  }
+
+  // Choose the direction and the depth of a cut; `cut` is its normal and its distance from the centre.
+  function addCut(figure, cut, extent, draw) {
+    const choice = figure.querySelector(".cut"), depth = figure.querySelector(".depth"), slider = depth.querySelector("input");
+    const change = () => {
+      const normal = DIRECTIONS[choice.value];
+      depth.hidden = !normal;
+      const reach = normal ? extent[normal.findIndex((v) => v !== 0)] / 2 : 1;
+      cut.set(normal ? [...normal, reach * (1 - slider.value / 50)] : [0, 0, 0, 1]);
+      draw();
+    };
+    choice.addEventListener("change", change);
+    slider.addEventListener("input", change);
   }
 
   function addCheckboxes(figure, scene, panes, draw) {
@@ -118,12 +214,13 @@
     const size = scene.size_mm;
     const stage = figure.querySelector(".stage");
     const panes = [...stage.querySelectorAll("canvas")].map(pane);
+    const cut = new Float32Array([0, 0, 0, 1]);
     let start = 0;
     for (const part of scene.parts) {
       [part.before, part.after].forEach(([vertices, triangles], which) => {
         const positions = toViewAxes(restoreRows(numbers, start, vertices), scene);
         const corners = restoreRows(numbers, start + 3 * vertices, triangles);
-        if (triangles) addPart(panes[which], part, positions, corners);
+        if (triangles) addPart(panes[which], part, positions, corners, cut);
         start += 3 * (vertices + triangles);
       });
     }
@@ -132,16 +229,21 @@
     camera.position.copy(home);
     const orbit = new Orbit(camera, { element: stage, minDistance: size / 4, maxDistance: 5 * size, inertia: 0.6 });
 
+    for (const side of panes) side.drawCaps = capper(side, cut, size);
+    const turnCube = addCube(figure);
     const draw = () => {
       orbit.update();
-      for (const { canvas, renderer, root } of panes) {
+      for (const { canvas, renderer, root, drawCaps } of panes) {
         const { width, height } = canvas.parentElement.getBoundingClientRect();
         if (Math.abs(renderer.width - width) > 0.5 || Math.abs(renderer.height - height) > 0.5) renderer.setSize(width, height);
         camera.perspective({ aspect: width / height });
         renderer.render({ scene: root, camera });
+        if (cut[0] || cut[1] || cut[2]) drawCaps(camera);
       }
+      turnCube(camera);
     };
     addCheckboxes(figure, scene, panes, draw);
+    addCut(figure, cut, scene.extent_mm, draw);
     figure.querySelector(".home").addEventListener("click", () => {
       camera.position.copy(home);
       orbit.target.set(0, 0, 0);

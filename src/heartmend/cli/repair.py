@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from heartmend.cli.options import INPUT, OUTPUT, Ids, PresetIds, Structures, UnknownLabels, split_names
-from heartmend.cli.terminal import plural, print_message, print_summary, print_table
+from heartmend.cli.terminal import print_message, print_summary, print_table
+from heartmend.wording import plural
 
 EXAMPLES = """
 heartmend repair heart.nii.gz -o repaired.nii.gz
@@ -41,7 +42,7 @@ def repair(
     has the form of MAP, which is not changed. A structure that MAP lacks stays absent.
     """
     from heartmend.pipelines.repair_file import RepairRequest, repair_file
-    from heartmend.repair.change_log import change_table
+    from heartmend.repair.change_table import change_table
 
     request = RepairRequest(labels, output, image, model, split_names(structures), unknown_labels, ids, preset_ids)
     repaired = repair_file(request)

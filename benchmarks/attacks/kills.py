@@ -33,7 +33,10 @@ KILLS = 4
 """Kills of one run, which is continued after each."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STATUSES = {signal.SIGKILL: (-9,), signal.SIGTERM: (143,), signal.SIGINT: (130,)}
-TIMES = ("log.csv", "heartmend.log", "lock", "run.json", "settings.json", "versions.json", "last.json", "done.json")
+TIMES = (
+    "log.csv", "heartmend.log", "lock", "history.json", "run.json", "settings.json", "versions.json", "last.json",
+    "done.json",
+)  # fmt: skip
 """Files with times, memory or versions, or with the digest of such a file, which are not results."""
 
 

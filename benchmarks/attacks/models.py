@@ -279,7 +279,8 @@ def _zip_bomb(parts: Parts, path: Path, rng: random.Random) -> Hostile:
         TENSORS: _packed(parts.tensors), TABLE: _packed(json.dumps(parts.table).encode()), CARD: _packed(parts.card),
         member: (bomb, declared, 0),
     })  # fmt: skip
-    return Hostile(_first(parts), must_refuse=True)
+    # The card is for people: a false size of it is met by no command, because none reads it.
+    return Hostile(_first(parts), must_refuse=member != CARD or declared == size)
 
 
 def _packed(data: bytes) -> tuple[bytes, int, int]:

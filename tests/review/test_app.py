@@ -176,7 +176,7 @@ def test_an_invalid_request_is_not_written(page: TestClient, review: Review, cha
     [
         "/api/cases/9", "/api/cases/9/maps", "/api/cases/..%2f..%2frun.json/maps", "/api/cases/%2e%2e/maps",
         "/api/cases/1%00/image", "/static/..%2f..%2fapp.py", "/static/../app.py", "/static//etc/passwd",
-        "/api/cases/1/../../run.json", "/run.json",
+        "/api/cases/1/../../run.json", "/run.json", "/api/cases/", "/api/run/",
     ],
 )  # fmt: skip
 def test_no_path_leads_out_of_the_served_folders(page: TestClient, path: str) -> None:

@@ -554,7 +554,10 @@ def create_app(review: Review, access: Access) -> Starlette:
     ]
     middleware = [Middleware(QuietStop), Middleware(Guard, access=access), Middleware(Load)]
     handlers = {HTTPException: _error, HeartmendError: _failure}
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    # An address with a slash at its end is unknown, not another spelling.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _error(request: Request, error: Exception) -> Response:

@@ -19,8 +19,11 @@ COUNT = 133
 TIME_LIMIT_S = 120.0
 CHECKPOINTS = ("run/fit/last.safetensors", "run/unify/template.safetensors", "run/unify/details.safetensors")
 """Files that only a run that was interrupted has; beside each is its stamp (.json)."""
-UNCHECKED = ("run/heartmend.log", "run/lock", "run/fit/tensorboard", "run/withdrawn")
-"""Files that are written for people alone, or anew each time; nothing reads them."""
+UNCHECKED = (
+    "run/heartmend.log", "run/lock", "run/fit/tensorboard", "run/withdrawn", "run/history.json",
+    "run/records/done/history.json",
+)  # fmt: skip
+"""Files that are written for people alone, or anew each time; the history has the time of each command."""
 
 
 def jobs(lab: Lab) -> int:

@@ -21,7 +21,9 @@ def test_every_start_is_appended(tmp_path: Path) -> None:
     )
 
 
-def test_a_damaged_history_is_an_error_but_does_not_stop_a_run(tmp_path: Path) -> None:
+def test_a_damaged_history_is_an_error_but_does_not_stop_a_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = RunFolder(tmp_path)
     run.note_start(("heartmend", "run", "a"))
     (tmp_path / "run" / "history.json").write_text("{")
@@ -29,3 +31,4 @@ def test_a_damaged_history_is_an_error_but_does_not_stop_a_run(tmp_path: Path) -
         run.history()
     run.note_start(("heartmend", "run", "b"))
     assert [start.command[2] for start in run.history()] == ["b"]
+    assert "history.json" in caplog.text and "begins anew" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from heartmend.run_folder.run_records import RunRecords
 from heartmend.version import __version__
 
 _NAME = "history.json"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class HistoryRecords(RunRecords):
         # A damaged history must not stop the run that it is about.
         try:
             return self.history()
-        except RunError:
+        except RunError as error:
+            log.warning("the history of the run begins anew: %s", error)
             return []
 
 

@@ -40,7 +40,7 @@ def test_several_folders_are_named_those_of_labels_first(tmp_path: Path) -> None
 
 def test_images_alone_are_not_taken_for_label_maps(tmp_path: Path) -> None:
     fill(tmp_path / "cts", 4)
-    text = "cts/ below has images by its name; give the folder of the label maps"
+    text = "cts/ below has images; give the folder of the label maps"
     assert message(tmp_path) == f"contains no label map itself; {text}"
 
 

@@ -23,8 +23,11 @@ from heartmend.run_folder.folder import RunFolder
 from support.cohorts import write_cohort
 
 TIME_LIMIT_S = 300
-# What a run writes for people alone, or anew each time: nothing reads it, so it cannot do harm.
-UNCHECKED = ("run/heartmend.log", "run/lock", "run/fit/tensorboard", "run/withdrawn")
+# What a run writes for people alone, or anew each time, or with the time: nothing reads it for a result.
+UNCHECKED = (
+    "run/heartmend.log", "run/lock", "run/fit/tensorboard", "run/withdrawn", "run/history.json",
+    "run/records/done/history.json",
+)  # fmt: skip
 
 
 def truncate(path: Path, other: Path) -> None:

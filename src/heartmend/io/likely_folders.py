@@ -37,7 +37,7 @@ def other_folder_hint(root: Path) -> str:
         images = [name for name, count in counts.items() if count]
         images += [p.name for p in folders if not counts[p.name] and _has_series(p)]
         if images:
-            return f"{escape_unprintable(images[0])}/ below has images by its name; give the folder of the label maps"
+            return f"{escape_unprintable(images[0])}/ below has images; give the folder of the label maps"
         return ""
     named = [f"{escape_unprintable(name)}/ below has {counts[name]:,}" for name in likely[:_NAMED]]
     question = "did you mean it?" if len(likely) == 1 else "did you mean one of them?"

@@ -132,7 +132,7 @@ def work(kind: str, folder: Path, arguments: argparse.Namespace, index: int, of:
     todo = [job for job in range(index, module.jobs(lab), of) if job not in done]
     if not todo:
         return
-    with module.opened(lab) as target, open(path, "a", newline="") as file:
+    with module.opened(lab) as target, open(path, "a", newline="", errors="backslashreplace") as file:
         writer = csv.writer(file)
         for job in todo:
             outcomes = list(module.attack(lab, target, job, lab.rng(kind, job)))

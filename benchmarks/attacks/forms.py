@@ -337,7 +337,8 @@ def _change(owner: Any, element: Any, rng: random.Random) -> None:
     elif element.VR in ("OB", "OW", "UN"):
         element.value = rng.choice((b"", element.value[:-2], element.value * 2, bytes(element.value)[::-1]))
     elif choice < 0.25:
-        element.value = [element.value] * rng.choice((2, 3, 5000))
+        first = element.value[0] if element.VM > 1 else element.value
+        element.value = [first] * rng.choice((2, 3, 5000))
     else:
         values = NUMBERS if element.VR in ("US", "SS", "UL", "SL", "FL", "FD", "DS", "IS", "AT") else TEXTS
         # Without pydicom's check of the value.

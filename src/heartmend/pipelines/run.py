@@ -258,7 +258,7 @@ def find_prior(prior: str, config: Config, anatomy: Anatomy) -> tuple[tuple[Path
     if config.fit.shape != "template":
         raise ConfigError(f"--prior {prior}: the shape of these settings is {config.fit.shape}, not a template")
     check_prior(path, anatomy)
-    return (path.resolve(),), sys.maxsize
+    return (real_path(path),), sys.maxsize
 
 
 def steps_of(config: Config, stop_after: StageName, anatomy: Anatomy, prior: str = "") -> list[PipelineStep]:

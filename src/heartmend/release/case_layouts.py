@@ -18,7 +18,7 @@ from heartmend.geometry.grid import Grid
 from heartmend.geometry.mesh import mesh_of_mask
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.dataset import Case
-from heartmend.io.file_names import volume_ending
+from heartmend.io.file_names import real_path, volume_ending
 from heartmend.io.itksnap_workspace import itksnap_workspace
 from heartmend.io.mesh_files import write_ply
 from heartmend.io.nifti import write_volume
@@ -158,7 +158,7 @@ def link_or_copy(source: Path, path: Path) -> None:
     """
     try:
         # The file itself, not a link of the data set that leads to it.
-        os.link(source.resolve(), path)
+        os.link(real_path(source), path)
     except OSError:
         shutil.copyfile(source, path)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -22,11 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
-from review_page import finished_run
+from review_page import finished_run, table_of
 
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.file_names import volume_ending
@@ -93,12 +91,7 @@ def main() -> None:
                 page.close()
     console, load = Console(width=120), os.getloadavg()[0]
     console.print(f"{arguments.cases} cases, none prepared; {os.cpu_count()} cores, load {load:.1f}")
-    table = Table()
-    for heading in ("", "median, s", "longest, s"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for what, found in seconds.items():
-        table.add_row(what, f"{statistics.median(found):.2f}", f"{max(found):.2f}")
-    console.print(table)
+    console.print(table_of(seconds))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ def finished_run(folder: Path, side: int, count: int) -> Path:
     return out
 
 
+def table_of(seconds: Mapping[str, Sequence[float]]) -> Table:
+    """A table of median and longest time, a row for each kind."""
+    table = Table()
+    for heading in ("", "median, s", "longest, s"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for what, found in seconds.items():
+        table.add_row(what, f"{statistics.median(found):.2f}", f"{max(found):.2f}")
+    return table
+
+
 def wait_until_loaded(page: Any) -> float:
     """Wait until the neighbours of the displayed case are loaded; returns the seconds."""
     started = time.monotonic()
@@ -111,12 +122,7 @@ def main() -> None:
     console.print(
         f"Cases of {arguments.side}^3 voxels ({size} displayed of the first), rendered by {card}; load {load:.1f}"
     )
-    table = Table()
-    for heading in ("", "median, s", "longest, s"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for what, found in seconds.items():
-        table.add_row(what, f"{statistics.median(found):.2f}", f"{max(found):.2f}")
-    console.print(table)
+    console.print(table_of(seconds))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner, Result
 
 import heartmend as hm
@@ -19,7 +18,7 @@ from heartmend.models.prior import load_built_in_prior
 from heartmend.pipelines.config import Config, load_config
 from heartmend.pipelines.run import MAX_PRIOR_CASES, find_prior
 from support.cohorts import write_cohort
-from support.models import SIDE, frame, two_balls
+from support.models import frame, ragged, two_balls, unseen_heart
 from support.volumes import save_nifti
 
 HEART = load_anatomy("heart")
@@ -38,16 +37,12 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def truth() -> np.ndarray:
-    other = two_balls(("x",), spread=0.05, seed=9)
-    return evaluate_labels(other, other.heart("x"), frame().grid)
+    return unseen_heart()
 
 
 @pytest.fixture(scope="module")
 def noisy(truth: np.ndarray) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    shift = np.stack([gaussian_filter(rng.standard_normal(truth.shape), 1.0) for _ in range(3)])
-    at = np.indices(truth.shape) + shift * (0.5 / shift.std())
-    return truth[tuple(np.clip(np.rint(at).astype(int), 0, SIDE - 1))]
+    return ragged(truth, 0.5, seed=0)
 
 
 def test_the_prior_is_chosen_by_name_settings_and_anatomy(model_path: Path) -> None:
@@ -108,11 +103,7 @@ def heart() -> tuple[np.ndarray, np.ndarray]:
     own = model.heart(model.codes.ids[0])
     labels = evaluate_labels(model, own, grid_with_spacing(own.frame, 3.0))
     truth = np.select([labels == 3, labels == 2], [500, 420], 0).astype(np.int16)
-    rng = np.random.default_rng(1)
-    shift = np.stack([gaussian_filter(rng.standard_normal(truth.shape), 1.0) for _ in range(3)])
-    at = np.rint(np.indices(truth.shape) + shift * (0.6 / shift.std())).astype(int)
-    limits = np.array(truth.shape).reshape(3, 1, 1, 1) - 1
-    return truth[tuple(np.clip(at, 0, limits))], truth
+    return ragged(truth, 0.6, seed=1), truth
 
 
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])

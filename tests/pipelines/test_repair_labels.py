@@ -6,15 +6,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
 import heartmend as hm
 from heartmend.errors import BadInputError, ConfigError, FitError
-from heartmend.models.heart_model import HeartModel, evaluate_labels
+from heartmend.models.heart_model import HeartModel
 from heartmend.models.model_file import load_heart_model, save_heart_model
 from heartmend.pipelines.embed import EmbedRequest, embed
 from heartmend.stages.embed import DETAIL_PHASE, FOLLOW_PHASE, EmbedSettings
-from support.models import SIDE, frame, two_balls
+from support.models import frame, ragged, two_balls, unseen_heart
 from support.volumes import save_nifti
 
 AFFINE = frame().grid.affine
@@ -37,17 +36,13 @@ def model(model_path: Path) -> HeartModel:
 @pytest.fixture(scope="module")
 def truth() -> np.ndarray:
     """A heart of the same kind that the model does not contain."""
-    other = two_balls(("x",), spread=0.05, seed=9)
-    return evaluate_labels(other, other.heart("x"), frame().grid)
+    return unseen_heart()
 
 
 @pytest.fixture(scope="module")
 def noisy(truth: np.ndarray) -> np.ndarray:
     """The same labels with ragged borders."""
-    rng = np.random.default_rng(0)
-    shift = np.stack([gaussian_filter(rng.standard_normal(truth.shape), 1.0) for _ in range(3)])
-    at = np.indices(truth.shape) + shift * (0.5 / shift.std())
-    return truth[tuple(np.clip(np.rint(at).astype(int), 0, SIDE - 1))]
+    return ragged(truth, 0.5, seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from heartmend.errors import FitError
 from heartmend.models.heart_model import Heart, HeartModel, evaluate_labels
 from heartmend.run_folder.records import CaseFacts, PreparedCase
-from heartmend.stages.embed import EmbedSettings, encode_case, place_case
+from heartmend.stages.embed import EmbedSettings, encode_case, place_models
 from heartmend.training.schedule import Phase
 from support.models import SIDE, frame, two_balls
 
@@ -61,7 +61,7 @@ def wrong(labels: np.ndarray, truth: np.ndarray) -> int:
 def test_a_noisy_heart_is_placed_nearer_to_the_truth_than_its_label(model: HeartModel, new_heart: np.ndarray) -> None:
     corrupt_mask = noisy(new_heart)
     before = {name: value.clone() for name, value in model.shape.state_dict().items()}
-    code = place_case(model, case_of(corrupt_mask), QUICK)
+    code = place_models([model], case_of(corrupt_mask), QUICK)[0].code
     assert {name: value.shape for name, value in code.items()} == {"affine": (1, 3, 4), "field": (1, 3, 5, 5, 5)}
     placed = rendered(model, {**code, **model.shape.empty_details()})
     assert wrong(placed, new_heart) < 0.5 * wrong(corrupt_mask, new_heart)
@@ -70,7 +70,7 @@ def test_a_noisy_heart_is_placed_nearer_to_the_truth_than_its_label(model: Heart
 
 def test_half_of_the_structures_are_enough(model: HeartModel, new_heart: np.ndarray) -> None:
     """Only the LV is given; the RV comes out about where it would be, and not where an empty label would push it."""
-    code = place_case(model, case_of(np.where(new_heart == 3, 3, 0).astype(np.uint8)), QUICK)
+    code = place_models([model], case_of(np.where(new_heart == 3, 3, 0).astype(np.uint8)), QUICK)[0].code
     placed = rendered(model, {**code, **model.shape.empty_details()})
     overlap = 2 * ((placed == 5) & (new_heart == 5)).sum() / ((placed == 5).sum() + (new_heart == 5).sum())
     assert overlap > 0.75
@@ -78,11 +78,11 @@ def test_half_of_the_structures_are_enough(model: HeartModel, new_heart: np.ndar
 
 def test_nothing_to_go_by_is_told(model: HeartModel, new_heart: np.ndarray) -> None:
     with pytest.raises(FitError, match="x: has none of LV, RV"):
-        place_case(model, case_of(np.zeros_like(new_heart)), QUICK)
+        place_models([model], case_of(np.zeros_like(new_heart)), QUICK)
 
 
 def test_the_whole_code_follows_the_mended_map(model: HeartModel, new_heart: np.ndarray) -> None:
-    placed = place_case(model, case_of(noisy(new_heart)), QUICK)
+    placed = place_models([model], case_of(noisy(new_heart)), QUICK)[0].code
     code = encode_case(model, ("x", frame()), new_heart, placed, QUICK)
     assert set(code) == {"affine", "field", "detail", "slot"}
     assert wrong(rendered(model, code), new_heart) <= wrong(

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.models.code_book import CodeBook
 from heartmend.models.feature_table import cell_centres
-from heartmend.models.heart_model import HeartModel
+from heartmend.models.heart_model import HeartModel, evaluate_labels
 from heartmend.models.unified import UnifiedShape, stack_details
 
 SIZE_MM = 64.0
 RADIUS_MM = 14.0
 CENTRES_MM = {"LV": (-14.0, 0.0, 0.0), "RV": (16.0, 4.0, 0.0)}
 SIDE = 32
+
+
+def ragged(labels: np.ndarray, voxels: float, seed: int) -> np.ndarray:
+    """The labels with ragged borders: each voxel takes the value about this many `voxels` away."""
+    rng = np.random.default_rng(seed)
+    shift = np.stack([gaussian_filter(rng.standard_normal(labels.shape), 1.0) for _ in range(3)])
+    at = np.rint(np.indices(labels.shape) + shift * (voxels / shift.std())).astype(int)
+    limits = np.array(labels.shape).reshape(3, 1, 1, 1) - 1
+    return labels[tuple(np.clip(at, 0, limits))]
 
 
 def frame(affine: np.ndarray | None = None, side: int = SIDE) -> Roi:
@@ -51,3 +61,9 @@ def two_balls(ids: tuple[str, ...] = ("a", "b", "c", "d"), spread: float = 0.03,
     return HeartModel(
         shape, CodeBook(list(ids), codes), load_anatomy("heart"), {"LV": 0.5, "RV": 0.5}, {id: frame() for id in ids}
     )
+
+
+def unseen_heart() -> np.ndarray:
+    """Labels of a heart of the kind of `two_balls` that its models do not contain, on `frame`."""
+    other = two_balls(("x",), spread=0.05, seed=9)
+    return evaluate_labels(other, other.heart("x"), frame().grid)

@@ -116,6 +116,24 @@ def nested_box(outer: Box, inner: tuple[slice, ...]) -> Box:
     return x, y, z
 
 
+def relative_box(box: Box, outer: Box) -> Box:
+    """Convert a box in the indices of a volume into one relative to another box, as the opposite of `nested_box`.
+
+    Args:
+        box: box in the volume.
+        outer: box in the volume that contains it.
+
+    Returns:
+        `box` in the indices of the part of the volume that `outer` cuts out.
+
+    Example:
+        >>> relative_box((slice(11, 13), slice(5, 7), slice(2, 4)), (slice(10, 20), slice(5, 9), slice(0, 4)))
+        (slice(1, 3, None), slice(0, 2, None), slice(2, 4, None))
+    """
+    x, y, z = (slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, outer, strict=True))
+    return x, y, z
+
+
 def boxes_by_id(labels: npt.NDArray[np.integer], max_id: int = 0) -> dict[int, Box]:
     """Find the bounding box of every id of a label map.
 

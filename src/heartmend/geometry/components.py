@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.geometry.boxes import Box, boxes_by_id, full_box, gap_mm, join_boxes, nested_box
+from heartmend.geometry.boxes import Box, boxes_by_id, full_box, gap_mm, join_boxes, nested_box, relative_box
 from heartmend.types import Labels, Mask
 
 Connectivity = Literal[6, 18, 26]
@@ -163,8 +163,7 @@ class Component:
             Bool, of the shape of `box`.
         """
         full = np.zeros(tuple(s.stop - s.start for s in box), dtype=bool)
-        inner = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(self.box, box, strict=True))
-        full[inner] = self.mask
+        full[relative_box(self.box, box)] = self.mask
         return full
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline, CubicSpline
 
-from heartmend.geometry.boxes import Box
+from heartmend.geometry.boxes import Box, relative_box
 
 Float = NDArray[Any]  # float32 throughout
 
@@ -243,8 +243,8 @@ def add_tube(
         offset -= along[:, None, None, None] * t
         distance = np.sqrt(np.einsum("i...,i...->...", offset, offset))
         distance -= np.float32(radius) + np.float32(next_radius - radius) * t
-        x, y, z = (slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, full, strict=True))
-        np.minimum(tube[x, y, z], distance, out=tube[x, y, z])
+        part = tube[relative_box(box, full)]
+        np.minimum(part, distance, out=part)
     field[full] = smooth_min(field[full], tube, blend_mm)
 
 

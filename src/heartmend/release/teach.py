@@ -45,18 +45,16 @@ def lesson_of(finished: FinishedRun) -> Lesson:
         RunError: if fewer than `MIN_TRUSTED` are corrected and decided.
     """
     decisions = open_decisions(finished)
-    plan = plan_release(finished, decisions)
+    plan, by_case = plan_release(finished, decisions), decisions_by_case(decisions.current())
     trusted = tuple(p for p in plan.release if p.structures_with("corrected"))
     if len(trusted) < MIN_TRUSTED:
-        unfinished = sum(
-            any(d.choice == "corrected" for d in found) for found in decisions_by_case(decisions.current()).values()
-        ) - len(trusted)
+        unfinished = sum(any(d.choice == "corrected" for d in found) for found in by_case.values()) - len(trusted)
         more = f"; {unfinished} others are corrected and have open structures: decide them" if unfinished > 0 else ""
         raise RunError(
             f"{finished.run.output}: {len(trusted)} cases are corrected by hand and decided; a refit needs "
             f"{MIN_TRUSTED}. Correct more on the review page or with `heartmend import`{more}"
         )
-    kept, by_case = set(), decisions_by_case(decisions.current())
+    kept = set()
     for case in finished:
         found = by_case.get(case.id, [])
         if not found or not finished.run.has_review_case(case.id):

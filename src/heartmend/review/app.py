@@ -173,7 +173,7 @@ class Review:
         Raises:
             HTTPException: if `after` is not a number.
         """
-        added = self._added[: len(self._added)]
+        added = list(self._added)
         new = dict.fromkeys(added[_number(request, "after") :])
         errors = self._expected_errors()
         return JSONResponse(
@@ -306,8 +306,7 @@ class Review:
             HTTPException: if `since` is not the number of a decision.
         """
         since = _number(request, "since")
-        found = await in_thread(lambda: self.decisions.current(since))
-        return JSONResponse(await in_thread(lambda: self._describe(found)))
+        return JSONResponse(await in_thread(lambda: self._describe(self.decisions.current(since))))
 
     def _describe(self, decisions: Iterable[Decision]) -> dict[str, Any]:
         """Decisions for the page, with the states that follow from all decisions about their cases."""

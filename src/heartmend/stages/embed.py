@@ -147,28 +147,6 @@ def encode(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[O
                 _complete(context, case, model)
 
 
-def place_case(
-    model: HeartModel, case: PreparedCase, settings: EmbedSettings, seed: int = 0
-) -> dict[str, torch.Tensor]:
-    """Fit the template of a model to a prepared label map.
-
-    Structures that the map lacks do not take part, so a part of a heart is enough.
-
-    Args:
-        model: the model, which is not changed.
-        case: the prepared case.
-        settings: settings of the stage.
-        seed: of the sampled points.
-
-    Returns:
-        The affine map (1, 3, 4) and the field (1, 3, m, m, m) of the case.
-
-    Raises:
-        FitError: if the map has none of the structures of the template.
-    """
-    return place_models([model], case, settings, seed)[0].code
-
-
 @dataclass(frozen=True, eq=False)
 class PlacedModel:
     """A model whose template was fitted to a case.
@@ -243,7 +221,7 @@ def encode_case(
         model: the model, which is not changed.
         case: id and ROI of the case.
         labels: (x, y, z) uint8, the repaired map on the voxels of the ROI.
-        start: the code of `place_case`.
+        start: the code of `place_models`.
         settings: settings of the stage.
         seed: of the sampled points.
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
-from heartmend.repair.editing.session import EditedCase, Operation, apply_operations
+from heartmend.repair.editing.session import EditedCase, Operation, apply_operation
 from heartmend.repair.editing.strokes import Stroke, stroke_mask
 from heartmend.repair.editing.tools import bridge, erase, grow_to_edge, interpolate_slices, paint
 
@@ -116,6 +116,14 @@ def test_a_bridge_follows_the_lumen() -> None:
     assert (bridge(blocked, None, grid, ends, 9)[18:20] == 4).all()
     with pytest.raises(BadInputError, match="at neither end"):
         bridge(labels, image, grid, np.array([[20.0, 20, 4], [22.0, 20, 4]]), 9)
+
+
+def apply_operations(case: EditedCase, operations: list[Operation]) -> np.ndarray:
+    """The label map of a case after some operations in order."""
+    labels = case.labels
+    for number, operation in enumerate(operations):
+        labels = apply_operation(case, labels, operation, operations[:number])
+    return labels
 
 
 def test_operations_are_undone_by_leaving_them_out() -> None:

@@ -94,25 +94,6 @@ def apply_operation(
     return interpolate_slices(labels, grid, operation.axis, _drawn_slices(operation, earlier, grid), id)
 
 
-def apply_operations(case: EditedCase, operations: Sequence[Operation]) -> Labels:
-    """Apply operations in order.
-
-    Args:
-        case: the case.
-        operations: the operations.
-
-    Returns:
-        The corrected label map.
-
-    Raises:
-        BadInputError: if one cannot be applied.
-    """
-    labels = case.labels
-    for number, operation in enumerate(operations):
-        labels = apply_operation(case, labels, operation, operations[:number])
-    return labels
-
-
 def _drawn_slices(operation: Operation, earlier: Sequence[Operation], grid: Grid) -> list[int]:
     """Slices of the same plane and structure that were drawn since the last interpolation."""
     found: list[int] = []

@@ -12,7 +12,7 @@ from skimage.graph import MCP_Geometric
 from skimage.segmentation import watershed
 
 from heartmend.errors import BadInputError
-from heartmend.geometry.boxes import Box, expand_box, margin_voxels
+from heartmend.geometry.boxes import Box, expand_box, margin_voxels, relative_box
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.geometry.grid import Grid
 from heartmend.repair.editing.strokes import Stroke, stroke_mask
@@ -92,7 +92,7 @@ def grow_to_edge(labels: Labels, image: Image, grid: Grid, stroke: Stroke, id: i
     box, mask = stroke_mask(stroke, grid)
     wide = expand_box(box, margin_voxels(stroke.radius_mm, grid.spacing_mm), grid.shape)
     free = np.zeros(labels[wide].shape, bool)
-    free[_inside(box, wide)] = mask
+    free[relative_box(box, wide)] = mask
     part = labels[wide]
     own = part == id
     if not (own & ~free).any() or own[free].all():
@@ -206,11 +206,6 @@ def bridge(labels: Labels, image: Image | None, grid: Grid, ends_mm: FloatArray,
         inside = result[ball_box]
         inside[ball & (inside == BACKGROUND)] = id
     return result
-
-
-def _inside(box: Box, outer: Box) -> Box:
-    a, b, c = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(box, outer, strict=True))
-    return a, b, c
 
 
 def _middle(

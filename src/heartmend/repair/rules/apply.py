@@ -20,7 +20,7 @@ import numpy as np
 
 from heartmend.anatomy.rule_parameters import ShiftsRule
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.boxes import Box, bounding_box, expand_box, full_box, margin_voxels
+from heartmend.geometry.boxes import Box, bounding_box, expand_box, full_box, margin_voxels, relative_box
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
 from heartmend.repair.changes import Change
@@ -106,11 +106,8 @@ def _cropped(distances: DistanceMap, covered: Box, box: Box) -> DistanceMap:
         return distances
     outside = round(-OUTSIDE_MM / distances.step_mm)
     steps = np.full([side.stop - side.start for side in box], outside, dtype=distances.steps.dtype)
-    both = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(covered, box, strict=True)]
+    x, y, z = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(covered, box, strict=True))
+    both: Box = (x, y, z)
     if all(side.start < side.stop for side in both):
-        source, target = (
-            tuple(slice(side.start - o.start, side.stop - o.start) for side, o in zip(both, of, strict=True))
-            for of in (covered, box)
-        )
-        steps[target] = distances.steps[source]
+        steps[relative_box(both, box)] = distances.steps[relative_box(both, covered)]
     return DistanceMap(steps, distances.step_mm)

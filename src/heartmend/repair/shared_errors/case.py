@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.boxes import bounding_box, nested_box
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
 from heartmend.geometry.roi import Roi
 from heartmend.repair.changes import Change, box_in_mm
@@ -101,8 +101,16 @@ def _change(structure: str, changed: Mask, how_far: str, roi: Roi, reason: str =
     inner = bounding_box(changed)
     if inner is None:
         return None
-    x, y, z = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(roi.source_box(), inner, strict=True))
     voxels = int(np.count_nonzero(changed))
     volume_mm3 = round(voxels * roi.grid.voxel_mm3, 2)
     note = f"surface moved {how_far}: {reason}"
-    return Change(RULE, structure, "moved", voxels, volume_mm3, box_in_mm((x, y, z), roi.grid), "info", note)
+    return Change(
+        RULE,
+        structure,
+        "moved",
+        voxels,
+        volume_mm3,
+        box_in_mm(nested_box(roi.source_box(), inner), roi.grid),
+        "info",
+        note,
+    )

@@ -55,12 +55,14 @@ class LumenWidth:
         level_hu: intensity of the lumen.
         blur_mm: standard deviation of the blur.
         n_rays: number of rays that were fitted.
+        volume_ratio: volume of the lumen as a multiple of that of the label.
     """
 
     offset_mm: float
     level_hu: float
     blur_mm: float
     n_rays: int
+    volume_ratio: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,8 @@ def measure_lumen(
     box = bounding_box(label, [int(np.ceil((RAY_MM + 1) / step)) for step in spacing_mm])
     if box is None:
         return None
-    rays = _rays(label[box], labels[box], np.asarray(image[box], np.float32), spacing_mm)
+    tree = measure_tree(label[box], spacing_mm)
+    rays = _rays(tree, label[box], labels[box], np.asarray(image[box], np.float32), spacing_mm)
     if rays is None:
         return None
     used = rays.weight.any(axis=2)
@@ -131,7 +134,8 @@ def measure_lumen(
     # A minimum at the end of the range is none.
     if contrast_hu < MIN_CONTRAST_HU or abs(offset_mm) > OFFSETS_MM[-2]:
         return None
-    return LumenWidth(offset_mm, level_hu, blur_mm, n_rays)
+    own, lumen = (float(np.square(np.maximum(tree.radius_mm + more, 0)) @ tree.share_mm) for more in (0.0, offset_mm))
+    return LumenWidth(offset_mm, level_hu, blur_mm, n_rays, lumen / max(own, 1e-9))
 
 
 def lumen_shift_mm(label: Mask, labels: Labels, image: npt.NDArray[np.generic], spacing_mm: Spacing) -> float | None:
@@ -151,9 +155,7 @@ def lumen_shift_mm(label: Mask, labels: Labels, image: npt.NDArray[np.generic], 
         return None
     if width.offset_mm == 0:
         return 0.0
-    tree = measure_tree(label, spacing_mm)
-    area = np.square(np.maximum(tree.radius_mm + width.offset_mm, 0)) @ tree.share_mm
-    wanted = np.count_nonzero(label) * area / max(float(np.square(tree.radius_mm) @ tree.share_mm), 1e-9)
+    wanted = np.count_nonzero(label) * width.volume_ratio
     box = bounding_box(label, [int(np.ceil(-2 * OFFSETS_MM[0] / step)) for step in spacing_mm])
     assert box is not None
     distance_mm = signed_distance_mm(label[box], spacing_mm)
@@ -162,9 +164,10 @@ def lumen_shift_mm(label: Mask, labels: Labels, image: npt.NDArray[np.generic], 
     return round(float(best.mean()), 2)
 
 
-def _rays(label: Mask, labels: Labels, image: npt.NDArray[np.float32], spacing_mm: Spacing) -> _Rays | None:
+def _rays(
+    tree: CentreTree, label: Mask, labels: Labels, image: npt.NDArray[np.float32], spacing_mm: Spacing
+) -> _Rays | None:
     """Sample the rays of all cross-sections between two branchings or ends."""
-    tree = measure_tree(label, spacing_mm)
     sections = np.flatnonzero((tree.degree == 2) & (tree.component_mm[tree.component] >= MIN_COMPONENT_MM))
     if not len(sections):
         return None

@@ -27,12 +27,12 @@ from scipy.ndimage import label as label_plane
 from scipy.ndimage import map_coordinates
 
 from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.centrelines.measurement import measure_tree
+from heartmend.geometry.centrelines.skeleton import prune_spurs, trace_centreline
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.phantom.coronary_tree import draw_tree, sample_tree
 from heartmend.phantom.plan import Label
-from heartmend.repair.vessels.measurement import measure_tree
-from heartmend.repair.vessels.skeleton import prune_spurs, trace_centreline
 
 REAL = {
     "volume, ml": "6.2 (4.1 to 7.8)",

@@ -34,6 +34,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.centrelines.measurement import measure_tree, tree_radius_mm
 from heartmend.geometry.components import count_components, label_components
 from heartmend.geometry.grid import Grid
 from heartmend.metrics.centreline import cldice
@@ -44,7 +45,6 @@ from heartmend.phantom.plan import Label
 from heartmend.repair.acceptance import check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.vessels.case import repair_vessel
-from heartmend.repair.vessels.measurement import measure_tree, tree_radius_mm
 
 NOISE_MM = (0.2, 0.5)
 METHODS = ("components of 100 voxels", "components of 500 voxels", "two largest components", "Gaussian 0.4 mm")

@@ -59,6 +59,24 @@ def test_centreline_metrics_are_for_tubes_only() -> None:
     assert "cldice" not in row_of(rows, "LAA", "b").values
 
 
+def test_overlap_measures_begin_at_the_aorta() -> None:
+    """A vessel of 5 x 5 x 40 voxels of 1 mm from the aorta: the half at the aorta, and the other half."""
+    true = np.zeros((15, 15, 60), np.uint8)
+    true[3:12, 3:12, :8], true[5:10, 5:10, 8:48] = 6, 9
+    near, far = true.copy(), true.copy()
+    near[:, :, 28:][near[:, :, 28:] == 9] = 0
+    far[:, :, :28][far[:, :, :28] == 9] = 0
+    rows = evaluate_case(near, far, (1.0, 1.0, 1.0), HEART, true)
+    of_near, of_far = (row_of(rows, "Coronary", which).values for which in ("a", "b"))
+    # The tolerance is the radius of 2.8 mm, so the vessel counts as found for as much beyond its end.
+    assert of_near["centreline_of"] == pytest.approx(20 / 40, abs=0.1)
+    assert of_far["centreline_of"] == 0, "the first error is at the aorta"
+    assert of_near["centreline_ov"] == pytest.approx(2 * 20 / (20 + 40), abs=0.07)
+    assert of_far["centreline_ov"] == pytest.approx(of_near["centreline_ov"], abs=0.02)
+    assert of_near["centreline_ot"] == of_near["centreline_ov"], "5.6 mm wide everywhere"
+    assert "centreline_of" not in row_of(rows, "Aorta", "a").values
+
+
 def test_with_a_reference_both_maps_are_compared_with_it() -> None:
     moved = np.roll(heart(), 2, axis=0)
     rows = evaluate_case(moved, heart(), SPACING, HEART, heart())
@@ -127,6 +145,7 @@ def test_masks_are_the_label_map_of_one_structure() -> None:
     of_masks = evaluate_case(heart() == 9, other == 9, SPACING)[1].values
     assert of_masks == {key: of_labels[key] for key in of_masks}
     assert of_labels.keys() - of_masks.keys() == {
+        "centreline_ov", "centreline_of", "centreline_ot",
         "components_unexpected", "euler_unexpected", "contact_mm2", "gap_mm",
     }  # fmt: skip
 

@@ -13,8 +13,8 @@ from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.errors import BadInputError
 from heartmend.geometry.boxes import Box, boxes_by_id, join_boxes
 from heartmend.metrics.metric_catalogue import Metric, Subject, catalogue
-from heartmend.metrics.segment import Segment
-from heartmend.types import Labels, Mask
+from heartmend.metrics.segment import Segment, points_mm, surface_voxels
+from heartmend.types import BACKGROUND, FloatArray, Labels, Mask
 
 MapName = Literal["a", "b", "reference"]
 """One of the label maps that are compared."""
@@ -121,7 +121,10 @@ def evaluate_case(
         for which, segment in segments.items():
             to = against.get(which)
             other = None if to is None else segments[to]
-            subject = Subject(structure, segment, other, partial(_with_host, maps[which], boxes[which], anatomy, id))
+            subject = Subject(
+                structure, segment, other, partial(_with_host, maps[which], boxes[which], anatomy, id),
+                partial(_root_mm, maps[to or which], boxes[to or which], structure, anatomy, box, spacing_mm),
+            )  # fmt: skip
             values = {
                 m.key: value
                 for m in chosen
@@ -159,6 +162,18 @@ def _structures(anatomy: Anatomy | None) -> list[tuple[int, str, Structure | Non
 def _segment(labels: Labels, box: Box, id: int, spacing_mm: Sequence[float]) -> Segment:
     x, y, z = (float(s) for s in spacing_mm)
     return Segment(np.ascontiguousarray(labels[box] == id), (x, y, z), labels.shape)
+
+
+def _root_mm(
+    labels: Labels, boxes: Mapping[int, Box], structure: Structure | None, anatomy: Anatomy | None, box: Box,
+    spacing_mm: Sequence[float],
+) -> FloatArray:  # fmt: skip
+    """Positions (k, 3) of the surface of a structure's root, in mm from the centre of the first voxel of a box."""
+    root = BACKGROUND if anatomy is None or not structure or not structure.root else anatomy.by_name(structure.root).id
+    if (of_root := boxes.get(root)) is None:
+        return np.zeros((0, 3))
+    offset = [low.start - side.start for low, side in zip(of_root, box, strict=True)]
+    return points_mm(surface_voxels(labels[of_root] == root), spacing_mm) + np.multiply(offset, spacing_mm)
 
 
 def _with_host(labels: Labels, boxes: Mapping[int, Box], anatomy: Anatomy | None, id: int) -> tuple[Mask, Mask] | None:

@@ -8,6 +8,8 @@ from functools import cached_property
 from math import inf
 from typing import Literal
 
+import numpy as np
+
 from heartmend.anatomy.schema import Structure
 from heartmend.errors import ConfigError
 from heartmend.metrics.centreline import OVERLAP_MM, centreline_dice, centreline_overlap, centreline_precision
@@ -16,7 +18,8 @@ from heartmend.metrics.overlap import dice, iou
 from heartmend.metrics.segment import Segment
 from heartmend.metrics.smoothness import segment_roughness_mm
 from heartmend.metrics.surface import SurfaceDistances, surface_distances
-from heartmend.types import Mask
+from heartmend.metrics.tree_overlap import TreeOverlap, tree_overlap
+from heartmend.types import FloatArray, Mask
 
 TOLERANCES_MM = (0.5, 1.0, 2.0, 3.0)
 """Default tolerances of the surface Dice in mm."""
@@ -34,12 +37,15 @@ class Subject:
         segment: the structure's mask.
         other: the segment to compare with, in the same box; None for metrics of one map alone.
         with_host: finds the masks of the structure and of its hosts (`must_touch` and `root`) in one box.
+        root_mm: finds (k, 3) positions of the structure's root in the map that it is compared with, in mm from the
+            centre of the first voxel of the box; none where it has no root.
     """
 
     structure: Structure | None
     segment: Segment
     other: Segment | None = None
     with_host: Callable[[], tuple[Mask, Mask] | None] = lambda: None
+    root_mm: Callable[[], FloatArray] = lambda: np.zeros((0, 3))
 
     @property
     def against(self) -> Segment:
@@ -56,6 +62,13 @@ class Subject:
     def distances(self) -> SurfaceDistances:
         """Distances between the surfaces of the two segments."""
         return surface_distances(self.segment, self.against)
+
+    @cached_property
+    def tree_overlap(self) -> TreeOverlap | None:
+        """Agreement of the centrelines with those of a reference; None for what is no thin vessel."""
+        if self.structure is None or self.structure.kind != "tube":
+            return None
+        return tree_overlap(self.segment.tree, self.against.tree, self.root_mm())
 
     @cached_property
     def contact(self) -> tuple[float | None, float | None]:
@@ -155,6 +168,10 @@ def _of_thin_vessels(measure: Callable[[Segment, Segment], float]) -> Callable[[
     return lambda s: measure(s.segment, s.against) if s.structure is None or s.structure.kind == "tube" else None
 
 
+def _of_trees(measure: Callable[[TreeOverlap], float]) -> Callable[[Subject], float | None]:
+    return lambda s: None if s.tree_overlap is None else measure(s.tree_overlap)
+
+
 def _volume_ratio(s: Subject) -> float | None:
     return s.segment.voxels / s.against.voxels if s.against.voxels else None
 
@@ -187,6 +204,9 @@ _CENTRELINE = (
         f"centreline_recall_{OVERLAP_MM:g}mm", f"centreline recall {OVERLAP_MM:g} mm", "", "higher", 3, True,
         _of_thin_vessels(lambda a, b: centreline_precision(b, a)),
     ),
+    Metric("centreline_ov", "centreline OV", "", "higher", 3, True, _of_trees(lambda o: o.overlap)),
+    Metric("centreline_of", "centreline OF", "", "higher", 3, True, _of_trees(lambda o: o.until_first_error)),
+    Metric("centreline_ot", "centreline OT", "", "higher", 3, True, _of_trees(lambda o: o.relevant_overlap)),
 )  # fmt: skip
 _TOPOLOGY_ERRORS = (
     Metric(

@@ -10,6 +10,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from heartmend.geometry.boxes import bounding_box, join_boxes
+from heartmend.geometry.centrelines.measurement import measure_tree
+from heartmend.geometry.centrelines.tree import CentreTree
 from heartmend.geometry.skeletons import extract_skeleton
 from heartmend.metrics.topology import BettiNumbers, betti_numbers
 from heartmend.types import FloatArray, Mask
@@ -61,6 +63,11 @@ class Segment:
     def centreline(self) -> Mask:
         """Skeleton, a boolean array of the mask's shape."""
         return extract_skeleton(self.mask)
+
+    @cached_property
+    def tree(self) -> CentreTree:
+        """Centreline with its radius, without spurs, for vessels; in mm from the centre of the array's first voxel."""
+        return measure_tree(self.mask, self.spacing_mm)
 
     @cached_property
     def betti(self) -> BettiNumbers:

@@ -20,6 +20,7 @@ Cell = Callable[[StructureSummary], Text]
 AGAINST_REFERENCE = ("dice", "nsd_1mm", "hd95_mm")
 AGAINST_A = ("dice", "volume_ratio", "nsd_1mm", "hd95_mm", "assd_mm")
 ALONE = ("volume_ml", "components", "holes", "euler_unexpected", "roughness_mm")
+_CENTRELINE = {"clDice": "cldice", "OV": "centreline_ov", "OF": "centreline_of", "OT": "centreline_ot"}
 _SHORT = {"euler_unexpected": "Euler\nerror", "roughness_mm": "roughness,\nmm"}
 
 
@@ -131,7 +132,12 @@ def _worse(s: StructureSummary) -> Text:
 
 def _centrelines(summary: Sequence[StructureSummary]) -> list[str]:
     """Agreement of the centrelines of thin vessels."""
-    return [f"{s.structure}: clDice {_means(s, 'cldice', 3)}" for s in summary if "cldice" in s.spreads]
+    lines = []
+    for s in summary:
+        found = {name: key for name, key in _CENTRELINE.items() if key in s.spreads}
+        if found:
+            lines.append(f"{s.structure}: " + ", ".join(f"{name} {_means(s, key, 3)}" for name, key in found.items()))
+    return lines
 
 
 def _presence_errors(summary: Sequence[StructureSummary]) -> list[str]:

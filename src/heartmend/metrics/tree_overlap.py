@@ -1,8 +1,8 @@
 """Agreement of vessel centrelines by vessel: precision and recall, and the overlap measures of the Rotterdam framework.
 
-A reference tree is a forest of centreline points with a root; every tip gives one vessel, the path from the root to
-it. The measures are those of Schaap et al. (Medical Image Analysis 2009): OV, the overlap of both centrelines; OF, the
-share of a vessel before its first error; OT, the overlap where the vessel is at least 1.5 mm wide.
+Every tip of a tree gives one vessel, the path from the root to it. The measures are those of Schaap et al. (Medical
+Image Analysis 2009): OV, the overlap of both centrelines; OF, the share of a vessel before its first error; OT, the
+overlap where the vessel is at least 1.5 mm wide.
 """
 
 from __future__ import annotations
@@ -11,68 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
+from heartmend.geometry.centrelines.tree import CentreTree, IntArray
 from heartmend.types import FloatArray, Mask
 
 RELEVANT_DIAMETER_MM = 1.5
 """Vessels from this diameter on are clinically relevant (Schaap et al. 2009)."""
-
-
-@dataclass(frozen=True, eq=False)
-class CentrelineForest:
-    """Centrelines of vessels.
-
-    Attributes:
-        points_mm: (n, 3) positions.
-        edges: (m, 2) indices of connected points, without loops.
-        radius_mm: (n,) radius of the vessel at each point.
-    """
-
-    points_mm: FloatArray
-    edges: npt.NDArray[np.integer]
-    radius_mm: FloatArray
-
-    @property
-    def weight_mm(self) -> FloatArray:
-        """(n,) length of centreline that each point stands for: half of each of its edges."""
-        a, b = self.edges.T
-        length = np.linalg.norm(self.points_mm[a] - self.points_mm[b], axis=1)
-        return np.bincount(self.edges.ravel(), np.repeat(length / 2, 2), minlength=len(self.points_mm)).astype(float)
-
-    def vessels(self, root_mm: Sequence[float] | FloatArray) -> list[npt.NDArray[np.intp]]:
-        """List the vessels: the path from the root of its component to each tip.
-
-        Args:
-            root_mm: (3,) position; the root of each component is its end nearest to it.
-
-        Returns:
-            Indices of the points of each path, root first; a single point is a path of its own.
-        """
-        n = len(self.points_mm)
-        if not n:
-            return []
-        a, b = self.edges.T
-        length = np.maximum(np.linalg.norm(self.points_mm[a] - self.points_mm[b], axis=1), 1e-9)
-        matrix = csr_matrix((np.r_[length, length], (np.r_[a, b], np.r_[b, a])), shape=(n, n))
-        ends = np.flatnonzero(np.bincount(self.edges.ravel(), minlength=n) <= 1)
-        order = ends[np.argsort(np.linalg.norm(self.points_mm[ends] - np.asarray(root_mm), axis=1), kind="stable")]
-        paths, done = list[npt.NDArray[np.intp]](), np.zeros(n, bool)
-        for root in order:
-            if done[root]:
-                continue
-            distance, before = dijkstra(matrix, indices=root, return_predecessors=True)
-            done |= np.isfinite(distance)
-            tips = [tip for tip in ends if np.isfinite(distance[tip]) and tip != root] or [root]
-            for tip in tips:
-                path = [int(tip)]
-                while path[-1] != root:
-                    path.append(int(before[path[-1]]))
-                paths.append(np.array(path[::-1], np.intp))
-        return paths
 
 
 @dataclass(frozen=True)
@@ -95,8 +40,8 @@ class TreeOverlap:
 
 
 def tree_overlap(
-    forest: CentrelineForest,
-    reference: CentrelineForest,
+    forest: CentreTree,
+    reference: CentreTree,
     root_mm: Sequence[float] | FloatArray,
     tolerance_mm: float | None = None,
 ) -> TreeOverlap:
@@ -105,7 +50,8 @@ def tree_overlap(
     Args:
         forest: the forest.
         reference: the reference.
-        root_mm: (3,) position of the root, such as the centre of the aortic root; it gives the vessels their direction.
+        root_mm: (3,) or (k, 3) positions of the root, such as those of the aorta; they give the vessels their
+            direction. Empty: each tree begins at its thickest end.
         tolerance_mm: largest accepted distance of two centrelines; None for the radius of the reference at its nearest
             point, as in the Rotterdam framework.
 
@@ -115,9 +61,8 @@ def tree_overlap(
     Example:
         A vessel of 10 mm of which the first 6 mm were found:
 
-        >>> line = lambda n: CentrelineForest(
-        ...     np.stack([np.arange(n + 1.0), np.zeros(n + 1), np.zeros(n + 1)], axis=1),
-        ...     np.stack([np.arange(n), np.arange(1, n + 1)], axis=1), np.full(n + 1, 0.9))
+        >>> from heartmend.geometry.centrelines.tree import chain
+        >>> line = lambda n: chain(np.arange(n + 1.0)[:, None] * [1, 0, 0], np.full(n + 1, 0.9))
         >>> found = tree_overlap(line(6), line(10), (0, 0, 0))
         >>> round(found.precision, 2), round(found.recall, 2), round(found.until_first_error, 2)
         (1.0, 0.65, 0.65)
@@ -125,19 +70,18 @@ def tree_overlap(
     if not len(forest.points_mm) or not len(reference.points_mm):
         same = float(len(forest.points_mm) == len(reference.points_mm))
         return TreeOverlap(same, same, same, same, same)
+    roots = np.asarray(root_mm, float).reshape(-1, 3)
     limit = reference.radius_mm if tolerance_mm is None else np.full(len(reference.points_mm), tolerance_mm)
     away, nearest = cKDTree(reference.points_mm).query(forest.points_mm)
     correct = away <= limit[nearest]
     found = cKDTree(forest.points_mm).query(reference.points_mm)[0] <= limit
     wide = reference.radius_mm >= RELEVANT_DIAMETER_MM / 2
-    weight, weight_of_reference = forest.weight_mm, reference.weight_mm
+    weight, weight_of_reference = forest.share_mm, reference.share_mm
     return TreeOverlap(
         precision=_share(weight, correct),
         recall=_share(weight_of_reference, found),
         overlap=_share(np.r_[weight, weight_of_reference], np.r_[correct, found]),
-        until_first_error=float(
-            np.mean([_before_first(path, found, reference) for path in reference.vessels(root_mm)])
-        ),
+        until_first_error=float(np.mean([_before_first(path, found, reference) for path in reference.vessels(roots)])),
         relevant_overlap=_share(
             np.r_[weight[wide[nearest]], weight_of_reference[wide]], np.r_[correct[wide[nearest]], found[wide]]
         ),
@@ -149,7 +93,7 @@ def _share(weight: FloatArray, chosen: Mask) -> float:
     return float(weight[chosen].sum()) / total if total > 0 else float(chosen.all())
 
 
-def _before_first(path: npt.NDArray[np.intp], found: Mask, reference: CentrelineForest) -> float:
+def _before_first(path: IntArray, found: Mask, reference: CentreTree) -> float:
     """Share of the length of a path before its first point that was not found."""
     points = reference.points_mm[path]
     step = np.linalg.norm(np.diff(points, axis=0), axis=1)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
-from scipy.sparse.csgraph import dijkstra
 
+from heartmend.geometry.centrelines.measurement import CentrelineSettings
+from heartmend.geometry.centrelines.skeleton import prune_spurs, trace_centreline
+from heartmend.geometry.centrelines.tree import CentreTree, IntArray
 from heartmend.geometry.curves import FramedCurve, frame_curve
 from heartmend.geometry.grid import Grid
-from heartmend.repair.vessels.settings import TreeSettings
-from heartmend.repair.vessels.skeleton import prune_spurs, trace_centreline
-from heartmend.repair.vessels.tree import CentreTree, IntArray
 from heartmend.types import FloatArray, Mask
 
 SHORTEST_MM = 15.0
@@ -32,7 +31,7 @@ def find_vessel_paths(mask: Mask, grid: Grid, origin: Mask) -> list[FramedCurve]
     Returns:
         The paths, the longest first. Paths that share their beginning are one each, as they are displayed.
     """
-    tree = prune_spurs(trace_centreline(mask, grid.spacing_mm), TreeSettings().spur_mm)
+    tree = prune_spurs(trace_centreline(mask, grid.spacing_mm), CentrelineSettings().spur_mm)
     index = tree.points_mm / np.asarray(grid.spacing_mm)
     points_mm = grid.index_to_world(index) if len(index) else index
     to_origin = _distance_to(origin, grid, index)
@@ -40,26 +39,28 @@ def find_vessel_paths(mask: Mask, grid: Grid, origin: Mask) -> list[FramedCurve]
     for component in np.flatnonzero(tree.component_mm >= SHORTEST_MM) if len(tree) else ():
         ends = tree.ends[tree.component[tree.ends] == component]
         root = ends[np.argmin(to_origin[ends]) if to_origin.size else np.argmax(tree.radius_mm[ends])]
-        found += _paths_from(tree, int(root), ends)
+        found += _paths_from(tree, int(root))
     found.sort(key=lambda path: -path[0])
     return [frame_curve(points_mm[path], STEP_MM, SMOOTH_MM) for _, path in found[:MOST_PATHS]]
 
 
-def _paths_from(tree: CentreTree, root: int, ends: IntArray) -> list[tuple[float, IntArray]]:
+def _paths_from(tree: CentreTree, root: int) -> list[tuple[float, IntArray]]:
     """Length and points of each path from the root to another end that has a long enough part of its own."""
-    length, before = dijkstra(tree.matrix, directed=False, indices=root, return_predecessors=True)
     taken = np.zeros(len(tree), bool)
     taken[root] = True
     found = []
-    for tip in sorted((int(end) for end in ends if end != root), key=lambda end: -length[end]):
-        path = [tip]
-        while path[-1] != root:
-            path.append(int(before[path[-1]]))
-        junction = next(point for point in path if taken[point])
-        if length[tip] - length[junction] >= SHORTEST_MM:
-            found.append((float(length[tip]), np.array(path[::-1], np.intp)))
+    for path in sorted(tree.paths_from(root), key=lambda path: -_lengths(tree, path)[-1]):
+        length = _lengths(tree, path)
+        own = length[-1] - length[np.flatnonzero(taken[path])[-1]]
+        if own >= SHORTEST_MM:
+            found.append((float(length[-1]), path))
             taken[path] = True
     return found
+
+
+def _lengths(tree: CentreTree, path: IntArray) -> FloatArray:
+    """Distance of each point of a path from its beginning along it."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(tree.points_mm[path], axis=0), axis=1))])
 
 
 def _distance_to(origin: Mask, grid: Grid, index: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
+from heartmend.geometry.centrelines.measurement import measure_tree, tree_radius_mm
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
@@ -29,7 +30,6 @@ from heartmend.repair.far_components import without_far_components
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.slice_staircase.detection import SliceStaircase, find_slice_staircases
 from heartmend.repair.slice_staircase.interpolation import without_slice_staircase
-from heartmend.repair.vessels.measurement import measure_tree, tree_radius_mm
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import PREPARE
 from heartmend.run_folder.records import CaseFacts, PreparedCase

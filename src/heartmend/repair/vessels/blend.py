@@ -8,9 +8,9 @@ import edt
 import numpy as np
 from scipy.spatial import cKDTree
 
+from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
+from heartmend.geometry.centrelines.tube import tube_sdf
 from heartmend.repair.vessels.bridge import Bridge
-from heartmend.repair.vessels.tree import CentreTree, IntArray, Spacing, voxel_points
-from heartmend.repair.vessels.tube import tube_sdf
 from heartmend.types import FloatArray, Mask
 
 _LABEL_SPREAD_VOXELS = 12**-0.5

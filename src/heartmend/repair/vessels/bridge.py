@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from heartmend.geometry.centrelines.tree import CentreTree, IntArray, chain
 from heartmend.repair.vessels.links import AORTA, Link, LinkSearch, hermite_arc
 from heartmend.repair.vessels.settings import BridgeSettings
-from heartmend.repair.vessels.tree import CentreTree, IntArray, chain
 from heartmend.repair.vessels.vessel_context import VesselContext
 from heartmend.types import FloatArray, Mask
 

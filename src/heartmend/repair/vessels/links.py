@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
+from heartmend.geometry.centrelines.tree import CentreTree
+from heartmend.geometry.centrelines.tube import fit_line
 from heartmend.repair.vessels.settings import BridgeSettings
-from heartmend.repair.vessels.tree import CentreTree
-from heartmend.repair.vessels.tube import fit_line
 from heartmend.repair.vessels.vessel_context import VesselContext
 from heartmend.types import FloatArray, Mask
 

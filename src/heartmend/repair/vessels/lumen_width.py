@@ -17,9 +17,9 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.centrelines.measurement import measure_tree
+from heartmend.geometry.centrelines.tree import CentreTree, Spacing
 from heartmend.geometry.distance import signed_distance_mm
-from heartmend.repair.vessels.measurement import measure_tree
-from heartmend.repair.vessels.tree import CentreTree, Spacing
 from heartmend.types import BACKGROUND, FloatArray, Labels, Mask
 
 RAY_STEP_MM, RAY_MM = 0.25, 5.0

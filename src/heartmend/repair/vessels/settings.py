@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from heartmend.anatomy.calibre import Calibre
+from heartmend.geometry.centrelines.measurement import CentrelineSettings
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,10 @@ class BridgeSettings:
 
 
 @dataclass(frozen=True)
-class TreeSettings:
-    """Properties of a vessel tree and of its repair.
+class TreeSettings(CentrelineSettings):
+    """Properties of a vessel tree and of its repair, beside those of its centreline.
 
     Attributes:
-        speck_mm3: smaller components have no direction and are removed first (1 mm of a vessel with 1 mm radius).
-        spur_mm: shorter twigs of the skeleton are artefacts of thinning.
-        centre_mm: standard deviation of the averaging of the centreline along the vessel.
-        radius_mm: standard deviation of the averaging of the radius along the vessel.
         min_radius_mm: smallest radius of a labelled vessel.
         component_mm: shorter components without a root are removed.
         far_mm: components at a larger distance from the heart are removed.
@@ -63,10 +60,6 @@ class TreeSettings:
         bridges: which gaps are bridged.
     """
 
-    speck_mm3: float = 3.0
-    spur_mm: float = 3.0
-    centre_mm: float = 1.5
-    radius_mm: float = 3.0
     min_radius_mm: float = 0.5
     component_mm: float = 8.0
     far_mm: float = 10.0

@@ -16,6 +16,9 @@ from scipy.spatial import cKDTree
 
 from heartmend.errors import BadInputError
 from heartmend.geometry.boxes import Box, bounding_box_mm
+from heartmend.geometry.centrelines.measurement import measure_tree, tree_radius_mm, without_specks
+from heartmend.geometry.centrelines.tree import CentreTree, Spacing, voxel_points
+from heartmend.geometry.centrelines.tube import smoothed_radius
 from heartmend.repair.vessels.blend import (
     blend_tube_and_label,
     draw_bridges,
@@ -24,10 +27,7 @@ from heartmend.repair.vessels.blend import (
     tube_weight,
 )
 from heartmend.repair.vessels.bridge import BoxMm, Bridge, Point, bridge_gaps
-from heartmend.repair.vessels.measurement import measure_tree, tree_radius_mm, without_specks
 from heartmend.repair.vessels.settings import TreeSettings
-from heartmend.repair.vessels.tree import CentreTree, Spacing, voxel_points
-from heartmend.repair.vessels.tube import smoothed_radius
 from heartmend.repair.vessels.verdicts import (
     ComponentVerdict,
     VesselPart,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import edt
 import numpy as np
 
+from heartmend.geometry.centrelines.tree import CentreTree, Spacing
 from heartmend.repair.vessels.bridge import BoxMm
 from heartmend.repair.vessels.settings import TreeSettings
-from heartmend.repair.vessels.tree import CentreTree, Spacing
 from heartmend.repair.vessels.vessel_context import VesselContext
 from heartmend.types import Mask
 

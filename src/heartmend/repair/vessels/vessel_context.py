@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_filter1d, map_coordinates
 from skimage.graph import MCP_Geometric
 
+from heartmend.geometry.centrelines.tree import Spacing, voxel_points
 from heartmend.geometry.components import without_small_components
-from heartmend.repair.vessels.tree import Spacing, voxel_points
 from heartmend.types import FloatArray, Mask
 
 _DEEP_MM = 2.0

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 from scipy.spatial import cKDTree
 
-from heartmend.repair.vessels.tree import CentreTree, IntArray
+from heartmend.geometry.centrelines.tree import CentreTree, IntArray
 from heartmend.types import FloatArray
 
 
@@ -191,7 +191,7 @@ def tube_sdf(tree: CentreTree | nx.Graph, points_mm: FloatArray) -> FloatArray:
         (k,) distance in mm, negative inside; infinite for an empty forest.
 
     Example:
-        >>> from heartmend.repair.vessels.tree import chain
+        >>> from heartmend.geometry.centrelines.tree import chain
         >>> tube = chain(np.array([[0.0, 0, 0], [10, 0, 0]]), np.full(2, 2.0))
         >>> tube_sdf(tube, np.array([[5.0, 0, 0], [5, 0, 5]])).tolist()
         [-2.0, 3.0]

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heartmend.geometry.centrelines.measurement import CentrelineSettings, measure_tree, tree_radius_mm
+from heartmend.geometry.centrelines.tree import CentreTree, chain
+from heartmend.geometry.centrelines.tube import fit_line, tube_sdf
 from heartmend.repair.vessels.blend import blend_tube_and_label, narrow_bridges, tube_weight
 from heartmend.repair.vessels.bridge import Bridge
-from heartmend.repair.vessels.measurement import measure_tree, tree_radius_mm
-from heartmend.repair.vessels.settings import TreeSettings
-from heartmend.repair.vessels.tree import CentreTree, chain
-from heartmend.repair.vessels.tube import fit_line, tube_sdf
 
 
 def straight(length_mm: float = 10.0, radius_mm: float = 2.0, n: int = 11) -> CentreTree:
@@ -79,7 +78,7 @@ def test_the_centreline_alone_adds_no_voxel(seed: int) -> None:
     vessel = chain(way - way.min(axis=0) + 4, np.full(12, 1.2))
     grid = np.indices(np.ceil(vessel.points_mm.max(axis=0)).astype(int) + 5)
     label = (tube_sdf(vessel, grid.reshape(3, -1).T.astype(float)) < 0).reshape(grid.shape[1:])
-    tree = measure_tree(label, (1.0, 1.0, 1.0), TreeSettings(spur_mm=0.0, speck_mm3=0.0))
+    tree = measure_tree(label, (1.0, 1.0, 1.0), CentrelineSettings(spur_mm=0.0, speck_mm3=0.0))
     np.testing.assert_array_equal(blend_tube_and_label(tree, label, (1.0, 1.0, 1.0), 0.0, 0.0), label)
 
 

@@ -8,8 +8,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import cKDTree
 
+from heartmend.geometry.centrelines.tree import NO_BRIDGE, CentreTree, IntArray, Spacing
 from heartmend.geometry.skeletons import extract_skeleton
-from heartmend.repair.vessels.tree import NO_BRIDGE, CentreTree, IntArray, Spacing
 from heartmend.types import Mask
 
 _NEIGHBOUR_VOXELS = 1.8
@@ -34,7 +34,7 @@ def trace_centreline(mask: Mask, spacing_mm: Spacing) -> CentreTree:
     skeleton = extract_skeleton(mask)
     index = np.argwhere(skeleton)
     points = index * np.asarray(spacing_mm, float)
-    depth = edt.edt(mask, anisotropy=spacing_mm)[skeleton].astype(float)
+    depth = edt.edt(mask, anisotropy=spacing_mm, black_border=True)[skeleton].astype(float)
     a, b = cKDTree(index).query_pairs(_NEIGHBOUR_VOXELS, output_type="ndarray").T
     cost = np.linalg.norm(points[a] - points[b], axis=1) / np.minimum(depth[a], depth[b])
     spanning = minimum_spanning_tree(csr_matrix((cost, (a, b)), shape=(len(points), len(points)))).tocoo()

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from heartmend.repair.vessels.skeleton import prune_spurs, trace_centreline
-from heartmend.repair.vessels.tree import CentreTree, chain
+from heartmend.geometry.centrelines.skeleton import prune_spurs, trace_centreline
+from heartmend.geometry.centrelines.tree import CentreTree, chain
 
 
 @settings(max_examples=15, deadline=None)
@@ -29,6 +29,12 @@ def test_a_ring_is_opened() -> None:
     tree = trace_centreline(ring, (1.0, 1.0, 1.0))
     assert len(tree.edges) == len(tree) - 1
     assert tree.edge_mm.sum() > 60
+
+
+def test_a_mask_that_fills_its_array_is_one_vessel() -> None:
+    tree = trace_centreline(np.ones((5, 5, 40), bool), (1.0, 1.0, 1.0))
+    assert len(tree.component_mm) == 1
+    assert tree.component_mm[0] > 30
 
 
 def test_the_shorter_of_two_twigs_at_the_end_of_a_vessel_is_pruned() -> None:

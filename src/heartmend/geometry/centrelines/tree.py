@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.spatial import cKDTree
 
 from heartmend.types import FloatArray, Mask
 
@@ -159,6 +160,44 @@ class CentreTree:
                 path.append(next(int(j) for j in neighbour[start[current] : start[current + 1]] if j != before))
                 before = current
             yield np.array(path, np.intp)
+
+    def paths_from(self, root: int) -> list[IntArray]:
+        """List the paths from a point to every other end of its component.
+
+        Args:
+            root: index of the point.
+
+        Returns:
+            Indices of the points of each path, root first; the root alone where there is no other end.
+        """
+        distance, before = dijkstra(self.matrix, directed=False, indices=root, return_predecessors=True)
+        paths = []
+        for tip in self.ends[np.isfinite(distance[self.ends])].tolist():
+            path = [tip]
+            while path[-1] != root:
+                path.append(int(before[path[-1]]))
+            if tip != root:
+                paths.append(np.array(path[::-1], np.intp))
+        return paths or [np.array([root], np.intp)]
+
+    def vessels(self, root_mm: FloatArray) -> list[IntArray]:
+        """List the vessels: the path from the root of its component to each tip.
+
+        Args:
+            root_mm: (k, 3) positions, such as those of the aorta. The root of each component is its end nearest to one
+                of them; without positions its thickest end.
+
+        Returns:
+            Indices of the points of each path, root first; a single point is a path of its own.
+        """
+        ends = self.ends
+        away = cKDTree(root_mm).query(self.points_mm[ends])[0] if len(root_mm) else -self.radius_mm[ends]
+        paths, done = list[IntArray](), set[int]()
+        for root in ends[np.argsort(away, kind="stable")]:
+            if (number := int(self.component[root])) not in done:
+                done.add(number)
+                paths += self.paths_from(int(root))
+        return paths
 
     def to_networkx(self) -> nx.Graph:
         """Convert the forest to a graph.

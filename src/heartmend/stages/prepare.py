@@ -29,7 +29,7 @@ from heartmend.repair.changes import Change
 from heartmend.repair.far_components import without_far_components
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.slice_staircase.detection import SliceStaircase, find_slice_staircases
-from heartmend.repair.slice_staircase.interpolation import without_slice_staircase
+from heartmend.repair.slice_staircase.repair import without_slice_staircases
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import PREPARE
 from heartmend.run_folder.records import CaseFacts, PreparedCase
@@ -140,8 +140,7 @@ def prepare_labels(
             # Interpolation between two slices would spread their isolated wrong voxels.
             labels, more = apply_rules(labels, grid, anatomy, only=("speckle",))
             changes += more
-        for staircase in staircases:
-            labels = without_slice_staircase(labels, staircase, grid.spacing_mm, bulky)
+        labels = without_slice_staircases(labels, staircases, grid.spacing_mm, bulky)
         labels, more = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
         changes += more
     cleaned = np.ascontiguousarray(labels[roi.source_box()])

@@ -37,14 +37,6 @@ def test_a_staircase_of_fractional_thickness_is_repaired(thickness: float, flipp
     assert (repaired(labels, staircase) != true).sum() < 0.75 * (labels != true).sum()
 
 
-def test_a_map_from_a_coarser_grid_is_repaired_along_every_axis() -> None:
-    true = smooth_heart()
-    labels = result = resampled(true, 2.2, (0, 1, 2))
-    for staircase in find_slice_staircases(labels):
-        result = repaired(result, staircase)
-    assert (result != true).sum() < 0.7 * (labels != true).sum()
-
-
 def test_the_drawn_slices_do_not_change() -> None:
     staircase = SliceStaircase(2, 3, 0)
     labels = with_staircase(smooth_heart(), staircase)

@@ -1,1 +1,1 @@
-"""Slice staircases of label maps that were drawn on thick slices: `detection` and repair by `interpolation`."""
+"""Slice staircases of label maps from thick slices or coarse grids: `detection`, and `repair` by interpolation."""

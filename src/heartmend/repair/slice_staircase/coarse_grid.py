@@ -118,7 +118,7 @@ def _interpolated_depth_mm(mask: Mask, axes: Sequence[_CoarseAxis]) -> npt.NDArr
     for number, axis in enumerate(axes):
         lengths = np.diff([*axis.starts, axis.stop]).astype(np.float32)
         sums = np.add.reduceat(share, axis.starts - axis.starts[0], axis=number)
-        share = sums / lengths.reshape([-1 if n == number else 1 for n in range(3)])
+        share = (sums / lengths.reshape([-1 if n == number else 1 for n in range(3)])).astype(np.float32)
     coarse = share > 0.5
     sharp_mm = signed_distance_mm(coarse, [axis.spacing_mm for axis in axes])
     depth_mm: npt.NDArray[np.float32] = gaussian_filter(

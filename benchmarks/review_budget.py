@@ -3,8 +3,9 @@
     python benchmarks/review_budget.py OUT TRUTH [--cases N] [--csv curve.csv]
 
 OUT is a finished run, TRUTH a folder of true label maps with the file names of its input. The structures are looked at
-in the order of the review queue (`heartmend.review.priority.expected_errors`); beside it a random order, and the best
-order that there is (that of the true error), which no estimate can exceed.
+in the order of the review queue (`heartmend.review.priority.expected_errors`); beside it the order of the calibrated
+estimates of the change logs, where the run has them for all structures, a random order, and the best order that there
+is (that of the true error), which no estimate can exceed.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from heartmend.run_folder.finished import FinishedRun
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 
 
-def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tuple[float, float]]:
-    """Expected and true Dice error of each structure of the first cases."""
+def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tuple[float, float, float]]:
+    """Expected, calibrated and true Dice error of each structure of the first cases; NaN where one is not known."""
+    calibrated: dict[tuple[str, str], float] = {}
     own: dict[str, dict[str, tuple[float, float]]] = {}
     true_errors: dict[tuple[str, str], float] = {}
     for case in list(finished)[: cases or None]:
@@ -39,6 +41,7 @@ def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tup
         inside = bounding_box(after.labels, margin=1)
         part = after.labels[inside]
         own[case.id] = {}
+        calibrated |= {(case.id, one.structure): one.expected_error for one in finished.changes(case).estimates}
         for s in finished.anatomy.structures:
             n_before, n_after, n_true = (int(c[s.id]) for c in count)
             if not n_after + n_true:
@@ -49,7 +52,10 @@ def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tup
             own[case.id][s.name] = expected_error(mm3, area, changed), mm3
             true_errors[case.id, s.name] = 1 - 2 * int(same_true[s.id]) / (n_after + n_true)
     expected = expected_errors(own)
-    return [(expected[case][name], error) for (case, name), error in true_errors.items()]
+    return [
+        (expected[case][name], calibrated.get((case, name), np.nan), error)
+        for (case, name), error in true_errors.items()
+    ]
 
 
 def share_met(order: np.ndarray, error: np.ndarray) -> list[float]:
@@ -66,13 +72,14 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=0, help="use the first N cases only")
     parser.add_argument("--csv", type=Path, help="write the curve")
     arguments = parser.parse_args()
-    expected, error = np.array(structure_errors(FinishedRun.open(arguments.output), arguments.truth, arguments.cases)).T
+    found = structure_errors(FinishedRun.open(arguments.output), arguments.truth, arguments.cases)
+    expected, calibrated, error = np.array(found).T
     rng = np.random.default_rng(0)
     random = np.mean([share_met(rng.permutation(len(error)), error) for _ in range(200)], axis=0)
-    curves = {
-        "queue": share_met(np.argsort(-expected, kind="stable"), error), "random": random.tolist(),
-        "best possible": share_met(np.argsort(-error, kind="stable"), error),
-    }  # fmt: skip
+    curves = {"queue": share_met(np.argsort(-expected, kind="stable"), error)}
+    if np.isfinite(calibrated).all():
+        curves["calibrated estimate"] = share_met(np.argsort(-calibrated, kind="stable"), error)
+    curves |= {"random": random.tolist(), "best possible": share_met(np.argsort(-error, kind="stable"), error)}
     console = Console(width=100)
     console.print(f"{len(error)} structures, mean Dice error {error.mean():.4f}, expected {expected.mean():.4f}")
     table = Table("looked at", *(f"{share:.0%}" for share in SHARES), box=box.SIMPLE_HEAD)

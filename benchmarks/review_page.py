@@ -41,7 +41,7 @@ TIMED = """async (action) => {
   const page = window.page, viewer = page.viewer, started = performance.now();
   const seconds = () => (performance.now() - started) / 1000;
   const drawn = ({ gl }) => gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
-  await (action === "blend" ? page.blendBy(-10) : action === "next" ? page.step(1) : page.open(action));
+  await (action === "blend" ? page.display.blendBy(-10) : action === "next" ? page.step(1) : page.open(action));
   drawn(viewer.shown.nv);
   const planes = seconds();
   while (viewer.solidsAreDue) await new Promise((done) => setTimeout(done));

@@ -74,17 +74,17 @@ def main() -> None:
         draw_stroke(page)
         save(page, "review_edit")
         page.evaluate("() => window.page.edit.stop()")
-        page.evaluate("() => window.page.setLayout('heart').then(() => window.page.select(null))")
+        page.evaluate("() => window.page.display.setLayout('heart').then(() => window.page.select(null))")
         save(page, "review_heart")
-        page.evaluate("() => window.page.setLayout('vessel').then(() => window.page.viewer.moveAlong(60))")
+        page.evaluate("() => window.page.display.setLayout('vessel').then(() => window.page.viewer.cuts.moveAlong(60))")
         save(page, "review_vessel")
-        page.evaluate("() => window.page.setLayout('heart').then(() => window.page.viewer.resetCuts())")
-        page.evaluate("() => window.page.setLayout('solids')")
+        page.evaluate("() => window.page.display.setLayout('heart').then(() => window.page.viewer.cuts.reset())")
+        page.evaluate("() => window.page.display.setLayout('solids')")
         for _ in range(2):
             page.keyboard.press("k")
         save(page, "review_cut")
         page.set_viewport_size(NARROW)
-        page.evaluate("() => window.page.setLayout('heart')")
+        page.evaluate("() => window.page.display.setLayout('heart')")
         save(page, "review_narrow")
 
 

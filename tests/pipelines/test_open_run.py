@@ -11,9 +11,10 @@ from heartmend.errors import BadInputError, ConfigError, HeartmendError
 from heartmend.pipelines.open_run import OpenRun
 from heartmend.repair.change_log import ChangeLog
 from heartmend.review.access import Access
-from heartmend.review.app import Review, create_app
+from heartmend.review.app import create_app
 from heartmend.review.case_cache import make_ready
 from heartmend.review.plan import plan_release
+from heartmend.review.session import Review
 from heartmend.run_folder.decisions import open_decisions
 from heartmend.run_folder.finished import FinishedRun
 from support.runs import finished_run, repaired

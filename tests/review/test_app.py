@@ -10,8 +10,9 @@ from starlette.testclient import TestClient
 
 from heartmend.errors import ConfigError, RunError
 from heartmend.review.access import POLICY, Access
-from heartmend.review.app import Review, create_app
+from heartmend.review.app import create_app
 from heartmend.review.case_cache import make_ready
+from heartmend.review.session import Review
 from heartmend.run_folder.finished import FinishedRun
 from support.runs import finished_run
 
@@ -309,6 +310,6 @@ def test_a_file_that_cannot_be_read_is_an_error_with_its_message(
     def fail(*_: object) -> bytes:
         raise RunError("001.nii.gz: is missing")
 
-    monkeypatch.setattr("heartmend.review.app.read_image", fail)
+    monkeypatch.setattr("heartmend.review.case_endpoints.read_image", fail)
     response = page.get("/api/cases/1/image")
     assert (response.status_code, response.json()) == (500, {"error": "001.nii.gz: is missing"})

@@ -98,7 +98,7 @@ def test_a_review_by_keyboard_survives_a_kill_and_is_exported(browser: Any, out:
         before = choices(out)
         server.start()
         open_page(page, server.url)
-        assert page.locator("#counts").text_content() == "2 of 3 decided"
+        page.wait_for_selector("#counts:has-text('2 of 3 decided')")
         assert choices(out) == before
         wait_for_case(page, "1")
         page.keyboard.press("R")

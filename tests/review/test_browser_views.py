@@ -30,6 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         found.on("console", lambda message: ERRORS.append(message.text) if message.type == "error" else None)
         found.goto(url)
         found.wait_for_selector("body[data-shown]")
+        found.wait_for_selector("#stage[data-ready]")
         yield found
 
 
@@ -47,15 +48,15 @@ def show(page: Any, key: str, layout: str) -> None:
     page.keyboard.press(key)
     page.wait_for_selector(f"#stage[data-layout='{layout}']")
     page.wait_for_function(
-        "() => window.page.viewer.cutsOf === window.page.viewer.entry || window.page.viewer.layout === 'all'"
+        "() => window.page.viewer.cuts.of === window.page.viewer.entry || window.page.viewer.layout === 'all'"
     )
     page.evaluate("() => window.page.viewer.draw()")
 
 
 # Share of the pixels of the tile with a number that are of a colour: [red, green, blue] within 60.
 COLOURED = """([number, colour]) => {
-  const { viewer } = window.page, { gl, canvas } = viewer.reformat;
-  const [left, top, width, height] = viewer.cutTiles[number].rect;
+  const { viewer } = window.page, { gl, canvas } = viewer.cuts.reformat;
+  const [left, top, width, height] = viewer.cuts.tiles[number].rect;
   const pixels = new Uint8Array(4 * width * height);
   gl.readPixels(left, canvas.height - top - height, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
   let n = 0;
@@ -128,9 +129,11 @@ def test_the_planes_of_the_heart_show_its_chambers(page: Any) -> None:
     """LV (dark red) is in all planes, the RV (blue) left of it in the short axis and four-chamber plane alone."""
     show(page, "2", "heart")
     page.evaluate("() => window.page.select(null)")
-    page.evaluate("() => { window.page.viewer.resetCuts(); window.page.viewer.draw({ fill: 1, showChanges: false }); }")
+    page.evaluate(
+        "() => { window.page.viewer.cuts.reset(); window.page.viewer.draw({ fill: 1, showChanges: false }); }"
+    )
     titles = [tile["title"] for tile in tiles(page)]
-    assert titles[:3] == ["Short axis", "Four-chamber", "Two-chamber"]
+    assert titles[:3] == ["Short axis, 0 mm", "Four-chamber, 0 mm", "Two-chamber, 0 mm"]
     # The apex, at the bottom of the body, is on top; the right ventricle, on the right of the body, is on the left.
     assert tiles(page)[1]["sides"] == ["R", "L", "I", "S"] and tiles(page)[0]["sides"] == ["R", "L", "A", "P"]
     structures = {s["name"]: s["colour"] for s in page.evaluate("() => window.page.store.run.structures")}
@@ -142,11 +145,11 @@ def test_the_planes_of_the_heart_show_its_chambers(page: Any) -> None:
     assert shares["RV"][0] > 0.002 and shares["RV"][1] > 0.002 and shares["RV"][2] == 0
     assert shares["LA"][0] == 0 and min(shares["LA"][1:]) > 0.005
     # Tilted planes stay at right angles; the reset restores them.
-    page.evaluate("() => { window.page.viewer.cuts.turn([0, 0, 1], 0.4); window.page.viewer.draw(); }")
-    planes = page.evaluate("() => window.page.viewer.cuts.tilt.map(({ right, up }) => [right, up])")
+    page.evaluate("() => { window.page.viewer.cuts.geometry.turn([0, 0, 1], 0.4); window.page.viewer.draw(); }")
+    planes = page.evaluate("() => window.page.viewer.cuts.geometry.tilt.map(({ right, up }) => [right, up])")
     assert abs(np.dot(planes[0][0], planes[0][1])) < 1e-9 and "tilted" in tiles(page)[0]["title"]
     page.keyboard.press("o")
-    assert tiles(page)[0]["title"] == "Short axis"
+    assert tiles(page)[0]["title"] == "Short axis, 0 mm"
     page.evaluate("() => window.page.viewer.draw({ fill: 0.28, showChanges: true })")
 
 
@@ -155,7 +158,7 @@ def test_a_click_on_a_cut_moves_the_crosshair_there(page: Any) -> None:
     page.keyboard.press("o")
     box = page.locator("#cuts canvas").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.25 + 40, box["y"] + box["height"] * 0.25)
-    mm_per_px = page.evaluate("() => window.page.viewer.cutTiles[0].mmPerPx")
+    mm_per_px = page.evaluate("() => window.page.viewer.cuts.tiles[0].mmPerPx")
     mm = page.evaluate("() => window.page.viewer.mm")
     # To the right of the screen is the left of the body; the middle of the LV is at (40, 30).
     assert mm[0] == pytest.approx(40 - 40 * mm_per_px, abs=1.2) and mm[1] == pytest.approx(30, abs=1.2)
@@ -168,7 +171,7 @@ def test_the_straightened_vessel_is_straight(page: Any) -> None:
     assert [tile["title"].split(",")[0] for tile in tiles(page)] == ["Coronary 1 of 1", "90°", "Cross-section", "3D"]
     assert tiles(page)[0]["sides"][2:] == ["proximal", "distal"]
     rows = page.evaluate("""() => {
-      const { viewer } = window.page, { gl, canvas } = viewer.reformat, tile = viewer.cutTiles[0];
+      const { viewer } = window.page, { gl, canvas } = viewer.cuts.reformat, tile = viewer.cuts.tiles[0];
       const colour = viewer.run.structures.find((s) => s.name === "Coronary").colour;
       const [left, top, width, height] = tile.rect, found = [];
       for (let part = 2; part < 9; part += 1) {
@@ -183,9 +186,9 @@ def test_the_straightened_vessel_is_straight(page: Any) -> None:
     for middle_mm, width_mm in rows:
         assert abs(middle_mm) < 1.2 and 2.0 < width_mm < 6.5
     page.keyboard.press(")")
-    before = page.evaluate("() => window.page.viewer.cuts.current.at")
+    before = page.evaluate("() => window.page.viewer.cuts.geometry.current.at")
     page.keyboard.press(")")
-    assert page.evaluate("() => window.page.viewer.cuts.current.at") == before + 2
+    assert page.evaluate("() => window.page.viewer.cuts.geometry.current.at") == before + 2
     page.evaluate("() => window.page.viewer.draw({ fill: 0.28, showChanges: true })")
     show(page, "1", "all")
 

@@ -1,6 +1,7 @@
 """Tests of the preparation of cases while others are reviewed."""
 
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,12 +10,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from heartmend.io.dataset import Case
-from heartmend.review import intake
+from heartmend.review import case_cache, intake
 from heartmend.review.access import Access
-from heartmend.review.app import Review, create_app
+from heartmend.review.app import create_app
 from heartmend.review.case_cache import by_urgency
+from heartmend.review.session import Review
 from heartmend.run_folder.finished import FinishedRun
 from support.runs import finished_run
+
+
+@pytest.fixture(autouse=True)
+def head_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "HEAD_START_SECONDS", 0.0)
 
 
 def wait_until(review: Review, count: int) -> None:
@@ -45,6 +52,48 @@ def test_the_most_urgent_case_is_ready_first_and_each_is_sent_once(tmp_path: Pat
     assert page.get("/api/cases?after=3").json() == nothing
     assert len(page.get("/api/run").json()["cases"]) == 3
     assert page.get("/api/cases?after=x").status_code == 400
+
+
+def test_the_others_wait_until_the_page_has_the_first_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "HEAD_START_SECONDS", 1000.0)
+    review = Review(FinishedRun.open(finished_run(tmp_path)), "Anna", intake_workers=1)
+    page = client(review)
+    review.start()
+    wait_until(review, 1)
+    time.sleep(0.5)
+    assert page.get("/api/cases?after=0").json()["waiting"] == 2
+    assert page.get("/api/cases/2/image").status_code == 200
+    wait_until(review, 3)
+    # What was prepared before waits for nothing.
+    again = Review(FinishedRun.open(review.finished.run.output), "Anna", intake_workers=1)
+    again.start()
+    wait_until(again, 3)
+
+
+def test_the_surfaces_follow_and_are_made_at_once_for_a_case_that_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = FinishedRun.open(finished_run(tmp_path))
+    made, go_on = list[str](), threading.Event()
+
+    def later(finished: FinishedRun, cases: Iterable[Case], workers: int) -> Iterator[tuple[Case, str]]:
+        go_on.wait(60)
+        for case, error in case_cache.prepare_each_surfaces(finished, cases, workers):
+            made.append(case.id)
+            yield case, error
+
+    monkeypatch.setattr(intake, "prepare_each_surfaces", later)
+    review = Review(finished, "Anna", intake_workers=1)
+    review.start()
+    wait_until(review, 3)
+    assert not finished.run.has_review_surfaces("3")
+    opened = client(review).get("/api/cases/3/surfaces")
+    assert opened.status_code == 200 and len(opened.content) > 1000 and finished.run.has_review_surfaces("3")
+    go_on.set()
+    assert review.intake is not None
+    review.intake._thread.join(60)
+    assert made == ["2", "3", "1"] and all(finished.run.has_review_surfaces(id) for id in "123")
+    assert finished.run.read_review_volume("3", "surfaces")[:2] == b"\x1f\x8b"
 
 
 def test_a_case_that_cannot_be_prepared_does_not_stop_the_others(tmp_path: Path) -> None:

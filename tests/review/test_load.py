@@ -18,12 +18,13 @@ from pathlib import Path
 import pytest
 
 from heartmend.errors import RunError
-from heartmend.review import app as review_app
-from heartmend.review.app import Review, create_app
+from heartmend.review import case_endpoints
+from heartmend.review.app import create_app
 from heartmend.review.case_cache import make_ready
 from heartmend.review.connections import Server
 from heartmend.review.load import CACHE_BYTES, LARGE_AT_ONCE, ResponseCache, in_thread
 from heartmend.review.serve import listen
+from heartmend.review.session import Review
 from heartmend.run_folder.finished import FinishedRun
 from support.browser import Server as ReviewProcess
 from support.runs import finished_run
@@ -122,7 +123,7 @@ def test_200_image_requests_at_once_read_each_ct_once_and_stay_within_the_bound(
         reads.append(case)
         return os.urandom(1) * size
 
-    monkeypatch.setattr(review_app, "read_image", read)
+    monkeypatch.setattr(case_endpoints, "read_image", read)
     gc.collect()
     tracemalloc.start()
     try:
@@ -140,7 +141,7 @@ def test_200_image_requests_at_once_read_each_ct_once_and_stay_within_the_bound(
 
 
 def test_clients_that_do_not_read_delay_no_decision(review: Review, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(review_app, "read_image", lambda *_: bytes(1 << 25))
+    monkeypatch.setattr(case_endpoints, "read_image", lambda *_: bytes(1 << 25))
     review._cache = ResponseCache()
     clients = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) for _ in range(20)]
     for client in clients:

@@ -1,9 +1,6 @@
 """Tests of the data formats of the review page."""
 
 import gzip
-import io
-import json
-import struct
 
 import nibabel as nib
 import numpy as np
@@ -15,9 +12,8 @@ from skimage.color import rgb2lab
 from heartmend.anatomy.load import load_anatomy
 from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.geometry.grid import Grid
-from heartmend.review.page_data import LOWEST_HU, STEP_HU, Crop, image_file, pack_maps, pack_surfaces, unpack_maps
+from heartmend.review.page_data import LOWEST_HU, STEP_HU, Crop, image_file, pack_maps, unpack_maps
 from support.grids import grids
-from support.hearts import ellipsoid
 
 
 @settings(max_examples=60, deadline=None)
@@ -62,20 +58,6 @@ def test_the_ct_is_stored_in_steps_of_six_hu() -> None:
     assert np.allclose(image.get_fdata()[..., 0], [[-500, 40], [400, 1030]], atol=STEP_HU / 2)
     assert np.array_equal(image.affine, grid.affine)
     assert nib.Nifti1Image.from_bytes(image_file(None, grid)).get_fdata().max() == LOWEST_HU
-
-
-def test_packed_surfaces_can_be_unpacked() -> None:
-    labels = 3 * ellipsoid((20, 20, 20), (9, 9, 9), (6, 6, 6)).astype(np.uint8)
-    grid = Grid(labels.shape, np.eye(4))
-    stream = io.BytesIO(gzip.decompress(pack_surfaces(labels, np.zeros_like(labels), grid, load_anatomy("heart"))))
-    (length,) = struct.unpack("<I", stream.read(4))
-    assert length % 4 == 0
-    (entry,) = json.loads(stream.read(length))
-    assert (entry["structure"], entry["state"]) == (3, "before")
-    vertices = np.frombuffer(stream.read(12 * entry["vertices"]), "<f4").reshape(-1, 3)
-    faces = np.frombuffer(stream.read(), "<u4").reshape(-1, 3)
-    assert len(faces) == entry["faces"] and faces.max() == len(vertices) - 1
-    assert abs(np.linalg.norm(vertices - 9, axis=1).mean() - 6) < 0.5
 
 
 def test_the_ct_is_converted_to_steps_of_the_display() -> None:

@@ -16,7 +16,7 @@ from heartmend.compute.progress import NoProgress, Progress
 from heartmend.errors import DamagedError, HeartmendError, RunError
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run
-from heartmend.review.case_cache import make_ready
+from heartmend.review.case_cache import make_ready, prepare_surfaces
 from heartmend.run_folder.decisions import DecisionRequest, Decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import RunFolder
@@ -367,7 +367,13 @@ def test_a_link_to_a_folder_is_an_error(undisturbed: Path, out: Path) -> None:
 
 def test_damaged_review_files_are_made_again(undisturbed: Path, out: Path) -> None:
     finished = FinishedRun.open(out)
-    assert make_ready(finished, workers=1) == {}
+
+    def make_all() -> None:
+        assert make_ready(finished, workers=1) == {}
+        for case in finished:
+            prepare_surfaces(finished, case)
+
+    make_all()
     run_folder = finished.run
     readers: dict[str, Callable[[], object]] = {
         "1.maps.gz": lambda: run_folder.read_review_volume("1", "maps"),
@@ -381,13 +387,13 @@ def test_damaged_review_files_are_made_again(undisturbed: Path, out: Path) -> No
             damage(path, path.with_name(f"2{name[1:]}"))
             with pytest.raises(RunError, match=name):
                 read()
-            assert make_ready(finished, workers=1) == {}
+            make_all()
             assert path.read_bytes() == content
         path.unlink()
         path.symlink_to("/etc/passwd")
         with pytest.raises(RunError, match="is a link"):
             read()
-        assert make_ready(finished, workers=1) == {}
+        make_all()
 
 
 def test_a_damaged_database_of_decisions_is_an_error(tmp_path: Path) -> None:

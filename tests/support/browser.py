@@ -16,10 +16,11 @@ from typing import IO, Any
 
 import pytest
 
-from heartmend.review.app import Review, create_app
+from heartmend.review.app import create_app
 from heartmend.review.case_cache import make_ready
 from heartmend.review.connections import Server as WebServer
 from heartmend.review.serve import listen
+from heartmend.review.session import Review
 from heartmend.run_folder.finished import FinishedRun
 
 FLAGS = [

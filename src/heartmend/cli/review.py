@@ -56,8 +56,8 @@ def review(
     """
     import webbrowser
 
-    from heartmend.review.app import Review
     from heartmend.review.serve import listen, serve
+    from heartmend.review.session import Review
     from heartmend.run_folder.decisions import user_name
     from heartmend.run_folder.finished import FinishedRun
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from heartmend.anatomy.schema import Anatomy
+
+if TYPE_CHECKING:
+    # Imported where it is used: Matplotlib takes a second, and the review page needs the colours alone.
+    from matplotlib.patches import Patch
 
 INK, PAPER, EDGE, GUIDE = "#222222", "white", "#8a8a8a", "#cccccc"
 """Text, background, outlines of symbols, guide lines."""
@@ -82,5 +85,7 @@ def swatch(colour: Sequence[float], label: str, alpha: float = 1.0) -> Patch:
     Returns:
         A patch for a legend.
     """
+    from matplotlib.patches import Patch
+
     red, green, blue = (float(part) for part in colour)
     return Patch(facecolor=(red, green, blue, alpha), edgecolor=EDGE, linewidth=0.6, label=label)

@@ -25,12 +25,14 @@ class ViewPlane:
         centre_mm: (3,) a point of it, RAS+ mm.
         right: (3,) unit vector that points to the right of the screen.
         up: (3,) unit vector that points to the top of the screen.
+        sides: what is behind the plane, and what is in front of it.
     """
 
     name: str
     centre_mm: FloatArray
     right: FloatArray
     up: FloatArray
+    sides: tuple[str, str]
 
     @property
     def towards_viewer(self) -> FloatArray:
@@ -70,9 +72,9 @@ class HeartAxes:
         middle, lateral = (self.base_mm + self.apex_mm) / 2, -self.septal
         anterior = np.cross(self.long, lateral)
         return (
-            ViewPlane("short axis", middle, lateral, anterior),
-            ViewPlane("four-chamber", middle, lateral, self.long),
-            ViewPlane("two-chamber", middle, anterior, self.long),
+            ViewPlane("short axis", middle, lateral, anterior, ("basal", "apical")),
+            ViewPlane("four-chamber", middle, lateral, self.long, ("anterior", "inferior")),
+            ViewPlane("two-chamber", middle, anterior, self.long, ("septal", "lateral")),
         )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import SPACING_LIMITS_MM
@@ -23,6 +24,10 @@ from heartmend.io.reading import (
 )
 from heartmend.io.volume_header import VolumeHeader, decompression_errors
 
+if TYPE_CHECKING:
+    # Imported where it is used: it takes a third of a second, and most data sets are NIfTI.
+    import SimpleITK as sitk
+
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """(3, 3): converts directions and positions."""
 # Longer numbers are no numbers of segments, and Python does not convert one of thousands of digits.
@@ -32,13 +37,6 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 _MAX_SEGMENTS = 2000
 _GIPL_BYTES = 256
 _GIPL_MAGIC = {b"\xef\xff\xe9\xb0", b"\x2a\xe3\x89\xb4", b"\x2a\xe3\x89\xb8"}
-_DTYPES = {
-    sitk.sitkUInt8: "u1", sitk.sitkInt8: "i1", sitk.sitkUInt16: "u2", sitk.sitkInt16: "i2", sitk.sitkUInt32: "u4",
-    sitk.sitkInt32: "i4", sitk.sitkUInt64: "u8", sitk.sitkInt64: "i8", sitk.sitkFloat32: "f4", sitk.sitkFloat64: "f8",
-    sitk.sitkVectorUInt8: "u1", sitk.sitkVectorInt8: "i1", sitk.sitkVectorUInt16: "u2", sitk.sitkVectorInt16: "i2",
-    sitk.sitkVectorUInt32: "u4", sitk.sitkVectorInt32: "i4", sitk.sitkVectorUInt64: "u8", sitk.sitkVectorInt64: "i8",
-    sitk.sitkVectorFloat32: "f4", sitk.sitkVectorFloat64: "f8",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,24 @@ def read_segment_fields(header: VolumeHeader) -> list[Segment]:
     return found
 
 
+@cache
+def _dtypes() -> dict[int, str]:
+    """NumPy's type of each of SimpleITK's types of voxels that are numbers."""
+    import SimpleITK as sitk
+
+    return {
+        sitk.sitkUInt8: "u1", sitk.sitkInt8: "i1", sitk.sitkUInt16: "u2", sitk.sitkInt16: "i2",
+        sitk.sitkUInt32: "u4", sitk.sitkInt32: "i4", sitk.sitkUInt64: "u8", sitk.sitkInt64: "i8",
+        sitk.sitkFloat32: "f4", sitk.sitkFloat64: "f8", sitk.sitkVectorFloat32: "f4", sitk.sitkVectorFloat64: "f8",
+        sitk.sitkVectorUInt8: "u1", sitk.sitkVectorInt8: "i1", sitk.sitkVectorUInt16: "u2",
+        sitk.sitkVectorInt16: "i2", sitk.sitkVectorUInt32: "u4", sitk.sitkVectorInt32: "i4",
+        sitk.sitkVectorUInt64: "u8", sitk.sitkVectorInt64: "i8",
+    }  # fmt: skip
+
+
 def _header(path: Path, reader: sitk.ImageFileReader, head: ItkHead) -> VolumeHeader:
     dimension, components = reader.GetDimension(), reader.GetNumberOfComponents()
-    code = _DTYPES.get(reader.GetPixelIDValue())
+    code = _dtypes().get(reader.GetPixelIDValue())
     if code is None:
         raise BadInputError(f"{path}: has values of a type that is not a number; export it with whole numbers")
     shape: tuple[int, ...] = reader.GetSize()
@@ -167,6 +180,8 @@ def _check_compressed_size(header: VolumeHeader, head: ItkHead) -> None:
 
 def _reader(path: Path, image_io: str) -> sitk.ImageFileReader:
     """SimpleITK's reader of a file whose text header has been checked."""
+    import SimpleITK as sitk
+
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     # Otherwise SimpleITK may choose another reader by the content, such as one for pictures.

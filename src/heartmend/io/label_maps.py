@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
-from skimage.segmentation import watershed
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
@@ -495,6 +494,8 @@ def _with_original_values(
     read_with: tuple[LabelMeaning, Grid], original: npt.NDArray[np.generic] | None = None,
 ) -> npt.NDArray[np.generic]:  # fmt: skip
     """The values, with the original ones, or their ids, for structures that have several values."""
+    from skimage.segmentation import watershed
+
     result, (meaning, grid) = np.array(stored), read_with
     for id in sorted(set(meaning.ids.values())):
         values = meaning.values_of(id)

@@ -57,14 +57,6 @@ class ChangeLog:
             return "warning"
         return max((c.severity for c in self.changes), key=SEVERITIES.index, default="info")
 
-    def expected_errors(self) -> dict[str, float]:
-        """Return the expected Dice error of each repaired structure, for the order of a review.
-
-        Returns:
-            1 - expected Dice by name; empty for a log of an earlier version, and without a structure that was judged.
-        """
-        return {one.structure: one.expected_error for one in self.estimates}
-
     def table(self) -> tables.Table:
         """Make a table of the changes, a row for each.
 

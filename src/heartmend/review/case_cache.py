@@ -1,4 +1,7 @@
-"""Review files of the cases: summary, label maps and surfaces, written once into OUT/run/review."""
+"""Review files of the cases, written once into OUT/run/review: summary, label maps and changes, then the surfaces.
+
+The surfaces take as long as all the rest, and only the 3D view needs them: a case is ready for review without them.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from heartmend.io.dataset import Case
 from heartmend.io.digests import compute_fingerprint
 from heartmend.io.forms.open import open_label_map
 from heartmend.repair.change_voxels import CaseChanges, split_into_changes
-from heartmend.review.page_data import Crop, image_file, pack_maps, pack_surfaces
+from heartmend.review.page_data import Crop, image_file, pack_maps, unpack_maps
 from heartmend.review.priority import priority_of
 from heartmend.review.summary import DisplayedChanges, ReviewSummary, read_summary, summarise_case
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.paths import REVIEW
 from heartmend.types import Labels
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Version of the review files; raised whenever their content changes."""
 
 
@@ -32,7 +35,7 @@ class _Job:
 
 
 def make_ready(finished: FinishedRun, workers: int = 0, progress: Progress | None = None) -> dict[str, str]:
-    """Write the review files of every case where they are missing or out of date.
+    """Write the review files of every case but its surfaces, where they are missing or out of date.
 
     Args:
         finished: the run.
@@ -53,7 +56,7 @@ def make_ready(finished: FinishedRun, workers: int = 0, progress: Progress | Non
 
 
 def prepare_each(finished: FinishedRun, cases: Iterable[Case], workers: int = 0) -> Iterator[tuple[Case, str]]:
-    """Write the review files of cases, where they are missing or out of date.
+    """Write the review files of cases but their surfaces, where they are missing or out of date.
 
     Args:
         finished: the run.
@@ -64,6 +67,21 @@ def prepare_each(finished: FinishedRun, cases: Iterable[Case], workers: int = 0)
         Each case when its files are ready, and its error message; empty where it did not fail.
     """
     for job, _, error in each(_prepare, [_Job(finished, case) for case in cases], workers):
+        yield job.case, "" if error is None else str(error) or type(error).__name__
+
+
+def prepare_each_surfaces(finished: FinishedRun, cases: Iterable[Case], workers: int = 0) -> Iterator[tuple[Case, str]]:
+    """Write the surfaces of cases whose other review files exist, where they are missing.
+
+    Args:
+        finished: the run.
+        cases: cases of it, in the order in which they are prepared.
+        workers: number of worker processes; 0 for one per CPU core.
+
+    Yields:
+        As of `prepare_each`.
+    """
+    for job, _, error in each(_prepare_surfaces, [_Job(finished, case) for case in cases], workers):
         yield job.case, "" if error is None else str(error) or type(error).__name__
 
 
@@ -110,8 +128,12 @@ def _prepare(job: _Job) -> None:
     prepare_case(job.finished, job.case)
 
 
+def _prepare_surfaces(job: _Job) -> None:
+    prepare_surfaces(job.finished, job.case)
+
+
 def prepare_case(finished: FinishedRun, case: Case) -> None:
-    """Write the review files of a case, where they are missing or out of date.
+    """Write the review files of a case but its surfaces, where they are missing or out of date.
 
     Args:
         finished: the run.
@@ -120,20 +142,57 @@ def prepare_case(finished: FinishedRun, case: Case) -> None:
     Raises:
         BadInputError, RunError: if a file of the case cannot be used.
     """
-    run = finished.run
-    fingerprint = compute_fingerprint(
-        FORMAT_VERSION, finished.stamp(case), finished.anatomy, case.image_path is not None
-    )
+    run, fingerprint = finished.run, _fingerprint(finished, case)
     if run.is_done(REVIEW, case.id, fingerprint):
         return
-    summary, changes, crop, (before, after) = _summarise(finished, case)
+    summary, changes, (before, after) = _summarise(finished, case)
     run.forget(REVIEW, case.id)
-    maps, surfaces = pack_maps(before, after), pack_surfaces(before, after, crop.grid, finished.anatomy)
-    files = run.write_review_case(case.id, summary.to_dict(), maps, surfaces, changes)
+    files = run.write_review_case(case.id, summary.to_dict(), pack_maps(before, after), changes)
     run.finish(REVIEW, case.id, fingerprint, files)
 
 
-def _summarise(finished: FinishedRun, case: Case) -> tuple[ReviewSummary, CaseChanges, Crop, tuple[Labels, Labels]]:
+def is_ready(finished: FinishedRun, case: Case) -> bool:
+    """Return whether the review files of a case but its surfaces exist and are up to date.
+
+    Args:
+        finished: the run.
+        case: a case of it.
+
+    Returns:
+        False also where that cannot be found out: to prepare the case shows the reason.
+    """
+    try:
+        return finished.run.is_done(REVIEW, case.id, _fingerprint(finished, case))
+    except HeartmendError:
+        return False
+
+
+def _fingerprint(finished: FinishedRun, case: Case) -> str:
+    return compute_fingerprint(FORMAT_VERSION, finished.stamp(case), finished.anatomy, case.image_path is not None)
+
+
+def prepare_surfaces(finished: FinishedRun, case: Case) -> None:
+    """Write the surfaces of a case whose other review files exist, where they are missing.
+
+    Args:
+        finished: the run.
+        case: a case of it.
+
+    Raises:
+        RunError: if a review file of the case is damaged.
+    """
+    # Imported where it is used: the first case is shown before.
+    from heartmend.review.surfaces import pack_surfaces
+
+    run = finished.run
+    if run.has_review_surfaces(case.id):
+        return
+    summary = read_summary(finished, case)
+    before, after = unpack_maps(run.read_review_volume(case.id, "maps"), summary.shape)
+    run.write_review_surfaces(case.id, pack_surfaces(before, after, summary.grid, finished.anatomy))
+
+
+def _summarise(finished: FinishedRun, case: Case) -> tuple[ReviewSummary, CaseChanges, tuple[Labels, Labels]]:
     """Summary of a case, its changes, and the displayed part of its two label maps."""
     before, after = finished.before(case), finished.after(case)
     if not before.grid.is_close(after.grid):
@@ -147,4 +206,4 @@ def _summarise(finished: FinishedRun, case: Case) -> tuple[ReviewSummary, CaseCh
         cropped_before, cropped_after, crop.grid, finished.anatomy, displayed, finished.stamp(case),
         case.image_path is not None,
     )  # fmt: skip
-    return summary, changes, crop, (cropped_before, cropped_after)
+    return summary, changes, (cropped_before, cropped_after)

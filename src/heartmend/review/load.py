@@ -55,7 +55,8 @@ async def in_thread(work: Callable[[], _T]) -> _T:
 class ResponseCache:
     """Cache of response bodies with a limited size. The oldest ones are removed first.
 
-    Each body is read once, however many requests wait for it, and one body at a time.
+    Each body is read once, however many requests wait for it, and one body at a time. Bodies that are computed do not
+    delay those that are read from files.
     """
 
     def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
@@ -67,14 +68,15 @@ class ResponseCache:
         self.limit_bytes, self.size_bytes = limit_bytes, 0
         self._bodies: OrderedDict[Hashable, bytes] = OrderedDict()
         self._reading: dict[Hashable, asyncio.Task[bytes]] = {}
-        self._one = asyncio.Semaphore(1)
+        self._one_file, self._one_result = asyncio.Semaphore(1), asyncio.Semaphore(1)
 
-    async def get(self, key: Hashable, read: Callable[[], bytes]) -> bytes:
+    async def get(self, key: Hashable, read: Callable[[], bytes], is_computed: bool = False) -> bytes:
         """Return a body; read it if it is not in the cache.
 
         Args:
             key: key of the body.
             read: reads the body, in a thread. Its error is raised for every request that waits for it.
+            is_computed: whether that takes seconds, because it is computed.
 
         Returns:
             The body.
@@ -84,13 +86,13 @@ class ResponseCache:
             return self._bodies[key]
         task = self._reading.get(key)
         if task is None:
-            task = self._reading[key] = asyncio.create_task(self._read(key, read))
+            task = self._reading[key] = asyncio.create_task(self._read(key, read, is_computed))
             task.add_done_callback(lambda _: self._reading.pop(key, None))
         # The other requests wait for the same body if this one is cancelled.
         return await asyncio.shield(task)
 
-    async def _read(self, key: Hashable, read: Callable[[], bytes]) -> bytes:
-        async with self._one:
+    async def _read(self, key: Hashable, read: Callable[[], bytes], is_computed: bool) -> bytes:
+        async with self._one_result if is_computed else self._one_file:
             body = await in_thread(read)
         self.size_bytes += len(body)
         self._bodies[key] = body

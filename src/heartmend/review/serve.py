@@ -6,8 +6,9 @@ import socket
 
 from heartmend.errors import ConfigError
 from heartmend.review.access import Access
-from heartmend.review.app import Review, create_app
+from heartmend.review.app import create_app
 from heartmend.review.connections import ConnectionLimits, Server
+from heartmend.review.session import Review
 
 
 def listen(host: str, port: int, token: str = "") -> tuple[socket.socket, Access]:

@@ -25,8 +25,8 @@ def describe_views(labels: Labels, grid: Grid, anatomy: Anatomy) -> dict[str, An
         anatomy: anatomy of the label map.
 
     Returns:
-        JSON: `planes` with name, centre (RAS+ mm), right and up of each (empty where there are no axes), and `vessels`
-        with structure, length_mm, step_mm, points and normals of each path.
+        JSON: `planes` with name, centre (RAS+ mm), right, up and sides of each (empty where there are no axes), and
+        `vessels` with structure, length_mm, step_mm, points and normals of each path.
     """
 
     def mask(name: str) -> Mask:
@@ -35,7 +35,7 @@ def describe_views(labels: Labels, grid: Grid, anatomy: Anatomy) -> dict[str, An
     axes = find_heart_axes(mask(LEFT_VENTRICLE), mask(LEFT_ATRIUM), mask(RIGHT_VENTRICLE), grid)
     planes = [
         {"name": p.name, "centre": p.centre_mm.round(3).tolist(), "right": p.right.round(6).tolist(),
-         "up": p.up.round(6).tolist()}
+         "up": p.up.round(6).tolist(), "sides": p.sides}
         for p in (axes.planes() if axes else ())
     ]  # fmt: skip
     vessels = [

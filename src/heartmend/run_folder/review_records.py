@@ -78,27 +78,51 @@ class ReviewRecords(StampedStages):
         return path
 
     def write_review_case(
-        self, case_id: str, summary: Mapping[str, Any], maps: bytes, surfaces: bytes, changes: CaseChanges
-    ) -> list[Path]:  # fmt: skip
-        """Write the files of a case for the review page.
+        self, case_id: str, summary: Mapping[str, Any], maps: bytes, changes: CaseChanges
+    ) -> list[Path]:
+        """Write the files of a case for the review page. Its surfaces are removed, since they are out of date.
 
         Args:
             case_id: id of the case.
             summary: review summary as a table for JSON.
             maps: both label maps, packed.
-            surfaces: surfaces before and after, packed.
             changes: the changes, of which the voxels are stored; the summary has the others.
 
         Returns:
             The files that were written.
         """
-        table, *packed = (self._case_path(REVIEW, case_id, ending) for ending in (".json", ".maps.gz", ".surfaces.gz"))
+        self._packed_path(case_id, "surfaces").unlink(missing_ok=True)
+        table, packed = self._case_path(REVIEW, case_id, ".json"), self._packed_path(case_id, "maps")
         write_json(table, summary)
-        for path, content in zip(packed, (maps, surfaces), strict=True):
-            write_bytes(path, content)
+        write_bytes(packed, maps)
         voxels = self._case_path(REVIEW, case_id, ".changes.npz")
         write_npz(voxels, {"voxels": changes.voxels, "numbers": changes.numbers})
-        return [table, *packed, voxels]
+        return [table, packed, voxels]
+
+    def write_review_surfaces(self, case_id: str, surfaces: bytes) -> None:
+        """Write the surfaces of a case whose other review files are stamped, and stamp them.
+
+        Args:
+            case_id: id of the case.
+            surfaces: surfaces before and after, packed.
+        """
+        path = self._packed_path(case_id, "surfaces")
+        write_bytes(path, surfaces)
+        self.finish_file(REVIEW, case_id, path)
+
+    def has_review_surfaces(self, case_id: str) -> bool:
+        """Return whether the surfaces of a case were written.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            True if they were, also where they are damaged now.
+        """
+        return self.has_finished_file(REVIEW, case_id, self._packed_path(case_id, "surfaces"))
+
+    def _packed_path(self, case_id: str, kind: str) -> Path:
+        return self._case_path(REVIEW, case_id, f".{kind}.gz")
 
     def change_voxels(self, case_id: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
         """Read which voxel of a case belongs to which of its changes.
@@ -160,7 +184,7 @@ class ReviewRecords(StampedStages):
         Raises:
             RunError: if it is missing or damaged.
         """
-        path = self._case_path(REVIEW, case_id, f".{kind}.gz")
+        path = self._packed_path(case_id, kind)
         self.check_intact(REVIEW, case_id, path)
         try:
             return read_regular(path)

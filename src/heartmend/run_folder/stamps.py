@@ -173,6 +173,33 @@ class StampedStages(RunPaths):
         """
         Stamp.of_files(fingerprint, files, self.output, reports).write(self._stamp_path(stage, case_id))
 
+    def finish_file(self, stage: str, case_id: str, path: Path) -> None:
+        """Add a file to the stamp of a case that a stage has finished: one that is made later than the others.
+
+        Args:
+            stage: name of the stage.
+            case_id: id of the case. Where it is not finished, nothing happens.
+            path: the file.
+        """
+        stamp = Stamp.read(self._stamp_path(stage, case_id))
+        if stamp is not None:
+            name = path.relative_to(self.output).as_posix()
+            replace(stamp, files={**stamp.files, name: content_digest(path)}).write(self._stamp_path(stage, case_id))
+
+    def has_finished_file(self, stage: str, case_id: str, path: Path) -> bool:
+        """Return whether a stage has made a file of a case.
+
+        Args:
+            stage: name of the stage.
+            case_id: id of the case.
+            path: the file.
+
+        Returns:
+            True if the stamp has it.
+        """
+        stamp = Stamp.read(self._stamp_path(stage, case_id))
+        return stamp is not None and path.relative_to(self.output).as_posix() in stamp.files
+
     def forget(self, stage: str, case_id: str | None = None) -> None:
         """Remove a stamp, before the files of the stage are changed.
 

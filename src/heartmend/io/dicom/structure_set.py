@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from skimage.draw import polygon2mask
-from skimage.measure import find_contours
 
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
@@ -92,6 +90,8 @@ class StructureSet(StoredMap):
         write_bytes(out, encode_dataset(dataset, self.path))
 
     def _mask(self, number: int) -> npt.NDArray[np.bool_]:
+        from skimage.draw import polygon2mask
+
         mask = np.zeros(self.grid.shape, dtype=bool)
         with dicom_errors(self.path):
             for at, contours in self._by_slice(self._contours.get(number)).items():
@@ -178,6 +178,8 @@ def outlines(plane: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.float64]]:
         >>> sorted(map(tuple, outlines(one)[0].tolist()))
         [(0.5, 1.0), (1.0, 0.5), (1.0, 1.5), (1.5, 1.0)]
     """
+    from skimage.measure import find_contours
+
     found = find_contours(np.pad(plane, 1).astype(np.float64), 0.5)
     return [points[:-1] - 1 for points in found if len(points) > _MIN_POINTS]
 

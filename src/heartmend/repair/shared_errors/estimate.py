@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 from heartmend.repair.shared_errors.edges import Steps, fit_blur_mm, nearest_steps, refine_offsets_mm
 from heartmend.repair.shared_errors.measurement import DEPTHS_MM, PatchMeasurements
@@ -276,5 +276,5 @@ def confidence_interval_mm(values: npt.NDArray[np.float64]) -> tuple[float, floa
     """
     if len(values) < 2:
         return -float("inf"), float("inf")
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / np.sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half

@@ -12,24 +12,24 @@ export function listenToControls(page) {
   byId("undo").addEventListener("click", () => page.undo());
   byId("note").addEventListener("keydown", (event) => event.key === "Enter" && page.saveNote());
   byId("blend").addEventListener("input", () => page.viewer.draw({ blend: byId("blend").value / 100 }));
-  byId("show-changes").addEventListener("click", () => page.toggleChanges());
-  byId("show-fill").addEventListener("click", () => page.toggleFill());
+  byId("show-changes").addEventListener("click", () => page.display.toggleChanges());
+  byId("show-fill").addEventListener("click", () => page.display.toggleFill());
   byId("window").replaceChildren(
     ...WINDOWS.map(({ name, width, level }, i) => element("option", { value: i }, `${name}, ${width} / ${level}`)),
     element("option", { value: "own", disabled: true }, "own values"),
   );
-  byId("window").addEventListener("change", () => page.setWindow(WINDOWS[byId("window").value]));
+  byId("window").addEventListener("change", () => page.display.setWindow(WINDOWS[byId("window").value]));
   for (const part of ["width", "level"]) {
     byId(`window-${part}`).addEventListener("change", (event) => {
-      if (event.target.validity.valid && event.target.value !== "") page.setWindow({ [part]: Number(event.target.value) });
+      if (event.target.validity.valid && event.target.value !== "") page.display.setWindow({ [part]: Number(event.target.value) });
     });
   }
-  for (const button of document.querySelectorAll("[data-view]")) button.addEventListener("click", () => page.setLayout(button.dataset.view));
+  for (const button of document.querySelectorAll("[data-view]")) button.addEventListener("click", () => page.display.setLayout(button.dataset.view));
   for (const button of document.querySelectorAll("#tabs button")) button.addEventListener("click", () => page.showTab(button.dataset.tab));
-  byId("cut").addEventListener("click", () => page.nextCut());
-  byId("crosshair").addEventListener("click", () => page.toggleCrosshair());
-  byId("reset-cuts").addEventListener("click", () => page.viewer.resetCuts());
-  byId("next-vessel").addEventListener("click", () => page.viewer.nextVessel(1));
+  byId("cut").addEventListener("click", () => page.display.nextCut());
+  byId("crosshair").addEventListener("click", () => page.display.toggleCrosshair());
+  byId("reset-cuts").addEventListener("click", () => page.viewer.cuts.reset());
+  byId("next-vessel").addEventListener("click", () => page.viewer.cuts.nextVessel(1));
   byId("help-button").addEventListener("click", () => page.help());
   byId("reviewer").addEventListener("click", () => page.askReviewer());
   byId("banner").querySelector("button").addEventListener("click", () => page.close());

@@ -12,6 +12,12 @@ const NEAR_MM = 6; // a vessel is shown at a place that is as near to it
 const opposite = (direction) => direction.map((v) => -v);
 const SIDES = (right, up) => ({ left: letters(opposite(right)), right: letters(right), top: letters(up), bottom: letters(opposite(up)) });
 
+// Distance of a plane from its place in the middle of the left ventricle.
+function position(offset, [behind, before]) {
+  const mm = Math.round(Math.abs(offset));
+  return mm ? `${mm} mm ${offset > 0 ? before : behind}` : "0 mm";
+}
+
 // A plane on the screen. `centre` is in the middle of the tile.
 class PlaneTile {
   constructor(rect, title, centre, right, up, acrossMm) {
@@ -153,8 +159,10 @@ export class Cuts {
       return this.planes.map((plane, i) => {
         const { right, up } = this.tilt[i];
         const normal = cross(right, up);
-        const centre = add(plane.centre, normal, dot(subtract(mm, plane.centre), normal));
-        const title = `${plane.name[0].toUpperCase()}${plane.name.slice(1)}${this.isTilted ? ", tilted" : ""}`;
+        const offset = dot(subtract(mm, plane.centre), normal);
+        const centre = add(plane.centre, normal, offset);
+        const name = `${plane.name[0].toUpperCase()}${plane.name.slice(1)}${this.isTilted ? ", tilted" : ""}`;
+        const title = `${name}, ${position(offset, plane.sides)}`;
         return new PlaneTile(rects[i], title, centre, right, up, HEART_MM * this.zoom);
       });
     }

@@ -43,8 +43,8 @@ export class Edit {
     this.operations = [];
     this.ends = [];
     this.original = null;
-    this.page.showAfter();
-    if (["heart", "vessel", "solids"].includes(viewer.layout)) viewer.setLayout("all");
+    this.page.display.showAfter();
+    if (["heart", "vessel", "solids"].includes(viewer.layout)) this.page.display.setLayout("all");
     this.drawBar();
     // The decided map may differ from the repaired one: rejected changes, an earlier correction.
     return this.#apply([]);

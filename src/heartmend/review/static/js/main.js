@@ -4,20 +4,15 @@ import * as api from "./api.js";
 import { Budget, worstOpen } from "./budget.js";
 import { listenToControls } from "./controls.js";
 import { Decide } from "./decide.js";
+import { Display } from "./display.js";
 import { Edit } from "./edit.js";
 import { listenToKeys } from "./keys.js";
-import { drawCases, drawChanges, drawDecision, drawStructures, drawTop, element } from "./panels.js";
-import { CUTS } from "./solids.js";
+import { drawCases, drawChanges, drawDecision, drawStructures, drawTop } from "./panels.js";
 import { Store } from "./store.js";
 import { Sync } from "./sync.js";
-import { Viewer, WINDOWS } from "./viewer.js";
+import { Viewer } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
-const PLANE_LAYOUTS = ["all", "axial", "coronal", "sagittal"];
-const MISSING = {
-  heart: "The axes of the heart need LV, LA and RV in the label map, with the atrium next to the ventricle.",
-  vessel: "There is no vessel of at least 15 mm in the label map.",
-};
 
 class Page {
   async start() {
@@ -29,16 +24,20 @@ class Page {
     this.currentChange = -1;
     this.changeOrder = [];
     this.viewer = new Viewer(this.store.run, byId("stage"), (mm) => this.#showPosition(mm));
-    await this.viewer.start();
+    const started = this.viewer.start();
+    this.display = new Display(this);
     this.edit = new Edit(this);
     this.budget = new Budget(this);
     listenToControls(this);
     listenToKeys(this);
-    this.#drawControls();
+    this.display.drawControls();
     await this.sync.firstCase();
     if (!this.store.cases.size) throw new Error(Object.entries(this.store.run.left_out).map((one) => one.join(": ")).join("; "));
-    const first = [...this.store.cases.keys()];
-    await this.open(first.find((id) => ["open", "begun"].includes(this.store.state(id))) ?? first[0]);
+    const ids = [...this.store.cases.keys()];
+    const first = ids.find((id) => ["open", "begun"].includes(this.store.state(id))) ?? ids[0];
+    this.viewer.fetch(first, ids);
+    await started;
+    await this.open(first);
     if (!this.reviewer) this.askReviewer();
     this.sync.start();
     this.sync.followCases();
@@ -166,94 +165,13 @@ class Page {
     return this.decisions.saveNote();
   }
 
-  // Display
-
-  flip() {
-    this.#blend(this.viewer.display.blend > 0.5 ? 0 : 100);
-  }
-
-  blendBy(by) {
-    this.#blend(Math.min(100, Math.max(0, Number(byId("blend").value) + by)));
-  }
-
-  #blend(percent) {
-    byId("blend").value = percent;
-    this.viewer.draw({ blend: percent / 100 });
-  }
-
-  showAfter() {
-    this.#blend(100);
-  }
-
-  toggleChanges() {
-    this.viewer.draw({ showChanges: !this.viewer.display.showChanges });
-    this.#drawControls();
-  }
-
-  toggleFill() {
-    this.viewer.draw({ fill: this.viewer.display.fill ? 0 : 0.28 });
-    this.#drawControls();
-  }
-
-  toggleLabels() {
-    const labels = this.viewer.display.labels ? 0 : 1;
-    this.viewer.draw({ labels, showChanges: Boolean(labels) });
-    this.#drawControls();
-  }
-
-  nextWindow() {
-    this.setWindow(WINDOWS[(WINDOWS.indexOf(this.viewer.display.ct) + 1) % WINDOWS.length]);
-  }
-
-  // A preset, or another width or level.
-  setWindow(ct) {
-    const { level, width } = this.viewer.display.ct;
-    this.viewer.draw({ ct: WINDOWS.includes(ct) ? ct : { level, width, ...ct } });
-    this.#drawControls();
-  }
-
-  async setLayout(name) {
-    if (this.edit?.isOn && !PLANE_LAYOUTS.includes(name)) return this.showMessage("Save or leave the correction first (x): it is made on the planes.");
-    byId("no-cuts").hidden = true;
-    try {
-      const done = this.viewer.setLayout(name);
-      this.#drawControls();
-      await done;
-      const isEmpty = MISSING[name] && !this.viewer.cutTiles.length;
-      byId("no-cuts").textContent = isEmpty ? MISSING[name] : "";
-      byId("no-cuts").hidden = !isEmpty;
-    } catch (error) {
-      this.showMessage(`This view cannot be displayed: ${error.message}`);
-    }
-    return this.#drawControls();
-  }
-
-  nextLayout() {
-    return this.setLayout(PLANE_LAYOUTS[(PLANE_LAYOUTS.indexOf(this.viewer.layout) + 1) % PLANE_LAYOUTS.length]);
-  }
-
-  nextCut() {
-    const names = Object.keys(CUTS);
-    this.viewer.draw({ cut: names[(names.indexOf(this.viewer.display.cut) + 1) % names.length] });
-    this.#drawControls();
-  }
-
-  toggleCrosshair() {
-    this.viewer.draw({ crosshair: !this.viewer.display.crosshair });
-    this.#drawControls();
-  }
+  // Messages and dialogs
 
   // On a narrow screen one part of the page is visible at a time.
   showTab(name) {
     document.body.dataset.tab = name;
     for (const button of document.querySelectorAll("#tabs button")) button.setAttribute("aria-pressed", String(button.dataset.tab === name));
   }
-
-  slice(x, y, z) {
-    this.viewer.step(x, y, z);
-  }
-
-  // Messages and dialogs
 
   showMessage(text, kind = "bad") {
     const banner = byId("banner");
@@ -322,24 +240,6 @@ class Page {
     const entry = this.viewer.entry?.id === this.store.current ? this.viewer.entry : null;
     const actions = { jump: (i) => this.jump(i), decide: (i, choice) => this.decideChange(i, choice) };
     this.changeOrder = drawChanges(this.store, entry?.changes ?? [], this.currentChange, actions);
-  }
-
-  #drawControls() {
-    byId("show-changes").setAttribute("aria-pressed", String(this.viewer.display.showChanges));
-    byId("show-fill").setAttribute("aria-pressed", String(this.viewer.display.fill > 0));
-    const { ct, crosshair, cut } = this.viewer.display;
-    byId("window").value = WINDOWS.includes(ct) ? WINDOWS.indexOf(ct) : "own";
-    byId("window-width").value = ct.width;
-    byId("window-level").value = ct.level;
-    byId("crosshair").setAttribute("aria-pressed", String(crosshair));
-    byId("cut").replaceChildren(`cut: ${cut} `, element("kbd", {}, "k"));
-    byId("cut").setAttribute("aria-pressed", String(cut !== "off"));
-    const { layout } = this.viewer;
-    for (const button of document.querySelectorAll("[data-view]")) {
-      const isShown = button.dataset.view === layout || (button.dataset.view === "all" && PLANE_LAYOUTS.includes(layout));
-      button.setAttribute("aria-pressed", String(isShown));
-    }
-    for (const part of document.querySelectorAll("#views [data-for]")) part.hidden = part.dataset.for !== layout;
   }
 
   async loadTable(file) {

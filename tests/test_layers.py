@@ -13,7 +13,7 @@ LAYERS = [
     {"errors", "version", "wording"},
     {"types"},
     {"anatomy", "geometry"},
-    {"io", "compute"},
+    {"io", "compute", "coronaries"},
     {"metrics", "phantom"},
     {"models"},
     {"training", "figures"},

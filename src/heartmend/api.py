@@ -44,7 +44,7 @@ def run(
     config: Config | StrPath | None = None, stop_after: StageName = "unify", resume: bool = True,
     device: str = "auto", devices: int = 1, workers: int = 0, scheduler: str = "", progress: ProgressLike = None,
     ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "", trusted: StrPath | None = None,
-    convention: StrPath | None = None, prior: StrPath = "", uncertainty: bool = False,
+    convention: StrPath | None = None, prior: StrPath = "", uncertainty: bool = False, segments: bool = False,
 ) -> Result:  # fmt: skip
     """Repair all label maps of a data set, as `heartmend run`.
 
@@ -71,6 +71,7 @@ def run(
         prior: "auto" takes the heart that is part of Heartmend as the template of one or two cases; "none" never; or
             a model file, or the folder of a run that made one, for any number of cases. As in `config` if empty.
         uncertainty: whether the probability of an error of each voxel is written to OUT/uncertainty.
+        segments: whether the segments of the coronary arteries are written to OUT/segments, with the ids of ImageCAS-X.
 
     Returns:
         The result: the cases that are done, those that were skipped with the reasons, warnings, and `table()`.
@@ -90,8 +91,8 @@ def run(
         _optional(convention), str(prior),
     )  # fmt: skip
     settings = _config(preset, config)
-    if uncertainty:
-        settings = settings.model_copy(update={"fuse": settings.fuse.model_copy(update={"uncertainty": True})})
+    if written := {name: True for name, wanted in (("uncertainty", uncertainty), ("segments", segments)) if wanted}:
+        settings = settings.model_copy(update={"fuse": settings.fuse.model_copy(update=written)})
     return run_pipeline(request, settings, as_progress(progress))
 
 

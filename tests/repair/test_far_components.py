@@ -81,6 +81,16 @@ def test_a_vein_far_from_the_atrium_that_it_must_touch_goes() -> None:
     assert np.array_equal(clean(labels)[0], heart())
 
 
+def test_in_a_map_of_vessels_alone_nothing_is_far() -> None:
+    """The two trees of coronary arteries without a heart, 30 mm apart."""
+    labels = np.zeros((60, 12, 12), np.uint8)
+    labels[2:14, 4:7, 4:7], labels[44:50, 4:7, 4:7] = 9, 9
+    cleaned, changes = without_far_components(labels, Grid(labels.shape, np.eye(4)), load_anatomy("heart"))
+    assert cleaned is labels and changes == []
+    labels[2:14, 7:11, 4:7] = 6
+    assert without_far_components(labels, Grid(labels.shape, np.eye(4)), load_anatomy("heart"))[1]
+
+
 def test_a_second_heart_stays() -> None:
     labels = heart()
     labels[40:54] = np.roll(heart(), 38, axis=0)[40:54]

@@ -21,6 +21,7 @@ from heartmend.cli.options import (
     PresetName,
     Resume,
     Scheduler,
+    Segments,
     Structures,
     Uncertainty,
     UnknownLabels,
@@ -38,7 +39,7 @@ heartmend fuse labels/ -o out/ --explain 001
 def fuse(
     labels: Labels, output: Output, images: Images = None, anatomy: AnatomyName = "heart", structures: Structures = "",
     unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
-    config: ConfigFile = None, uncertainty: Uncertainty = False, resume: Resume = True,
+    config: ConfigFile = None, uncertainty: Uncertainty = False, segments: Segments = False, resume: Resume = True,
     case: Annotated[
         str, typer.Option("--explain", metavar="CASE", rich_help_panel=OUTPUT, help="Then list the changes in CASE.")
     ] = "",
@@ -56,5 +57,10 @@ def fuse(
         "fuse", resume, ids, preset_ids,
     )  # fmt: skip
     run_stages(
-        request, preset, config, then=(lambda: print_changes(output, case)) if case else None, uncertainty=uncertainty
+        request,
+        preset,
+        config,
+        then=(lambda: print_changes(output, case)) if case else None,
+        uncertainty=uncertainty,
+        segments=segments,
     )

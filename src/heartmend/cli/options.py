@@ -70,6 +70,13 @@ Structures = Annotated[
         "--structures", metavar="NAMES", rich_help_panel=INPUT, help="These structures only, such as LA,LV.",
     ),
 ]  # fmt: skip
+Segments = Annotated[
+    bool,
+    typer.Option(
+        "--segments", rich_help_panel=OUTPUT,
+        help="Write the named segments of the coronary arteries, with the ids of ImageCAS-X, to OUT/segments.",
+    ),
+]  # fmt: skip
 Uncertainty = Annotated[
     bool,
     typer.Option(

@@ -38,7 +38,7 @@ DONE = {
 
 def run_stages(
     request: Request, preset: Preset, config: Path | None, then: Callable[[], None] | None = None, *,
-    keep_far_components: bool = False, uncertainty: bool = False,
+    keep_far_components: bool = False, uncertainty: bool = False, segments: bool = False,
 ) -> None:  # fmt: skip
     """Run the stages that a command asks for, and print the result.
 
@@ -49,6 +49,7 @@ def run_stages(
         then: called after the run, before the exit code.
         keep_far_components: whether components far from the heart stay, whatever the preset and the file.
         uncertainty: whether the probability of an error of each voxel is written, whatever the preset and the file.
+        segments: whether the segments of the coronary arteries are written, whatever the preset and the file.
 
     Raises:
         typer.Exit: with `SOME_SKIPPED` if cases were skipped.
@@ -60,8 +61,8 @@ def run_stages(
     if keep_far_components:
         prepare = settings.prepare.model_copy(update={"keep_far_components": True})
         settings = settings.model_copy(update={"prepare": prepare})
-    if uncertainty:
-        settings = settings.model_copy(update={"fuse": settings.fuse.model_copy(update={"uncertainty": True})})
+    if written := {name: True for name, wanted in (("uncertainty", uncertainty), ("segments", segments)) if wanted}:
+        settings = settings.model_copy(update={"fuse": settings.fuse.model_copy(update=written)})
     result = run_with_progress(
         lambda progress: run(request, settings, progress, lambda estimate: announce(estimate, request.output)),
         request.output,

@@ -23,6 +23,7 @@ from heartmend.cli.options import (
     PriorModel,
     Resume,
     Scheduler,
+    Segments,
     Stage,
     Structures,
     Trusted,
@@ -40,6 +41,7 @@ heartmend run labels/ -o out/ --fast --stop-after fuse
 heartmend run Dataset001_Heart/ -o out/ --structures LA,LAA
 heartmend run labels/ -o out/ --trusted expert/
 heartmend run labels/ -o out/ --uncertainty
+heartmend run labels/ -o out/ --segments
 heartmend run mmwhs_labels/ -o out/ --preset-ids mmwhs
 """
 
@@ -55,8 +57,8 @@ def run(
         typer.Option("--stop-after", metavar="STAGE", rich_help_panel=SETTINGS,
                      help="Last stage: prepare, fit, refine, correct, fuse or unify."),
     ] = "unify",
-    uncertainty: Uncertainty = False, resume: Resume = True, device: Device = "auto", devices: Devices = 1,
-    workers: Workers = 0, scheduler: Scheduler = "",
+    uncertainty: Uncertainty = False, segments: Segments = False, resume: Resume = True, device: Device = "auto",
+    devices: Devices = 1, workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip
     """Repair all label maps of a data set.
 
@@ -73,5 +75,10 @@ def run(
         stop_after, resume, ids, preset_ids, trusted, convention, prior,
     )  # fmt: skip
     run_stages(
-        request, "fast" if fast else preset, config, keep_far_components=keep_far_components, uncertainty=uncertainty
+        request,
+        "fast" if fast else preset,
+        config,
+        keep_far_components=keep_far_components,
+        uncertainty=uncertainty,
+        segments=segments,
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,9 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from heartmend.phantom.coronary_heart import DEPTH_MM, LEFT_OSTIUM, RIGHT_OSTIUM, STEP_MM, EllipsoidHeart, Float
 from heartmend.phantom.plan import Label
 
-Float = NDArray[Any]
-STEP_MM = 0.25
-"""Distance of two points of a centreline."""
 MODES = (2, 3, 4, 5)
 """Angular modes of a cross-section; modes 0 and 1 are its size and its centre."""
 SEGMENTS = ("LM", "LAD", "LCx", "RCA", "D", "OM", "PDA", "PLA", "RV")
@@ -30,9 +27,6 @@ SEGMENTS = ("LM", "LAD", "LCx", "RCA", "D", "OM", "PDA", "PLA", "RV")
 _BLEND_MM = 0.6
 _MODE_MM = (5.0, 4.0, 3.0, 2.5)
 _MARGIN_MM = 6.0
-_AORTA_RADIUS_MM = 14.0
-_GROOVE_MM = np.array([41.0, 37.0])
-_DEPTH_MM = 78.0
 
 
 @dataclass(frozen=True)
@@ -78,13 +72,18 @@ class CoronaryPhantom:
     Attributes:
         labels: (x, y, z) uint8 in the ids of `Label`: coronaries, aorta, myocardium (the solid heart).
         segments: (x, y, z) uint8, 1 + index in `SEGMENTS` for each voxel of the coronaries, else 0.
+        chambers: (x, y, z) uint8 in the ids of `Label`: the aorta, and atria and ventricles around the grooves; the
+            heart of `labels` is solid.
         spacing_mm: (3,) voxel size.
+        affine: (4, 4), from voxel indices to mm, RAS+, of the heart's coordinates.
         branches: the vessels, in mm of the grid (voxel index times spacing).
     """
 
     labels: NDArray[np.uint8]
     segments: NDArray[np.uint8]
+    chambers: NDArray[np.uint8]
     spacing_mm: Float
+    affine: Float
     branches: tuple[Branch, ...]
 
 
@@ -100,7 +99,7 @@ def sample_tree(rng: np.random.Generator) -> tuple[Branch, ...]:
     """
     size = rng.uniform(0.85, 1.08)
     calibre = float(np.clip(rng.normal(1.12, 0.07), 0.98, 1.26))
-    heart = _Heart(size)
+    heart = EllipsoidHeart(size)
 
     def vessel(name: str, knots: Sequence[tuple[float, float]], radii: tuple[float, float], start: Float) -> Branch:
         return _branch(name, heart.course(knots, start, rng), (calibre * radii[0], calibre * radii[1]), rng)
@@ -108,14 +107,14 @@ def sample_tree(rng: np.random.Generator) -> tuple[Branch, ...]:
     def side(name: str, parent: Branch, at: float, turn: float, length: float, radii: tuple[float, float]) -> Branch:
         point = parent.path[int(at * (len(parent.path) - 1))]
         phi, height = heart.position(point)
-        fall = length * size / _DEPTH_MM
+        fall = length * size / DEPTH_MM
         knots = [(phi + 0.5 * turn, height - 0.25 * fall), (phi + 0.8 * turn, height - 0.6 * fall)]
         return vessel(name, [*knots, (phi + turn, height - fall)], radii, point)
 
     def times(low: int, high: int) -> range:
         return range(int(rng.integers(low, high + 1)))
 
-    right_ostium, left_ostium = heart.ostium(-50), heart.ostium(50)
+    right_ostium, left_ostium = heart.ostium(RIGHT_OSTIUM), heart.ostium(LEFT_OSTIUM)
     main = vessel("LM", [(52, 0.16), (62, 0.1)], (2.45, 2.35), left_ostium)
     fork = main.path[-1]
     lad_end = rng.uniform(-0.95, -0.75)
@@ -176,88 +175,16 @@ def draw_tree(branches: Sequence[Branch], spacing_mm: Sequence[float], rng: np.r
     labels = np.zeros(shape, np.uint8)
     voxels = np.moveaxis(np.indices(shape, np.float32), 0, -1) * spacing.astype(np.float32)
     body = turn.inv().apply(voxels.reshape(-1, 3) + corner).reshape(*shape, 3)
-    heart = _Heart.around(branches)
+    heart = EllipsoidHeart.of_ostium(next(branch for branch in branches if branch.name == "RCA").path[0])
     labels[heart.inside(body)] = Label.MYOCARDIUM
     labels[heart.in_aorta(body)] = Label.AORTA
     vessel = (wall < 0) & (labels != Label.AORTA)
     labels[vessel] = Label.CORONARY
-    return CoronaryPhantom(labels, np.where(vessel, segments, 0).astype(np.uint8), spacing, placed)
-
-
-@dataclass(frozen=True)
-class _Heart:
-    """Ellipsoid of the heart. A position is an angle in degrees about its axis and a height, 1 at the apex's depth."""
-
-    size: float
-
-    @classmethod
-    def around(cls, branches: Sequence[Branch]) -> _Heart:
-        """The heart of given vessels: the right ostium gives its size."""
-        unit = cls(1.0)
-        right = next(branch for branch in branches if branch.name == "RCA")
-        return cls(float(right.path[0] @ unit.ostium(-50) / (unit.ostium(-50) @ unit.ostium(-50))))
-
-    def surface(self, phi: Float, height: Float) -> Float:
-        """Points (n, 3) of the surface."""
-        angle = np.radians(phi)
-        width = np.sqrt(np.maximum(1 - height**2, 0.02))[:, None] * _GROOVE_MM
-        return self.size * np.stack(
-            [width[:, 0] * np.sin(angle), -width[:, 1] * np.cos(angle), _DEPTH_MM * height], axis=1
-        )
-
-    def position(self, point: Float) -> tuple[float, float]:
-        """Angle and height of a point near the surface."""
-        x, y, z = point / self.size
-        phi = np.degrees(np.arctan2(x / _GROOVE_MM[0], -y / _GROOVE_MM[1]))
-        return float(phi), float(z / _DEPTH_MM)
-
-    def axis_of_aorta(self) -> Float:
-        """Point of the aorta's axis at the height of the ostia: it rises in front of the base."""
-        return self.size * np.array([0.0, -0.55 * _GROOVE_MM[1], 0.30 * _DEPTH_MM])
-
-    def ostium(self, phi: float) -> Float:
-        """Point of an ostium, a little inside the wall of the aorta."""
-        angle = np.radians(phi)
-        ray = np.array([np.sin(angle), -np.cos(angle), 0.0])
-        return self.axis_of_aorta() + self.size * (_AORTA_RADIUS_MM - 0.5) * ray
-
-    def inside(self, points: Float) -> NDArray[np.bool_]:
-        scaled = points / (self.size * np.array([*_GROOVE_MM, _DEPTH_MM]))
-        return np.asarray((scaled**2).sum(axis=-1) < 1)
-
-    def in_aorta(self, points: Float) -> NDArray[np.bool_]:
-        offset = points - self.axis_of_aorta()
-        radius = np.hypot(offset[..., 0], offset[..., 1])
-        return np.asarray((radius < self.size * _AORTA_RADIUS_MM) & (offset[..., 2] > -14 * self.size))
-
-    def course(self, knots: Sequence[tuple[float, float]], start: Float, rng: np.random.Generator) -> Float:
-        """Smooth winding course from a point through positions on the surface."""
-        phi, height = np.array(knots, float).T
-        phi = phi + rng.normal(0, 3, len(phi)) * np.linspace(0.3, 1, len(phi))
-        on_surface = self.surface(phi, height)
-        outward = on_surface / np.linalg.norm(on_surface, axis=1, keepdims=True)
-        points = np.concatenate([start[None], on_surface + 3.0 * outward])
-        first = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-        fine = np.arange(0, first[-1], STEP_MM)
-        path = np.stack([np.interp(fine, first, points[:, axis]) for axis in range(3)], axis=1)
-        path = gaussian_filter1d(path, 4.0 / STEP_MM, axis=0, mode="nearest")
-        for _ in range(3):  # back to the surface, on which straight lines do not stay
-            away = np.clip(fine / 8.0, 0, 1)[:, None]
-            scaled = np.linalg.norm(path / (self.size * np.array([*_GROOVE_MM, _DEPTH_MM])), axis=1, keepdims=True)
-            lift = (1 / np.maximum(scaled, 0.3) - 1) * np.linalg.norm(path, axis=1, keepdims=True) + 2.6
-            path = path + away * lift * path / np.linalg.norm(path, axis=1, keepdims=True)
-            path = gaussian_filter1d(path, 2.0 / STEP_MM, axis=0, mode="nearest")
-        wave = gaussian_filter1d(rng.standard_normal(path.shape), rng.uniform(4, 7) / STEP_MM, axis=0)
-        path = path + rng.uniform(0.5, 1.5) * np.clip(fine / 8.0, 0, 1)[:, None] * wave / wave.std()
-        path[0] = start
-        return _resampled(gaussian_filter1d(path, 1.0 / STEP_MM, axis=0, mode="nearest"), start)
-
-
-def _resampled(path: Float, start: Float) -> Float:
-    path = np.concatenate([start[None], path])
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    at = np.arange(0, length[-1], STEP_MM)
-    return np.stack([np.interp(at, length, path[:, axis]) for axis in range(3)], axis=1)
+    segments[~vessel] = 0
+    affine = np.eye(4)
+    to_ras = np.diag([-1.0, -1.0, 1.0]) @ turn.inv().as_matrix()
+    affine[:3, :3], affine[:3, 3] = to_ras * spacing, to_ras @ corner
+    return CoronaryPhantom(labels, segments, heart.chambers(body), spacing, affine, placed)
 
 
 def _smooth_gaussian(n: int, length_mm: float, rng: np.random.Generator) -> Float:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from heartmend.coronaries.segment_map import SegmentRecord
 from heartmend.io import tables
 from heartmend.repair.acceptance import Verdict
 from heartmend.repair.changes import SEVERITIES, Change, Severity
@@ -43,12 +44,14 @@ class ChangeLog:
         changes: the changes in the order in which they were made.
         verdicts: the verdict on each repaired mask.
         estimates: the expected errors of each structure of the repaired map.
+        segments: the named segments of the coronary arteries, where they were asked for.
     """
 
     case_id: str
     changes: tuple[Change, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     estimates: tuple[StructureEstimate, ...] = ()
+    segments: tuple[SegmentRecord, ...] = ()
 
     @property
     def severity(self) -> Severity:
@@ -82,6 +85,7 @@ class ChangeLog:
             "changes": [c.to_dict() for c in self.changes],
             "verdicts": [v.to_dict() for v in self.verdicts],
             "estimates": [one.to_dict() for one in self.estimates],
+            **({"segments": [one.to_dict() for one in self.segments]} if self.segments else {}),
         }
 
     @classmethod
@@ -102,8 +106,9 @@ class ChangeLog:
             table["case"],
             tuple(Change.from_dict(c) for c in table["changes"]),
             tuple(Verdict(**v) for v in table["verdicts"]),
-            # A log of an earlier version has none.
+            # A log of an earlier version has none of these.
             tuple(StructureEstimate.from_dict(one) for one in table.get("estimates", ())),
+            tuple(SegmentRecord.from_dict(one) for one in table.get("segments", ())),
         )
 
 

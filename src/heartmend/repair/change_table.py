@@ -72,6 +72,9 @@ def change_table(log: ChangeLog, show_all: bool = False) -> RenderableType:
             f"{one.structure} {one.dice:.3f} ({one.dice_low:.3f} to {one.dice_high:.3f})" for one in log.estimates
         )
         lines.append(Text(f"expected Dice (90 % interval): {expected}", style="dim"))
+    if log.segments:
+        named = ", ".join(f"{one.segment} {one.length_mm:.0f} mm ({one.confidence:.2f})" for one in log.segments)
+        lines.append(Text(f"segments with length and confidence: {named}", style="dim"))
     return Group(*lines)
 
 

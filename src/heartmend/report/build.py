@@ -30,6 +30,7 @@ from heartmend.report.tables import (
     mean_dice,
     panels,
     reference_table,
+    segment_summary,
     worse_cases,
 )
 from heartmend.report.verdict import verdict_of
@@ -150,17 +151,15 @@ def _content(
     tables = [before_after_table(comparison)]
     if against is not None:
         tables.insert(0, reference_table(against))
-    if (
-        expected := estimate_summary(finished.changes(case) for case in finished if case.id not in left_out)
-    ) is not None:
-        tables.append(expected)
+    logs = [finished.changes(case) for case in finished if case.id not in left_out]
+    tables += [table for table in (estimate_summary(logs), segment_summary(logs)) if table is not None]
     verdict = verdict_of(changes, len(left_out), changed_percent(comparison), worse_cases(against))
     return Content(
         name=finished.run.output.name, verdict=verdict, facts=run_facts(finished, changes), anatomy=finished.anatomy,
         versions=finished.run.versions(), stages=stage_summaries(finished.run, log), left_out=left_out, tables=tables,
         distributions=distribution_figure(panels(comparison, against), finished.anatomy),
         fit=None if log is None else fit_figure(log),
-        rules=rule_rows(finished.changes(case) for case in finished if case.id not in left_out),
+        rules=rule_rows(logs),
         changes=changes, shown=shown, has_images=any(case.image_path for case in finished),
         shared_errors=shared_error_section(finished.run, finished.anatomy),
     )  # fmt: skip

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from heartmend.coronaries.segment_map import SegmentRecord
 from heartmend.metrics.case import MapName, Row
 from heartmend.metrics.evaluation import Evaluation
 from heartmend.repair.change_log import ChangeLog
+from heartmend.repair.segment_names import DOUBTFUL
 from heartmend.repair.uncertainty.estimate import StructureEstimate
+from heartmend.wording import plural
 
 ALONE = ("volume_ml", "components_unexpected", "holes", "roughness_mm")
 """Metrics of one label map."""
@@ -141,6 +144,38 @@ def estimate_summary(logs: Iterable[ChangeLog]) -> ReportTable | None:
         "another kind, such as those that all labels share, can be larger.",
     )
     return ReportTable("Expected errors of the repaired structures", headings, tuple(rows), notes) if rows else None
+
+
+def segment_summary(logs: Iterable[ChangeLog]) -> ReportTable | None:
+    """Make the table of the named segments of the coronary arteries.
+
+    Args:
+        logs: change logs of the cases.
+
+    Returns:
+        Length and confidence of each segment over the cases; None where no segments were named.
+    """
+    found: dict[tuple[int, str, str], list[tuple[str, SegmentRecord]]] = {}
+    cases = 0
+    for log in logs:
+        cases += bool(log.segments)
+        for one in log.segments:
+            found.setdefault((one.id, one.segment, one.side), []).append((log.case_id, one))
+    headings = ("segment", "tree", "cases", "length, mm", "confidence", f"below {DOUBTFUL:g}", "lowest confidence")
+    rows = []
+    for (_, name, side), members in sorted(found.items()):
+        worst, lowest = min(members, key=lambda member: member[1].confidence)
+        doubtful = sum(one.confidence < DOUBTFUL for _, one in members)
+        rows.append((
+            name, side, str(len(members)), f"{np.median([one.length_mm for _, one in members]):.0f}",
+            f"{np.median([one.confidence for _, one in members]):.2f}", str(doubtful),
+            f"{lowest.confidence:.2f} ({worst})",
+        ))  # fmt: skip
+    notes = (
+        f"Of {plural(cases, 'case')} with coronary arteries; medians. Names by position, ids of ImageCAS-X; the "
+        "confidence is how much of a segment runs where a vessel of its name does, 1 where the input has the name.",
+    )
+    return ReportTable("Segments of the coronary arteries", headings, tuple(rows), notes) if rows else None
 
 
 def panels(comparison: Evaluation, against: Evaluation | None) -> list[Panel]:

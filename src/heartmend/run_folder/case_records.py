@@ -22,7 +22,7 @@ from heartmend.io.tables import write_csv
 from heartmend.io.volume import read_stored
 from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_log_to_json, estimate_table
 from heartmend.repair.changes import Change
-from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, UNCERTAINTY, inside, read_table
+from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, SEGMENTS, UNCERTAINTY, inside, read_table
 from heartmend.run_folder.records import CaseFacts, CohortStatistics, PreparedCase
 from heartmend.run_folder.stamps import StampedStages
 from heartmend.types import Labels, Mask
@@ -286,6 +286,32 @@ class CaseRecords(StampedStages):
             The path, whether or not the file exists.
         """
         return inside(self.output / UNCERTAINTY, f"{case_id}.nii.gz")
+
+    def write_segments(self, case_id: str, values: Labels, grid: Grid) -> list[Path]:
+        """Write the label map of the coronary segments of a case.
+
+        Args:
+            case_id: id of the case.
+            values: (x, y, z) uint8, ids of ImageCAS-X.
+            grid: grid of the label map.
+
+        Returns:
+            The file that was written.
+        """
+        path = self.segments_path(case_id)
+        write_volume(values, grid, path)
+        return [path]
+
+    def segments_path(self, case_id: str) -> Path:
+        """Return the path of the coronary segments of a case: OUT/segments/CASE.nii.gz.
+
+        Args:
+            case_id: id of the case.
+
+        Returns:
+            The path, whether or not the file exists.
+        """
+        return inside(self.output / SEGMENTS, f"{case_id}.nii.gz")
 
     def write_fused(
         self, cohort: Cohort, case: Case, labels: Labels, log: ChangeLog, unknown: Mask | None = None

@@ -13,6 +13,8 @@ EMBED, REVIEW = "embed", "review"
 CLASSIFIERS = "classifiers"
 UNCERTAINTY = "uncertainty"
 """Folder in OUT of the probabilities of an error."""
+SEGMENTS = "segments"
+"""Folder in OUT of the label maps of the coronary segments."""
 RECORDS = "records"
 """Stamps of the records of a run as a whole, such as its settings."""
 

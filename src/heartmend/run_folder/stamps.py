@@ -16,7 +16,18 @@ from heartmend.io.atomic import read_json, write_json
 from heartmend.io.file_names import real_path
 from heartmend.io.forms.files import files_of
 from heartmend.io.regular import check_regular, open_to_read
-from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, FUSE, RECORDS, REVIEW, UNCERTAINTY, RunPaths, inside
+from heartmend.run_folder.paths import (
+    CLASSIFIERS,
+    EMBED,
+    FIT,
+    FUSE,
+    RECORDS,
+    REVIEW,
+    SEGMENTS,
+    UNCERTAINTY,
+    RunPaths,
+    inside,
+)
 
 WITHDRAWN = "withdrawn"
 """Folder of results that are not those of the run any more."""
@@ -321,8 +332,9 @@ class StampedStages(RunPaths):
                 result = inside(self.labels, Path(name).name)
                 if name == f"labels/{result.name}" and os.path.lexists(result):
                     moved.append(self._withdraw(result))
-                if name == f"{UNCERTAINTY}/{result.name}":
-                    inside(self.output / UNCERTAINTY, result.name).unlink(missing_ok=True)
+                for extra in (UNCERTAINTY, SEGMENTS):
+                    if name == f"{extra}/{result.name}":
+                        inside(self.output / extra, result.name).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
         return moved
 

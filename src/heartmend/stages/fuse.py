@@ -24,6 +24,8 @@ from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
+from heartmend.io.forms.open import open_label_map
+from heartmend.io.label_maps import LabelVolume, restore_values
 from heartmend.repair import far_components
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
@@ -33,6 +35,7 @@ from heartmend.repair.fusion import Mode
 from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
 from heartmend.repair.rules.apply import apply_rules
+from heartmend.repair.segment_names import has_segment_names, name_case_segments
 from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
 from heartmend.repair.uncertainty.case import judge_case
 from heartmend.repair.uncertainty.evidence import RepairedRoi
@@ -63,6 +66,8 @@ class FuseSettings(BaseModel):
     """Move boundaries to the edges of the CT, where there is one; off: labels alone decide."""
     uncertainty: Annotated[bool, Field(strict=True)] = False
     """Write the probability that the label of a voxel is wrong to OUT/uncertainty, in percent."""
+    segments: Annotated[bool, Field(strict=True)] = False
+    """Write the segments of the coronary arteries to OUT/segments, with the ids of ImageCAS-X."""
 
     @property
     def reads_images(self) -> bool:
@@ -343,16 +348,33 @@ def _work(job: _Job) -> None:
         trusted, own = job.trusted
         fused = trusted_case(case.id, volume.labels, trusted.read_labels(own).on_grid(volume.grid).labels, volume.grid)
     run.forget(FUSE, case.id)
-    files = run.write_fused(job.cohort, case, fused.labels, fused.log, volume.unknown)
+    log, files = fused.log, list[Path]()
+    if job.settings.segments:
+        values, found = name_case_segments(
+            fused.labels, volume.grid, job.cohort.anatomy, _given_names(job, fused, volume)
+        )
+        log = replace(log, segments=() if found is None else found.records)
+        files += run.write_segments(case.id, values, volume.grid)
+    else:
+        # That of an earlier run would be one of another label map.
+        run.segments_path(case.id).unlink(missing_ok=True)
+    files += run.write_fused(job.cohort, case, fused.labels, log, volume.unknown)
     if job.settings.uncertainty:
         percent = np.zeros(volume.labels.shape, np.uint8)
         if fused.percent is not None:
             percent[run.roi(case.id).source_box()] = fused.percent
         files += run.write_uncertainty(case.id, percent, volume.grid)
     else:
-        # That of an earlier run would be one of another label map.
         run.uncertainty_path(case.id).unlink(missing_ok=True)
     run.finish(FUSE, case.id, job.fingerprint, files)
+
+
+def _given_names(job: _Job, fused: FusedCase, volume: LabelVolume) -> npt.NDArray[np.integer] | None:
+    """The names of segments that the input has, carried over to the repaired map; None where it has none."""
+    if volume.meaning is None or not has_segment_names(volume.meaning, job.cohort.anatomy):
+        return None
+    original = open_label_map(job.case.labels_path, job.case.series_path).read().values
+    return restore_values(fused.labels, original, volume.meaning, volume.grid).astype(np.intp)
 
 
 def fuse_stored_case(

@@ -1,8 +1,9 @@
 """Bridges across the gaps of a vessel tree.
 
 Components are joined greedily, the link of lowest cost first, as in Kruskal's spanning tree. A coronary tree has one
-root, at the aorta. So two components that both have a root are never joined, however near their tips are; and a long
-component without a root must be a part of some tree, so it may be linked over a longer gap.
+root, at the aorta. So two components that both have a root are never joined, however near their tips are; nor are a
+part of the left and a part of the right tree. A long component without a root must be a part of some tree, so it may be
+linked over a longer gap.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from heartmend.coronaries.segments import Side
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, chain
 from heartmend.repair.vessels.links import AORTA, Link, LinkSearch, hermite_arc
 from heartmend.repair.vessels.settings import BridgeSettings
@@ -78,12 +80,22 @@ class _Joiner:
         self.bridges: list[Bridge] = []
         self.aorta = cKDTree(context.aorta_mm) if len(context.aorta_mm) else None
         self.roots: list[int] = []
+        self.side = np.zeros(len(tree), np.intp)
+        if context.sides is not None and len(tree):
+            self.side = context.sides(tree)
         if self.aorta is not None and len(tree):
             surface_mm = self.aorta.query(tree.points_mm)[0] - tree.radius_mm
             self.roots = np.flatnonzero(surface_mm <= settings.root_mm).tolist()
 
     def rooted_components(self) -> IntArray:
         return np.unique(self.tree.component[self.roots])
+
+    def sides_of_components(self) -> IntArray:
+        """Certain `Side` of each component; unknown where it has none, or both."""
+        known = np.flatnonzero(self.side != Side.UNKNOWN)
+        found = np.zeros((len(self.tree.component_mm), len(Side)), bool)
+        found[self.tree.component[known], self.side[known]] = True
+        return np.where(found.sum(axis=1) == 1, found.argmax(axis=1), int(Side.UNKNOWN)).astype(np.intp)
 
     def join_all(self) -> None:
         """Join by links of low cost first, then long components without a root at higher cost."""
@@ -103,6 +115,7 @@ class _Joiner:
         search = LinkSearch(tree, self.context, settings, self.aorta)
         rooted = np.isin(np.arange(len(tree.component_mm)), self.rooted_components())
         is_tree = rooted & (tree.component_mm >= settings.stump_mm)
+        sides = self.sides_of_components()
         unrooted = ~rooted & (tree.component_mm >= settings.unrooted_mm)
         # A stump at the aorta is the start of a vessel, however short it is.
         max_cost_mm = settings.max_cost_ratio * np.where(rooted, np.inf, tree.component_mm)
@@ -113,6 +126,7 @@ class _Joiner:
             allowed = np.arange(len(tree.component_mm)) != own
             if is_tree[own]:
                 allowed &= ~is_tree
+            allowed &= (sides == Side.UNKNOWN) | (sides[own] == Side.UNKNOWN) | (sides == sides[own])
             if unrooted_only and not unrooted[own]:
                 allowed &= unrooted
             yield from search.to_vessel(tip, allowed, np.minimum(max_cost_mm[own], max_cost_mm), limit_mm)

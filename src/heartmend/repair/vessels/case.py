@@ -9,6 +9,7 @@ import numpy as np
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Structure
+from heartmend.coronaries.surroundings import AORTA, CoronarySurroundings
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.repair.case_volume import CaseVolume
@@ -67,7 +68,11 @@ def repair_vessel(
     settings = TreeSettings(calibre=calibre)
     pools = [inside[name] for name in chambers if name in inside]
     blood = np.logical_or.reduce(pools) if pools else None
-    result = repair_tree(label, spacing, aorta=root, heart=heart, chambers=blood, image=volume.image, settings=settings)
+    surroundings = CoronarySurroundings.of(inside, grid) if structure.root == AORTA else None
+    result = repair_tree(
+        label, spacing, aorta=root, heart=heart, chambers=blood, image=volume.image, surroundings=surroundings,
+        settings=settings,
+    )  # fmt: skip
     changes = _tree_changes(structure.name, result, volume)
     # Each removed component had its own verdict; the remaining vessels are accepted or rejected without it.
     listed = int(result.dropped.sum()) <= (1 - structure.max_volume_change[0]) * int(label.sum())

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from heartmend.coronaries.sides import find_sides
+from heartmend.coronaries.surroundings import CoronarySurroundings
 from heartmend.errors import BadInputError
 from heartmend.geometry.boxes import Box, bounding_box_mm
 from heartmend.geometry.centrelines.measurement import measure_tree, tree_radius_mm, without_specks
-from heartmend.geometry.centrelines.tree import CentreTree, Spacing, voxel_points
+from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.geometry.centrelines.tube import smoothed_radius
 from heartmend.repair.vessels.blend import (
     blend_tube_and_label,
@@ -83,6 +86,7 @@ def repair_tree(
     heart: Mask | None = None,
     chambers: Mask | None = None,
     image: npt.NDArray[np.generic] | None = None,
+    surroundings: CoronarySurroundings | None = None,
     settings: TreeSettings | None = None,
 ) -> TreeRepair:
     """Repair a vessel tree: bridge gaps, remove noise of the surface, excess width and components that are no vessel.
@@ -96,6 +100,8 @@ def repair_tree(
         heart: (x, y, z) bool, all bulky structures; without it bridges may run through the heart.
         chambers: (x, y, z) bool, the blood pools; without it no stretch inside a chamber is found.
         image: (x, y, z) contrast CT image; without it bridges follow the direction of the vessels alone.
+        surroundings: the chambers by which left and right tree are told apart, which are never joined; None where they
+            are unknown.
         settings: properties of the tree; None for those of coronary arteries.
 
     Returns:
@@ -122,6 +128,9 @@ def repair_tree(
         spacing,
         None if image is None else Lumen.of(image[window], label, spacing),
     )
+    offset = np.array([side.start for side in window]) * spacing
+    if surroundings is not None:
+        context = replace(context, sides=partial(_certain_sides, surroundings=surroundings, offset_mm=offset))
     result = _repaired(label, spacing, context, settings)
     if chambers is not None:
         tree = CentreTree.from_networkx(result.graph)
@@ -130,7 +139,12 @@ def repair_tree(
     mask, dropped, smoothed = (nothing.copy() for _ in range(3))
     mask[window], dropped[window], smoothed[window] = result.mask, result.dropped, result.smoothed
     result = replace(result, mask=mask, dropped=dropped, smoothed=smoothed)
-    return _with_offset(result, np.array([side.start for side in window]) * spacing)
+    return _with_offset(result, offset)
+
+
+def _certain_sides(tree: CentreTree, surroundings: CoronarySurroundings, offset_mm: FloatArray) -> IntArray:
+    """Certain sides of the points of a forest in a window."""
+    return find_sides(tree.with_points(tree.points_mm + offset_mm), surroundings).certain()
 
 
 def _repaired(label: Mask, spacing: Spacing, context: VesselContext, settings: TreeSettings) -> TreeRepair:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import edt
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_filter1d, map_coordinates
+from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_filter1d
 from skimage.graph import MCP_Geometric
 
-from heartmend.geometry.centrelines.tree import Spacing, voxel_points
+from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.geometry.components import without_small_components
+from heartmend.geometry.scalar_field import ScalarField
 from heartmend.types import FloatArray, Mask
 
 _DEEP_MM = 2.0
@@ -22,32 +24,6 @@ _COARSE_MM = 2.0
 """Voxel spacing of the distance to the heart: fine enough to separate deep from far."""
 _SMALL_SHARE = 0.05
 """Components of the aorta below this share of its largest one are ignored."""
-
-
-@dataclass(frozen=True)
-class ScalarField:
-    """Volume that is interpolated linearly between voxel centres.
-
-    Attributes:
-        values: (x, y, z) values.
-        spacing_mm: voxel spacing.
-    """
-
-    values: npt.NDArray[np.floating]
-    spacing_mm: Spacing
-
-    def __call__(self, points_mm: FloatArray) -> FloatArray:
-        """Interpolate the volume at positions.
-
-        Args:
-            points_mm: (k, 3) positions in mm.
-
-        Returns:
-            (k,) float64 values.
-        """
-        return np.asarray(
-            map_coordinates(self.values, (points_mm / self.spacing_mm).T, order=1, mode="nearest", output=np.float64)
-        )
 
 
 @dataclass(frozen=True)
@@ -128,11 +104,13 @@ class VesselContext:
         aorta_mm: (k, 3) positions on the surface of the aorta; empty if it is unknown.
         heart: signed distance in mm to the structures of the heart, negative inside; None if they are unknown.
         lumen: the vessel in the CT image; None without an image.
+        sides: finds the certain `Side` of each point of a forest; None where nothing is known about sides.
     """
 
     aorta_mm: FloatArray
     heart: ScalarField | None = None
     lumen: Lumen | None = None
+    sides: Callable[[CentreTree], IntArray] | None = None
 
     @classmethod
     def of(

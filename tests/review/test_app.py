@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from heartmend.errors import ConfigError, RunError
 from heartmend.review.access import POLICY, Access
 from heartmend.review.app import create_app
 from heartmend.review.case_cache import make_ready
+from heartmend.review.page_data import Crop
 from heartmend.review.session import Review
 from heartmend.run_folder.finished import FinishedRun
 from support.runs import finished_run
@@ -67,6 +69,25 @@ def test_label_maps_and_image_have_the_same_shape(page: TestClient) -> None:
         # 300 HU are step 133, -80 are 70.
         assert set(image[352:]) == {133, 70}
         assert page.get(f"/api/cases/{case}/surfaces").status_code == 200
+
+
+def test_probabilities_of_errors_are_sent_where_the_run_has_them(page: TestClient, review: Review) -> None:
+    has = {c["case"]: c["has_uncertainty"] for c in page.get("/api/run").json()["cases"]}
+    assert has == {"1": False, "2": False, "3": False}
+    missing = page.get("/api/cases/1/uncertainty")
+    assert missing.status_code == 404 and "--uncertainty" in missing.json()["error"]
+    finished, case = review.finished, review.cases["2"]
+    grid = finished.before(case).grid
+    percent = np.random.default_rng(0).integers(0, 100, grid.shape).astype(np.uint8)
+    finished.run.write_uncertainty("2", percent, grid)
+    try:
+        again = TestClient(create_app(Review(finished), Access("127.0.0.1", 8765)), base_url=LOCAL)
+        assert [c["has_uncertainty"] for c in again.get("/api/run").json()["cases"]] == [True, False, False]
+        sent = again.get("/api/cases/2/uncertainty").content
+        displayed = Crop.from_grid(review.summaries["2"].grid, grid).apply(percent)
+        assert sent == displayed.tobytes(order="F")
+    finally:
+        finished.run.uncertainty_path("2").unlink()
 
 
 def test_a_decision_is_in_the_database_when_the_response_is_sent(page: TestClient, review: Review) -> None:

@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from heartmend.geometry.grid import Grid
+from heartmend.run_folder.folder import RunFolder
 from support.browser import launched, served
 from support.hearts import upright_heart
 from support.runs import single_case_run
 
 ERRORS: list[str] = []
+UNCERTAIN = (slice(36, 44), slice(26, 34), slice(26, 42))
+"""A part of the LV whose label is wrong with a probability of 50 %."""
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +26,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     before[60:66, 25:36, 50:54] = 5
     before[36:44, 26:34, 48:51] = 2
     out = single_case_run(tmp_path_factory.mktemp("views"), before, after)
+    percent = np.zeros_like(after)
+    percent[UNCERTAIN] = 50
+    RunFolder.at(out).write_uncertainty("1", percent, Grid(after.shape, np.eye(4)))
     with launched() as browser, served(out) as url:
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         context.set_default_timeout(120_000)
@@ -162,6 +169,84 @@ def test_a_click_on_a_cut_moves_the_crosshair_there(page: Any) -> None:
     mm = page.evaluate("() => window.page.viewer.mm")
     # To the right of the screen is the left of the body; the middle of the LV is at (40, 30).
     assert mm[0] == pytest.approx(40 - 40 * mm_per_px, abs=1.2) and mm[1] == pytest.approx(30, abs=1.2)
+
+
+# Number of pixels of the axial plane that have the colour of a probability of 50 % or more.
+HOT = """() => {
+  const { viewer } = window.page, { gl } = viewer.shown.nv;
+  viewer.draw();
+  const [w, h] = [gl.canvas.width / 2 | 0, gl.canvas.height / 2 | 0], p = new Uint8Array(4 * w * h);
+  gl.readPixels(0, gl.canvas.height - h, w, h, gl.RGBA, gl.UNSIGNED_BYTE, p);
+  const isHot = (i) => p[i] > 200 && p[i + 1] > 180 && p[i + 2] > 90 && p[i + 2] < p[i + 1] - 30;
+  let hot = 0;
+  for (let i = 0; i < p.length; i += 4) hot += isHot(i);
+  return hot;
+}"""
+
+
+def test_the_probability_of_an_error_is_shown_on_the_planes_and_on_the_cuts(page: Any) -> None:
+    show(page, "1", "all")
+    page.evaluate("() => window.page.viewer.goTo([40, 30, 40])")
+    assert page.evaluate(HOT) == 0
+    page.keyboard.press("y")
+    page.wait_for_function("() => window.page.viewer.entry.doubt")
+    hot = page.evaluate(HOT)
+    # 8 x 8 voxels of 1 mm.
+    px_per_mm = 1 / page.evaluate("() => window.page.viewer.shown.tiles()[0].mmPerPx")
+    assert hot == pytest.approx(64 * px_per_mm**2, rel=0.25)
+    assert "error 50 %" in page.locator("#readout").text_content()
+    show(page, "2", "heart")
+    page.evaluate("() => { window.page.viewer.goTo([40, 30, 40]); }")
+    assert page.evaluate(COLOURED, [0, [255, 247, 153]]) > 0.001
+    page.keyboard.press("y")
+    assert page.evaluate(COLOURED, [0, [255, 247, 153]]) == 0
+    assert page.locator("#show-doubt").get_attribute("aria-pressed") == "false"
+    show(page, "1", "all")
+
+
+def test_shift_and_drag_tilts_the_planes_of_the_heart(page: Any) -> None:
+    """By 100 px to the right: 0.6 rad about the vertical of the short axis, so its normal turns by as much."""
+    show(page, "2", "heart")
+    page.keyboard.press("o")
+    before = page.evaluate(NORMALS)
+    box = page.locator("#cuts canvas").bounding_box()
+    x, y = box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.25
+    page.keyboard.down("Shift")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 100, y, steps=5)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    after = page.evaluate(NORMALS)
+    assert np.arccos(np.dot(before[0], after[0])) == pytest.approx(0.6, abs=0.02)
+    # All planes turn about this one axis, so they stay at right angles.
+    assert np.abs(np.array(after) @ np.array(after).T - np.eye(3)).max() < 1e-6
+    assert tiles(page)[0]["title"].startswith("Short axis, tilted, ")
+    # Without the key the crosshair moves, and the planes keep their directions.
+    page.mouse.click(x, y)
+    assert np.allclose(page.evaluate(NORMALS), after)
+    page.keyboard.press("o")
+    assert np.allclose(page.evaluate(NORMALS), before)
+    show(page, "1", "all")
+
+
+NORMALS = "() => window.page.viewer.cuts.tiles.slice(0, 3).map((tile) => tile.normal)"
+
+
+def test_the_planes_of_the_heart_show_their_distance_in_place_of_a_number(page: Any) -> None:
+    """The long axis of the upright heart is along z with the apex below: 10 mm down is 10 mm apical."""
+    show(page, "2", "heart")
+    page.keyboard.press("o")
+    x, y, z = page.evaluate("() => window.page.viewer.mm")
+    page.evaluate("(mm) => window.page.viewer.goTo(mm)", [x, y, z - 10])
+    assert [tile["title"] for tile in tiles(page)[:3]] == [
+        "Short axis, 10 mm apical", "Four-chamber, 0 mm", "Two-chamber, 0 mm",
+    ]  # fmt: skip
+    page.evaluate("(mm) => window.page.viewer.goTo(mm)", [x, y + 7, z + 4])
+    titles = [tile["title"] for tile in tiles(page)[:3]]
+    assert titles == ["Short axis, 4 mm basal", "Four-chamber, 7 mm anterior", "Two-chamber, 0 mm"]
+    page.keyboard.press("o")
+    show(page, "1", "all")
 
 
 def test_the_straightened_vessel_is_straight(page: Any) -> None:

@@ -5,6 +5,7 @@ The surfaces take as long as all the rest, and only the 3D view needs them: a ca
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -122,6 +123,26 @@ def read_image(finished: FinishedRun, case: Case) -> bytes:
     grid = open_label_map(case.labels_path).grid
     image = finished.image(case, grid)
     return image_file(None if image is None else Crop.from_grid(displayed, grid).apply(image.values), displayed)
+
+
+def read_uncertainty(finished: FinishedRun, case: Case) -> bytes | None:
+    """Read the displayed part of the probabilities of an error of a case (`heartmend run --uncertainty`).
+
+    Args:
+        finished: the run.
+        case: a case whose review files exist.
+
+    Returns:
+        The probability of each voxel in percent, uint8, x fastest, compressed by gzip; None where it was not written.
+
+    Raises:
+        DamagedError, RunError: if the file cannot be used.
+    """
+    displayed, grid = read_summary(finished, case).grid, open_label_map(case.labels_path).grid
+    percent = finished.run.uncertainty(case.id, grid)
+    if percent is None:
+        return None
+    return gzip.compress(Crop.from_grid(displayed, grid).apply(percent).tobytes(order="F"), compresslevel=4, mtime=0)
 
 
 def _prepare(job: _Job) -> None:

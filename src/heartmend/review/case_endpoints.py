@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from heartmend.errors import RunError
-from heartmend.review.case_cache import prepare_surfaces, read_image
+from heartmend.review.case_cache import prepare_surfaces, read_image, read_uncertainty
 from heartmend.review.load import ResponseCache, in_thread
 from heartmend.review.page_data import unpack_maps
 from heartmend.review.requests import number_in, summary_of
@@ -44,6 +44,7 @@ class CaseEndpoints:
             Route(f"{case}/maps", self.maps),
             Route(f"{case}/surfaces", self.surfaces),
             Route(f"{case}/image", self.image),
+            Route(f"{case}/uncertainty", self.uncertainty),
             Route(f"{case}/views", self.views),
             Route(case, self.case),
         ]
@@ -176,6 +177,31 @@ class CaseEndpoints:
         if review.intake is not None:
             review.intake.case_was_fetched()
         return Response(body, media_type="application/octet-stream")
+
+    async def uncertainty(self, request: Request) -> Response:
+        """Send the probability of an error of each voxel.
+
+        Args:
+            request: the request, with the id of the case in its path.
+
+        Returns:
+            The packed probabilities, as of `read_uncertainty`.
+
+        Raises:
+            HTTPException: if the case is not in the review, or the run has no probabilities of it.
+        """
+        review, summary = self._review, summary_of(self._review, request)
+        case = review.cases[summary.case]
+
+        def read() -> bytes:
+            return read_uncertainty(review.finished, case) or b""
+
+        body = await self._cache.get(("uncertainty", summary.stamp), read)
+        if not body:
+            raise HTTPException(
+                404, f"the run has no probabilities of errors of case {case.id}; it needs --uncertainty"
+            )
+        return Response(body, media_type="application/octet-stream", headers={"content-encoding": "gzip"})
 
     async def _packed(self, request: Request, kind: str, read: Callable[[str], bytes]) -> Response:
         summary = summary_of(self._review, request)

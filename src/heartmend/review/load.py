@@ -146,7 +146,11 @@ class Load:
             return None
         if scope["method"] not in ("GET", "HEAD"):
             return self._imports if scope["path"].endswith(".csv") else self._writes
-        return self._large if scope["path"].endswith(("/image", "/maps", "/surfaces", "/views")) else self._small
+        return (
+            self._large
+            if scope["path"].endswith(("/image", "/maps", "/surfaces", "/uncertainty", "/views"))
+            else self._small
+        )
 
 
 class QuietStop:

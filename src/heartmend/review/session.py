@@ -8,6 +8,7 @@ from typing import Any
 
 from heartmend.figures.style import ADDED, RELABELLED, REMOVED
 from heartmend.io.dataset import Case
+from heartmend.io.regular import is_regular
 from heartmend.repair.shared_errors.estimate import MIN_TRUSTED
 from heartmend.review.editor import Editor
 from heartmend.review.intake import Intake
@@ -139,7 +140,8 @@ class Review:
         errors = expected_errors(
             {c.case: {s.name: (s.expected_error, s.after_ml) for s in c.structures} for c in ready}
         )
-        return [_describe(self.summaries[id], errors[id]) for id in ids]
+        run = self.finished.run
+        return [_describe(self.summaries[id], errors[id], is_regular(run.uncertainty_path(id))) for id in ids]
 
     def describe_decisions(self, decisions: Iterable[Decision]) -> dict[str, Any]:
         """Describe decisions, with the states that follow from all decisions about their cases.
@@ -188,7 +190,7 @@ class Review:
         }  # fmt: skip
 
 
-def _describe(summary: ReviewSummary, errors: Mapping[str, float]) -> dict[str, Any]:
+def _describe(summary: ReviewSummary, errors: Mapping[str, float], has_uncertainty: bool) -> dict[str, Any]:
     return {
         "case": summary.case,
         "stamp": summary.stamp,
@@ -196,6 +198,7 @@ def _describe(summary: ReviewSummary, errors: Mapping[str, float]) -> dict[str, 
         "severity": summary.severity,
         "changed_ml": summary.changed_ml,
         "has_image": summary.has_image,
+        "has_uncertainty": has_uncertainty,
         "structures": [{**asdict(s), "expected_error": round(errors[s.name], 5)} for s in summary.structures],
         "changed_structures": summary.changed_structures,
     }

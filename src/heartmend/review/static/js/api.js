@@ -31,6 +31,7 @@ export const getCases = (after) => json(`api/cases?after=${after}`);
 export const getCase = (id, signal) => json(casePath(id), { signal });
 export const getViews = (id) => json(`${casePath(id)}/views`);
 export const getMaps = async (id, signal) => new Uint8Array(await bytes(`${casePath(id)}/maps`, signal));
+export const getUncertainty = async (id) => new Uint8Array(await bytes(`${casePath(id)}/uncertainty`));
 export const getSurfaces = (id, signal) => bytes(`${casePath(id)}/surfaces`, signal);
 export const getImage = (id, signal) => bytes(`${casePath(id)}/image`, signal);
 export const getDecisions = (since) => json(`api/decisions?since=${since}`);

@@ -13,6 +13,7 @@ export function listenToControls(page) {
   byId("note").addEventListener("keydown", (event) => event.key === "Enter" && page.saveNote());
   byId("blend").addEventListener("input", () => page.viewer.draw({ blend: byId("blend").value / 100 }));
   byId("show-changes").addEventListener("click", () => page.display.toggleChanges());
+  byId("show-doubt").addEventListener("click", () => page.display.toggleDoubt());
   byId("show-fill").addEventListener("click", () => page.display.toggleFill());
   byId("window").replaceChildren(
     ...WINDOWS.map(({ name, width, level }, i) => element("option", { value: i }, `${name}, ${width} / ${level}`)),

@@ -49,6 +49,13 @@ export class Display {
     this.drawControls();
   }
 
+  toggleDoubt() {
+    const { display, entry } = this.page.viewer;
+    if (!display.doubt && entry && !entry.hasDoubt) return this.page.showMessage("This run has no probabilities of errors; repeat it with --uncertainty.");
+    this.page.viewer.draw({ doubt: !display.doubt });
+    return this.drawControls();
+  }
+
   nextWindow() {
     this.setWindow(WINDOWS[(WINDOWS.indexOf(this.page.viewer.display.ct) + 1) % WINDOWS.length]);
   }
@@ -98,6 +105,8 @@ export class Display {
   drawControls() {
     byId("show-changes").setAttribute("aria-pressed", String(this.page.viewer.display.showChanges));
     byId("show-fill").setAttribute("aria-pressed", String(this.page.viewer.display.fill > 0));
+    byId("show-doubt").setAttribute("aria-pressed", String(this.page.viewer.display.doubt));
+    byId("show-doubt").hidden = !this.page.store.run.cases.some((c) => c.has_uncertainty);
     const { ct, crosshair, cut } = this.page.viewer.display;
     byId("window").value = WINDOWS.includes(ct) ? WINDOWS.indexOf(ct) : "own";
     byId("window-width").value = ct.width;

@@ -27,6 +27,7 @@ export function keyTable(page) {
     ["[", "blend towards before", () => page.display.blendBy(-10)],
     ["]", "blend towards after", () => page.display.blendBy(10)],
     ["d", "show or hide the differences", () => page.display.toggleChanges()],
+    ["y", "show or hide the probability of an error", () => page.display.toggleDoubt()],
     ["s", "filled or outlines", () => page.display.toggleFill()],
     ["h", "hide labels, CT only", () => page.display.toggleLabels()],
     ["w", "next CT window", () => page.display.nextWindow()],

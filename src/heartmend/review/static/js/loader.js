@@ -49,14 +49,14 @@ export class Loader {
     const { scl_slope: stepHu, scl_inter: lowestHu } = image.hdr;
     image.cal_min = lowestHu;
     image.cal_max = lowestHu + 255 * stepHu;
-    const hasImage = this.run.cases.find((c) => c.case === id).has_image;
+    const { has_image: hasImage, has_uncertainty: hasDoubt } = this.run.cases.find((c) => c.case === id);
     const centre = [0, 1, 2].map((i) => {
       const [a, b, c, d] = details.affine[i];
       const [x, y, z] = details.shape.map((n) => (n - 1) / 2);
       return a * x + b * y + c * z + d;
     });
     const { shape, changes, affine } = details;
-    const entry = { id, shape, affine, changes, maps, image, stepHu, lowestHu, hasImage, centre, solids: null };
+    const entry = { id, shape, affine, changes, maps, image, stepHu, lowestHu, hasImage, hasDoubt, centre, solids: null };
     entry.surfaces = this.#fetchSurfaces(entry, signal);
     return entry;
   }

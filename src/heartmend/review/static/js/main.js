@@ -23,7 +23,9 @@ class Page {
     this.decisions = new Decide(this);
     this.currentChange = -1;
     this.changeOrder = [];
-    this.viewer = new Viewer(this.store.run, byId("stage"), (mm) => this.#showPosition(mm));
+    this.viewer = new Viewer(this.store.run, byId("stage"), {
+      onMove: (mm) => this.#showPosition(mm), onError: (text) => this.showMessage(text),
+    });
     const started = this.viewer.start();
     this.display = new Display(this);
     this.edit = new Edit(this);
@@ -38,6 +40,7 @@ class Page {
     this.viewer.fetch(first, ids);
     await started;
     await this.open(first);
+    this.display.drawControls();
     if (!this.reviewer) this.askReviewer();
     this.sync.start();
     this.sync.followCases();
@@ -200,7 +203,8 @@ class Page {
     const name = (id) => this.store.run.structures.find((s) => s.id === id)?.name ?? "background";
     const change = found && (found.before === found.after ? name(found.after) : `${name(found.before)} → ${name(found.after)}`);
     const hu = found?.hu === null || !found ? "" : `${Math.round(found.hu)} HU · `;
-    byId("readout").textContent = found ? `${hu}${change} · ${mm.map((v) => v.toFixed(0)).join(", ")} mm` : "";
+    const doubt = found?.doubt ? `error ${found.doubt} % · ` : "";
+    byId("readout").textContent = found ? `${hu}${doubt}${change} · ${mm.map((v) => v.toFixed(0)).join(", ")} mm` : "";
   }
 
   #idOf(name) {

@@ -6,6 +6,7 @@ import { SLICE_SHADER } from "./shader.js";
 
 const PALETTE_UNIT = 12;
 const MAPS_UNIT = 13;
+const DOUBT_UNIT = 14;
 const AXIAL = 0, CORONAL = 1, SAGITTAL = 2;
 const LAYOUTS = {
   all: [
@@ -64,6 +65,7 @@ export class Planes {
     shader.use(gl);
     gl.uniform1i(shader.uniforms.palette, PALETTE_UNIT);
     gl.uniform1i(shader.uniforms.maps, MAPS_UNIT);
+    gl.uniform1i(shader.uniforms.doubt, DOUBT_UNIT);
     for (const name of ["added", "removed", "relabelled"]) gl.uniform3fv(shader.uniforms[name], rgb(this.run.colours[name]));
   }
 
@@ -98,9 +100,24 @@ export class Planes {
     gl.texSubImage3D(gl.TEXTURE_3D, 0, 0, 0, 0, ...this.entry.shape, gl.RG_INTEGER, gl.UNSIGNED_BYTE, this.entry.maps);
   }
 
+  // Upload the probabilities of errors, where they are known.
+  #loadDoubt() {
+    if (this.doubtOf === this.entry || !this.entry.doubt) return;
+    const { gl } = this.nv;
+    gl.deleteTexture(this.doubt);
+    this.doubt = gl.createTexture();
+    gl.activeTexture(gl.TEXTURE0 + DOUBT_UNIT);
+    gl.bindTexture(gl.TEXTURE_3D, this.doubt);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    gl.texImage3D(gl.TEXTURE_3D, 0, gl.R8, ...this.entry.shape, 0, gl.RED, gl.UNSIGNED_BYTE, this.entry.doubt);
+    nearest(gl, gl.TEXTURE_3D);
+    this.doubtOf = this.entry;
+  }
+
   draw(display) {
     const { nv } = this;
     const { gl } = nv;
+    if (display.doubt) this.#loadDoubt();
     const shader = nv.customSliceShader;
     shader.use(gl);
     const { uniforms } = shader;
@@ -109,6 +126,7 @@ export class Planes {
     gl.uniform1f(uniforms.fill, display.fill);
     gl.uniform1f(uniforms.labels, display.labels);
     gl.uniform1i(uniforms.showChanges, display.showChanges ? 1 : 0);
+    gl.uniform1f(uniforms.showDoubt, display.doubt && this.doubtOf === this.entry ? 1 : 0);
     gl.uniform1ui(uniforms.selected, display.selected);
     nv.opts.crosshairWidth = display.crosshair ? CROSSHAIR_MM : 0;
     nv.drawScene();

@@ -4,10 +4,10 @@
 import { SLICE_SHADER, STRIP_VERTICES } from "./shader.js";
 import { inverse } from "./vectors.js";
 
-const VOLUME_UNIT = 0, MAPS_UNIT = 1, PALETTE_UNIT = 2;
+const VOLUME_UNIT = 0, MAPS_UNIT = 1, PALETTE_UNIT = 2, DOUBT_UNIT = 3;
 const UNIFORMS = [
   "volume", "maps", "palette", "added", "removed", "relabelled", "greyRange", "blend", "fill", "labels", "showChanges",
-  "selected",
+  "selected", "doubt", "showDoubt",
 ];
 
 export const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
@@ -46,6 +46,7 @@ export class Reformat {
     gl.uniform1i(this.at.volume, VOLUME_UNIT);
     gl.uniform1i(this.at.maps, MAPS_UNIT);
     gl.uniform1i(this.at.palette, PALETTE_UNIT);
+    gl.uniform1i(this.at.doubt, DOUBT_UNIT);
     for (const name of ["added", "removed", "relabelled"]) gl.uniform3fv(this.at[name], rgb(this.run.colours[name]));
   }
 
@@ -73,6 +74,15 @@ export class Reformat {
     this.entry = entry;
   }
 
+  #loadDoubt() {
+    if (this.doubtOf === this.entry || !this.entry.doubt) return;
+    const { gl } = this;
+    gl.deleteTexture(this.doubt);
+    this.doubt = this.#texture(DOUBT_UNIT, gl.TEXTURE_3D, gl.NEAREST);
+    gl.texImage3D(gl.TEXTURE_3D, 0, gl.R8, ...this.entry.shape, 0, gl.RED, gl.UNSIGNED_BYTE, this.entry.doubt);
+    this.doubtOf = this.entry;
+  }
+
   // The label maps of a case were changed: they are loaded again when it is drawn.
   forget(entry) {
     if (this.entry === entry) this.entry = null;
@@ -81,6 +91,7 @@ export class Reformat {
   // Clear the canvas and take the display settings of the next cuts.
   begin(display) {
     const { gl, canvas } = this;
+    if (display.doubt) this.#loadDoubt();
     const ratio = window.devicePixelRatio;
     canvas.width = Math.round(canvas.clientWidth * ratio);
     canvas.height = Math.round(canvas.clientHeight * ratio);
@@ -93,6 +104,7 @@ export class Reformat {
     gl.uniform1f(this.at.fill, display.fill);
     gl.uniform1f(this.at.labels, display.labels);
     gl.uniform1i(this.at.showChanges, display.showChanges ? 1 : 0);
+    gl.uniform1f(this.at.showDoubt, display.doubt && this.doubtOf === this.entry ? 1 : 0);
     gl.uniform1ui(this.at.selected, display.selected);
   }
 

@@ -1,6 +1,7 @@
 // Shaders. The label maps before and after are blended while drawing, so that moving the slider needs one draw and no
 // new textures. maps: ids before and after; palette: colour of each id; greyRange: range of the CT's bytes, 0 to 1;
-// blend: 0 before, 1 after; labels: 0 hides them; selected: an id, or 0 for all structures.
+// blend: 0 before, 1 after; labels: 0 hides them; selected: an id, or 0 for all structures; doubt: probability of an
+// error in percent, as bytes; showDoubt: 0 hides it.
 
 // Changes are hatched and outlined: no structure is, and the CT is visible between the lines.
 export const SLICE_SHADER = `#version 300 es
@@ -21,6 +22,8 @@ uniform float fill;
 uniform float labels;
 uniform bool showChanges;
 uniform uint selected;
+uniform sampler3D doubt;
+uniform float showDoubt;
 in vec3 texPos;
 out vec4 color;
 
@@ -60,6 +63,11 @@ void main() {
   }
   vec4 drawn = layer(ids.x, edge.x) * (1.0 - blend) + layer(ids.y, edge.y) * blend;
   grey = mix(grey, grey * (1.0 - drawn.a) + drawn.rgb, labels);
+  // From 5 to 50 % violet, orange, light yellow: as bright as it is uncertain.
+  float likely = texture(doubt, texPos).r * 2.55;
+  float heat = smoothstep(0.03, 0.5, likely);
+  vec3 warm = mix(mix(vec3(0.36, 0.1, 0.6), vec3(1.0, 0.45, 0.1), smoothstep(0.0, 0.5, heat)), vec3(1.0, 0.97, 0.6), smoothstep(0.5, 1.0, heat));
+  grey = mix(grey, warm, showDoubt * 0.85 * smoothstep(0.03, 0.12, likely));
   if (showChanges && ids.x != ids.y) {
     bool isSelected = selected == 0u || ids.x == selected || ids.y == selected;
     bool isAdded = selected != 0u && isSelected ? ids.y == selected : ids.x == 0u;

@@ -1,5 +1,6 @@
 // Display of cases: a few are prepared on hidden canvases, one is shown.
 
+import * as api from "./api.js";
 import { CUT_LAYOUTS, CutView } from "./cut_view.js";
 import { idle, Loader } from "./loader.js";
 import { Overlay, stateText } from "./overlay.js";
@@ -26,15 +27,14 @@ async function finished(gl) {
 }
 
 export class Viewer {
-  constructor(run, stage, onMove) {
-    this.run = run;
-    this.stage = stage;
-    this.onMove = onMove;
+  // onMove(mm) of the crosshair, onError(text)
+  constructor(run, stage, { onMove, onError }) {
+    Object.assign(this, { run, stage, onMove, onError });
     this.shown = null;
     this.pool = [];
     this.layout = "all";
     this.display = {
-      blend: 1, showChanges: true, fill: 0.28, labels: 1, selected: 0, ct: WINDOWS[0], crosshair: true, cut: "off",
+      blend: 1, showChanges: true, fill: 0.28, labels: 1, selected: 0, ct: WINDOWS[0], crosshair: true, cut: "off", doubt: false,
     };
     this.loader = new Loader(run, {
       onSurfaces: (entry, buffer) => this.#buildSolids(entry, buffer), onDrop: (entry) => this.#drop(entry),
@@ -141,10 +141,19 @@ export class Viewer {
   draw(changed = {}) {
     Object.assign(this.display, changed);
     if (!this.entry) return;
+    if (this.display.doubt && this.entry.hasDoubt) this.#fetchDoubt(this.entry);
     if (this.cuts.isOn) this.cuts.draw(this.#settings(this.entry));
     else this.shown.draw(this.#settings(this.entry));
     this.#drawOverlay();
     this.#drawSolids();
+    if ("doubt" in changed) this.onMove(this.mm);
+  }
+
+  // The probabilities of errors are fetched when they are first shown.
+  #fetchDoubt(entry) {
+    if (entry.doubtJob) return;
+    entry.doubtJob = api.getUncertainty(entry.id).then((found) => (entry.doubt = found));
+    entry.doubtJob.then(() => entry === this.entry && this.draw({ doubt: this.display.doubt }), (error) => this.onError(`The uncertainty cannot be displayed: ${error.message}`));
   }
 
   #settings({ stepHu, lowestHu }) {
@@ -227,7 +236,8 @@ export class Viewer {
     if (voxel.some((v, i) => v < 0 || v >= entry.shape[i])) return null;
     const index = voxel[0] + entry.shape[0] * (voxel[1] + entry.shape[1] * voxel[2]);
     const hu = entry.hasImage ? entry.image.img[index] * entry.stepHu + entry.lowestHu : null;
-    return { hu, before: entry.maps[2 * index], after: entry.maps[2 * index + 1] };
+    const doubt = this.display.doubt && entry.doubt ? entry.doubt[index] : null;
+    return { hu, doubt, before: entry.maps[2 * index], after: entry.maps[2 * index + 1] };
   }
 
   #moved(mm) {

@@ -89,6 +89,33 @@ class DistanceMap:
         return self.steps.astype(np.float32) * np.float32(self.step_mm)
 
 
+def distance_to_other_label_mm(labels: Labels | Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
+    """Compute the distance of each voxel to the nearest voxel of another label.
+
+    One distance transform gives both sides of every surface; the transform of a mask and that of its complement give
+    the same and take more than twice the time.
+
+    Args:
+        labels: (x, y, z) or (x, y), uint8 below 255, or a mask.
+        spacing_mm: voxel spacing in mm along each axis.
+
+    Returns:
+        float32 in mm between the centres of voxels, of the shape of `labels`; infinite where there is no other label.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = np.array([0, 0, 3, 3, 3, 4], dtype=np.uint8).reshape(6, 1, 1)
+        >>> distance_to_other_label_mm(labels, (2.0, 2.0, 2.0)).ravel().tolist()
+        [4.0, 2.0, 2.0, 4.0, 2.0, 2.0]
+    """
+    import edt  # here, so that the GPU benchmark can import the training modules without it
+
+    # To edt, 0 is no label.
+    numbered = np.ascontiguousarray(labels).view(np.uint8) + np.uint8(1)
+    distance: npt.NDArray[np.float32] = edt.edt(numbered, anisotropy=tuple(spacing_mm))
+    return distance
+
+
 def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float = CLIP_MM) -> npt.NDArray[np.float32]:
     """Compute the signed distance to the boundary of a mask.
 
@@ -116,13 +143,10 @@ def signed_distance_mm(mask: Mask, spacing_mm: Sequence[float], clip_mm: float =
     if box is None:
         return out
     part = np.ascontiguousarray(mask[box])
-    half = min(spacing_mm) / 2
-    import edt  # here, so that the GPU benchmark can import the training modules without it
-
-    # edt takes False as the target.
-    inward = np.maximum(edt.edt(part, anisotropy=spacing_mm) - half, 0)
-    outward = np.maximum(edt.edt(~part, anisotropy=spacing_mm) - half, 0)
-    out[box] = np.clip(inward - outward, -clip_mm, clip_mm)
+    # The boundary is half a voxel before the centre of the nearest voxel on the other side.
+    distance = distance_to_other_label_mm(part, spacing_mm) - min(spacing_mm) / 2
+    np.minimum(distance, clip_mm, out=distance)
+    out[box] = np.where(part, distance, -distance)
     return out
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from heartmend.geometry.interpolation import interpolate_along
 from heartmend.geometry.roi import Roi
 from heartmend.models.base import Codes, Shape
 from heartmend.models.code_book import CodeBook
@@ -85,10 +86,8 @@ def _interpolate(values: npt.NDArray[np.float32], axes: Axes, coarse: Axes) -> n
     """Interpolate values (mx, my, mz) linearly from the coarse coordinates to the full ones, axis by axis."""
     for axis, (wanted, given) in enumerate(zip(axes, coarse, strict=True)):
         order = np.sign(given[-1] - given[0])
-        place = np.interp(order * wanted, order * given, np.arange(len(given)))
-        low = np.minimum(place.astype(int), len(given) - 2)
-        share = (place - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        values = (1 - share) * values.take(low, axis=axis) + share * values.take(low + 1, axis=axis)
+        places = np.interp(order * wanted, order * given, np.arange(len(given)))
+        values = interpolate_along(values, places, axis)
     return values
 
 

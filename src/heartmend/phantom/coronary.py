@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 from heartmend.geometry.components import largest_component
+from heartmend.geometry.distance import distance_to_other_label_mm
 from heartmend.phantom.heart import HeartMap
 from heartmend.phantom.plan import Label, Vector
 from heartmend.phantom.sdf import bounds
@@ -139,8 +140,8 @@ class _Surface:
 
 
 def _signed(mask: NDArray[np.bool_], step_mm: Vector, blur_mm: float) -> NDArray[np.float32]:
-    anisotropy = tuple(step_mm)
-    distance = edt.edt(~mask, anisotropy=anisotropy) - edt.edt(mask, anisotropy=anisotropy)
+    apart = distance_to_other_label_mm(mask, tuple(step_mm))
+    distance = np.where(mask, -apart, apart)
     blurred: NDArray[np.float32] = gaussian_filter(distance, blur_mm / step_mm)
     return blurred
 

@@ -13,11 +13,11 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
 from heartmend.geometry.boxes import Box
+from heartmend.geometry.distance import distance_to_other_label_mm
 from heartmend.phantom.plan import VENAE_CAVAE, Label, Vector
 from heartmend.phantom.sdf import bounds, smooth_noise
 
@@ -279,11 +279,8 @@ def _offset(
     result = labels.copy()
     box = bounds(labels == label, labels.shape, int(np.ceil((3 * size_mm + abs(mean_mm)) / spacing_mm.min())) + 1)
     part, mask = result[box], labels[box] == label
-    anisotropy = tuple(float(s) for s in spacing_mm)
-    half = float(spacing_mm.min()) / 2
-    inside = edt.edt(np.ascontiguousarray(mask), anisotropy=anisotropy)
-    outside = edt.edt(np.ascontiguousarray(~mask), anisotropy=anisotropy)
-    distance = np.where(mask, half - inside, outside - half)
+    apart = distance_to_other_label_mm(mask, tuple(float(s) for s in spacing_mm)) - float(spacing_mm.min()) / 2
+    distance = np.where(mask, -apart, apart)
     limit = mean_mm + size_mm * smooth_noise(part.shape, spacing_mm, length_mm, rng)
     part[mask & (distance > limit)] = 0
     part[~mask & (distance < limit) & (part == 0)] = label

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box_mm
 from heartmend.geometry.distance import signed_distance_mm
+from heartmend.geometry.interpolation import interpolate_along
 from heartmend.geometry.surface_noise import BAND_VOXELS, residual_variance_mm2
 from heartmend.types import DistanceField, Mask
 
@@ -21,6 +22,8 @@ MIN_SCALE_MM, SCALE_OF_DIFFERENCE = 0.35, 1.4
 """Scale of the robust weights: at least this, or this multiple of the median difference."""
 ROUNDS = 3
 """Rounds of the robust local mean."""
+MIN_SIGMA_VOXELS = 1.6
+"""Smallest standard deviation of the local mean in the first rounds, in the voxels that are used there."""
 NOISE_OF_ROUGHNESS = 6.0
 """Variance of a label's noise for each mm² of its excess surface noise, which contains fine noise only."""
 NOISE_OF_STAIRCASE = 0.16
@@ -151,11 +154,25 @@ def _local_misfit_mm(label_mm: DistanceField, shape_mm: DistanceField, spacing_m
     if not near.any():
         return np.zeros_like(difference)
     scale = max(MIN_SCALE_MM, 0.4 * voxel, SCALE_OF_DIFFERENCE * float(np.median(np.abs(difference[near]))))
-    mean = np.zeros_like(difference)
-    for _ in range(ROUNDS):
-        weight = near / (1 + np.square((difference - mean) / scale)) ** 2
-        total = gaussian_filter(weight, sigma, truncate=2.5) + 1e-3
-        mean = gaussian_filter(weight * difference, sigma, truncate=2.5) / total
+    # The mean is smooth, so every second voxel or so is enough for all rounds but the last one.
+    strides = [max(int(width / MIN_SIGMA_VOXELS), 1) for width in sigma]
+    coarse = tuple(slice(None, None, stride) for stride in strides)
+    mean = np.zeros_like(difference[coarse])
+    for _ in range(ROUNDS - 1):
+        widths = [width / stride for width, stride in zip(sigma, strides, strict=True)]
+        mean = _robust_mean_mm(difference[coarse], near[coarse], mean, scale, widths)
+    for axis, (stride, count) in enumerate(zip(strides, difference.shape, strict=True)):
+        mean = interpolate_along(mean, np.arange(count) / stride, axis)
+    return _robust_mean_mm(difference, near, mean, scale, sigma)
+
+
+def _robust_mean_mm(
+    difference_mm: DistanceField, near: Mask, mean_mm: DistanceField, scale_mm: float, sigma: Sequence[float]
+) -> DistanceField:
+    """Local mean with Geman-McClure weights by the distance from the mean of the round before."""
+    weight = near / (1 + np.square((difference_mm - mean_mm) / scale_mm)) ** 2
+    total = gaussian_filter(weight, sigma, truncate=2.5) + 1e-3
+    mean: DistanceField = gaussian_filter(weight * difference_mm, sigma, truncate=2.5) / total
     return mean
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-import edt
 import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.rule_parameters import ShiftsRule, SlicesRule
 from heartmend.geometry.boxes import Box
+from heartmend.geometry.distance import distance_to_other_label_mm
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.context import Result, RuleContext
 from heartmend.types import Labels, Mask
@@ -161,8 +161,8 @@ def _signed_distance_mm(mask: Mask, spacing_mm: tuple[float, ...]) -> npt.NDArra
     """Signed distance in the plane, positive inside, clipped at 20 mm."""
     if not mask.any():
         return np.full(mask.shape, -20.0, dtype=np.float32)
-    inside, outside = (edt.edt(np.ascontiguousarray(m), anisotropy=spacing_mm) for m in (mask, ~mask))
-    return np.clip(inside - outside, -20, 20)
+    distance = np.minimum(distance_to_other_label_mm(mask, spacing_mm), np.float32(20))
+    return np.where(mask, distance, -distance)
 
 
 def _breaks(stack: Labels) -> list[int]:

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import signed_distance_mm
+from heartmend.geometry.interpolation import interpolate_along
 from heartmend.repair.slice_staircase.detection import SliceStaircase
 from heartmend.repair.slice_staircase.interpolation import volume_offset_mm
 from heartmend.types import BACKGROUND, Labels, Mask
@@ -126,15 +127,8 @@ def _interpolated_depth_mm(mask: Mask, axes: Sequence[_CoarseAxis]) -> npt.NDArr
     )
     for number, axis in enumerate(axes):
         if axis.is_coarse:
-            depth_mm = _interpolated(depth_mm, axis, number)
+            voxels = np.arange(axis.starts[0], axis.stop)
+            position = np.interp(voxels, axis.centres, np.arange(len(axis.centres)))
+            depth_mm = interpolate_along(depth_mm, position, number)
     finest_mm = min(axis.spacing_mm for axis in axes)
     return depth_mm + volume_offset_mm(depth_mm, int(mask.sum()), finest_mm / 2)
-
-
-def _interpolated(field: npt.NDArray[np.float32], axis: _CoarseAxis, number: int) -> npt.NDArray[np.float32]:
-    """Interpolate a field linearly along one of its axes."""
-    position = np.interp(np.arange(axis.starts[0], axis.stop), axis.centres, np.arange(len(axis.centres)))
-    lower = np.minimum(position.astype(int), len(axis.centres) - 1)
-    upper = np.minimum(lower + 1, len(axis.centres) - 1)
-    weight = (position - lower).astype(np.float32).reshape([-1 if n == number else 1 for n in range(3)])
-    return (1 - weight) * field.take(lower, number) + weight * field.take(upper, number)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import edt
 import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.distance import distance_to_other_label_mm
+from heartmend.geometry.interpolation import interpolate_along
 from heartmend.repair.slice_staircase.detection import MAX_THICKNESS, SliceStaircase
 from heartmend.types import BACKGROUND, Labels, Mask
 
@@ -49,9 +50,6 @@ def without_slice_staircase(
     blocks = [(start - along.start, stop - along.start, middle - along.start) for start, stop, middle in blocks]
     drawn_at = np.array([middle for _, _, middle in blocks])
     position = np.interp(np.arange(len(part)), drawn_at, np.arange(len(drawn_at)))
-    lower = np.minimum(position.astype(int), len(drawn_at) - 1)
-    upper = np.minimum(lower + 1, len(drawn_at) - 1)
-    weight = (position - lower).astype(np.float32)[:, None, None]
     deepest = np.zeros(part.shape, dtype=np.float32)
     interpolated = np.where(np.isin(part, ids), BACKGROUND, part)
     for id in ids:
@@ -62,7 +60,7 @@ def without_slice_staircase(
         voxels = sum(
             int(mask.sum()) * (stop - start) for mask, (start, stop, _) in zip(majorities, blocks, strict=True)
         )
-        depth = (1 - weight) * drawn[lower] + weight * drawn[upper]
+        depth = interpolate_along(drawn, position, 0)
         depth += volume_offset_mm(depth, voxels, 0.5 * min(in_plane_mm))
         wins = depth > deepest
         deepest[wins] = depth[wins]
@@ -111,10 +109,7 @@ def _majority(block: Mask) -> Mask:
 
 def _signed_distance_mm(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float32]:
     """Signed distance in the plane, positive inside; two voxels outside everywhere if the slice lacks the structure."""
-    mask = np.ascontiguousarray(mask)
     if not mask.any():
         return np.full(mask.shape, -2.0 * max(spacing_mm), dtype=np.float32)
-    half = min(spacing_mm) / 2
-    inward = np.maximum(edt.edt(mask, anisotropy=spacing_mm) - half, 0)
-    signed: npt.NDArray[np.float32] = inward - np.maximum(edt.edt(~mask, anisotropy=spacing_mm) - half, 0)
-    return signed.astype(np.float32)
+    distance = distance_to_other_label_mm(mask, spacing_mm) - min(spacing_mm) / 2
+    return np.where(mask, distance, -distance).astype(np.float32)

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.distance import DistanceMap
+from heartmend.geometry.distance import DistanceMap, distance_to_other_label_mm
 from heartmend.repair.image_edges.borders import borders
 from heartmend.repair.image_edges.edges import find_edge, noise_of
 from heartmend.repair.image_edges.snap import INNER_MM, WINDOW_HU
@@ -116,11 +115,11 @@ def measure_evidence(case: RepairedRoi, anatomy: Anatomy) -> Evidence:
         The evidence.
     """
     half_mm = min(case.spacing_mm) / 2
-    depth_mm = _depth_mm(case.repaired, case.spacing_mm)
+    depth_mm = distance_to_other_label_mm(case.repaired, case.spacing_mm)
     voxels = np.flatnonzero((depth_mm < REACH_MM + half_mm) | (case.repaired != case.original))
     label, original = case.repaired.ravel()[voxels], case.original.ravel()[voxels]
     depth = np.clip(depth_mm.ravel()[voxels] - half_mm, 0, CLIP_MM)
-    inward = np.clip(_depth_mm(case.original, case.spacing_mm).ravel()[voxels] - half_mm, 0, CLIP_MM)
+    inward = np.clip(distance_to_other_label_mm(case.original, case.spacing_mm).ravel()[voxels] - half_mm, 0, CLIP_MM)
     other = other_labels(case.repaired, voxels, int(np.ceil(REACH_MM / min(case.spacing_mm))) + 1)
     changed = original != label
     other[changed] = original[changed]
@@ -136,12 +135,6 @@ def measure_evidence(case: RepairedRoi, anatomy: Anatomy) -> Evidence:
         voxels, label, other, depth, changed, case.cleaned.ravel()[voxels] != label,
         np.where(changed, -inward, inward), shape, has_shape, local_change, local_shape, precision, edge,
     )  # fmt: skip
-
-
-def _depth_mm(labels: Labels, spacing_mm: tuple[float, float, float]) -> Values:
-    """Distance of each voxel to the nearest voxel of another label; edt counts 0 as no label."""
-    found: Values = edt.edt(np.ascontiguousarray(labels + np.uint8(1)), anisotropy=spacing_mm)
-    return found
 
 
 def other_labels(labels: Labels, voxels: Index, steps: int) -> Labels:

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.geometry.centrelines.tube import tube_sdf
+from heartmend.geometry.distance import distance_to_other_label_mm
 from heartmend.repair.vessels.bridge import Bridge
 from heartmend.types import FloatArray, Mask
 
@@ -110,9 +111,8 @@ def blend_tube_and_label(tree: CentreTree, label: Mask, spacing_mm: Spacing, exc
     near = label | (edt.edt(~mask, anisotropy=spacing_mm) < reach)
     points = voxel_points(near, spacing_mm)
     half = 0.5 * min(spacing_mm)
-    inside = edt.edt(label, anisotropy=spacing_mm)[near]
-    outside = edt.edt(~label, anisotropy=spacing_mm)[near]
-    label_mm: FloatArray = np.where(label[near], half - inside, outside - half) + excess_mm
+    apart = distance_to_other_label_mm(label, spacing_mm)[near] - half
+    label_mm: FloatArray = np.where(label[near], -apart, apart) + excess_mm
     distance = (1 - weight) * label_mm + weight * tube_sdf(tree, points)
     if (tree.bridge >= 0).any():
         span = tree.bridge >= 0

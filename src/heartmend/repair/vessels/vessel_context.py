@@ -13,6 +13,7 @@ from skimage.graph import MCP_Geometric
 
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.geometry.components import without_small_components
+from heartmend.geometry.distance import distance_to_other_label_mm
 from heartmend.geometry.scalar_field import ScalarField
 from heartmend.types import FloatArray, Mask
 
@@ -136,9 +137,8 @@ class VesselContext:
             stride = [max(round(_COARSE_MM / step), 1) for step in spacing_mm]
             part = np.ascontiguousarray(heart[:: stride[0], :: stride[1], :: stride[2]])
             x, y, z = (step * every for step, every in zip(spacing_mm, stride, strict=True))
-            distance = ScalarField(
-                edt.edt(~part, anisotropy=(x, y, z)) - edt.edt(part, anisotropy=(x, y, z)), (x, y, z)
-            )
+            apart = distance_to_other_label_mm(part, (x, y, z))
+            distance = ScalarField(np.where(part, -apart, apart), (x, y, z))
         return cls(surface, distance, lumen)
 
     def share_inside(self, points_mm: FloatArray) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import edt
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter, uniform_filter
 
 from heartmend.geometry.components import without_small_components
+from heartmend.geometry.distance import distance_to_other_label_mm
 from heartmend.types import Mask
 
 STRENGTHS = np.array([0.0, 0.3, 0.6, 1.0, 1.5, 2.0])
@@ -49,8 +49,8 @@ def corrupt_mask(mask: Mask, strength: float, rng: np.random.Generator) -> Mask:
     surface = np.argwhere(mask & ~binary_erosion(mask))
     for _ in range(rng.poisson(PATCHES * strength)):
         _add_patch(corrupted, surface[rng.integers(len(surface))] + rng.uniform(-1, 1, 3), rng)
-    distance = edt.edt(corrupted) - edt.edt(~corrupted)
-    distance -= 0.5 * np.sign(distance)
+    depth = distance_to_other_label_mm(corrupted, (1, 1, 1)) - np.float32(0.5)
+    distance = np.where(corrupted, depth, -depth)
     wave = gaussian_filter(rng.standard_normal(mask.shape).astype(np.float32), rng.uniform(*WAVE_LENGTHS))
     corrupted = distance + wave * (rng.uniform(*WAVE_SPREAD) * strength / wave.std()) > 0
     is_flipped = rng.random(mask.shape) < rng.uniform(0, MAX_FLIP_RATE) * strength

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import numpy.typing as npt
@@ -181,14 +181,19 @@ def _breaks(stack: Labels) -> list[int]:
 def _jump(a: Labels, b: Labels, reach: tuple[int, ...]) -> tuple[int, ...]:
     """Shift of `b` against `a` in voxels at which they agree best; zeros where it gains too little."""
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero((a > 0) | (b > 0)))
-    a, b = (np.pad(s[box], [(r, r) for r in reach]) for s in (a, b))
-    rows, columns = (range(-r, r + 1) for r in reach)
-    unshifted = agreement(a, b)
-    best, step = unshifted, (0, 0)
-    for i in rows:
-        for j in columns:
-            if (found := agreement(a, np.roll(b, (-i, -j), (0, 1)))) > best:
-                best, step = found, (i, j)
+    a, b = a[box], np.pad(b[box], [(r, r) for r in reach])
+    inside, total = a > 0, int(np.count_nonzero(a)) + int(np.count_nonzero(b))
+    height, width = a.shape
+
+    def agreement_at(step: tuple[int, ...]) -> float:
+        row, column = (r + n for r, n in zip(reach, step, strict=True))
+        return 2 * int(np.count_nonzero((a == b[row : row + height, column : column + width]) & inside)) / total
+
+    unshifted = agreement_at((0, 0))
+    best, step = unshifted, tuple[int, ...]((0, 0))
+    for candidate in product(*(range(-r, r + 1) for r in reach)):
+        if (found := agreement_at(candidate)) > best:
+            best, step = found, candidate
     return step if best > unshifted + 0.03 else (0, 0)
 
 

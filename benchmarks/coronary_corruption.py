@@ -7,7 +7,8 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.spatial import cKDTree
 
 from heartmend.phantom.coronary_tree import STEP_MM, CoronaryPhantom
-from heartmend.phantom.label_corruption import rough_structure, rough_surfaces, small_component
+from heartmend.phantom.corruption.patches import small_component
+from heartmend.phantom.corruption.surfaces import rough_structure, rough_surfaces
 from heartmend.phantom.plan import Label
 
 NOISE = ("normal", "warp", "white")

@@ -33,7 +33,7 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.case import evaluate_case
 from heartmend.metrics.metric_catalogue import TOLERANCES_MM, catalogue
 from heartmend.phantom import coronary, heart
-from heartmend.phantom.label_corruption import corrupt
+from heartmend.phantom.corruption.recipe import corrupt
 from heartmend.phantom.plan import draw_plan
 from heartmend.types import Labels
 

@@ -22,7 +22,7 @@ from heartmend.compute.workers import each
 from heartmend.io.atomic import write_text
 from heartmend.io.tables import format_csv
 from heartmend.phantom import coronary, ct, heart
-from heartmend.phantom.label_corruption import CorruptionRecipe, corrupt
+from heartmend.phantom.corruption.recipe import CorruptionRecipe, corrupt
 from heartmend.phantom.plan import Label, Vector, draw_plan
 from heartmend.phantom.variants import make_variant
 

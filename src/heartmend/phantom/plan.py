@@ -36,6 +36,8 @@ class Label(IntEnum):
 
 
 VENAE_CAVAE = (Label.SVC, Label.IVC)
+STRUCTURES = tuple(label for label in Label if label not in (Label.BACKGROUND, *VENAE_CAVAE))
+"""The ten structures that every phantom has."""
 
 
 @dataclass(frozen=True)

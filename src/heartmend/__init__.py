@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from heartmend import metrics as metrics
     from heartmend.anatomy.load import load_anatomy as load_anatomy
     from heartmend.anatomy.schema import Anatomy as Anatomy
+    from heartmend.api import centrelines as centrelines
     from heartmend.api import check as check
     from heartmend.api import crop as crop
     from heartmend.api import draw_population as draw_population
@@ -68,6 +69,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "anatomy.schema": ["Anatomy"],
         "api": [
             "check",
+            "centrelines",
             "crop",
             "draw_population",
             "embed",

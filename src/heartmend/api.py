@@ -568,6 +568,43 @@ def crop(
     return CropResult(Path(output), done, {id: str(error) for id, error in outcomes.items() if error is not None})
 
 
+def centrelines(
+    labels: StrPath, output: StrPath, *, anatomy: StrPath | Anatomy = "heart", formats: Sequence[str] = ("vtp",),
+    segments: bool = False, workers: int = 0, progress: ProgressLike = None,
+    ids: StrPath | Mapping[int, str] | None = None, preset_ids: str = "",
+) -> CropResult:  # fmt: skip
+    """Write the centrelines of thin vessels with their radius, as `heartmend centrelines`; nothing is repaired.
+
+    Args:
+        labels: folder of label maps, an nnU-Net v2 data set, or the output folder of a run.
+        output: folder for the result.
+        anatomy: name of a built-in anatomy, path of an anatomy file, or an anatomy.
+        formats: of vtp, swc and mrk.json.
+        segments: whether label maps of the named coronary segments are written too.
+        workers: number of worker processes; 0: one per CPU core.
+        progress: as for `run`.
+        ids: as for `run`.
+        preset_ids: as for `run`.
+
+    Returns:
+        The traced cases, and those that were skipped with the reasons.
+
+    Raises:
+        BadInputError: if there is no case.
+        ConfigError: if a format is unknown, or the anatomy has no thin vessel.
+        RunError: if the output folder overlaps the input folder, or contains a run.
+    """
+    from heartmend.pipelines.centrelines import CentrelinesRequest, trace_cohort
+    from heartmend.pipelines.result import CropResult
+
+    request = CentrelinesRequest(
+        Path(labels), Path(output), _anatomy(anatomy), tuple(formats), segments, workers, _ids(ids), preset_ids
+    )
+    outcomes = dict(trace_cohort(request, as_progress(progress)))
+    done = tuple(sorted(case_id for case_id, error in outcomes.items() if error is None))
+    return CropResult(Path(output), done, {id: str(error) for id, error in outcomes.items() if error is not None})
+
+
 def _ready_for_review(
     run_folder: StrPath, labels: StrPath | None, images: StrPath | None, workers: int, progress: Progress
 ) -> FinishedRun:

@@ -49,6 +49,7 @@ COMMANDS = {
     "population": CommandEntry("Draw the mean shape, the shape modes and the outliers of a model.", "Models"),
     "convention": CommandEntry("Learn the correction from one labelling convention to another.", "Models"),
     "merge": CommandEntry("Merge several label sets of the same scans into one.", "Tools"),
+    "centrelines": CommandEntry("Write the centrelines of thin vessels with their radius.", "Tools"),
     "crop": CommandEntry("Crop every case to its ROI and resample it to a cube.", "Tools"),
     "phantom": CommandEntry("Generate phantom hearts with CT images and corrupted label maps.", "Tools"),
     "demo": CommandEntry("Generate, repair and evaluate phantom hearts.", "Tools"),

@@ -37,6 +37,7 @@ class NamedTree:
         segment: (n,) `Segment` of each point; 0 where there is none.
         confidence: (n,) 0 to 1, that of the segment.
         side_confidence: (n,) 0 to 1, that of the side.
+        roots: indices of the ostia.
     """
 
     tree: CentreTree
@@ -44,6 +45,7 @@ class NamedTree:
     segment: IntArray
     confidence: FloatArray
     side_confidence: FloatArray
+    roots: tuple[int, ...] = ()
 
     @classmethod
     def unnamed(cls, tree: CentreTree) -> NamedTree:
@@ -99,7 +101,7 @@ def name_segments(tree: CentreTree, surroundings: CoronarySurroundings) -> Named
         segment[points], sure = _detached(sides, points, course)
         confidence[points] = _WITHOUT_OSTIUM * sure
     sure = sides.confidence
-    return NamedTree(tree, sides.side, segment, confidence * np.maximum(sure, 0.05), sure)
+    return NamedTree(tree, sides.side, segment, confidence * np.maximum(sure, 0.05), sure, sides.forest.roots)
 
 
 def _detached(sides: TreeSides, points: Mask, course: Course) -> tuple[IntArray, FloatArray]:

@@ -65,12 +65,14 @@ class SegmentMap:
     Attributes:
         values: (x, y, z) uint8, `Segment` of each voxel, 0 outside the coronary arteries.
         sides: (x, y, z) uint8, `Side` of each voxel.
-        named: the centrelines with their names.
+        grid: where the voxels are.
+        named: the centrelines with their names, in mm on the voxel axes.
         records: one for each segment.
     """
 
     values: Labels
     sides: Labels
+    grid: Grid
     named: NamedTree
     records: tuple[SegmentRecord, ...]
 
@@ -124,7 +126,7 @@ def map_segments(
         values[mask], sides[mask] = named.segment[owner], named.side[owner]
     if given is not None:
         values = np.where(mask & (given > 0), given, values).astype(np.uint8)
-    return SegmentMap(values, sides, named, _records(structure.name, named, values, sides))
+    return SegmentMap(values, sides, grid, named, _records(structure.name, named, values, sides))
 
 
 def nearest_points(tree: CentreTree, points_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
@@ -158,7 +160,7 @@ def _with_given(named: NamedTree, given: npt.NDArray[np.integer], mask: Mask, gr
     for one in Segment:
         if one.tree != Side.UNKNOWN:
             side[voted & (segment == one)] = one.tree
-    return NamedTree(named.tree, side, segment, confidence, named.side_confidence)
+    return NamedTree(named.tree, side, segment, confidence, named.side_confidence, named.roots)
 
 
 def _records(structure: str, named: NamedTree, values: Labels, sides: Labels) -> tuple[SegmentRecord, ...]:

@@ -6,7 +6,6 @@ Slicer reads). Only glTF has its own axes: metres, +Y up and +Z to the front; it
 
 from __future__ import annotations
 
-import base64
 import json
 import struct
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from heartmend.errors import ConfigError
 from heartmend.geometry.mesh import Mesh
 from heartmend.io.atomic import write_bytes, write_text
 from heartmend.io.file_names import check_case_id
+from heartmend.io.vtk_xml import vtk_array, vtp_text
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
@@ -108,30 +108,16 @@ def write_vtp(path: Path, mesh: Mesh, id: int) -> None:
     """
     count, kind = len(mesh.triangles), ("UInt8", "u1") if id < 256 else ("UInt16", "<u2")
     ends = np.arange(3, 3 * count + 1, 3)
-    space = " ".join(str(ord(letter)) for letter in "RAS")
-    write_text(
-        path,
-        f"""<?xml version="1.0"?>
-<VTKFile type="PolyData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
-<PolyData>
-<FieldData><Array type="String" Name="SPACE" NumberOfTuples="1" format="ascii">{space} 0</Array></FieldData>
-<Piece NumberOfPoints="{len(mesh.vertices_mm)}" NumberOfPolys="{count}">
-<CellData Scalars="label">{_vtk_array("label", kind[0], np.full(count, id, dtype=kind[1]))}</CellData>
-<Points>{_vtk_array("Points", "Float32", mesh.vertices_mm.astype("<f4"), 3)}</Points>
-<Polys>{_vtk_array("connectivity", "Int64", mesh.triangles.astype("<i8"))}{_vtk_array("offsets", "Int64", ends)}</Polys>
-</Piece>
-</PolyData>
-</VTKFile>
-""",
+    text = vtp_text(
+        counts=f'NumberOfPoints="{len(mesh.vertices_mm)}" NumberOfPolys="{count}"',
+        content=(
+            f'<CellData Scalars="label">{vtk_array("label", kind[0], np.full(count, id, dtype=kind[1]))}</CellData>',
+            f"<Points>{vtk_array('Points', 'Float32', mesh.vertices_mm.astype('<f4'), 3)}</Points>",
+            f"<Polys>{vtk_array('connectivity', 'Int64', mesh.triangles.astype('<i8'))}"
+            f"{vtk_array('offsets', 'Int64', ends)}</Polys>",
+        ),
     )
-
-
-def _vtk_array(name: str, kind: str, values: np.ndarray, components: int = 1) -> str:
-    data = np.ascontiguousarray(values).tobytes()
-    text = base64.b64encode(struct.pack("<Q", len(data)) + data).decode()
-    return (
-        f'<DataArray type="{kind}" Name="{name}" NumberOfComponents="{components}" format="binary">{text}</DataArray>'
-    )
+    write_text(path, text)
 
 
 def write_ply(path: Path, mesh: Mesh, name: str, colour: tuple[int, int, int]) -> None:

@@ -57,11 +57,11 @@ class Result:
 
 @dataclass(frozen=True)
 class CropResult:
-    """Result of `crop`.
+    """Result of `crop` and of `centrelines`.
 
     Attributes:
-        output: folder with labels/ and images/.
-        cases: ids of the cropped cases.
+        output: folder with the files.
+        cases: ids of the cases that are done.
         skipped: the cases that were skipped, with the reasons.
     """
 

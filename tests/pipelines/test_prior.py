@@ -22,6 +22,7 @@ from support.models import frame, ragged, two_balls, unseen_heart
 from support.volumes import save_nifti
 
 HEART = load_anatomy("heart")
+MYOCARDIUM, AORTA, LAA = (HEART.by_name(name).id for name in ("Myocardium", "Aorta", "LAA"))
 
 
 def heartmend(*words: object) -> Result:
@@ -127,6 +128,28 @@ def test_one_map_of_a_part_of_a_heart_needs_no_model_and_no_folder(
     assert image.get_data_dtype() == np.int16 and np.array_equal(image.affine, AFFINE)
     assert np.array_equal(np.asarray(image.dataobj), fixed.labels), "the same as in memory"
     assert source.read_bytes() == before
+
+
+def test_a_heart_without_an_appendage_that_the_field_of_view_cuts_is_repaired_and_stays_so() -> None:
+    model = load_built_in_prior("heart")[1]
+    own = model.heart(model.codes.ids[0])
+    whole = evaluate_labels(model, own, grid_with_spacing(own.frame, 3.0))
+    whole[whole == LAA] = 0
+    apex = int(np.argwhere(whole == MYOCARDIUM)[:, 2].min())
+    # The array ends 24 mm above the apex; 15 mm below the top of the aorta the scan ends and padding begins.
+    truth = whole[:, :, apex + 8 :].copy()
+    end = int(np.argwhere(truth == AORTA)[:, 2].max()) - 5
+    truth[:, :, end:] = 0
+    noisy = ragged(truth, 0.6, seed=1)
+    noisy[:, :, end:] = 0
+    fixed = hm.repair_labels(noisy, AFFINE)
+    labels = np.asarray(fixed.labels)
+    assert labels.shape == truth.shape and fixed.heart.startswith("Visible Human")
+    assert not (labels == LAA).any(), "what is absent stays absent"
+    assert not labels[:, :, end:].any(), "what the field of view cut off is not completed"
+    assert set(np.unique(labels)) == set(np.unique(noisy))
+    assert (labels != truth).sum() < 0.9 * (noisy != truth).sum(), "the rest is repaired"
+    assert (labels[:, :, 0] > 0).sum() > 0.9 * (truth[:, :, 0] > 0).sum(), "the cut face is no border of the heart"
 
 
 def test_vessels_alone_are_repaired_without_a_template() -> None:

@@ -14,6 +14,7 @@ _NATURAL_SPREAD = 0.1  # between people, as a share of the radius
 _CERTAIN = 0.95  # smallest probability of an error at which a width is corrected
 _PRIOR_CASES = 3.0  # weight of that expectation, in cases
 _MIN_CASES = 5
+_CERTAIN_CASES = 10  # so few cases agree by chance on an error that most of them have
 _ITERATIONS = 50
 
 
@@ -37,7 +38,8 @@ class Calibre:
     def of_cohort(cls, radii_mm: Sequence[float], voxel_mm: float, prior: Calibre | None = None) -> Calibre:
         """Estimate the calibre of a cohort from labels of which some are too wide or too thin.
 
-        The two explanations of `excess_mm` are fitted by expectation maximisation.
+        The two explanations of `excess_mm` are fitted by expectation maximisation. Of few cases most can have the same
+        error. So where fewer than ten disagree with the prior by more than its spread, the estimate contains both.
 
         Args:
             radii_mm: the tree-wide radius of every case, in mm; zeros are ignored.
@@ -63,6 +65,10 @@ class Calibre:
             natural = _NATURAL_SPREAD * mean
             square = (correct @ (r - mean) ** 2 + _PRIOR_CASES * natural**2) / (correct.sum() + _PRIOR_CASES)
             estimate = cls(mean, float(np.sqrt(square)))
+        apart_mm = abs(estimate.mean_mm - prior.mean_mm)
+        if len(r) < _CERTAIN_CASES and apart_mm > prior.spread_mm:
+            middle_mm = (estimate.mean_mm + prior.mean_mm) / 2
+            return cls(middle_mm, float(np.hypot(prior.spread_mm, apart_mm / 2)))
         return estimate
 
     def _error_probability(self, deviation: FloatArray, voxel_mm: float) -> FloatArray:

@@ -28,7 +28,7 @@ from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import STAGES, Request, run
 
 # Functions by file and name; none of a group calls another one of it.
-VOLUMES = {("io/label_maps.py", "read_labels"), ("io/label_maps.py", "write_labels_like"),
+VOLUMES = {("io/label_maps.py", "read_labels"), ("io/label_writing.py", "write_labels_like"),
            ("io/volume.py", "read_image"), ("io/volume.py", "read_volume_header")}  # fmt: skip
 CODEC = {("io/gzipped.py", "open_stream"), ("io/gzipped.py", "write_stream")}
 FILES = {

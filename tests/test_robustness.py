@@ -19,8 +19,8 @@ from heartmend.errors import OutputError, RunError
 from heartmend.geometry.grid import Grid
 from heartmend.io import atomic
 from heartmend.io.atomic import TEMPORARY_PREFIX, write_json, write_npz, write_safetensors
-from heartmend.io.label_maps import write_labels_like
 from heartmend.io.label_meaning import own_meaning
+from heartmend.io.label_writing import write_labels_like
 from heartmend.io.nifti import write_volume
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.result import Result

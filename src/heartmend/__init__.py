@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from heartmend.io.dataset import Cohort as Cohort
     from heartmend.io.dataset import discover_cohort as discover_cohort
     from heartmend.io.label_maps import read_labels as read_labels
-    from heartmend.io.label_maps import write_labels_like as write_labels_like
+    from heartmend.io.label_writing import write_labels_like as write_labels_like
     from heartmend.pipelines.config import Config as Config
     from heartmend.pipelines.config import load_config as load_config
     from heartmend.pipelines.open_run import open_run as open_run
@@ -97,7 +97,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "geometry.grid": ["Grid"],
         "geometry.roi": ["Roi"],
         "io.dataset": ["Cohort", "discover_cohort"],
-        "io.label_maps": ["read_labels", "write_labels_like"],
+        "io.label_maps": ["read_labels"],
+        "io.label_writing": ["write_labels_like"],
         "pipelines.config": ["Config", "load_config"],
         "pipelines.repair_labels": ["RepairedLabels", "repair_labels"],
         "pipelines.repair_segments": ["RepairedSegments", "repair_segments"],

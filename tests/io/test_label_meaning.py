@@ -16,8 +16,9 @@ from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.io.id_presets import id_preset, id_presets
-from heartmend.io.label_maps import as_values, read_ids
+from heartmend.io.label_maps import read_ids
 from heartmend.io.label_meaning import LabelTable, resolve_meaning
+from heartmend.io.label_writing import as_values
 from heartmend.io.nifti import read_header, write_volume
 from heartmend.io.segments import write_segments
 from support.volumes import save_itk, save_nifti

@@ -17,8 +17,9 @@ from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid, Orientation
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.hounsfield import hu_warnings
-from heartmend.io.label_maps import check_writable, read_labels, write_labels_like
+from heartmend.io.label_maps import read_labels
 from heartmend.io.label_meaning import own_meaning
+from heartmend.io.label_writing import check_writable, write_labels_like
 from heartmend.io.volume import read_image
 from heartmend.metrics.evaluation import EvaluationSettings
 from heartmend.pipelines.evaluate import evaluate_folders

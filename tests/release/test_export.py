@@ -19,8 +19,8 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.compute.progress import CallbackProgress
 from heartmend.errors import RunError
 from heartmend.io.dataset import discover_cohort
-from heartmend.io.label_maps import write_labels_like
 from heartmend.io.label_meaning import own_meaning
+from heartmend.io.label_writing import write_labels_like
 from heartmend.io.segments import read_segments, write_segments
 from heartmend.release.corrections import import_corrected
 from heartmend.release.export import export_release

@@ -16,17 +16,11 @@ from heartmend.geometry.roi import Roi
 from heartmend.io.file_names import VOLUME_ENDINGS, CaseFiles, escape_unprintable, volume_ending
 from heartmend.io.forms.open import open_label_map
 from heartmend.io.hounsfield import hu_warnings
-from heartmend.io.label_maps import (
-    LabelVolume,
-    UnknownLabels,
-    check_writable,
-    read_labels,
-    read_meaning,
-    write_labels_like,
-)
+from heartmend.io.label_maps import LabelVolume, UnknownLabels, read_labels, read_meaning
 from heartmend.io.label_meaning import LabelTable
 from heartmend.io.label_sources import LabelSources, find_images, find_label_maps, volumes_of
 from heartmend.io.label_tables import DATASET_JSON, GivenIds, folder_tables, read_file_ending
+from heartmend.io.label_writing import check_writable, write_labels_like
 from heartmend.io.likely_folders import other_folder_hint
 from heartmend.io.unread_files import UnreadFile, describe_unread, unread_files
 from heartmend.io.volume import Volume, image_coverage, read_image, read_image_grid, resampling_warning

@@ -19,7 +19,7 @@ from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.grid import Grid
 from heartmend.io.atomic import atomic_write
 from heartmend.io.itk import LPS_TO_RAS, read_segment_fields
-from heartmend.io.label_maps import as_values
+from heartmend.io.label_writing import as_values
 from heartmend.io.volume import read_any_header, volume_grid
 from heartmend.io.volume_header import VolumeHeader, read_voxels
 from heartmend.types import Labels

@@ -14,7 +14,7 @@ from heartmend.compute.workers import each
 from heartmend.errors import BadInputError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort, discover_cohort
-from heartmend.io.label_maps import as_values
+from heartmend.io.label_writing import as_values
 from heartmend.io.nifti import write_volume
 from heartmend.run_folder.admission import check_plain_output
 from heartmend.types import BACKGROUND, UNKNOWN

@@ -9,7 +9,7 @@ import numpy as np
 
 from heartmend.errors import ConfigError, RunError
 from heartmend.geometry.distance import DistanceMap
-from heartmend.io.label_maps import as_values
+from heartmend.io.label_writing import as_values
 from heartmend.io.nifti import write_volume
 from heartmend.io.volume import read_volume_header
 from heartmend.models.heart_model import evaluate_distances, evaluate_labels

@@ -18,9 +18,10 @@ from heartmend.compute.workers import one_thread
 from heartmend.errors import BadInputError
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
-from heartmend.io.label_maps import UnknownLabels, check_labels, restore_values
+from heartmend.io.label_maps import UnknownLabels, check_labels
 from heartmend.io.label_meaning import LabelTable, own_meaning
 from heartmend.io.label_tables import given_meaning
+from heartmend.io.label_writing import restore_values
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import HeartModel
 from heartmend.models.model_file import load_heart_model

@@ -25,7 +25,8 @@ from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
 from heartmend.io.forms.open import open_label_map
-from heartmend.io.label_maps import LabelVolume, restore_values
+from heartmend.io.label_maps import LabelVolume
+from heartmend.io.label_writing import restore_values
 from heartmend.repair import far_components
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume

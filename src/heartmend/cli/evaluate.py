@@ -60,9 +60,10 @@ def evaluate(
     """Compare two sets of label maps, with or without a reference.
 
     With a reference both sets are compared with it, otherwise B with A: overlap, surface distances, centrelines,
-    components, holes, roughness and contacts, with mean, SD, median, 95 % intervals and a paired test. --output writes
-    all numbers per case and structure as CSV, Parquet and JSON. --ids and --preset-ids apply to all folders but runs,
-    which have their own.
+    components, holes, roughness and contacts, with mean, SD, median, 95 % intervals and a paired test; also for the
+    left and right coronary tree, and for its segments where the maps have them (--preset-ids imagecas-x). --output
+    writes all numbers per case and structure as CSV, Parquet and JSON. --ids and --preset-ids apply to all folders but
+    runs, which have their own.
 
     Exit codes: 0 all cases compared; 3 some cases skipped; 1 none compared.
     """
@@ -87,7 +88,7 @@ def evaluate(
     if as_json:
         print_json(found.to_dict())
     else:
-        print_table(summary_tables(found.summary, found.metrics, structures))
+        print_table(summary_tables(found.summary, found.metrics, structures, found.parts_summary))
         print_paths(paths)
     print_skipped(found.skipped)
     if not as_json:

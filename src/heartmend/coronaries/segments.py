@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+PRESET = "imagecas-x"
+"""Name of the table of values (`--preset-ids`) of label maps whose values are `Segment`."""
+
 
 class Side(IntEnum):
     """Tree that a vessel belongs to."""

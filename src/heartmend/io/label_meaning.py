@@ -11,7 +11,7 @@ from typing import Any, Self
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.io.file_names import escape_unprintable
-from heartmend.io.id_presets import IdPreset, id_presets, known_other_names, plain_name
+from heartmend.io.id_presets import IdPreset, id_preset, id_presets, known_other_names, plain_name
 from heartmend.types import BACKGROUND, MAX_VALUE
 
 # Names that programs give by themselves: "Segment_1" of 3D Slicer, "Label 1" of ITK-SNAP, "L1" of TotalSegmentator.
@@ -90,6 +90,18 @@ class LabelMeaning:
             The values.
         """
         return [value for value, other in self.ids.items() if other == id]
+
+    def has_preset(self, id: int, preset: str) -> bool:
+        """Check whether the values of a structure are those that a public data set has for it.
+
+        Args:
+            id: id of the structure.
+            preset: name of the data set in the table of presets.
+
+        Returns:
+            True if they are the same values.
+        """
+        return set(self.values_of(id)) == set(id_preset(preset).structures)
 
     def source(self, value: int) -> str:
         """Return the source that states a value.

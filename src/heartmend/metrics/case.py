@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -69,6 +69,7 @@ def evaluate_case(
     *,
     case: str = "",
     metrics: Sequence[Metric] | None = None,
+    structures: Collection[str] = (),
 ) -> list[Row]:
     """Compute the metrics of one case, from masks or from label maps.
 
@@ -84,6 +85,7 @@ def evaluate_case(
         reference: an array of the same kind and shape, such as the ground truth.
         case: case id in the rows.
         metrics: entries of `catalogue()` to compute; all if None.
+        structures: names of the structures to measure; all if empty.
 
     Returns:
         Rows in the order of the anatomy's structures, for each that any of the maps contains, then a, b, reference.
@@ -114,7 +116,7 @@ def evaluate_case(
     rows = []
     for id, name, structure in _structures(anatomy):
         found = [of_map[id] for of_map in boxes.values() if id in of_map]
-        if not found:
+        if not found or (structures and name not in structures):
             continue
         box = join_boxes(found)
         segments = {which: _segment(labels, box, id, spacing_mm) for which, labels in maps.items()}

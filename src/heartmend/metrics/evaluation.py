@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.progress import Progress, as_progress
 from heartmend.compute.workers import each
+from heartmend.coronaries.segment_map import coronary_structure
+from heartmend.coronaries.segments import PRESET, Segment
 from heartmend.errors import BadInputError
+from heartmend.geometry.grid import Grid
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.file_names import real_path
-from heartmend.io.label_maps import UnknownLabels
+from heartmend.io.forms.open import open_label_map
+from heartmend.io.label_maps import LabelVolume, UnknownLabels
 from heartmend.io.tables import write_csv
 from heartmend.metrics.case import MapName, Row, evaluate_case
-from heartmend.metrics.export import FlatTable, TableName, flat_tables
+from heartmend.metrics.export import FlatTable, TableName, flat_tables, parts_tables
 from heartmend.metrics.metric_catalogue import TOLERANCES_MM, Metric, catalogue
+from heartmend.metrics.parts import evaluate_parts
 from heartmend.metrics.summary import StructureSummary, summarise
+from heartmend.types import Labels
 from heartmend.version import __version__
 from heartmend.wording import plural
 
@@ -39,6 +47,7 @@ class EvaluationSettings:
         workers: number of worker processes; 0: one per CPU core.
         ids: value -> name of a structure, or a TOML or JSON file with such a table, for folders that are no run.
         preset_ids: name of a public data set whose values the maps of these folders have; empty: none.
+        parts: whether the left and the right coronary tree, and named segments, are measured too.
     """
 
     tolerances_mm: Sequence[float] = TOLERANCES_MM
@@ -47,6 +56,7 @@ class EvaluationSettings:
     workers: int = 0
     ids: Path | Mapping[int, str] | None = None
     preset_ids: str = ""
+    parts: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ class Evaluation:
         rows: a row for each case, structure and map, in this order.
         skipped: for each skipped case the reason.
         folders: the folder of each map, as it was given.
+        parts: rows of the parts of the coronary arteries, as `rows`; they count in no other table.
     """
 
     anatomy: Anatomy
@@ -66,6 +77,7 @@ class Evaluation:
     rows: tuple[Row, ...]
     skipped: Mapping[str, str]
     folders: Mapping[MapName, Path]
+    parts: tuple[Row, ...] = ()
 
     def __repr__(self) -> str:
         cases, folders = len({row.case for row in self.rows}), [str(folder) for folder in self.folders.values()]
@@ -78,15 +90,21 @@ class Evaluation:
         return tuple(found[name] for name in self.anatomy.names if name in found)
 
     @cached_property
+    def parts_summary(self) -> tuple[StructureSummary, ...]:
+        """Summary of each part of the coronary arteries over the cases."""
+        return summarise(self.parts, self.metrics)
+
+    @cached_property
     def tables(self) -> tuple[FlatTable, ...]:
-        """Tables `cases`, `structures`, `summary` and `tests`."""
-        return flat_tables(self.rows, self.metrics, self.summary)
+        """Tables `cases`, `structures`, `summary` and `tests`; with parts also `parts` and `parts_summary`."""
+        tables = flat_tables(self.rows, self.metrics, self.summary)
+        return (*tables, *parts_tables(self.parts, self.metrics, self.parts_summary)) if self.parts else tables
 
     def table(self, name: TableName = "cases") -> list[dict[str, Any]]:
         """Return the rows of a table.
 
         Args:
-            name: "cases", "structures", "summary" or "tests".
+            name: "cases", "structures", "summary", "tests"; with parts "parts" and "parts_summary".
 
         Returns:
             For each row a mapping from every column to its value, None where it is undefined.
@@ -115,7 +133,7 @@ class Evaluation:
         """Convert a table into a pandas data frame.
 
         Args:
-            name: "cases", "structures", "summary" or "tests".
+            name: "cases", "structures", "summary", "tests"; with parts "parts" and "parts_summary".
 
         Returns:
             The table; values that are undefined are NaN.
@@ -134,7 +152,7 @@ class Evaluation:
 
         Args:
             path: the file to write, outside of the evaluated folders.
-            name: "cases", "structures", "summary" or "tests".
+            name: "cases", "structures", "summary", "tests"; with parts "parts" and "parts_summary".
 
         Raises:
             BadInputError: if the file would be in an evaluated folder.
@@ -158,6 +176,7 @@ class _Job:
     anatomy: Anatomy
     tolerances_mm: tuple[float, ...]
     keys: tuple[str, ...]
+    parts: bool
 
 
 def evaluate_cohorts(
@@ -194,21 +213,24 @@ def evaluate_cohorts(
             skipped[id] = f"no label map in {' and '.join(lacking)}"
             continue
         cases = {which: (cohort.without_cases(), cohort[id]) for which, cohort in cohorts.items()}
-        jobs.append(_Job(id, cases, anatomy, tuple(settings.tolerances_mm), tuple(settings.metrics)))
-    rows: list[Row] = []
+        jobs.append(_Job(id, cases, anatomy, tuple(settings.tolerances_mm), tuple(settings.metrics), settings.parts))
+    rows, parts = list[Row](), list[Row]()
     progress.start("evaluate", len(jobs))
     for done, (job, found, error) in enumerate(each(_evaluate, jobs, settings.workers), start=1):
         if found is None:
             skipped[job.case_id] = str(error) or type(error).__name__
         else:
-            rows += found
+            rows += found[0]
+            parts += found[1]
         progress.advance(done, job.case_id)
     if not rows:
         first = next(iter(skipped.values()), "the label maps contain no structure of the anatomy")
         raise BadInputError(f"none of {plural(len(wanted), 'case')} could be compared; the first: {first}")
     order = {name: place for place, name in enumerate(anatomy.names)}
     rows.sort(key=lambda row: (row.case, order[row.structure], row.labels))
-    return Evaluation(anatomy, metrics, tuple(rows), skipped, dict(folders))
+    # Parts are in the order of their tree and segment already.
+    parts.sort(key=lambda row: row.case)
+    return Evaluation(anatomy, metrics, tuple(rows), skipped, dict(folders), tuple(parts))
 
 
 def check_not_input(out: Path, *folders: Path) -> None:
@@ -226,11 +248,26 @@ def check_not_input(out: Path, *folders: Path) -> None:
             raise BadInputError(f"{out}: is in the input folder {folder}, which is never changed; give another folder")
 
 
-def _evaluate(job: _Job) -> list[Row]:
+def _evaluate(job: _Job) -> tuple[list[Row], list[Row]]:
+    """Rows of a case, and those of its parts."""
     maps = {which: cohort.read_labels(case) for which, (cohort, case) in job.cases.items()}
     first = maps["a"]
-    b, *reference = (volume.on_grid(first.grid) for which, volume in maps.items() if which != "a")
-    return evaluate_case(
-        first.labels, b.labels, first.grid.spacing_mm, job.anatomy, reference[0].labels if reference else None,
-        case=job.case_id, metrics=catalogue(job.tolerances_mm, job.keys),
+    labels: dict[MapName, Labels] = {which: volume.on_grid(first.grid).labels for which, volume in maps.items()}
+    metrics = catalogue(job.tolerances_mm, job.keys)
+    rows = evaluate_case(
+        labels["a"], labels["b"], first.grid.spacing_mm, job.anatomy, labels.get("reference"), case=job.case_id,
+        metrics=metrics,
     )  # fmt: skip
+    if not job.parts:
+        return rows, []
+    names = {which: found for which in maps if (found := _names(job, which, maps[which], first.grid)) is not None}
+    return rows, evaluate_parts(labels, first.grid, job.anatomy, names, metrics, job.case_id)
+
+
+def _names(job: _Job, which: MapName, volume: LabelVolume, grid: Grid) -> Labels | None:
+    """Named segments of a label map whose values they are, on a grid; None for other label maps."""
+    structure, case = coronary_structure(job.anatomy), job.cases[which][1]
+    if structure is None or volume.meaning is None or not volume.meaning.has_preset(structure.id, PRESET):
+        return None
+    values = open_label_map(case.labels_path, case.series_path).read().values
+    return replace(volume, labels=np.where(values <= max(Segment), values, 0).astype(np.uint8)).on_grid(grid).labels

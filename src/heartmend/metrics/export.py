@@ -11,7 +11,7 @@ from heartmend.metrics.case import Row
 from heartmend.metrics.metric_catalogue import Metric
 from heartmend.metrics.summary import PRESENT_KEYS, StructureSummary
 
-TableName = Literal["cases", "structures", "summary", "tests"]
+TableName = Literal["cases", "structures", "summary", "tests", "parts", "parts_summary"]
 
 _ROW = (
     Column("case", str), Column("structure", str), Column("labels", str, title="the label map that is measured"),
@@ -98,12 +98,7 @@ def flat_tables(
         }
         for s in summary
     ]  # fmt: skip
-    spreads = [
-        {"structure": s.structure, "metric": key, "unit": units[key], "labels": labels, **asdict(found)}
-        for s in summary
-        for key, by_map in s.spreads.items()
-        for labels, found in by_map.items()
-    ]
+    spreads = _spreads(metrics, summary)
     tests = [
         {"structure": s.structure, "metric": key, "unit": units[key], **asdict(found)}
         for s in summary
@@ -115,3 +110,33 @@ def flat_tables(
         FlatTable("summary", _SPREAD, spreads),
         FlatTable("tests", _TEST, tests),
     )
+
+
+def parts_tables(
+    rows: Sequence[Row], metrics: Sequence[Metric], summary: Sequence[StructureSummary]
+) -> tuple[FlatTable, ...]:
+    """Arrange the evaluation of parts of a structure in flat tables.
+
+    Args:
+        rows: rows of all cases and parts.
+        metrics: the metrics that the rows contain.
+        summary: summaries of the parts.
+
+    Returns:
+        The tables `parts` and `parts_summary`, as `cases` and `summary` of `flat_tables`.
+    """
+    measured = [Column(m.key, float, m.unit or NO_UNIT, m.title) for m in metrics]
+    return (
+        FlatTable("parts", (*_ROW, *measured), [row.to_dict() for row in rows]),
+        FlatTable("parts_summary", _SPREAD, _spreads(metrics, summary)),
+    )
+
+
+def _spreads(metrics: Sequence[Metric], summary: Sequence[StructureSummary]) -> list[dict[str, Any]]:
+    units = {m.key: m.unit or NO_UNIT for m in metrics}
+    return [
+        {"structure": s.structure, "metric": key, "unit": units[key], "labels": labels, **asdict(found)}
+        for s in summary
+        for key, by_map in s.spreads.items()
+        for labels, found in by_map.items()
+    ]

@@ -24,13 +24,17 @@ _CENTRELINE = {"clDice": "cldice", "OV": "centreline_ov", "OF": "centreline_of",
 _SHORT = {"euler_unexpected": "Euler\nerror", "roughness_mm": "roughness,\nmm"}
 
 
-def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric], anatomy: Anatomy) -> RenderableType:
+def summary_tables(
+    summary: Sequence[StructureSummary], metrics: Sequence[Metric], anatomy: Anatomy,
+    parts: Sequence[StructureSummary] = (),
+) -> RenderableType:  # fmt: skip
     """Arrange the summaries of an evaluation in tables for the terminal, 80 columns wide.
 
     Args:
         summary: one summary for each structure.
         metrics: the metrics that the summaries contain.
         anatomy: the structures, with their expected numbers of components.
+        parts: summaries of the parts of the coronary arteries.
 
     Returns:
         An object for `rich`: means over the cases as `a→b`, green where b is better, red where it is worse.
@@ -51,7 +55,7 @@ def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric
         agreement = _table("b against a, mean", {_heading(of[k]): _mean(of[k]) for k in AGAINST_A if k in of}, summary)
         notes = ["NSD: normalised surface Dice"]
         compared = AGAINST_A
-    agreement.caption = "\n".join([*notes, *_centrelines(summary), *_presence_errors(summary)])
+    agreement.caption = "\n".join([*notes, *_centrelines([*summary, *parts]), *_presence_errors(summary)])
     columns = {_heading(of[k]): _interval(of[k]) for k in compared if k in of}
     intervals = _table("95 % interval of the mean of b", columns, summary)
     columns = {_SHORT.get(k, _heading(of[k])): _mean(of[k]) for k in ALONE if k in of}
@@ -60,8 +64,8 @@ def summary_tables(summary: Sequence[StructureSummary], metrics: Sequence[Metric
     alone = _table("Each map alone, mean of a → b", columns, summary)
     notes = ["(n): number of components that the anatomy expects; Euler error: distance of the Euler number from n"]
     alone.caption = "\n".join([*notes, *_contacts(summary, anatomy)])
-    parts: list[RenderableType] = [agreement, Text(), intervals]
-    return Group(*parts, Text(), alone) if columns else Group(*parts)
+    tables: list[RenderableType] = [agreement, Text(), intervals]
+    return Group(*tables, Text(), alone) if columns else Group(*tables)
 
 
 def _table(title: str, columns: Mapping[str, Cell], summary: Sequence[StructureSummary]) -> Table:

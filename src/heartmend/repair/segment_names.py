@@ -7,15 +7,12 @@ import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.coronaries.segment_map import SegmentMap, coronary_structure, map_segments
-from heartmend.coronaries.segments import Segment
+from heartmend.coronaries.segments import PRESET, Segment
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.grid import Grid
-from heartmend.io.id_presets import id_preset
 from heartmend.io.label_meaning import LabelMeaning
 from heartmend.types import Labels
 
-PRESET = "imagecas-x"
-"""The public data set whose values are names of segments."""
 DOUBTFUL = 0.5
 """Segments of a lower confidence need a look."""
 
@@ -31,9 +28,7 @@ def has_segment_names(meaning: LabelMeaning | None, anatomy: Anatomy) -> bool:
         True if all of them are coronary arteries, as with `--preset-ids imagecas-x`.
     """
     structure = coronary_structure(anatomy)
-    if meaning is None or structure is None:
-        return False
-    return set(meaning.values_of(structure.id)) == set(id_preset(PRESET).structures)
+    return meaning is not None and structure is not None and meaning.has_preset(structure.id, PRESET)
 
 
 def name_case_segments(

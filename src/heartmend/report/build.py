@@ -129,7 +129,9 @@ def _evaluate(
     finished: FinishedRun, reference: Path | None, workers: int, progress: Progress
 ) -> tuple[Evaluation, Evaluation | None]:
     """Evaluate both label maps against each other, and against the reference."""
-    settings = EvaluationSettings(metrics=KEYS, unknown_labels=finished.cohort.unknown_labels, workers=workers)
+    settings = EvaluationSettings(
+        metrics=KEYS, unknown_labels=finished.cohort.unknown_labels, workers=workers, parts=False
+    )
     folders: dict[MapName, Path] = {"a": finished.labels_dir, "b": finished.run.labels}
     after = open_labels(finished.run.labels, finished.anatomy, settings.unknown_labels)
     cohorts: dict[MapName, Cohort] = {"a": finished.run.label_maps(finished.labels_dir), "b": after}

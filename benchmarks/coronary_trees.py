@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -76,10 +77,10 @@ def repaired(labels: np.ndarray, spacing: tuple[float, float, float], calibre: C
     return np.asarray(vessel.mask if accepted else label)
 
 
-def classic(label: np.ndarray, method: str, spacing_mm: float) -> np.ndarray:
+def classic(label: np.ndarray, method: str, spacing_mm: float | Sequence[float]) -> np.ndarray:
     """Apply a classic method to a mask."""
     if method.startswith("Gaussian"):
-        density = gaussian_filter(label.astype(np.float32), 0.4 / spacing_mm)
+        density = gaussian_filter(label.astype(np.float32), np.divide(0.4, spacing_mm))
         return np.asarray(density >= np.partition(density.ravel(), -int(label.sum()))[-int(label.sum())])
     components, sizes = label_components(label)
     limit = np.sort(sizes)[-2:].min() if method.startswith("two") else int(method.split()[2])

@@ -116,3 +116,24 @@ def test_without_venae_cavae_a_run_is_that_of_an_anatomy_that_does_not_have_them
         assert torch.equal(mine, other), name
     for name in ("heart.ctbl", "heart.itksnap.txt"):
         assert (tmp_path / "a/out/run" / name).read_text() == (tmp_path / "b/out/run" / name).read_text()
+
+
+def test_label_maps_of_coronary_arteries_alone_are_repaired(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Four cases, as of ImageCAS: two vessels 24 mm apart, one of them interrupted. No shape and no model is fitted."""
+    cube = np.zeros((40, 40, 40), np.int16)
+    cube[4:36, 6:9, 6:9], cube[4:36, 30:33, 30:33] = 1, 1
+    broken = cube.copy()
+    broken[18:22] = 0
+    labels, out = tmp_path / "labels", tmp_path / "out"
+    for number in range(4):
+        save_nifti(labels / f"{number}.nii.gz", cube if number else broken, np.int16, np.diag([1.0, 1.0, 1.0, 1.0]))
+    with caplog.at_level(logging.WARNING):
+        result = run(Request(labels, out, workers=1, preset_ids="imagecas"))
+    assert result.cases == ("0", "1", "2", "3") and not result.skipped
+    assert "thin vessels alone" in caplog.text
+    for number in range(4):
+        written = np.asarray(nib.load(out / "labels" / f"{number}.nii.gz").dataobj)
+        assert written[10, 7, 7] == written[10, 31, 31] == 1, "both trees stay"
+        assert written[20, 7, 7] == written[20, 31, 31] == 1, "and gaps are bridged"
+    assert not (out / "run" / "fit" / "model.safetensors").exists()
+    assert not (out / "run" / "unify" / "model.zip").exists()

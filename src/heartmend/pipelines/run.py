@@ -277,6 +277,9 @@ def steps_of(config: Config, stop_after: StageName, anatomy: Anatomy, prior: str
 
     def with_plan(context: Context[Any], cases: Sequence[Case]) -> Context[Any]:
         context = _with_present_structures(context, cases)
+        if cases and not _has_bulky_structures(context, cases):
+            # Label maps of coronary arteries alone, such as those of ImageCAS: no shape is fitted.
+            context = replace(context, plan=replace(context.plan, shaped={}, classified={}))
         return _with_prior(context, models if len(cases) <= most else ())
 
     steps = [
@@ -285,7 +288,7 @@ def steps_of(config: Config, stop_after: StageName, anatomy: Anatomy, prior: str
         PipelineStep("refine", _refine, config.refine),
         PipelineStep("correct", correct, config.correct, per_case=False),
         PipelineStep("fuse", fuse, config.fuse),
-        PipelineStep("unify", unify, config.unify, per_case=False),
+        PipelineStep("unify", _unify, config.unify, per_case=False),
     ]
     steps = steps[: STAGES.index(stop_after) + 1]
     if stop_after == "unify" and all(structure.kind == "tube" for structure in anatomy.structures):
@@ -329,6 +332,21 @@ def _refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator
     """Of a prior the misfit is estimated from place to place."""
     settings = context.config.model_copy(update={"local_margin": True}) if context.plan.prior else context.config
     yield from refine(replace(context, config=settings), cases)
+
+
+def _unify(context: Context[Any], cases: Sequence[Case]) -> Iterator[Outcome]:
+    """One function of all hearts, where there is more than thin vessels."""
+    if cases and not _has_bulky_structures(context, cases):
+        log.warning("unify: the label maps have thin vessels alone, which no template can contain")
+        yield Outcome()
+        return
+    yield from unify(context, cases)
+
+
+def _has_bulky_structures(context: Context[Any], cases: Sequence[Case]) -> bool:
+    """Whether any prepared case has a structure that a template can contain."""
+    bulky = {one.name for one in context.cohort.anatomy.structures if one.kind != "tube"}
+    return any(bulky.intersection(context.run.facts(case.id).structures) for case in cases)
 
 
 def _with_present_structures(context: Context[Any], cases: Sequence[Case]) -> Context[Any]:

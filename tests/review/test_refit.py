@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from heartmend.errors import RunError
+from heartmend.models.lattice import evaluate_case
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run
 from heartmend.release.corrections import import_corrected
@@ -17,6 +18,7 @@ from heartmend.review.case_cache import make_ready
 from heartmend.review.summary import read_summary
 from heartmend.run_folder.decisions import DecisionRequest, open_decisions
 from heartmend.run_folder.finished import FinishedRun
+from heartmend.run_folder.folder import RunFolder
 from support.browser import launched, served
 from support.shared_error import COUNT, TRUSTED, write_cohort_with_wide_lv
 
@@ -52,12 +54,28 @@ def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def lv_of_shape(out: Path, case: str) -> int:
+    """Voxels of the LV in the fitted shape of a case."""
+    run = RunFolder.at(out)
+    return int((evaluate_case(*run.fitted(), case, run.roi(case))["LV"] > 0).sum())
+
+
 def test_the_undecided_cases_are_repaired_again_and_the_others_stay(corrected: Path, tmp_path: Path) -> None:
     out = corrected / "out"
+    fitted_before = {n: lv_of_shape(out, str(n)) for n in range(1, COUNT + 1)}
+    refined_before = {n: (out / "run" / "refine" / f"{n}.npz").read_bytes() for n in range(1, COUNT + 1)}
     before = {n: values(out / "labels" / f"{n}.nii.gz") for n in range(1, COUNT + 1)}
     lesson, result = teach(FinishedRun.open(out), "cpu", 1)
     assert [plan.case.id for plan in lesson.trusted] == ["1", "2", "3"] and lesson.kept == {"1", "2", "3"}
     assert len(result.cases) == COUNT
+    # The fit has followed the corrected maps: the shapes of these cases have the volume of the truth, those of the
+    # others that of their labels. What the repair made of the corrected cases before stays, to be compared with them.
+    for n in range(1, COUNT + 1):
+        label, true = (np.sum(values(corrected / name / f"{n}.nii.gz") == 3) for name in ("labels", "truth"))
+        assert abs(fitted_before[n] / label - 1) < 0.06
+        assert abs(lv_of_shape(out, str(n)) / (true if n <= TRUSTED else label) - 1) < 0.06
+        if n <= TRUSTED:
+            assert refined_before[n] == (out / "run" / "refine" / f"{n}.npz").read_bytes()
     truth = {n: values(corrected / "truth" / f"{n}.nii.gz") for n in range(1, COUNT + 1)}
     for n in range(1, COUNT + 1):
         after = values(out / "labels" / f"{n}.nii.gz")

@@ -51,8 +51,10 @@ class RefitRequest:
 def refit(request: RefitRequest, progress: Progress | None = None) -> Result:
     """Run the stages of a run again that depend on trusted label maps.
 
-    What the corrected maps have in common with each other and not with the repaired ones is corrected in all other
-    cases (stage `correct`), which are fused anew. What is done already and does not depend on them is not repeated.
+    The corrected maps are fitted in place of the label maps of their cases, with the full weight of a case (stage
+    `fit`). What they have in common with each other and not with the repaired maps is corrected in all other cases
+    (stage `correct`), which are refined and fused anew. What is done already with the same corrected maps is not
+    repeated.
 
     Args:
         request: what to do.
@@ -77,7 +79,9 @@ def _refit(request: RefitRequest, compute: Compute, progress: Progress) -> Resul
     trusted = discover_cohort(request.trusted, anatomy=cohort.anatomy, unknown_labels=cohort.unknown_labels)
     trusted = trusted.with_tables(at.label_tables())
     check_trusted(trusted, cohort, request.trusted)
-    plan = replace(make_plan(config, cohort.anatomy, structures), trusted=trusted, kept=request.kept)
+    plan = replace(
+        make_plan(config, cohort.anatomy, structures), trusted=trusted, kept=request.kept, learns_from_trusted=True
+    )
     with RunFolder.open(request.output, at.labels_dir(), request.images or at.images_dir()) as folder:
         settings = at.settings()
         settings["request"] = {**settings.get("request", {}), "trusted": real_path(request.trusted)}

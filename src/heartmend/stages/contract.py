@@ -58,6 +58,7 @@ class RunPlan:
         trusted: label maps of a few cases that are taken for true; None where there are none.
         convention: file of a correction that is applied; None where there is none.
         kept: ids of cases whose results stay as they are, because a person has decided about them.
+        learns_from_trusted: whether the trusted cases are fitted to their trusted label maps in place of their own.
     """
 
     structures: tuple[str, ...] = ()
@@ -72,6 +73,7 @@ class RunPlan:
     trusted: Cohort | None = None
     convention: Path | None = None
     kept: frozenset[str] = frozenset()
+    learns_from_trusted: bool = False
 
     @property
     def trusted_cases(self) -> dict[str, Case]:

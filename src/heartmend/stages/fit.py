@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -31,8 +30,9 @@ from heartmend.models.decoder import DecoderShape
 from heartmend.models.shape_limits import MAX_CODE_SIZE
 from heartmend.repair.voxel_classifier.cohort import ClassifierCase, classifiers_wanted, train_classifiers
 from heartmend.repair.voxel_classifier.training import ClassifierSettings
+from heartmend.run_folder.fit_maps import FitMaps
 from heartmend.run_folder.folder import RunFolder
-from heartmend.run_folder.paths import CLASSIFIERS, FIT, PREPARE
+from heartmend.run_folder.paths import CLASSIFIERS, FIT
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import Context, Outcome, report_steps, start_steps
 from heartmend.training.initialise import initialise_template
@@ -139,9 +139,10 @@ def fit(context: Context[FitSettings], cases: Sequence[Case]) -> Iterator[Outcom
 def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     run, settings, plan = context.run, context.config, context.plan
     case_ids, heads = sorted(case.id for case in cases), dict(plan.shaped)
+    maps = _maps(context)
     fingerprint = compute_fingerprint(
         settings.model_dump(exclude={"checkpoint_seconds", "voxel_classifier"}), heads, plan.seed, case_ids,
-        [run.digest(PREPARE, id) for id in case_ids],
+        *maps.digests(case_ids),
     )  # fmt: skip
     is_done = run.is_done(FIT, None, fingerprint)
     steps = sum(phase.steps for phase in settings.phases_for(len(case_ids)))
@@ -151,23 +152,30 @@ def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     context.compute.group.check_size(len(case_ids))
     run.forget(FIT)
     torch.set_num_threads(available_cores())
-    job = _Job(run.output, tuple(case_ids), heads, settings, plan.seed, context.compute.workers, fingerprint)
+    job = _Job(maps, tuple(case_ids), heads, settings, plan.seed, context.compute.workers, fingerprint)
     found = context.compute.group.call(_work, job, report_steps(context.progress))
     run.write_validation(FIT, {id: dict(zip(heads, row, strict=True)) for id, row in found.items()})
     run.finish(FIT, None, fingerprint, [run.fitted_path()], run.fit_reports())
     run.training_files(FIT).delete()
 
 
+def _maps(context: Context[FitSettings]) -> FitMaps:
+    plan = context.plan
+    return FitMaps(context.run.output, plan.trusted if plan.learns_from_trusted else None)
+
+
 def _fit_classifiers(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     """Train the voxel classifiers; an interrupted training starts anew."""
     run, settings, plan, anatomy = context.run, context.config.voxel_classifier, context.plan, context.cohort.anatomy
     cases, heads = sorted(cases, key=lambda case: case.id), dict(plan.classified)
+    ids = [case.id for case in cases]
+    prepared, *trusted = _maps(context).digests(ids)
     image_names = [name for name in heads if plan.classifier_images and anatomy.by_name(name).image_edges]
     images = [case.image_path for case in cases if case.image_path is not None]
     wanted = classifiers_wanted(list(heads), image_names, len(cases), len(images))
     reads_images = any(reads for _, reads in wanted)
     fingerprint = compute_fingerprint(
-        settings, heads, plan.seed, wanted, [(case.id, run.digest(PREPARE, case.id)) for case in cases],
+        settings, heads, plan.seed, wanted, list(zip(ids, prepared, strict=True)), *trusted,
         *(images if reads_images else []),
     )  # fmt: skip
     is_done = run.is_done(CLASSIFIERS, None, fingerprint)
@@ -185,7 +193,7 @@ def _fit_classifiers(context: Context[FitSettings], cases: Sequence[Case]) -> No
 
 
 def _classifier_case(context: Context[FitSettings], case: Case) -> ClassifierCase:
-    prepared = context.run.prepared(case.id)
+    prepared = _maps(context).read(case.id)
 
     def read_image() -> npt.NDArray[np.generic] | None:
         return context.cohort.read_roi_image(case, prepared.roi)
@@ -197,7 +205,7 @@ def _classifier_case(context: Context[FitSettings], case: Case) -> ClassifierCas
 
 @dataclass(frozen=True)
 class _Job:
-    output: Path
+    maps: FitMaps
     case_ids: tuple[str, ...]
     heads: dict[str, int]
     settings: FitSettings
@@ -208,12 +216,13 @@ class _Job:
 
 def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, list[float]]:
     """The work of each process of a fit; returns the Dice (head,) of every case."""
-    run, settings, heads = RunFolder.at(job.output), job.settings, job.heads
+    maps, settings, heads = job.maps, job.settings, job.heads
+    run = RunFolder.at(maps.output)
     keep_freed_memory()
     own = ranks.own(job.case_ids)
-    samples = _sample_cases(run, own, tuple(heads.values()), job.seed, workers_per_process(job.workers, ranks.count))
+    samples = _sample_cases(maps, own, tuple(heads.values()), job.seed, workers_per_process(job.workers, ranks.count))
     summaries = ranks.all_gather([one.summary for one in samples])
-    shape, codes = _initialise(run, heads, summaries, settings, job.seed)
+    shape, codes = _initialise(maps, heads, summaries, settings, job.seed)
     codes = CodeBook(own, codes.of(own))
     fitting = Fit(
         shape.to(ranks.device), codes.to(ranks.device), PointSampler(samples, ranks.device, job.seed, ranks),
@@ -227,33 +236,33 @@ def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, list[
     monitored = job.case_ids[:: max(len(job.case_ids) // MONITORED_CASES, 1)][:MONITORED_CASES]
     with TrainingLog(
         files, settings.checkpoint_seconds, tuple(heads),
-        lambda fit: _case_dices(run, fit, monitored, heads), report, fitting,
+        lambda fit: _case_dices(maps, fit, monitored, heads), report, fitting,
     ) as training_log:  # fmt: skip
         fitting.run(training_log)
     if (all_codes := fitting.gather_codes()) is not None:
         run.write_fitted(shape, all_codes)
-    return _case_dices(run, fitting, job.case_ids, heads)
+    return _case_dices(maps, fitting, job.case_ids, heads)
 
 
 @dataclass(frozen=True)
 class _SampleJob:
-    output: Path
+    maps: FitMaps
     case_id: str
     ids: tuple[int, ...]
     seed: int
 
 
 def _sample(job: _SampleJob) -> CaseSamples:
-    case = RunFolder.at(job.output).prepared(job.case_id)
+    case = job.maps.read(job.case_id)
     return sample_case(case.case_id, case.cleaned, case.roi, job.ids, resolution=case.cube.shape[0], seed=job.seed)
 
 
 def _sample_cases(
-    run: RunFolder, case_ids: Sequence[str], ids: tuple[int, ...], seed: int, workers: int
+    maps: FitMaps, case_ids: Sequence[str], ids: tuple[int, ...], seed: int, workers: int
 ) -> list[CaseSamples]:
     """The samples of every case, in the order of `case_ids`."""
     found = dict[str, CaseSamples]()
-    jobs = [_SampleJob(run.output, id, ids, seed) for id in case_ids]
+    jobs = [_SampleJob(maps, id, ids, seed) for id in case_ids]
     for job, samples, error in each(_sample, jobs, workers, local=True):
         if isinstance(error, DamagedError):
             raise error
@@ -263,10 +272,10 @@ def _sample_cases(
     return [found[id] for id in case_ids]
 
 
-def _case_dices(run: RunFolder, fit: Fit, case_ids: Sequence[str], heads: dict[str, int]) -> dict[str, list[float]]:
+def _case_dices(maps: FitMaps, fit: Fit, case_ids: Sequence[str], heads: dict[str, int]) -> dict[str, list[float]]:
     """Dice of some cases by id; each process measures its own."""
     own = [id for id in case_ids if id in fit.codes.ids]
-    found = [(id, whole_volume_dice(fit.shape, fit.codes, run.prepared(id), heads)) for id in own]
+    found = [(id, whole_volume_dice(fit.shape, fit.codes, maps.read(id), heads)) for id in own]
     return dict(sorted(fit.ranks.all_gather(found)))
 
 
@@ -288,7 +297,7 @@ def whole_volume_dice(shape: Shape, codes: CodeBook, case: PreparedCase, heads: 
 
 
 def _initialise(
-    run: RunFolder, heads: dict[str, int], summaries: Sequence[CaseSummary], settings: FitSettings, seed: int
+    maps: FitMaps, heads: dict[str, int], summaries: Sequence[CaseSummary], settings: FitSettings, seed: int
 ) -> tuple[Shape, CodeBook]:
     torch.manual_seed(seed)
     if settings.shape == "decoder":
@@ -301,7 +310,7 @@ def _initialise(
         raise FitError("no case shows a whole structure, so no template can be initialised; use a larger field of view")
 
     def load_case(case_id: str) -> tuple[Labels, Roi]:
-        case = run.prepared(case_id)
+        case = maps.read(case_id)
         return case.cleaned, case.roi
 
     return initialise_template(heads, summaries, load_case, first.side, first.controls)

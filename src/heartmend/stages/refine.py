@@ -65,6 +65,10 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
     lowest_noise_mm2 = dict(context.statistics(cases).lowest_surface_noise_mm2)
     jobs = []
     for case in cases:
+        if plan.learns_from_trusted and case.id in plan.trusted_cases and run.is_stamped(REFINE, case.id):
+            # As it was before the fit learned from it: `correct` measures what the trusted map has otherwise.
+            yield Outcome(case)
+            continue
         reads_image = bool(plan.classified) and plan.classifier_images and case.image_path is not None
         fingerprint = compute_fingerprint(
             run.digest(FIT), run.digest(CLASSIFIERS), run.digest(PREPARE, case.id), context.config, plan.refined,

@@ -65,11 +65,16 @@ def finished_run(folder: Path, count: int = 3, *, images: bool = False, flagged:
     return out
 
 
-def single_case_run(folder: Path, before: np.ndarray, after: np.ndarray) -> Path:
-    """Write a run of one case, "1", of 1 mm voxels, with a CT in which each structure has 300 HU. Returns the run."""
+def single_case_run(folder: Path, before: np.ndarray, after: np.ndarray, truth: np.ndarray | None = None) -> Path:
+    """Write a run of one case, "1", of 1 mm voxels. Returns the run.
+
+    In its CT each structure of the truth has 300 HU; the truth is the repaired map if it is not given.
+    """
     anatomy, out = load_anatomy("heart"), folder / "out"
     save_nifti(folder / "labels" / "1.nii.gz", before, np.uint8, np.eye(4))
-    save_nifti(folder / "images" / "1.nii.gz", np.where(after > 0, 300, -80), np.int16, np.eye(4))
+    save_nifti(
+        folder / "images" / "1.nii.gz", np.where((after if truth is None else truth) > 0, 300, -80), np.int16, np.eye(4)
+    )
     cohort = discover_cohort(folder / "labels", folder / "images", anatomy=anatomy)
     with RunFolder.open(out, folder / "labels") as run:
         run.write_settings({"request": {"images": str(folder / "images")}})

@@ -186,6 +186,7 @@ export class Edit {
 
   drawBar() {
     byId("edit-bar").hidden = !this.isOn;
+    document.body.dataset.editing = String(this.isOn);
     byId("edit").setAttribute("aria-pressed", String(this.isOn));
     if (!this.isOn) return;
     for (const button of document.querySelectorAll("#edit-tools [data-tool]")) {

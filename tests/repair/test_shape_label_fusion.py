@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from heartmend.repair.shape_label_fusion import fuse_shape_and_label
+from heartmend.repair.shape_label_fusion import PRIOR_LOCAL_MISFIT, fuse_shape_and_label
 
 SHAPE, SPACING = (56, 56, 56), (1.0, 1.0, 1.0)
 CENTRE = (27.3, 28.1, 27.8)
@@ -102,7 +102,7 @@ def half_wrong() -> np.ndarray:
 
 def test_a_local_margin_lets_the_label_count_where_the_shape_of_another_heart_does_not_fit() -> None:
     true, label = ball(18) > 0, rough(0.8)
-    fused = fuse_shape_and_label(label, half_wrong(), SPACING, local=True)
+    fused = fuse_shape_and_label(label, half_wrong(), SPACING, local_misfit=PRIOR_LOCAL_MISFIT)
     assert fused.local_margin_mm is not None
     left, right = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
     left[:20], right[36:] = True, True
@@ -116,6 +116,8 @@ def test_a_local_margin_lets_the_label_count_where_the_shape_of_another_heart_do
 
 def test_a_local_margin_of_a_shape_that_fits_is_below_half_a_voxel() -> None:
     label = rough(1.0)
-    local, whole = (fuse_shape_and_label(label, ball(18), SPACING, local=flag) for flag in (True, False))
+    local, whole = (
+        fuse_shape_and_label(label, ball(18), SPACING, local_misfit=weight) for weight in (PRIOR_LOCAL_MISFIT, 0)
+    )
     assert whole.local_margin_mm is None and whole.by_shape.all()
     assert whole.label_margin_mm <= local.label_margin_mm < 0.5

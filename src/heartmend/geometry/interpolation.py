@@ -1,6 +1,8 @@
-"""Interpolation of fields on regular grids."""
+"""Fields on regular grids: interpolated along an axis, and averaged over blocks of voxels."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,3 +32,27 @@ def interpolate_along(
     weight = (positions - lower).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(field.ndim)])
     interpolated: npt.NDArray[np.float32] = (1 - weight) * field.take(lower, axis) + weight * field.take(upper, axis)
     return interpolated
+
+
+def block_means(field: npt.NDArray[np.float32], strides: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Average a field over blocks of voxels.
+
+    Args:
+        field: float32, of any number of axes.
+        strides: voxels of a block along each axis.
+
+    Returns:
+        float32, the mean of each block; the last one along an axis can be smaller.
+
+    Example:
+        >>> block_means(np.array([[1.0, 3.0, 8.0]], dtype=np.float32), (1, 2)).tolist()
+        [[2.0, 8.0]]
+    """
+    for axis, stride in enumerate(strides):
+        if stride > 1:
+            starts = np.arange(0, field.shape[axis], stride)
+            lengths = np.diff(np.append(starts, field.shape[axis])).astype(np.float32)
+            means = np.add.reduceat(field, starts, axis=axis)
+            means /= lengths.reshape([-1 if n == axis else 1 for n in range(field.ndim)])
+            field = means
+    return field

@@ -28,6 +28,7 @@ from heartmend.models.model_file import load_heart_model
 from heartmend.models.prior import Prior, load_built_in_prior, prior_heart
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change
+from heartmend.repair.shape_label_fusion import PRIOR_LOCAL_MISFIT
 from heartmend.run_folder.folder import model_file
 from heartmend.stages.embed import EmbedSettings, place_models, present_heads
 from heartmend.stages.fuse import FuseSettings, RefinedCase, fuse_case
@@ -193,7 +194,7 @@ def repair_case(prior: Prior, anatomy: Anatomy, case: OneCase, *, is_own: bool, 
         placed = min(place_models(prior, prepared, EmbedSettings(), seed), key=lambda one: one.error_mm)
         model, codes = placed.model, {name: value.detach() for name, value in placed.code.items()}
         heads = anatomy.select(without_kinds=("tube",))
-        settings = RefineSettings(local_margin=not is_own)
+        settings = RefineSettings() if is_own else RefineSettings(local_misfit=PRIOR_LOCAL_MISFIT)
         template = model.shape.template
         if not is_own:
             template = select_heads(template, [name for name in template.heads if name in heads])

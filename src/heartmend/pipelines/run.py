@@ -31,6 +31,7 @@ from heartmend.pipelines.driver import PipelineStep, run_steps
 from heartmend.pipelines.estimate import RunEstimate, run_bytes, run_seconds
 from heartmend.pipelines.result import Result
 from heartmend.pipelines.trusted import check_convention, find_trusted
+from heartmend.repair.shape_label_fusion import PRIOR_LOCAL_MISFIT
 from heartmend.run_folder.admission import check_no_overlap
 from heartmend.run_folder.folder import RunFolder, model_file
 from heartmend.stages.contract import Context, Outcome, RunPlan
@@ -329,8 +330,9 @@ def _placement(settings: FitSettings) -> EmbedSettings:
 
 
 def _refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Of a prior the misfit is estimated from place to place."""
-    settings = context.config.model_copy(update={"local_margin": True}) if context.plan.prior else context.config
+    """With a prior, the label counts more where a heart differs from the template."""
+    local_misfit = max(context.config.local_misfit, PRIOR_LOCAL_MISFIT if context.plan.prior else 0.0)
+    settings = context.config.model_copy(update={"local_misfit": local_misfit})
     yield from refine(replace(context, config=settings), cases)
 
 

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box_mm
 from heartmend.geometry.distance import signed_distance_mm
-from heartmend.geometry.interpolation import interpolate_along
+from heartmend.geometry.interpolation import block_means, interpolate_along
 from heartmend.geometry.surface_noise import BAND_VOXELS, residual_variance_mm2
 from heartmend.types import DistanceField, Mask
 
@@ -34,9 +34,11 @@ MAX_DIFFERENCE_MM = 4.0
 """Differences between label and shape are clipped here."""
 LOCAL_MM = 6.0
 """Standard deviation of the local means that a local margin is estimated from."""
-MISFIT_OF_REGISTRATION, MISFIT_OF_DIFFERENCE = 6.0, 0.6
+MISFIT_OF_REGISTRATION, MISFIT_OF_DIFFERENCE = 1.0, 0.1
 """Variance of the misfit that remains, for each mm² that the registration moved the shape by, and for each mm² of the
-local mean of the difference before it."""
+local mean of the difference before it; both times the weight of the local misfit."""
+PRIOR_LOCAL_MISFIT = 6.0
+"""Weight of the local misfit of a shape that other people's hearts gave; 1 for that of the data set itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ def fuse_shape_and_label(
     slice_staircase_mm: float = 0.0,
     lowest_surface_noise_mm2: float = np.inf,
     weight: float = 0.5,
-    local: bool = False,
+    local_misfit: float = 0.0,
 ) -> ShapeLabelFusion:
     """Register a fitted shape to its label and weight the two.
 
@@ -98,8 +100,9 @@ def fuse_shape_and_label(
     is the variance of the shape and n² that of the label, estimated from its surface noise beyond the lowest possible.
     The margin is `weight` m²/n²: a clean label hardly changes, a rough one follows the shape.
 
-    The template of other people differs from a heart over centimetres, and the more it does, the less its details fit.
-    Then m² grows with the local distance that the registration moved the shape by, so that the label counts there.
+    Where a heart differs from the template, the registration has moved the shape most, and there its details fit
+    least. So a local part is added to m², which grows with the distance that the shape was moved by: there the label
+    counts.
 
     Args:
         label: (x, y, z) bool.
@@ -108,7 +111,7 @@ def fuse_shape_and_label(
         slice_staircase_mm: thickness of the slices that the label was drawn on; 0 for thin slices.
         lowest_surface_noise_mm2: surface noise of the cohort's cleanest labels of this structure; infinite if unknown.
         weight: weight of the label.
-        local: whether the shape is of other people, so that its misfit is estimated from place to place.
+        local_misfit: weight of the local part of the misfit; 0: the margin is the same everywhere.
 
     Returns:
         The registered shape and the margin. The margin is infinite, and the shape unchanged, for an empty label, a
@@ -134,8 +137,8 @@ def fuse_shape_and_label(
     shape_noise = residual_variance_mm2(signed_distance_mm(registered[box] > 0, spacing_mm), spacing_mm)
     excess = max(residual_variance_mm2(label_mm, spacing_mm) - min(lowest_surface_noise_mm2, shape_noise), 0.0)
     noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRCASE * slice_staircase_mm) ** 2 + voxel**2 / 80
-    if local:
-        change_mm2 = _local_change_mm2(label_mm, shape_mm[box], registered[box], spacing_mm)
+    if local_misfit:
+        change_mm2 = local_misfit * _local_change_mm2(label_mm, shape_mm[box], registered[box], spacing_mm)
         margin_mm = np.full(label.shape, np.inf, dtype=np.float32)
         margin_mm[box] = weight * (misfit_mm**2 + change_mm2) / noise
         margin_mm[margin_mm >= MAX_MISFIT_MM] = np.inf
@@ -179,14 +182,27 @@ def _robust_mean_mm(
 def _local_change_mm2(
     label_mm: DistanceField, shape_mm: DistanceField, registered_mm: DistanceField, spacing_mm: Sequence[float]
 ) -> DistanceField:
-    """Variance of the misfit that a shape of other people has left after its registration, from place to place."""
+    """Local part of the variance of the misfit that a shape has left after its registration."""
     voxel = min(spacing_mm)
     near = (np.minimum(np.abs(label_mm), np.abs(shape_mm)) < 1.5 * voxel).astype(np.float32)
     sigma = [max(LOCAL_MM, 3.3 * voxel) / step for step in spacing_mm]
-    total = gaussian_filter(near, sigma, truncate=2.5) + 1e-3
+    # The means are smooth, so blocks of voxels are enough.
+    strides = [max(int(width / MIN_SIGMA_VOXELS), 1) for width in sigma]
+    widths = [width / stride for width, stride in zip(sigma, strides, strict=True)]
+
+    def smooth(blocks: DistanceField) -> DistanceField:
+        return np.asarray(gaussian_filter(blocks, widths, truncate=2.5), dtype=np.float32)
+
+    count = block_means(near, strides)
+    total = smooth(count) + np.float32(1e-3)
     difference = np.clip(label_mm - shape_mm, -MAX_DIFFERENCE_MM, MAX_DIFFERENCE_MM)
     # A plain mean: what all of a surface shares is no noise, however large it is.
-    shared = gaussian_filter(near * difference, sigma, truncate=2.5) / total
-    change = MISFIT_OF_REGISTRATION * np.square(registered_mm - shape_mm) + MISFIT_OF_DIFFERENCE * np.square(shared)
-    mean: DistanceField = gaussian_filter(near * change, sigma, truncate=2.5) / total
-    return mean
+    shared = smooth(block_means(near * difference, strides)) / total
+    moved = smooth(block_means(near * np.square(registered_mm - shape_mm), strides)) / total
+    change: DistanceField = (
+        MISFIT_OF_REGISTRATION * moved + MISFIT_OF_DIFFERENCE * smooth(count * np.square(shared)) / total
+    )
+    for axis, (stride, voxels) in enumerate(zip(strides, label_mm.shape, strict=True)):
+        # The first block's centre is in its middle; before it the mean continues.
+        change = interpolate_along(change, np.maximum((np.arange(voxels) - (stride - 1) / 2) / stride, 0), axis)
+    return change

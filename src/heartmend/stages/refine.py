@@ -40,8 +40,9 @@ class RefineSettings(BaseModel):
 
     label_weight: Annotated[float, Field(strict=True, ge=0, le=1000)] = 0.5
     """Weight of a label beside the shape, where the misfit is as large as its noise; 0: the shape alone decides."""
-    local_margin: Annotated[bool, Field(strict=True)] = False
-    """Estimate the misfit of the shape from place to place, as a template of other people needs it."""
+    local_misfit: Annotated[float, Field(strict=True, ge=0, le=100)] = 1.0
+    """Weight of the local part of the misfit, by which a label counts more where its heart differs from the template;
+    0: the same margin everywhere; at least 6 with a prior."""
 
 
 def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -142,7 +143,7 @@ def refine_case(
         elif shape.is_distance and settings.label_weight > 0:
             fused = fuse_shape_and_label(
                 label, np.clip(shape_mm, -CLIP_MM, CLIP_MM), spacing, case.facts.slice_staircase_mm,
-                (lowest_noise_mm2 or {}).get(name, np.inf), settings.label_weight, settings.local_margin,
+                (lowest_noise_mm2 or {}).get(name, np.inf), settings.label_weight, settings.local_misfit,
             )  # fmt: skip
             margins[name] = round(fused.label_margin_mm, 4) if np.isfinite(fused.label_margin_mm) else None
             misfits_mm[name] = round(fused.misfit_mm, 4)

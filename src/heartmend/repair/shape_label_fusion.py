@@ -199,9 +199,8 @@ def _local_change_mm2(
     # A plain mean: what all of a surface shares is no noise, however large it is.
     shared = smooth(block_means(near * difference, strides)) / total
     moved = smooth(block_means(near * np.square(registered_mm - shape_mm), strides)) / total
-    change: DistanceField = (
-        MISFIT_OF_REGISTRATION * moved + MISFIT_OF_DIFFERENCE * smooth(count * np.square(shared)) / total
-    )
+    of_difference = smooth(count * np.square(shared)) / total
+    change = np.asarray(MISFIT_OF_REGISTRATION * moved + MISFIT_OF_DIFFERENCE * of_difference, dtype=np.float32)
     for axis, (stride, voxels) in enumerate(zip(strides, label_mm.shape, strict=True)):
         # The first block's centre is in its middle; before it the mean continues.
         change = interpolate_along(change, np.maximum((np.arange(voxels) - (stride - 1) / 2) / stride, 0), axis)

@@ -20,6 +20,13 @@ def test_few_cases_give_the_published_calibre() -> None:
     assert Calibre.of_cohort([2.0, 2.1, 0.0], voxel_mm=0.9) == Calibre()
 
 
+@pytest.mark.parametrize("radius_mm", [1.1, 1.4, 1.95, 2.5])
+def test_few_labels_of_the_width_of_real_trees_keep_it(radius_mm: float) -> None:
+    for voxel_mm in (0.35, 0.5, 0.7, 0.9):
+        assert Calibre.of_cohort([radius_mm] * 4, voxel_mm).excess_mm(radius_mm, voxel_mm) == 0
+    assert Calibre().excess_mm(4.0, 0.7) > 1.0, "no person has such vessels"
+
+
 def test_three_wide_labels_of_five_do_not_make_the_correct_ones_wider() -> None:
     # The widths of five hearts of which three were corrupted; as an estimate of 1.95 mm it would widen the two others.
     radii = [1.95, 1.24, 1.93, 1.99, 1.31]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
@@ -14,6 +14,9 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
 from heartmend.types import FloatArray, Mask
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Spacing = tuple[float, float, float]
 IntArray = npt.NDArray[np.intp]
@@ -205,6 +208,8 @@ class CentreTree:
         Returns:
             The graph: nodes with `mm`, `radius_mm` and `bridge`, edges with `length_mm`.
         """
+        import networkx as nx  # here, so that a command that needs no graph starts sooner
+
         graph = nx.Graph()
         for i, (point, radius, bridge) in enumerate(zip(self.points_mm, self.radius_mm, self.bridge, strict=True)):
             graph.add_node(i, mm=tuple(point.tolist()), radius_mm=float(radius), bridge=int(bridge))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 from scipy.spatial import cKDTree
 
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray
 from heartmend.types import FloatArray
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ const FETCH_AHEAD = 3; // cases
 export const idle = () => new Promise((done) => setTimeout(done, 30));
 
 export class Loader {
-  // onSurfaces(entry, buffer), onDrop(entry)
-  constructor(run, { onSurfaces, onDrop }) {
-    Object.assign(this, { run, onSurfaces, onDrop });
+  // onSurfaces(entry, buffer), onDrop(entry). Surfaces and other cases wait for the planes of the first.
+  constructor(run, { onSurfaces, onDrop, planesShown }) {
+    Object.assign(this, { run, onSurfaces, onDrop, planesShown });
     this.jobs = new Map();
-    this.lastSurfaces = Promise.resolve();
+    this.lastSurfaces = planesShown;
   }
 
   // Fetch a case and those around it, one after the other, the next one first. `order`: the cases as they are listed.
@@ -33,7 +33,7 @@ export class Loader {
         job.ready = before.then(() => this.#fetch(other, job.controller.signal)).then((entry) => (job.entry = entry));
         this.jobs.set(other, job);
       }
-      last = this.jobs.get(other).ready.catch(() => undefined);
+      last = this.jobs.get(other).ready.catch(() => undefined).then(() => this.planesShown);
     }
   }
 

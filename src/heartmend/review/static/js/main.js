@@ -9,8 +9,10 @@ import { Edit } from "./edit.js";
 import { listenToKeys } from "./keys.js";
 import { drawCases, drawChanges, drawDecision, drawStructures, drawTop } from "./panels.js";
 import { Store } from "./store.js";
-import { Sync } from "./sync.js";
+import { after, Sync } from "./sync.js";
 import { Viewer } from "./viewer.js";
+
+const PATIENCE_MS = 150; // until the canvas starts although no case is there yet
 
 const byId = (id) => document.getElementById(id);
 
@@ -26,19 +28,17 @@ class Page {
     this.viewer = new Viewer(this.store.run, byId("stage"), {
       onMove: (mm) => this.#showPosition(mm), onError: (text) => this.showMessage(text),
     });
-    const started = this.viewer.start();
     this.display = new Display(this);
     this.edit = new Edit(this);
     this.budget = new Budget(this);
     listenToControls(this);
     listenToKeys(this);
     this.display.drawControls();
-    await this.sync.firstCase();
-    if (!this.store.cases.size) throw new Error(Object.entries(this.store.run.left_out).map((one) => one.join(": ")).join("; "));
-    const ids = [...this.store.cases.keys()];
-    const first = ids.find((id) => ["open", "begun"].includes(this.store.state(id))) ?? ids[0];
-    this.viewer.fetch(first, ids);
-    await started;
+    // The first case is on its way before the canvas starts, which takes the main thread.
+    const arrival = this.sync.firstCase().then(() => this.#fetchFirst());
+    await Promise.race([arrival, after(PATIENCE_MS)]);
+    await this.viewer.start();
+    const first = await arrival;
     await this.open(first);
     this.display.drawControls();
     if (!this.reviewer) this.askReviewer();
@@ -47,6 +47,14 @@ class Page {
   }
 
   // Cases
+
+  #fetchFirst() {
+    if (!this.store.cases.size) throw new Error(Object.entries(this.store.run.left_out).map((one) => one.join(": ")).join("; "));
+    const ids = [...this.store.cases.keys()];
+    const first = ids.find((id) => ["open", "begun"].includes(this.store.state(id))) ?? ids[0];
+    this.viewer.fetch(first, ids);
+    return first;
+  }
 
   async open(id) {
     if (!id) return;

@@ -6,7 +6,7 @@ const POLL_MS = 5000;
 const FIRST_CASE_MS = 200; // while the reviewer waits for a case
 const NEXT_CASE_MS = 2000; // while others are prepared
 
-const after = (ms) => new Promise((done) => setTimeout(done, ms));
+export const after = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export class Sync {
   constructor(store, redraw, showMessage) {
@@ -19,7 +19,11 @@ export class Sync {
 
   // Resolve when a case is ready; the others are added to the list when they are.
   async firstCase() {
-    while (!this.store.cases.size && this.store.waiting) await this.moreCases();
+    let delay = 0;
+    while (!this.store.cases.size && this.store.waiting) {
+      await this.moreCases(delay);
+      delay = FIRST_CASE_MS;
+    }
   }
 
   async followCases() {

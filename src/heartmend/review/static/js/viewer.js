@@ -36,12 +36,13 @@ export class Viewer {
     this.display = {
       blend: 1, showChanges: true, fill: 0.28, labels: 1, selected: 0, ct: WINDOWS[0], crosshair: true, cut: "off", doubt: false,
     };
+    const planesShown = new Promise((begin) => (this.beginOthers = begin));
     this.loader = new Loader(run, {
-      onSurfaces: (entry, buffer) => this.#buildSolids(entry, buffer), onDrop: (entry) => this.#drop(entry),
+      onSurfaces: (entry, buffer) => this.#buildSolids(entry, buffer), onDrop: (entry) => this.#drop(entry), planesShown,
     });
     this.cuts = new CutView(stage.querySelector("#cuts canvas"), run, this);
     this.overlay = new Overlay(stage.querySelector("#overlay"));
-    this.others = new Promise((begin) => (this.beginOthers = begin)).then(() => this.#startOthers());
+    this.others = planesShown.then(() => this.#startOthers());
     // After NiiVue, which resizes its canvases and clears them.
     new ResizeObserver(() => drawn().then(() => this.#resized())).observe(stage);
   }

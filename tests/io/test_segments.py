@@ -1,5 +1,7 @@
 """Segmentation files of 3D Slicer."""
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +120,16 @@ def test_a_layer_cannot_have_the_value_of_a_segment(tmp_path: Path) -> None:
         as_slicer_saves(tmp_path / "1.seg.nrrd", layers, (0, 0, 0), segments)
         with pytest.raises(BadInputError, match=rf"'LA' has the value {value}, which a layer"):
             open_label_map(tmp_path / "1.seg.nrrd")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are not UTF-8")
+def test_a_folder_whose_name_is_no_utf_8_can_be_written_to_and_is_not_read_from(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    folder.mkdir()
+    labels, grid = some_labels(), Grid(some_labels().shape, np.eye(4))
+    write_segments(labels, grid, HEART, folder / "a.seg.nrrd")
+    (folder / "a.seg.nrrd").rename(tmp_path / "a.seg.nrrd")
+    assert (read_segments(tmp_path / "a.seg.nrrd", grid, HEART) == labels).all()
+    (tmp_path / "a.seg.nrrd").rename(folder / "a.seg.nrrd")
+    with pytest.raises(BadInputError, match="rename the file or its folder"):
+        read_segments(folder / "a.seg.nrrd", grid, HEART)

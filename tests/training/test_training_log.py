@@ -1,7 +1,10 @@
 """Files of a fit: its checkpoint is loaded only if its stamp is that of the fit."""
 
+import os
+import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from heartmend.models.code_book import CodeBook
@@ -10,7 +13,13 @@ from heartmend.training.checkpoint import save_fit
 from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.schedule import Phase
-from heartmend.training.training_log import ChainedTrainingLog, CheckpointFiles, TrainingFiles, resume_or_start
+from heartmend.training.training_log import (
+    ChainedTrainingLog,
+    CheckpointFiles,
+    TrainingFiles,
+    TrainingLog,
+    resume_or_start,
+)
 from support.hearts import HEADS, samples_of, small_heart
 
 PHASES = (Phase(steps=4, code_lr=0.01, shape_lr=1e-3, loss="bce"),)
@@ -39,6 +48,19 @@ def test_a_checkpoint_is_loaded_only_if_its_stamp_is_the_same(tmp_path: Path) ->
     assert not files.checkpoint.exists()
     files.delete()
     assert files.read_stamp() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are not UTF-8")
+def test_a_folder_whose_name_is_no_utf_8_has_a_log_without_tensorboard(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    folder.mkdir()
+    files = TrainingFiles(*(folder / name for name in ("c.safetensors", "c.json", "best", "log.csv", "board")))
+    fit = new_fit()
+    with TrainingLog(files, 0, list(HEADS), lambda _: {"a": [0.5]}, None, fit) as log:
+        fit.run(log)
+    assert fit.done
+    assert len(files.log_csv.read_text().splitlines()) > 1, "the heading and a step"
+    assert not files.tensorboard.exists()
 
 
 def test_steps_of_successive_fits_are_counted_together(tmp_path: Path) -> None:

@@ -192,6 +192,26 @@ def escape_unprintable(text: str) -> str:
     return _UNSAFE.sub(lambda match: match[0] if match[0] in "/\\" else ascii(match[0])[1:-1], text)
 
 
+def is_utf8(path: Path) -> bool:
+    """Check whether a path can be given to a library that expects UTF-8.
+
+    Args:
+        path: any path.
+
+    Returns:
+        False if a name in it has bytes that are not UTF-8.
+
+    Example:
+        >>> is_utf8(Path("Müller/1.nii")), is_utf8(Path(os.fsdecode(b"\\xff/1.nii")))
+        (True, False)
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def real_path(path: Path) -> Path:
     """Return an absolute path without links.
 

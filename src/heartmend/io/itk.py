@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +16,7 @@ import numpy as np
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import SPACING_LIMITS_MM
 from heartmend.io import gzipped
+from heartmend.io.file_names import is_utf8
 from heartmend.io.itk_header import ItkHead, read_head
 from heartmend.io.reading import (
     EXPORT_AGAIN,
@@ -178,10 +182,32 @@ def _check_compressed_size(header: VolumeHeader, head: ItkHead) -> None:
         )
 
 
+@contextmanager
+def name_for_itk(path: Path) -> Iterator[str]:
+    """Name a file for SimpleITK, which opens names in UTF-8 only and ends the process at others.
+
+    Args:
+        path: the file.
+
+    Yields:
+        Its path; where a folder is not UTF-8 (Linux), one by way of an open descriptor of the folder.
+    """
+    if is_utf8(path):
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
 def _reader(path: Path, image_io: str) -> sitk.ImageFileReader:
     """SimpleITK's reader of a file whose text header has been checked."""
     import SimpleITK as sitk
 
+    if not is_utf8(path):
+        raise BadInputError(f"{path}: SimpleITK opens names in UTF-8 only; rename the file or its folder")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     # Otherwise SimpleITK may choose another reader by the content, such as one for pictures.

@@ -18,7 +18,7 @@ from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.errors import BadInputError, ConfigError
 from heartmend.geometry.grid import Grid
 from heartmend.io.atomic import atomic_write
-from heartmend.io.itk import LPS_TO_RAS, read_segment_fields
+from heartmend.io.itk import LPS_TO_RAS, name_for_itk, read_segment_fields
 from heartmend.io.label_writing import as_values
 from heartmend.io.volume import read_any_header, volume_grid
 from heartmend.io.volume_header import VolumeHeader, read_voxels
@@ -68,8 +68,8 @@ def write_segments(
         "SourceRepresentation": "Binary labelmap", "ReferenceImageExtentOffset": "0 0 0", "ConversionParameters": "",
     }.items():  # fmt: skip
         image.SetMetaData(f"Segmentation_{key}", value)
-    with atomic_write(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+    with atomic_write(path) as temporary, name_for_itk(temporary) as name:
+        sitk.WriteImage(image, name, useCompression=True)
 
 
 def _tags(structure: Structure, status: Status) -> str:

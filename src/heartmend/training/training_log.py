@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from heartmend.compute.ranks import Ranks
 from heartmend.errors import RunError
 from heartmend.io.atomic import read_json, write_json, write_text
+from heartmend.io.file_names import is_utf8
 from heartmend.io.regular import is_regular, open_to_append, read_regular
 from heartmend.io.tables import format_csv
 from heartmend.training.checkpoint import Checkpoints, is_intact, load_fit, read_metadata, save_model
@@ -163,13 +164,14 @@ class TrainingLog:
         self._file = open_to_append(path)
         # Its own writer, because rows are appended while the fit runs. They contain numbers only, which need no quotes.
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self._board = SummaryWriter(str(self._files.tensorboard), purge_step=self._step)
+        self._board = _open_board(self._files.tensorboard, self._step)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._is_main:
             self._file.close()
-            self._board.close()
+            if self._board is not None:
+                self._board.close()
 
     def on_step(self, step: Step) -> None:
         """Log the report of a step.
@@ -188,8 +190,9 @@ class TrainingLog:
         self._rows.writerow([*row, step.peak_memory_bytes >> 20, *(round(d, 5) for d in dice), seconds])
         self._logged = now
         self._file.flush()
-        self._board.add_scalar("loss", step.loss, step.number)
-        self._board.add_scalar("dice/training", mean, step.number)
+        if self._board is not None:
+            self._board.add_scalar("loss", step.loss, step.number)
+            self._board.add_scalar("dice/training", mean, step.number)
         if self._report is not None:
             self._report(step, self._volume_dice)
 
@@ -203,7 +206,7 @@ class TrainingLog:
         if phase_ended:
             self._phase = fit.position.phase
             self._volume_dice = float(np.mean(list(self._validate(fit).values())))
-            if self._is_main:
+            if self._is_main and self._board is not None:
                 self._board.add_scalar("dice/whole_volume", self._volume_dice, self._phase)
             if self._volume_dice > self._best:
                 self._best = self._volume_dice
@@ -282,6 +285,14 @@ class ChainedTrainingLog:
             points: the new number of points in each case.
         """
         log.warning("out of memory; from here each step draws %d points in each case", points)
+
+
+def _open_board(folder: Path, step: int) -> SummaryWriter | None:
+    """Events for TensorBoard; None where it cannot open the folder, whose name is not UTF-8."""
+    if not is_utf8(folder):
+        log.warning("no events for TensorBoard: the name of the folder is not UTF-8; the same figures are in log.csv")
+        return None
+    return SummaryWriter(str(folder), purge_step=step)
 
 
 def _log_up_to(step: int, path: Path, columns: list[str]) -> str:

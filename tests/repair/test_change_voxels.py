@@ -60,6 +60,18 @@ def test_the_smaller_of_two_boxes_is_served_first() -> None:
     assert [(c.change.action, c.change.voxels) for c in found.changes] == [("smoothed", 7), ("bridged", 3)]
 
 
+def test_a_negative_count_of_an_older_run_is_a_count() -> None:
+    before = np.zeros(GRID.shape, np.uint8)
+    after = before.copy()
+    after[0:10, 5, 5] = 9
+    log = (
+        Change("calibre", "Coronary", "widened", -23, -18.0, box((0, 20), (0, 12), (0, 10)), "review"),
+        Change("calibre", "LV", "widened", -23, -18.0, box((0, 20), (0, 12), (0, 10)), "review"),
+    )
+    found = split_into_changes(before, after, GRID, HEART, log)
+    assert [(c.change.structure, c.change.voxels) for c in found.changes] == [("Coronary", 10), ("LV", -23)]
+
+
 def test_specks_all_over_the_heart_do_not_get_the_moved_surface() -> None:
     """The log counts two specks; the box of all of them contains a surface that lost 60 voxels too."""
     before = np.zeros(GRID.shape, np.uint8)

@@ -163,8 +163,9 @@ class _Difference:
         low, high = np.array(change.box_mm)
         inside = ((self.points_mm >= low - _ROUNDING_MM) & (self.points_mm <= high + _ROUNDING_MM)).all(axis=1)
         chosen: IntArray = np.flatnonzero(self.is_free & inside & self._is_explained(change))
-        if change.voxels and len(chosen) > EXCESS * change.voxels + EXCESS_VOXELS:
-            chosen = self._smallest_components(chosen, change.voxels)
+        count = abs(change.voxels)  # older runs counted the voxels of a widened vessel as negative
+        if count and len(chosen) > EXCESS * count + EXCESS_VOXELS:
+            chosen = self._smallest_components(chosen, count)
         if change.structure in self.anatomy.names:
             owners = [change.structure]
         else:

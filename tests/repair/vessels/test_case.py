@@ -35,6 +35,14 @@ def test_a_vessel_wider_than_the_cohort_is_narrowed_and_listed() -> None:
     assert (usual.reference == vessel(2.1)).all()
 
 
+def test_a_vessel_thinner_than_the_cohort_is_widened_and_its_voxels_are_counted() -> None:
+    thin = repaired(vessel(1.6), Calibre(3.4, 0.06))
+    (change,) = [c for c in thin.changes if c.rule == "calibre"]
+    assert change.action == "widened"
+    assert change.voxels == thin.reference.sum() - vessel(1.6).sum() > 0
+    assert change.volume_mm3 == change.voxels
+
+
 def test_the_box_of_a_bridge_is_in_mm_of_the_label_map() -> None:
     affine = np.diag([-1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = (100, 10, 20)

@@ -80,7 +80,7 @@ def repair_vessel(
     if abs(result.excess_mm) > MIN_EXCESS_MM:
         before = int(reference.sum())
         reference = signed_distance_mm(reference, spacing) > result.excess_mm
-        voxels = before - int(reference.sum())
+        voxels = abs(before - int(reference.sum()))
         action, comparison = ("narrowed", "larger") if result.excess_mm > 0 else ("widened", "smaller")
         note = (
             f"mean radius {abs(result.excess_mm):.2f} mm {comparison} than expected; "

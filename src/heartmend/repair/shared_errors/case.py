@@ -12,13 +12,16 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.boxes import bounding_box, nested_box
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
 from heartmend.geometry.roi import Roi
-from heartmend.repair.changes import Change, box_in_mm
+from heartmend.repair.changes import ORIGINAL_KEPT, Change, box_in_mm
 from heartmend.repair.shared_errors.correction import Correction
 from heartmend.repair.shared_errors.surface import Floats
 from heartmend.repair.vessels.lumen_width import lumen_shift_mm
 from heartmend.types import Labels, Mask
 
 RULE, WHY = "shared_errors", "an error that all cases share"
+MIN_LEFT = 0.2
+"""Least share of a vessel that a movement leaves: a label that is a voxel too wide has two to four times the volume of
+its vessel. Less means that the width was measured wrongly."""
 ToTemplate = Callable[[Floats], Floats]
 """Maps points (n, 3) of the unit frame of a case to that of the template."""
 
@@ -88,11 +91,18 @@ def correct_case(
         if image is not None and name in correction.typical_tubes_mm:
             measured = lumen_shift_mm(label, original, image, spacing_mm)
         shift_mm, shared_mm = correction.tube_shift_mm(name, measured), correction.tubes_mm.get(name, 0.0)
-        tube = label if shift_mm == 0 or not label.any() else signed_distance_mm(label, spacing_mm) + shift_mm > 0
-        if tube is not label and tube.any():
-            tubes[name] = tube
-            reason = WHY if shift_mm == shared_mm else "the width of the lumen in the CT"
-            changes.append(_change(name, tube != label, f"by {shift_mm:+.1f} mm", roi, reason))
+        if shift_mm == 0 or not label.any():
+            continue
+        tube = signed_distance_mm(label, spacing_mm) + shift_mm > 0
+        left = np.count_nonzero(tube) / np.count_nonzero(label)
+        if left < MIN_LEFT:
+            box_mm = box_in_mm(roi.source_box(), roi.grid)
+            note = f"its surface would move by {shift_mm:+.1f} mm, which leaves {100 * left:.0f} % of it"
+            changes.append(Change(RULE, name, ORIGINAL_KEPT, 0, 0.0, box_mm, "warning", note))
+            continue
+        tubes[name] = tube
+        reason = WHY if shift_mm == shared_mm else "the width of the lumen in the CT"
+        changes.append(_change(name, tube != label, f"by {shift_mm:+.1f} mm", roi, reason))
     return CorrectedCase(moved, tubes, tuple(change for change in changes if change is not None))
 
 

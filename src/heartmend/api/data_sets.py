@@ -83,9 +83,7 @@ def crop(
     request = CropRequest(
         Path(labels), Path(output), as_anatomy(anatomy), resolution, as_path(images), workers, as_ids(ids), preset_ids
     )
-    outcomes = dict(crop_cohort(request, as_progress(progress)))
-    done = tuple(sorted(case_id for case_id, error in outcomes.items() if error is None))
-    return CropResult(Path(output), done, {id: str(error) for id, error in outcomes.items() if error is not None})
+    return CropResult.of(Path(output), dict(crop_cohort(request, as_progress(progress))))
 
 
 def centrelines(
@@ -120,6 +118,4 @@ def centrelines(
     request = CentrelinesRequest(
         Path(labels), Path(output), as_anatomy(anatomy), tuple(formats), segments, workers, as_ids(ids), preset_ids
     )
-    outcomes = dict(trace_cohort(request, as_progress(progress)))
-    done = tuple(sorted(case_id for case_id, error in outcomes.items() if error is None))
-    return CropResult(Path(output), done, {id: str(error) for id, error in outcomes.items() if error is not None})
+    return CropResult.of(Path(output), dict(trace_cohort(request, as_progress(progress))))

@@ -96,9 +96,10 @@ def best_path(forest: RootedForest, points: Mask, weight: FloatArray, min_mm: fl
     best, best_mm = list[int](), -np.inf
     for tip in forest.tips(points):
         path = forest.path_to(tip)
-        found_mm = float(gain[path].sum())
-        if found_mm >= min_mm and found_mm + 0.01 * float(length[path].sum()) > best_mm:
-            best, best_mm = path, found_mm + 0.01 * float(length[path].sum())
+        weighted_mm = float(gain[path].sum())
+        found_mm = weighted_mm + 0.01 * float(length[path].sum())
+        if weighted_mm >= min_mm and found_mm > best_mm:
+            best, best_mm = path, found_mm
     return best
 
 

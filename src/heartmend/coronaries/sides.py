@@ -52,7 +52,7 @@ class TreeSides:
 
 
 def find_sides(tree: CentreTree, surroundings: CoronarySurroundings) -> TreeSides:
-    """Tell the left from the right coronary tree.
+    """Find out which points belong to the left and which to the right coronary tree.
 
     A tree is a left one if its ostium is on the side of the left atrium and its first 80 mm run nearer to the left
     ventricle or left atrium than to the right atrium; the two count alike. Where one component has two ostia of

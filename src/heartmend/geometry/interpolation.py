@@ -50,9 +50,28 @@ def block_means(field: npt.NDArray[np.float32], strides: Sequence[int]) -> npt.N
     """
     for axis, stride in enumerate(strides):
         if stride > 1:
-            starts = np.arange(0, field.shape[axis], stride)
-            lengths = np.diff(np.append(starts, field.shape[axis])).astype(np.float32)
-            means = np.add.reduceat(field, starts, axis=axis)
-            means /= lengths.reshape([-1 if n == axis else 1 for n in range(field.ndim)])
-            field = means
+            field = block_means_along(field, np.arange(0, field.shape[axis], stride), axis)
     return field
+
+
+def block_means_along(
+    field: npt.NDArray[np.float32], starts: npt.NDArray[np.integer], axis: int
+) -> npt.NDArray[np.float32]:
+    """Average a field over blocks of voxels along one of its axes.
+
+    Args:
+        field: float32, of any number of axes.
+        starts: (n,) first voxel of each block, from 0 on; the last block ends with the field.
+        axis: the axis.
+
+    Returns:
+        float32 of the shape of `field`, with n along the axis.
+
+    Example:
+        >>> block_means_along(np.array([1.0, 3.0, 8.0], dtype=np.float32), np.array([0, 2]), axis=0).tolist()
+        [2.0, 8.0]
+    """
+    lengths = np.diff(np.append(starts, field.shape[axis])).astype(np.float32)
+    means: npt.NDArray[np.float32] = np.add.reduceat(field, starts, axis=axis)
+    means /= lengths.reshape([-1 if n == axis else 1 for n in range(field.ndim)])
+    return means

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +69,20 @@ class CropResult:
     output: Path
     cases: tuple[str, ...]
     skipped: dict[str, str]
+
+    @classmethod
+    def of(cls, output: Path, outcomes: Mapping[str, Exception | None]) -> CropResult:
+        """Create the result from the error of each case.
+
+        Args:
+            output: folder with the files.
+            outcomes: the error of each case, by its id; None where there was none.
+
+        Returns:
+            The result, with the cases in the order of their ids.
+        """
+        done = tuple(sorted(id for id, error in outcomes.items() if error is None))
+        return cls(output, done, {id: str(error) for id, error in outcomes.items() if error is not None})
 
 
 @dataclass(frozen=True)

@@ -151,22 +151,27 @@ def fuse_shape_and_label(
 def _local_misfit_mm(label_mm: DistanceField, shape_mm: DistanceField, spacing_mm: Sequence[float]) -> DistanceField:
     """Robust local mean of the difference between the distances of a label and a shape."""
     voxel = min(spacing_mm)
-    sigma = [max(REGISTRATION_MM, 3.3 * voxel) / step for step in spacing_mm]
+    sigma, strides, widths = _filter_of(REGISTRATION_MM, spacing_mm)
     near = np.minimum(np.abs(label_mm), np.abs(shape_mm)) < BAND_VOXELS
     difference = np.clip(label_mm - shape_mm, -MAX_DIFFERENCE_MM, MAX_DIFFERENCE_MM)
     if not near.any():
         return np.zeros_like(difference)
     scale = max(MIN_SCALE_MM, 0.4 * voxel, SCALE_OF_DIFFERENCE * float(np.median(np.abs(difference[near]))))
     # The mean is smooth, so every second voxel or so is enough for all rounds but the last one.
-    strides = [max(int(width / MIN_SIGMA_VOXELS), 1) for width in sigma]
     coarse = tuple(slice(None, None, stride) for stride in strides)
     mean = np.zeros_like(difference[coarse])
     for _ in range(ROUNDS - 1):
-        widths = [width / stride for width, stride in zip(sigma, strides, strict=True)]
         mean = _robust_mean_mm(difference[coarse], near[coarse], mean, scale, widths)
     for axis, (stride, count) in enumerate(zip(strides, difference.shape, strict=True)):
         mean = interpolate_along(mean, np.arange(count) / stride, axis)
     return _robust_mean_mm(difference, near, mean, scale, sigma)
+
+
+def _filter_of(sigma_mm: float, spacing_mm: Sequence[float]) -> tuple[list[float], list[int], list[float]]:
+    """By axis: standard deviation of a local mean in voxels, blocks that are small enough for it, and it in blocks."""
+    sigma = [max(sigma_mm, 3.3 * min(spacing_mm)) / step for step in spacing_mm]
+    strides = [max(int(width / MIN_SIGMA_VOXELS), 1) for width in sigma]
+    return sigma, strides, [width / stride for width, stride in zip(sigma, strides, strict=True)]
 
 
 def _robust_mean_mm(
@@ -185,10 +190,8 @@ def _local_change_mm2(
     """Local part of the variance of the misfit that a shape has left after its registration."""
     voxel = min(spacing_mm)
     near = (np.minimum(np.abs(label_mm), np.abs(shape_mm)) < 1.5 * voxel).astype(np.float32)
-    sigma = [max(LOCAL_MM, 3.3 * voxel) / step for step in spacing_mm]
     # The means are smooth, so blocks of voxels are enough.
-    strides = [max(int(width / MIN_SIGMA_VOXELS), 1) for width in sigma]
-    widths = [width / stride for width, stride in zip(sigma, strides, strict=True)]
+    _, strides, widths = _filter_of(LOCAL_MM, spacing_mm)
 
     def smooth(blocks: DistanceField) -> DistanceField:
         return np.asarray(gaussian_filter(blocks, widths, truncate=2.5), dtype=np.float32)

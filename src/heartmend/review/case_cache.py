@@ -6,7 +6,7 @@ The surfaces take as long as all the rest, and only the 3D view needs them: a ca
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,8 +67,7 @@ def prepare_each(finished: FinishedRun, cases: Iterable[Case], workers: int = 0)
     Yields:
         Each case when its files are ready, and its error message; empty where it did not fail.
     """
-    for job, _, error in each(_prepare, [_Job(finished, case) for case in cases], workers):
-        yield job.case, "" if error is None else str(error) or type(error).__name__
+    yield from _each_case(_prepare, finished, cases, workers)
 
 
 def prepare_each_surfaces(finished: FinishedRun, cases: Iterable[Case], workers: int = 0) -> Iterator[tuple[Case, str]]:
@@ -82,7 +81,14 @@ def prepare_each_surfaces(finished: FinishedRun, cases: Iterable[Case], workers:
     Yields:
         As of `prepare_each`.
     """
-    for job, _, error in each(_prepare_surfaces, [_Job(finished, case) for case in cases], workers):
+    yield from _each_case(_prepare_surfaces, finished, cases, workers)
+
+
+def _each_case(
+    work: Callable[[_Job], None], finished: FinishedRun, cases: Iterable[Case], workers: int
+) -> Iterator[tuple[Case, str]]:
+    """Work on cases in processes; yields each with its error message."""
+    for job, _, error in each(work, [_Job(finished, case) for case in cases], workers):
         yield job.case, "" if error is None else str(error) or type(error).__name__
 
 

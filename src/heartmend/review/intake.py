@@ -59,7 +59,7 @@ class Intake:
         self._fetched.set()
 
     def case_was_fetched(self) -> None:
-        """Tell that a page has fetched a case: now the processors are free for the others."""
+        """Note that a page has fetched a case: now the processors are free for the others."""
         self._fetched.set()
 
     def _run(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heartmend.geometry.boxes import bounding_box_mm
 from heartmend.geometry.centrelines.skeleton import prune_spurs, trace_centreline
 from heartmend.geometry.centrelines.tree import CentreTree, Spacing, voxel_points
 from heartmend.geometry.centrelines.tube import centre_on_label, equal_area_radius, extend_tips
@@ -51,6 +52,21 @@ def measure_tree(mask: Mask, spacing_mm: Spacing, settings: CentrelineSettings |
     voxels = voxel_points(mask, spacing_mm)
     tree = extend_tips(centre_on_label(tree, voxels, settings.centre_mm), voxels, settings.direction_mm)
     return tree.with_radius(equal_area_radius(tree, voxels, float(np.prod(spacing_mm)), settings.radius_mm))
+
+
+def measure_small_tree(mask: Mask, spacing_mm: Spacing) -> CentreTree:
+    """Measure centreline and radius of a vessel label that fills a small part of its volume.
+
+    Args:
+        mask: (x, y, z) bool, not empty.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        As of `measure_tree`, computed in the box of the label alone.
+    """
+    box = bounding_box_mm(mask, 0.0, spacing_mm)
+    tree = measure_tree(np.ascontiguousarray(mask[box]), spacing_mm)
+    return tree.with_points(tree.points_mm + np.array([side.start for side in box]) * spacing_mm)
 
 
 def tree_radius_mm(tree: CentreTree) -> float:

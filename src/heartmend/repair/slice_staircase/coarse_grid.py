@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import signed_distance_mm
-from heartmend.geometry.interpolation import interpolate_along
+from heartmend.geometry.interpolation import block_means_along, interpolate_along
 from heartmend.repair.slice_staircase.detection import SliceStaircase
 from heartmend.repair.slice_staircase.interpolation import volume_offset_mm
 from heartmend.types import BACKGROUND, Labels, Mask
@@ -117,9 +117,7 @@ def _interpolated_depth_mm(mask: Mask, axes: Sequence[_CoarseAxis]) -> npt.NDArr
     """Interpolate the signed distance of a structure, positive inside, from the blocks of `axes` to their voxels."""
     share = mask.astype(np.float32)
     for number, axis in enumerate(axes):
-        lengths = np.diff([*axis.starts, axis.stop]).astype(np.float32)
-        sums = np.add.reduceat(share, axis.starts - axis.starts[0], axis=number)
-        share = (sums / lengths.reshape([-1 if n == number else 1 for n in range(3)])).astype(np.float32)
+        share = block_means_along(share, axis.starts - axis.starts[0], number)
     coarse = share > 0.5
     sharp_mm = signed_distance_mm(coarse, [axis.spacing_mm for axis in axes])
     depth_mm: npt.NDArray[np.float32] = gaussian_filter(

@@ -100,8 +100,8 @@ def repair_tree(
         heart: (x, y, z) bool, all bulky structures; without it bridges may run through the heart.
         chambers: (x, y, z) bool, the blood pools; without it no stretch inside a chamber is found.
         image: (x, y, z) contrast CT image; without it bridges follow the direction of the vessels alone.
-        surroundings: the chambers by which left and right tree are told apart, which are never joined; None where they
-            are unknown.
+        surroundings: the chambers by which left and right tree are distinguished, which are never joined; None where
+            they are unknown.
         settings: properties of the tree; None for those of coronary arteries.
 
     Returns:

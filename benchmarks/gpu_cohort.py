@@ -22,6 +22,7 @@ from device_phantoms import HEADS, make_cohort
 from device_sampling import distances_mm, sample_maps
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from volume_dice import compute_volume_dice
 
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
@@ -34,7 +35,6 @@ from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.point_set import PointSet
 from heartmend.training.schedule import DETAIL_PHASES, TEMPLATE_PHASES, Phase, scale_steps_to_cohort
-from heartmend.training.volume_dice import compute_volume_dice
 
 try:
     from near_shape import NearShape

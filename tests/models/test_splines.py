@@ -17,7 +17,7 @@ def at_controls(count: int) -> torch.Tensor:
 
 def lattice(controls: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     weights = spline_weights(at, controls.shape[-1])
-    return on_lattice(controls, weights, weights, weights)
+    return on_lattice(controls, weights, weights, weights).movedim(-1, 1)
 
 
 def test_weights_at_knots_and_between_them() -> None:

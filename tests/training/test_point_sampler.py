@@ -108,6 +108,15 @@ def test_the_dice_of_the_whole_volume_is_estimated_without_bias(sampler: PointSa
     assert whole_volume_dice(torch.cat(guesses, dim=1), together).tolist() == pytest.approx(exact, abs=0.01)
 
 
+def test_all_points_of_a_case_represent_its_volume(sampler: PointSampler) -> None:
+    for row in (0, 1):
+        batch, labels = sampler.whole_case(row), labels_of(row)
+        assert batch.cases.tolist() == [row] and batch.points.shape[1] == batch.weights.shape[1]
+        for head, id in enumerate((3, 5)):
+            share = float(((batch.distances_mm[..., head] > 0) * batch.weights).mean())
+            assert share == pytest.approx((labels == id).sum() / (labels != UNKNOWN).sum(), rel=0.02)
+
+
 def test_a_weighted_mean_is_a_mean_over_the_volume(sampler: PointSampler) -> None:
     shares = [(labels_of(r) == 3).sum() / (labels_of(r) != UNKNOWN).sum() for r in (0, 1)]
     batches = [sampler.draw(step, 2, 3000, 0.8) for step in range(20)]

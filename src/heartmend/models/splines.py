@@ -45,11 +45,12 @@ def on_lattice(controls: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         z: (nz, m) weights along the third axis.
 
     Returns:
-        (cases, 3, nx, ny, nz) displacements.
+        (cases, nx, ny, nz, 3) displacements, each point's components side by side.
     """
-    field = torch.einsum("bcijk,zk->bcijz", controls, z)
-    field = torch.einsum("bcijz,yj->bciyz", field, y)
-    return torch.einsum("bciyz,xi->bcxyz", field, x)
+    cases, components, m, _, _ = controls.shape
+    along_z = (controls @ z.T).permute(0, 2, 3, 4, 1)
+    along_y = y @ along_z.reshape(cases, m, m, -1)
+    return (x @ along_y.reshape(cases, m, -1)).reshape(cases, len(x), len(y), len(z), components)
 
 
 def refine_controls(controls: Tensor, count: int) -> Tensor:
@@ -63,7 +64,7 @@ def refine_controls(controls: Tensor, count: int) -> Tensor:
         (cases, 3, count, count, count) control points.
     """
     change = _refinement(controls.shape[-1], count).to(controls)
-    return on_lattice(controls, change, change, change)
+    return on_lattice(controls, change, change, change).movedim(-1, 1).contiguous()
 
 
 @lru_cache

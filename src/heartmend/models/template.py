@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ from heartmend.models.feature_table import cell_centres, read_table, resample_ta
 from heartmend.models.splines import bending_energy, on_lattice, refine_controls, spline_weights
 
 FIELD_SIDE = 40
-"""In each step the deformation is evaluated on a lattice of this side and interpolated linearly between its cells."""
+"""Largest side of the lattice on which the deformation is evaluated; between its cells it is interpolated linearly."""
+CELLS_PER_INTERVAL = 40 / 9
+"""Cells of that lattice for each interval between control points."""
 
 
 class TemplateShape(Shape):
@@ -109,11 +112,11 @@ class TemplateShape(Shape):
             (case, point, 3) coordinates in the template's unit frame.
         """
         cases, count, _ = points.shape
-        weights = spline_weights(cell_centres(FIELD_SIDE, points.device), self.controls)
-        lattice = on_lattice(codes["field"], weights, weights, weights)
-        table = lattice.permute(0, 2, 3, 4, 1).reshape(-1, 3)
-        first_row = (torch.arange(cases, device=points.device) * FIELD_SIDE**3).repeat_interleave(count)
-        displacement = read_table(table, points.reshape(-1, 3), FIELD_SIDE, first_row).reshape(cases, count, 3)
+        side = min(FIELD_SIDE, math.ceil(CELLS_PER_INTERVAL * (self.controls - 3)))
+        weights = spline_weights(cell_centres(side, points.device), self.controls)
+        table = on_lattice(codes["field"], weights, weights, weights).reshape(-1, 3)
+        first_row = (torch.arange(cases, device=points.device) * side**3).repeat_interleave(count)
+        displacement = read_table(table, points.reshape(-1, 3), side, first_row).reshape(cases, count, 3)
         affine = codes["affine"]
         return points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3] + displacement
 

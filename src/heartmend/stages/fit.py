@@ -1,7 +1,7 @@
 """fit: one implicit shape of the structures shared by all cases, and one latent code for each case.
 
-All cases are training and validation at once, because the repaired masks are the product. Beside the loss, Dice is
-reported against the maps that the fit was given: over whole volumes, never over the biased points. How near those maps
+All cases are training and validation at once, because the repaired masks are the product. Beside the loss, the Dice of
+whole volumes is reported against the maps that the fit was given, without the bias of the sampling. How near those maps
 are to the truth, no fit can measure. Structures without a shared shape get a voxel classifier instead.
 """
 
@@ -27,16 +27,17 @@ from heartmend.io.digests import compute_fingerprint
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.decoder import DecoderShape
+from heartmend.models.lattice import CHUNK
 from heartmend.models.shape_limits import MAX_CODE_SIZE
 from heartmend.repair.voxel_classifier.cohort import ClassifierCase, classifiers_wanted, train_classifiers
 from heartmend.repair.voxel_classifier.training import ClassifierSettings
 from heartmend.run_folder.fit_maps import FitMaps
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CLASSIFIERS, FIT
-from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import Context, Outcome, report_steps, start_steps
 from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit
+from heartmend.training.losses import whole_volume_dice
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.sampling import CaseSamples, CaseSummary, sample_case
 from heartmend.training.schedule import (
@@ -50,7 +51,6 @@ from heartmend.training.schedule import (
     template_phase_errors,
 )
 from heartmend.training.training_log import ReportStep, TrainingLog, resume_or_start
-from heartmend.training.volume_dice import compute_volume_dice
 from heartmend.types import Labels
 
 MONITORED_CASES = 4
@@ -236,12 +236,12 @@ def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, list[
     monitored = job.case_ids[:: max(len(job.case_ids) // MONITORED_CASES, 1)][:MONITORED_CASES]
     with TrainingLog(
         files, settings.checkpoint_seconds, tuple(heads),
-        lambda fit: _case_dices(maps, fit, monitored, heads), report, fitting,
+        lambda fit: _case_dices(fit, monitored), report, fitting,
     ) as training_log:  # fmt: skip
         fitting.run(training_log)
     if (all_codes := fitting.gather_codes()) is not None:
         run.write_fitted(shape, all_codes)
-    return _case_dices(maps, fitting, job.case_ids, heads)
+    return _case_dices(fitting, job.case_ids)
 
 
 @dataclass(frozen=True)
@@ -272,28 +272,17 @@ def _sample_cases(
     return [found[id] for id in case_ids]
 
 
-def _case_dices(maps: FitMaps, fit: Fit, case_ids: Sequence[str], heads: dict[str, int]) -> dict[str, list[float]]:
-    """Dice of some cases by id; each process measures its own."""
-    own = [id for id in case_ids if id in fit.codes.ids]
-    found = [(id, whole_volume_dice(fit.shape, fit.codes, maps.read(id), heads)) for id in own]
+@torch.no_grad()
+def _case_dices(fit: Fit, case_ids: Sequence[str]) -> dict[str, list[float]]:
+    """Dice (head,) of some cases by id, from all their points; each process measures its own."""
+    found, wanted = [], set(case_ids)
+    for row, id in enumerate(fit.codes.ids):
+        if id in wanted:
+            batch = fit.sampler.whole_case(row)
+            codes = fit.codes.at(batch.cases)
+            logits = torch.cat([fit.shape(part, codes) for part in batch.points.split(CHUNK, dim=1)], dim=1)
+            found.append((id, whole_volume_dice(logits, batch).tolist()))
     return dict(sorted(fit.ranks.all_gather(found)))
-
-
-def whole_volume_dice(shape: Shape, codes: CodeBook, case: PreparedCase, heads: dict[str, int]) -> list[float]:
-    """Compute the Dice of a shape and the map that it was fitted to, on every known cell of the unit frame.
-
-    Args:
-        shape: the fitted shape.
-        codes: the codes of the cases.
-        case: the prepared case.
-        heads: name of each head -> id of its structure.
-
-    Returns:
-        The Dice of each head.
-    """
-    code = codes.of([case.case_id])
-    labels = torch.from_numpy(case.cube).to(next(iter(code.values())).device)
-    return compute_volume_dice(shape, code, labels, list(heads.values())).tolist()
 
 
 def _initialise(

@@ -224,8 +224,7 @@ class Fit:
         for name, weight in self.shape.named_parameters():
             weight.requires_grad_(phase.shape_lr > 0 and not name.startswith(frozen))
         weights = [weight for weight in self.shape.parameters() if weight.requires_grad]
-        fused = self.sampler.device.type == "cuda"
-        self.shape_optimiser = torch.optim.Adam(weights, phase.shape_lr, BETAS, fused=fused) if weights else None
+        self.shape_optimiser = torch.optim.Adam(weights, phase.shape_lr, BETAS, fused=True) if weights else None
         # An affine map moves all points at once, a control point only those near it.
         rates = {name: (0.3 if name == "affine" else 1.0) * phase.code_lr for name in self.codes.values}
         self.code_optimiser = CaseAdam(self.codes, {name: rate for name, rate in rates.items() if name not in frozen})

@@ -111,6 +111,23 @@ class PointSampler:
             weights=weights / weights.mean(dim=1, keepdim=True),
         )
 
+    def whole_case(self, row: int) -> Batch:
+        """Take all points of one case: every cell of the band, and the sampled ones outside it.
+
+        Args:
+            row: row of an own case.
+
+        Returns:
+            The batch of this case.
+        """
+        available = self.point_set
+        rows = torch.tensor([row], device=self.device)
+        band, rest = int(available.bands[row]), int(available.rests[row])
+        index = available.starts[row] + torch.arange(band + rest, device=self.device)[None]
+        weights = torch.ones(1, band + rest, device=self.device)
+        weights[:, band:] /= available.far_shares[row]
+        return Batch(rows, available.centres(index, rows), available.distances_mm(index), weights / weights.mean())
+
     def _chances(self, step: int, cases: int, points: int) -> tuple[Tensor, Tensor]:
         """Sample cases; returns the rows (b,) of the own ones and a chance (b, points) in [0, 1) for each point."""
         # Cases are sampled on the CPU, where their number is known without waiting for a device.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.components import without_small_components
-from heartmend.geometry.distance import DistanceMap, unit_frame_distance_mm
+from heartmend.geometry.distance import DistanceMap, signed_distance_mm
 from heartmend.types import Labels, Mask, Triple
 
 if TYPE_CHECKING:  # it needs nibabel, which the GPU benchmark does without
@@ -148,7 +148,7 @@ def sample_case(
     layers, centroids, present = [], [], []
     for id in ids:
         mask = without_small_components(source == id)
-        distance = unit_frame_distance_mm(source, roi, resolution, id)
+        distance = roi.resample_field(signed_distance_mm(mask, roi.grid.spacing_mm), resolution)
         near |= np.abs(distance) < band_mm
         layers.append(DistanceMap.of_mm(distance).steps)
         present.append(bool(mask.any()))

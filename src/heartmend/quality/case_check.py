@@ -9,9 +9,9 @@ from typing import Any, Literal
 from heartmend.errors import BadInputError
 from heartmend.geometry.components import main_components_box
 from heartmend.io.dataset import Case, Cohort
-from heartmend.io.digests import file_fingerprint
 from heartmend.io.forms.files import files_of
 from heartmend.io.label_maps import LabelVolume, count_ids
+from heartmend.quality.copies import Content, content_of
 from heartmend.quality.structure_bounds import StructureSize, measure_sizes
 from heartmend.wording import plural
 
@@ -69,7 +69,7 @@ class CaseReport:
         values: meaning of each value of the file.
         sizes: size and shape of each structure that is present.
         file_bytes: size of the files of the label map.
-        content: fingerprint of the label map's file; equal for copies.
+        content: content of the label map, equal for copies; None where it is empty.
         findings: problems.
     """
 
@@ -84,7 +84,7 @@ class CaseReport:
     values: tuple[ValueUse, ...] = ()
     sizes: dict[str, StructureSize] = field(default_factory=dict)
     file_bytes: int = 0
-    content: str = ""
+    content: Content | None = None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -138,7 +138,7 @@ def check_case(cohort: Cohort, case: Case) -> CaseReport:
         case.id, case.labels_path.name, image, grid.shape, tuple(round(s, 5) for s in grid.spacing_mm),
         "".join(grid.axcodes), size_mm, voxels, _value_uses(volume, cohort),
         measure_sizes(volume.labels, grid, cohort.anatomy), _size_of(case),
-        file_fingerprint(case.labels_path), tuple(findings),
+        content_of(volume.labels, grid), tuple(findings),
     )  # fmt: skip
 
 

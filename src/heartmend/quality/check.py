@@ -22,6 +22,7 @@ from heartmend.io.file_names import escape_unprintable
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.unread_files import UnreadFile, describe_unread
 from heartmend.quality.case_check import CaseReport, Finding, check_case
+from heartmend.quality.copies import describe_copies
 from heartmend.quality.disk_space import free_bytes, needed_bytes
 from heartmend.quality.structure_bounds import StructureSize, impossible_size
 from heartmend.run_folder.folder import RunFolder
@@ -270,10 +271,7 @@ def _compare(reports: list[CaseReport], anatomy: Anatomy) -> Iterable[CaseReport
     median_mm = statistics.median(sizes) if len(sizes) >= MIN_CASES_TO_COMPARE else None
     counts = [r.voxels for r in reports if r.voxels is not None]
     common = {s.name for s in anatomy.structures if 2 * sum(v[s.name] > 0 for v in counts) > len(counts)}
-    copies = defaultdict(list)
-    for report in reports:
-        if report.content:
-            copies[report.content].append(report.id)
+    copies = describe_copies({r.id: r.content for r in reports if r.content is not None})
     for report in reports:
         texts = list[str]()
         if median_mm and report.size_mm and not 1 / MAX_SIZE_RATIO < max(report.size_mm) / median_mm < MAX_SIZE_RATIO:
@@ -282,8 +280,8 @@ def _compare(reports: list[CaseReport], anatomy: Anatomy) -> Iterable[CaseReport
             )
         if absent := [name for name, n in (report.voxels or {}).items() if not n and name in common]:
             texts.append(f"{', '.join(absent)} absent, present in most cases; it stays absent")
-        if others := [id for id in copies.get(report.content, ()) if id != report.id]:
-            texts.append(f"the same file as {', '.join(others[:3])}")
+        if report.id in copies:
+            texts.append(copies[report.id])
         yield replace(report, findings=(*report.findings, *(Finding("warning", text) for text in texts)))
 
 

@@ -67,7 +67,8 @@ def main() -> None:
     output, console = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=150)
     cohort = arguments.cohort
     if cohort is None:
-        write_cohort(output / "phantoms", arguments.cases, 1, PhantomSettings(arguments.spacing_mm), available_cores())
+        settings = PhantomSettings(arguments.spacing_mm, images=False)
+        write_cohort(output / "phantoms", arguments.cases, 1, settings, available_cores())
         cohort = output / "phantoms"
     source = cohort / "labels_noisy" if (cohort / "labels_noisy").is_dir() else cohort
     (output / "labels").mkdir(parents=True, exist_ok=True)

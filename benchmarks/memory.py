@@ -4,20 +4,18 @@
 usage: memory.py [--cases 20,200] [--workers 2] [--spacing-mm 4] [--output OUT]
 
 A few small phantom hearts are copied under other ids. The peaks are the resident set sizes of the main process and of
-its largest worker, sampled every 50 ms.
+its largest worker, sampled every 100 ms.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import psutil
+from command_cost import Cost, measure
 from rich.console import Console
 from rich.table import Table
 
@@ -40,22 +38,6 @@ phases = [{steps = 20, code_lr = 0.06, shape_lr = 0.003, loss = "joint", toleran
 STAGES = ("prepare", "fit", "refine", "fuse", "unify", "evaluate", "report")
 
 
-def peaks(command: list[str]) -> tuple[float, float, float]:
-    """Run a command; returns the peak memory in MiB of its main process and largest child, and the seconds."""
-    started, main, child = time.monotonic(), 0, 0
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        try:
-            main = max(main, process.memory_info().rss)
-            child = max([child, *(c.memory_info().rss for c in process.children(recursive=True))])
-        except psutil.Error:
-            pass
-        time.sleep(0.05)
-    if process.returncode not in (0, 3):
-        raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
-    return main / 2**20, child / 2**20, time.monotonic() - started
-
-
 def main() -> None:
     """Run the stages on cohorts of each size, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,10 +50,10 @@ def main() -> None:
     output, console = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=110)
     counts = [int(count) for count in arguments.cases.split(",")]
     if not (output / "phantoms").is_dir():
-        write_cohort(output / "phantoms", PHANTOMS, 1, PhantomSettings(arguments.spacing_mm))
+        write_cohort(output / "phantoms", PHANTOMS, 1, PhantomSettings(arguments.spacing_mm, images=False))
     (output / "small.toml").write_text(CONFIG)
     phantoms = sorted((output / "phantoms" / "labels_noisy").iterdir())
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    found: dict[str, list[Cost]] = {}
     for count in counts:
         folder = output / f"{count}"
         (folder / "labels").mkdir(parents=True, exist_ok=True)
@@ -91,14 +73,15 @@ def main() -> None:
                     "--config",
                     str(output / "small.toml"),
                 ]
-            found.setdefault(stage, []).append(peaks([*command, "--workers", str(arguments.workers)]))
-            console.print(f"{count} cases, {stage}: {found[stage][-1][2]:.0f} s")
+            cost = measure([*command, "--workers", str(arguments.workers)], folder / "log.txt")
+            found.setdefault(stage, []).append(cost)
+            console.print(f"{count} cases, {stage}: {cost.wall_s:.0f} s")
     table = Table(title=f"Peak memory in MiB, {arguments.workers} workers: main process, largest worker")
     table.add_column("stage")
     for count in counts:
         table.add_column(f"{count} cases", justify="right")
     for stage, rows in found.items():
-        table.add_row(stage, *(f"{main:,.0f}, {child:,.0f}" for main, child, _ in rows))
+        table.add_row(stage, *(f"{cost.main_mib:,.0f}, {cost.worker_mib:,.0f}" for cost in rows))
     console.print(table)
 
 

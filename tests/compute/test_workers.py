@@ -1,5 +1,7 @@
 """Worker processes: a case that fails, or that kills its process, never stops the others."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,19 @@ def test_only_the_item_that_kills_its_process_has_an_error() -> None:
     assert result is None
     assert isinstance(error, HeartmendError) and "killed twice" in str(error) and "fewer --workers" in str(error)
     assert outcomes == {n: (n * n, None) for n in (1, 2, 3, 4, 5)}
+
+
+def test_a_function_of_a_script_can_have_given_arguments(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functools import partial\n"
+        "from heartmend.compute.workers import each\n"
+        "def add(a, b): return a + b\n"
+        "if __name__ == '__main__':\n"
+        "    assert sorted(r for _, r, _ in each(partial(add, b=1), [1, 2], 2)) == [2, 3]\n"
+    )
+    process = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100)
+    assert process.returncode == 0, process.stderr
 
 
 def test_waiting_items_are_dropped_when_the_caller_stops(tmp_path: Path) -> None:

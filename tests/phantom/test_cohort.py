@@ -106,6 +106,17 @@ def test_the_files_of_a_written_cohort(tmp_path: Path) -> None:
     assert [row["case"] for row in rows] == ids and rows[1]["corruptions"] == ";".join(case.corruptions)
 
 
+def test_without_images_the_label_maps_are_the_same(tmp_path: Path) -> None:
+    # The axes of this case are flipped.
+    full, labels = (make_case(0, 9, PhantomSettings(COARSE_MM, images=images)) for images in (True, False))
+    assert full.image is not None and labels.image is None and labels.corruptions == full.corruptions
+    assert nib.aff2axcodes(full.affine) != ("L", "P", "S")
+    for name in ("truth", "noisy", "affine"):
+        np.testing.assert_array_equal(getattr(labels, name), getattr(full, name))
+    write_cohort(tmp_path, 1, 9, PhantomSettings(COARSE_MM, images=False))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "labels_noisy", "labels_true"]
+
+
 def test_the_ct_has_the_contrast_of_the_heart() -> None:
     case = make_case(2, 6, PhantomSettings(2.0, vary_grid=False))
     mean = {label: float(case.image[case.truth == label].mean()) for label in Label if label not in VENAE_CAVAE}

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from multiprocessing import connection, forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -135,7 +136,7 @@ def _run_on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iter
     waiting = list(reversed(todo))
     while waiting:
         running: dict[Future[R], T] = {}
-        with _pool(count, work.__module__) as pool:
+        with _pool(count, _module_of(work)) as pool:
             while _submit(pool, work, waiting, running, count) and running:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 if not all(map(_is_sound, done)):
@@ -151,13 +152,20 @@ def _run_on_processes(work: Callable[[T], R], todo: list[T], count: int) -> Iter
                 yield _run_on_own_process(work, item)
 
 
+def _module_of(work: Callable[..., Any]) -> str:
+    """Module of a function, also where some of its arguments are given: a partial is of functools itself."""
+    while isinstance(work, partial):
+        work = work.func
+    return work.__module__
+
+
 def _submit(
     pool: ProcessPoolExecutor, work: Callable[[T], R], waiting: list[T], running: dict[Future[R], T], count: int
 ) -> bool:
     """Keep `count` items running while there are any; False when the pool takes no more, because a process died."""
     while waiting and len(running) < count:
         try:
-            with without_main_module(work.__module__):
+            with without_main_module(_module_of(work)):
                 future = pool.submit(_work_in_worker, work, waiting[-1])
         except BrokenProcessPool:
             return False
@@ -166,8 +174,8 @@ def _submit(
 
 
 def _run_on_own_process(work: Callable[[T], R], item: T) -> WorkResult[T, R]:
-    with _pool(1, work.__module__) as pool:
-        with without_main_module(work.__module__):
+    with _pool(1, _module_of(work)) as pool:
+        with without_main_module(_module_of(work)):
             future = pool.submit(_work_in_worker, work, item)
         wait([future])
         if _is_sound(future):

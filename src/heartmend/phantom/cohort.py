@@ -42,6 +42,7 @@ class PhantomSettings:
             otherwise all grids are LPS at `spacing_mm`.
         venae_cavae: whether the hearts have the venae cavae; everything else is the same without them.
         variants: rare anatomy of the first cases, one each, by names of `VARIANTS`.
+        images: whether the cases have a CT; their label maps are the same without.
     """
 
     spacing_mm: float = DEFAULT_SPACING_MM
@@ -50,6 +51,7 @@ class PhantomSettings:
     vary_grid: bool = True
     venae_cavae: bool = False
     variants: tuple[str, ...] = ()
+    images: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class PhantomCase:
         id: case id, such as "001".
         truth: label map (x, y, z) in the ids of `Label`.
         noisy: the corrupted label map.
-        image: contrast CT in HU.
+        image: contrast CT in HU; None without images.
         affine: (4, 4) voxel index to world (RAS) in mm.
         corruptions: name and strength of each corruption, in the order of application.
     """
@@ -68,7 +70,7 @@ class PhantomCase:
     id: str
     truth: NDArray[np.uint8]
     noisy: NDArray[np.uint8]
-    image: NDArray[np.int16]
+    image: NDArray[np.int16] | None
     affine: NDArray[np.float64]
     corruptions: tuple[str, ...]
 
@@ -88,7 +90,7 @@ def make_case(index: int, seed: int, settings: PhantomSettings | None = None) ->
         settings: spacing, size, grids and label corruption; the defaults if None.
 
     Returns:
-        The truth, its corrupted copy and the CT.
+        The truth, its corrupted copy and the CT, where the settings have one.
     """
     settings = settings or PhantomSettings()
     shape_rng, tree_rng, scan_rng, corruption_rng, grid_rng = (
@@ -110,13 +112,31 @@ def make_case(index: int, seed: int, settings: PhantomSettings | None = None) ->
         name = settings.variants[index]
         heart_of_case = make_variant(name, truth, affine)
         truth, affine, cropped = heart_of_case.labels, heart_of_case.affine, (*cropped, f"variant:{name}")
-    image = ct.scan(truth, spacing, scan_rng)
     noisy, corruptions = corrupt(truth, spacing, corruption_rng, settings.recipe)
-    volumes: list[NDArray[Any]] = [truth, noisy, image]
+    volumes: list[NDArray[Any]] = [truth, noisy]
+    if settings.images:
+        volumes.append(ct.scan(truth, spacing, scan_rng))
     if vary_grid:
         volumes, affine = _reorient(volumes, affine, grid_rng, keep_shape=settings.size is not None)
-    truth, noisy, image = volumes
-    return PhantomCase(f"{index + 1:03d}", truth, noisy, image, affine, cropped + corruptions)
+    truth, noisy, *images = volumes
+    image = images[0] if images else None
+    return PhantomCase(case_id(index), truth, noisy, image, affine, cropped + corruptions)
+
+
+def case_id(index: int) -> str:
+    """Return the id of a case of a phantom cohort.
+
+    Args:
+        index: number of the case, from 0.
+
+    Returns:
+        The id.
+
+    Example:
+        >>> case_id(0)
+        '001'
+    """
+    return f"{index + 1:03d}"
 
 
 def make_cohort(count: int, seed: int, settings: PhantomSettings | None = None) -> Iterator[PhantomCase]:
@@ -146,7 +166,7 @@ def write_cohort(
 
     Args:
         folder: output folder; gets labels_true/, labels_noisy/, images/ (NNN.nii.gz each) and cases.csv; with venae
-            cavae also a dseg.tsv beside the label maps, which names the values.
+            cavae also a dseg.tsv beside the label maps, which names the values; no images/ without images.
         count: number of cases.
         seed: seed of the cohort.
         settings: as of `make_case`.
@@ -157,9 +177,8 @@ def write_cohort(
         The ids of the cases.
     """
     folder, progress = Path(folder), as_progress(progress)
-    for name in ("labels_true", "labels_noisy", "images"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    jobs = [_CaseJob(index, folder, seed, settings or PhantomSettings()) for index in range(count)]
+    settings = settings or PhantomSettings()
+    jobs = [_CaseJob(index, folder, seed, settings) for index in range(count)]
     rows = list[tuple[str, str]]()
     progress.start("phantom", count)
     for _, row, error in each(_write_case, jobs, workers, local=True):
@@ -169,13 +188,33 @@ def write_cohort(
         rows.append(row)
         progress.advance(len(rows), row[0])
     rows.sort(key=lambda row: int(row[0]))
-    if jobs and jobs[0].settings.venae_cavae:
+    if rows and settings.venae_cavae:
         # Optional structures are read where a table names them.
         table = "\n".join(["index\tname", *(f"{int(label)}\t{label.name}" for label in Label if label)]) + "\n"
         for name in ("labels_true", "labels_noisy"):
             write_text(folder / name / "dseg.tsv", table)
     write_text(folder / "cases.csv", format_csv(("case", "corruptions"), rows))
-    return [case_id for case_id, _ in rows]
+    return [id for id, _ in rows]
+
+
+def write_case(folder: Path, index: int, seed: int, settings: PhantomSettings | None = None) -> PhantomCase:
+    """Write the volumes of one case of a phantom cohort.
+
+    Args:
+        folder: output folder of the cohort, as of `write_cohort`.
+        index: number of the case, from 0.
+        seed: seed of the cohort.
+        settings: as of `make_case`.
+
+    Returns:
+        The case.
+    """
+    case = make_case(index, seed, settings)
+    for name, volume in (("labels_true", case.truth), ("labels_noisy", case.noisy), ("images", case.image)):
+        if volume is not None:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            _write_nifti(folder / name / f"{case.id}.nii.gz", volume, case.affine)
+    return case
 
 
 @dataclass(frozen=True)
@@ -187,9 +226,7 @@ class _CaseJob:
 
 
 def _write_case(job: _CaseJob) -> tuple[str, str]:
-    case = make_case(job.index, job.seed, job.settings)
-    for name, volume in (("labels_true", case.truth), ("labels_noisy", case.noisy), ("images", case.image)):
-        _write_nifti(job.folder / name / f"{case.id}.nii.gz", volume, case.affine)
+    case = write_case(job.folder, job.index, job.seed, job.settings)
     return case.id, ";".join(case.corruptions)
 
 

@@ -1,0 +1,83 @@
+"""Score of the repair of a cohort: Dice error removed by structure, and its mean with an interval over the cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from heartmend.metrics.case import Row
+from heartmend.metrics.metric_catalogue import catalogue
+from heartmend.metrics.statistics import COVERAGE, RESAMPLES
+from heartmend.metrics.summary import count_worse, summarise
+
+METRICS = ("dice", "nsd_1mm")
+"""Metrics that a score needs."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score of the label maps of a cohort.
+
+    Attributes:
+        cases: number of cases.
+        dice: by structure, the mean Dice before and after.
+        removed: by structure, the share of the mean Dice error that was removed.
+        mean: mean of these shares.
+        low: lower bound of its 95 % bootstrap interval over the cases.
+        high: upper bound of it.
+        worse: the pairs of case and structure that became worse, with their number and bound.
+    """
+
+    cases: int
+    dice: Mapping[str, tuple[float, float]]
+    removed: Mapping[str, float]
+    mean: float
+    low: float
+    high: float
+    worse: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert into a mapping that `Score(**mapping)` reverses."""
+        return asdict(self)
+
+
+def score(rows: Iterable[Row], seed: int = 0) -> Score:
+    """Score the rows of an evaluation with a reference.
+
+    Args:
+        rows: rows of all cases, of the maps before (a) and after (b) the repair, with `METRICS`.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The score.
+    """
+    rows = list(rows)
+    summary = summarise(rows, catalogue(keys=METRICS))
+    counted = [s for s in summary if s.dice_error_reduction is not None]
+    errors = _errors(rows, [s.structure for s in counted])
+    picks = np.random.default_rng(seed).integers(0, errors.shape[1], (RESAMPLES, errors.shape[1]))
+    # One case in every resample may be the only one with a structure: its mean is then that of the other structures.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        before, after = (np.nansum(one[picks], axis=1) for one in errors)
+        means = np.nanmean(1 - after / np.where(before > 0, before, np.nan), axis=1)
+    low, high = np.nanpercentile(means, [50 * (1 - COVERAGE), 50 * (1 + COVERAGE)])
+    removed = {s.structure: float(s.dice_error_reduction or 0.0) for s in counted}
+    dice = {s.structure: (s.spreads["dice"]["a"].mean, s.spreads["dice"]["b"].mean) for s in counted}
+    mean = float(np.mean(list(removed.values())))
+    return Score(errors.shape[1], dice, removed, mean, float(low), float(high), str(count_worse(summary)))
+
+
+def _errors(rows: Iterable[Row], structures: list[str]) -> np.ndarray:
+    """Dice errors (map, case, structure); NaN where the reference does not have the structure."""
+    found = {(row.labels, row.case, row.structure): row for row in rows if row.expected and "dice" in row.values}
+    cases = sorted({case for _, case, _ in found})
+    return np.array([
+        [
+            [1 - row.values["dice"] if (row := found.get((which, case, name))) else np.nan for name in structures]
+            for case in cases
+        ]
+        for which in ("a", "b")
+    ])  # fmt: skip

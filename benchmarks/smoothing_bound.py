@@ -56,7 +56,9 @@ def dices(case_id: str, cohort: Path, output: Path) -> dict[str, tuple[float, ..
         score = partial(dice, true)
         distance = signed_distance_mm(label, spacing)
         smoothed = max(score(_smooth(distance, width, spacing)) for width in WIDTHS_MM)
-        registered = fuse_shape_and_label(label, np.clip(field, -CLIP_MM, CLIP_MM), spacing).shape_mm
+        fusion = fuse_shape_and_label(label, field, spacing)
+        registered = np.full_like(field, -CLIP_MM)
+        registered[fusion.box] = fusion.shape_mm
         fused = max(score(registered + np.where(label, margin, -margin) > 0) for margin in MARGINS_MM)
         found[name] = (score(noisy == id), score(label), smoothed, fused, score(refined[name].steps > 0))
     return found

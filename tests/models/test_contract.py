@@ -12,7 +12,6 @@ import heartmend.models
 from heartmend.errors import ConfigError
 from heartmend.models.base import Codes, Shape
 from heartmend.models.code_book import CodeBook
-from heartmend.models.feature_table import cell_centres
 from heartmend.models.lattice import evaluate_lattice
 from heartmend.models.shapes import SHAPES, make_shape
 
@@ -174,42 +173,3 @@ def test_a_shape_that_is_not_pointwise_is_evaluated_at_once(monkeypatch: pytest.
     monkeypatch.setattr("heartmend.models.lattice.CHUNK", 10)
     evaluated = evaluate_lattice(shape, code, (axis.numpy(),) * 3, (64, 64, 64))
     torch.testing.assert_close(torch.from_numpy(evaluated), expected)
-
-
-def ball(side: int = 24, radius_mm: float = 18.0, size_mm: float = 64.0) -> tuple[Shape, CodeBook]:
-    """Make a template of two balls off the centre, and the code of a case with a small deformation."""
-    shape = make_shape("template", {"heads": ("LV", "RV"), "side": side, "controls": 6})
-    axis = cell_centres(side) * size_mm / 2
-    x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
-    distances = [radius_mm - torch.sqrt((x - c) ** 2 + y**2 + z**2) for c in (8.0, -12.0)]
-    with torch.no_grad():
-        shape.table.copy_(torch.stack(distances, dim=-1).clamp(-8, 8).reshape(-1, 2))
-    codes = shape.new_codes(1)
-    codes["field"] += 0.03 * torch.randn(codes["field"].shape, generator=torch.Generator().manual_seed(0))
-    return shape, CodeBook(["a"], codes)
-
-
-@pytest.mark.parametrize("flipped", [False, True])
-@pytest.mark.parametrize("side", [24, 41])
-def test_coarse_to_fine_evaluation_equals_dense_evaluation(side: int, flipped: bool) -> None:
-    """The masks are equal, and so are the values near the surfaces, on decreasing axes too."""
-    shape, codes = ball()
-    x = cell_centres(side)
-    y = cell_centres(side - 3)
-    axes = (x.flip(0) if flipped else x, y, x)
-    sparse = evaluate_lattice(shape, codes.of(["a"]), tuple(a.numpy() for a in axes), (64.0, 64.0, 64.0))
-    dense = shape.on_lattice(axes, codes.of(["a"])).detach().numpy()
-    assert ((sparse > 0) == (dense > 0)).all()
-    assert 0.05 < (dense > 0).mean() < 0.5
-    near = abs(dense) < 2
-    assert abs(sparse - dense)[near].max() < 1e-4
-
-
-def test_most_points_of_a_fine_lattice_are_not_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape, codes = ball()
-    counts = []
-    forward = shape.forward
-    monkeypatch.setattr(shape, "forward", lambda points, code: counts.append(points.shape[1]) or forward(points, code))
-    x = cell_centres(96).numpy()
-    evaluate_lattice(shape, codes.of(["a"]), (x, x, x), (64.0, 64.0, 64.0))
-    assert sum(counts) < 0.6 * 96**3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from heartmend.repair.shape_label_fusion import PRIOR_LOCAL_MISFIT, fuse_shape_and_label
+from heartmend.repair.shape_label_fusion import PRIOR_LOCAL_MISFIT, ShapeLabelFusion, fuse_shape_and_label
 
 SHAPE, SPACING = (56, 56, 56), (1.0, 1.0, 1.0)
 CENTRE = (27.3, 28.1, 27.8)
@@ -19,6 +19,19 @@ def ball(radius: float, centre: tuple[float, float, float] = CENTRE) -> np.ndarr
 def rough(sd_mm: float) -> np.ndarray:
     noise = gaussian_filter(np.random.default_rng(1).standard_normal(SHAPE), 1.5)
     return np.asarray(ball(18) + sd_mm * noise / noise.std() > 0)
+
+
+def fused(fusion: ShapeLabelFusion, kept: np.ndarray | None = None) -> np.ndarray:
+    """Mask of the fused structure on the whole volume."""
+    mask = np.zeros(SHAPE, bool)
+    mask[fusion.box] = fusion.fused_mm(None if kept is None else kept[fusion.box]) > 0
+    return mask
+
+
+def registered(fusion: ShapeLabelFusion) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[fusion.box] = fusion.shape_mm > 0
+    return mask
 
 
 def margin_mm(label: np.ndarray, shape_mm: np.ndarray, **more: float) -> float:
@@ -38,7 +51,7 @@ def test_the_margin_falls_with_roughness() -> None:
 def test_a_clean_label_hardly_changes(radius: float) -> None:
     label = ball(18) > 0
     fusion = fuse_shape_and_label(label, ball(radius), SPACING)
-    changed = 0 if np.isinf(fusion.label_margin_mm) else ((fusion.fused_mm(label) > 0) != label).sum()
+    changed = 0 if np.isinf(fusion.label_margin_mm) else (fused(fusion) != label).sum()
     assert changed < 0.002 * label.sum()
 
 
@@ -51,8 +64,8 @@ def test_a_misplaced_shape_is_registered_to_its_label() -> None:
     """A misfit that the whole surface shares is removed; the roughness of the label is not copied."""
     true, label, shape_mm = ball(18) > 0, rough(1.0), ball(17.5, (27.6, 28.1, 27.8))
     fusion = fuse_shape_and_label(label, shape_mm, SPACING)
-    assert ((fusion.shape_mm > 0) != true).sum() < 0.5 * ((shape_mm > 0) != true).sum()
-    assert ((fusion.fused_mm(label) > 0) != true).sum() < 0.5 * (label != true).sum()
+    assert (registered(fusion) != true).sum() < 0.5 * ((shape_mm > 0) != true).sum()
+    assert (fused(fusion) != true).sum() < 0.5 * (label != true).sum()
 
 
 def test_an_error_in_a_patch_is_not_copied_by_the_registration() -> None:
@@ -62,7 +75,7 @@ def test_an_error_in_a_patch_is_not_copied_by_the_registration() -> None:
     label &= ~dent
     fusion = fuse_shape_and_label(label, ball(18), SPACING)
     lost = dent & (ball(18) > 0)
-    assert (fusion.fused_mm(label)[lost] > 0).mean() > 0.9
+    assert fused(fusion)[lost].mean() > 0.9
 
 
 def test_a_missing_branch_of_the_label_does_not_change_the_margin() -> None:
@@ -94,6 +107,30 @@ def test_an_absent_structure_stays_absent() -> None:
     assert margin_mm(np.zeros(SHAPE, bool), ball(18)) == float("inf")
 
 
+def test_the_label_stays_where_it_is_kept_and_where_the_margin_is_infinite() -> None:
+    label, kept = rough(1.0), np.zeros(SHAPE, bool)
+    kept[:28] = True
+    fusion = fuse_shape_and_label(label, ball(18), SPACING)
+    repaired = fused(fusion, kept)
+    assert (repaired[:28] == label[:28]).all()
+    assert (repaired[28:] == fused(fusion)[28:]).all() and (repaired[28:] != label[28:]).any()
+    far = fuse_shape_and_label(label, ball(8, (45, 12, 12)), SPACING)
+    assert np.isinf(far.label_margin_mm) and (fused(far) == label).all()
+
+
+@pytest.mark.parametrize("local_misfit", [0.0, 1.0])
+def test_the_volume_about_label_and_shape_makes_no_difference(local_misfit: float) -> None:
+    """So a case is refined on boxes of its ROI."""
+    label, shape = rough(0.8), ball(17.5)
+    found = fuse_shape_and_label(label, shape, SPACING, local_misfit=local_misfit)
+    padded = fuse_shape_and_label(
+        np.pad(label, 9), np.pad(shape, 9, constant_values=-8), SPACING, local_misfit=local_misfit
+    )
+    assert padded.box == tuple(slice(s.start + 9, s.stop + 9) for s in found.box)
+    assert found.shape_mm.size < 0.9 * label.size
+    assert np.array_equal(padded.fused_mm(), found.fused_mm())
+
+
 def half_wrong() -> np.ndarray:
     """Shape of another heart: right on one side, 1 mm too large on the other, with a smooth change between."""
     x = np.indices(SHAPE)[0] - CENTRE[0]
@@ -102,13 +139,14 @@ def half_wrong() -> np.ndarray:
 
 def test_a_local_margin_lets_the_label_count_where_the_shape_of_another_heart_does_not_fit() -> None:
     true, label = ball(18) > 0, rough(0.8)
-    fused = fuse_shape_and_label(label, half_wrong(), SPACING, local_misfit=PRIOR_LOCAL_MISFIT)
-    assert fused.local_margin_mm is not None
+    fusion = fuse_shape_and_label(label, half_wrong(), SPACING, local_misfit=PRIOR_LOCAL_MISFIT)
+    margin = np.full(SHAPE, np.nan)
+    margin[fusion.box] = fusion.local_margin_mm
     left, right = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
     left[:20], right[36:] = True, True
     surface = np.abs(ball(18)) < 1
-    assert np.median(fused.local_margin_mm[surface & left]) < 0.5 * np.median(fused.local_margin_mm[surface & right])
-    repaired = np.where(fused.by_shape, fused.fused_mm(label) > 0, label)
+    assert np.median(margin[surface & left]) < 0.5 * np.median(margin[surface & right])
+    repaired = fused(fusion)
     wrong = [int(((mask != true) & side).sum()) for side in (left, right) for mask in (label, repaired)]
     assert wrong[1] < 0.9 * wrong[0], "where the shape fits, the label's noise is removed"
     assert wrong[3] <= 1.05 * wrong[2], "where it does not, nothing is made worse"
@@ -119,5 +157,5 @@ def test_a_local_margin_of_a_shape_that_fits_is_below_half_a_voxel() -> None:
     local, whole = (
         fuse_shape_and_label(label, ball(18), SPACING, local_misfit=weight) for weight in (PRIOR_LOCAL_MISFIT, 0)
     )
-    assert whole.local_margin_mm is None and whole.by_shape.all()
+    assert whole.local_margin_mm is None and np.isfinite(whole.label_margin_mm)
     assert whole.label_margin_mm <= local.label_margin_mm < 0.5

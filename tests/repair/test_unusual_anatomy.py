@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.boxes import Box, bounding_box, full_box
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.geometry.grid import Grid
+from heartmend.geometry.local_field import LocalField
 from heartmend.repair.changes import ORIGINAL_KEPT
 from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark
 
@@ -37,7 +39,17 @@ def find(labels: np.ndarray, truth: np.ndarray | None = None) -> UnusualAnatomy:
     names = {"Myocardium": MYO, "LV": LV, "LA": LA, "PV": PV}
     shapes = {n: signed_distance_mm(truth == id, (1.0, 1.0, 1.0)) for n, id in names.items() if (truth == id).any()}
     empty = np.full(SHAPE, -8.0, dtype=np.float32)
-    return find_unusual_anatomy(labels, {n: shapes.get(n, empty) for n in names}, HEART, Grid(SHAPE, np.eye(4)))
+    whole = {n: LocalField.of_whole(shapes.get(n, empty)) for n in names}
+    found = find_unusual_anatomy(labels, whole, HEART, Grid(SHAPE, np.eye(4)))
+    near = {n: one.cropped(box_of((labels == names[n]) | (one.values > 0))) for n, one in whole.items()}
+    of_boxes = find_unusual_anatomy(labels, near, HEART, Grid(SHAPE, np.eye(4)))
+    assert of_boxes.changes == found.changes, "the fields on their boxes give the same"
+    assert (found.kept is None) == (of_boxes.kept is None) and np.all(of_boxes.kept == found.kept)
+    return found
+
+
+def box_of(mask: np.ndarray) -> Box:
+    return bounding_box(mask, 2) or full_box((1, 1, 1))
 
 
 def test_a_heart_like_the_others_has_no_unusual_part() -> None:

@@ -9,6 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.distance import DistanceMap
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
@@ -56,19 +57,22 @@ def test_surface_noise_is_removed_and_an_absent_structure_stays_absent(model: Mo
     surface = evaluate_case(*model, "a", case_of(labels).roi)["LV"]
     noisy[:] = np.where(surface + 1.5 * noise / noise.std() > 0, 3, 0)
     found = refine_case(model, case_of(noisy), ANATOMY, HEADS, RefineSettings())
-    distances, margins = found.distances, found.margins
-    assert (distances["RV"] < 0).all()
+    maps, margins = found.maps, found.margins
+    assert not maps["RV"].inside.any()
     assert "RV" not in margins
-    wrong = [int(((mask > 0) != (labels == 3)).sum()) for mask in (noisy == 3, distances["LV"])]
+    wrong = [int((mask != (labels == 3)).sum()) for mask in (noisy == 3, maps["LV"].inside)]
     assert wrong[1] < 0.25 * wrong[0]
 
 
 def test_without_label_weight_the_shape_alone_decides(model: Model) -> None:
     case = case_of(small_heart(1))
     found = refine_case(model, case, ANATOMY, HEADS, RefineSettings(label_weight=0))
-    distances, margins = found.distances, found.margins
+    maps, margins = found.maps, found.margins
     assert margins == {}
-    assert np.array_equal(distances["LV"], evaluate_case(*model, "a", case.roi)["LV"])
+    expected = DistanceMap.of_mm(evaluate_case(*model, "a", case.roi)["LV"], keep_inside=True)
+    near = np.abs(expected.mm) < 6
+    assert near.any() and np.array_equal(maps["LV"].steps[near], expected.steps[near])
+    assert np.array_equal(maps["LV"].inside, expected.inside)
 
 
 @pytest.fixture

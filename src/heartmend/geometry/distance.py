@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.components import without_small_components
+from heartmend.geometry.local_field import LocalField
 from heartmend.types import DistanceField, Labels, Mask
 
 if TYPE_CHECKING:
@@ -54,9 +55,27 @@ class DistanceMap:
         Returns:
             The distances rounded to steps and clipped at `CLIP_MM`.
         """
-        steps = np.clip(np.rint(distance_mm / STEP_MM), -127, 127).astype(np.int8)
+        rounded = distance_mm / STEP_MM
+        np.rint(rounded, out=rounded)
+        np.clip(rounded, -127, 127, out=rounded)
+        steps = rounded.astype(np.int8)
         if keep_inside:
             steps[(steps == 0) & (distance_mm > 0)] = 1
+        return cls(steps)
+
+    @classmethod
+    def of_field(cls, field: LocalField, *, keep_inside: bool = False) -> DistanceMap:
+        """Encode the distances of a box as a distance map of its volume.
+
+        Args:
+            field: the distances; outside its box the map has the lowest step.
+            keep_inside: as of `of_mm`.
+
+        Returns:
+            The distances on the whole volume.
+        """
+        steps = np.full(field.shape, -127, dtype=np.int8)
+        steps[field.box] = cls.of_mm(field.values, keep_inside=keep_inside).steps
         return cls(steps)
 
     @classmethod

@@ -30,7 +30,11 @@ def interpolate_along(
     lower = np.minimum(positions.astype(int), last)
     upper = np.minimum(lower + 1, last)
     weight = (positions - lower).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(field.ndim)])
-    interpolated: npt.NDArray[np.float32] = (1 - weight) * field.take(lower, axis) + weight * field.take(upper, axis)
+    # In place: for a large volume most of the time is that of new memory.
+    interpolated, above = field.take(lower, axis), field.take(upper, axis)
+    interpolated *= 1 - weight
+    above *= weight
+    interpolated += above
     return interpolated
 
 

@@ -201,11 +201,7 @@ def repair_case(prior: Prior, anatomy: Anatomy, case: OneCase, *, is_own: bool, 
         fitted = template, CodeBook([CASE_ID], codes)
         with torch.no_grad():
             found = refine_case(fitted, prepared, anatomy, heads, settings, model.lowest_surface_noise_mm2)
-        maps = {
-            name: DistanceMap.of_mm(distance, keep_inside=True)
-            for name, distance in found.distances.items()
-            if not case.structures or name in case.structures
-        }
+        maps = {name: one for name, one in found.maps.items() if not case.structures or name in case.structures}
         remarks, calibres, heart = found.changes, model.calibres, prior_heart(model)
         margins_mm, misfits_mm = found.margins, found.misfits_mm
     refined = RefinedCase(

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.geometry.components import without_small_components
-from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
+from heartmend.geometry.distance import signed_distance_mm
+from heartmend.geometry.local_field import LocalField
 from heartmend.geometry.surface_noise import surface_area_mm2
 from heartmend.metrics.segment import Segment
 from heartmend.metrics.smoothness import segment_roughness_mm
@@ -108,7 +109,8 @@ def case_indicators(
     cleaned = original.copy()
     cleaned[box] = case.cleaned
     after_rules, rule_changes = apply_rules(cleaned, grid, anatomy, only=RULES_AFTER_FIT)
-    unusual = find_unusual_anatomy(case.cleaned, shapes, anatomy, case.roi.source_grid()).changes if shapes else ()
+    fields = {name: LocalField.of_whole(shape) for name, shape in (shapes or {}).items()}
+    unusual = find_unusual_anatomy(case.cleaned, fields, anatomy, case.roi.source_grid()).changes if shapes else ()
     changes = (*case.facts.changes, *unusual, *rule_changes)
     maps = _CaseMaps(case, original[box], after_rules[box], anatomy, shapes or {}, statistics or CohortStatistics())
     outside = np.bincount(original.ravel(), minlength=256) - np.bincount(maps.original.ravel(), minlength=256)
@@ -154,10 +156,11 @@ class _CaseMaps:
         label = without_small_components(self.case.cleaned == structure.id)
         lowest = self.statistics.lowest_surface_noise_mm2.get(structure.name, float("inf"))
         fusion = fuse_shape_and_label(
-            label, np.clip(shape, -CLIP_MM, CLIP_MM), self.case.roi.grid.spacing_mm,
-            self.case.facts.slice_staircase_mm, lowest, LABEL_WEIGHT,
-        )  # fmt: skip
-        return fusion.shape_mm > 0, 1 / (1 + fusion.label_margin_mm / LABEL_WEIGHT)
+            label, shape, self.case.roi.grid.spacing_mm, self.case.facts.slice_staircase_mm, lowest, LABEL_WEIGHT
+        )
+        registered = np.zeros_like(label)
+        registered[fusion.box] = fusion.shape_mm > 0
+        return registered, 1 / (1 + fusion.label_margin_mm / LABEL_WEIGHT)
 
     def _tree(self, structure: Structure, label: Mask) -> Mask:
         """Repair the tree of a thin vessel."""

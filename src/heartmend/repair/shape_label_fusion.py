@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from heartmend.geometry.boxes import bounding_box_mm
-from heartmend.geometry.distance import signed_distance_mm
+from heartmend.geometry.boxes import Box, bounding_box_mm, full_box
+from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
 from heartmend.geometry.interpolation import block_means, interpolate_along
 from heartmend.geometry.surface_noise import BAND_VOXELS, residual_variance_mm2
 from heartmend.types import DistanceField, Mask
@@ -46,7 +45,9 @@ class ShapeLabelFusion:
     """Fitted shape after smooth local registration to its label, with the weight of the label.
 
     Attributes:
+        box: the part of the volume that has label or shape, with a margin (`fusion_margin_mm`). All fields are on it.
         shape_mm: (x, y, z) float32, signed distance of the registered shape, positive inside.
+        label_mm: (x, y, z) float32, signed distance of the label, positive inside.
         label_margin_mm: a voxel keeps its label unless it lies on the other side of the registered shape's surface by
             more than this; infinite where the label alone is used.
         local_margin_mm: (x, y, z) float32, the margin at each voxel, of which `label_margin_mm` is the median at the
@@ -54,33 +55,45 @@ class ShapeLabelFusion:
         misfit_mm: median distance between label and shape before the registration; 0 for an empty label.
     """
 
+    box: Box
     shape_mm: DistanceField
+    label_mm: DistanceField
     label_margin_mm: float
     local_margin_mm: DistanceField | None = None
     misfit_mm: float = 0.0
 
-    @property
-    def by_shape(self) -> npt.NDArray[np.bool_]:
-        """(x, y, z) or scalar bool, where the shape has a part in the decision."""
-        return np.isfinite(self.label_margin_mm if self.local_margin_mm is None else self.local_margin_mm)
-
-    def fused_mm(self, label: Mask) -> DistanceField:
+    def fused_mm(self, kept: Mask | None = None) -> DistanceField:
         """Compute the fused structure.
 
         Args:
-            label: (x, y, z) bool.
+            kept: (x, y, z) bool on the voxels of `box`, where the label stays as it is; None: nowhere.
 
         Returns:
-            (x, y, z) float32, the shape's signed distance, raised by the margin inside the label and lowered by it
-            outside.
+            (x, y, z) float32 on the voxels of `box`: the shape's signed distance, raised by the margin inside the label
+            and lowered by it outside; that of the label where it is kept and where the margin is infinite.
 
         Example:
-            >>> fusion = ShapeLabelFusion(np.array([[[-0.2, -0.2, 0.8]]], dtype=np.float32), 0.5)
-            >>> (fusion.fused_mm(np.array([[[True, False, False]]])) > 0).tolist()
+            >>> shape, label = (np.array([[[a, b, c]]]) for a, b, c in ((-0.2, -0.2, 0.8), (0.5, -0.5, -1.5)))
+            >>> (ShapeLabelFusion(full_box((1, 1, 3)), shape, label, 0.5).fused_mm() > 0).tolist()
             [[[True, False, True]]]
         """
-        margin_mm = self.label_margin_mm if self.local_margin_mm is None else self.local_margin_mm
-        return self.shape_mm + np.where(label, margin_mm, -margin_mm).astype(np.float32)
+        margin_mm = np.float32(self.label_margin_mm) if self.local_margin_mm is None else self.local_margin_mm
+        fused: DistanceField = self.shape_mm + np.where(self.label_mm > 0, margin_mm, -margin_mm)
+        by_label = ~np.isfinite(margin_mm) if kept is None else kept | ~np.isfinite(margin_mm)
+        np.copyto(fused, self.label_mm, where=by_label)
+        return fused
+
+
+def fusion_margin_mm(spacing_mm: Sequence[float]) -> float:
+    """Compute the margin about label and shape that their fusion depends on.
+
+    Args:
+        spacing_mm: voxel spacing.
+
+    Returns:
+        The margin in mm: the reach of the local means.
+    """
+    return 2 * max(REGISTRATION_MM, 3.3 * min(spacing_mm))
 
 
 def fuse_shape_and_label(
@@ -106,7 +119,7 @@ def fuse_shape_and_label(
 
     Args:
         label: (x, y, z) bool.
-        shape_mm: (x, y, z) float32, signed distance of the fitted shape, positive inside.
+        shape_mm: (x, y, z) float32, signed distance of the fitted shape, positive inside; clipped at `CLIP_MM`.
         spacing_mm: voxel spacing.
         slice_staircase_mm: thickness of the slices that the label was drawn on; 0 for thin slices.
         lowest_surface_noise_mm2: surface noise of the cohort's cleanest labels of this structure; infinite if unknown.
@@ -114,38 +127,36 @@ def fuse_shape_and_label(
         local_misfit: weight of the local part of the misfit; 0: the margin is the same everywhere.
 
     Returns:
-        The registered shape and the margin. The margin is infinite, and the shape unchanged, for an empty label, a
-        shape that does not fit, or a margin of more than `MAX_MISFIT_MM`. A local margin is infinite where it is more.
+        The registered shape and the margin, on the box of both. The margin is infinite, and the shape unchanged, for
+        an empty label, a shape that does not fit, or a margin of more than `MAX_MISFIT_MM`. A local margin is infinite
+        where it is more.
     """
-    label_only = ShapeLabelFusion(shape_mm, float("inf"))
     if not label.any():
-        return label_only
+        return ShapeLabelFusion(full_box(label.shape), shape_mm, np.full_like(shape_mm, -CLIP_MM), float("inf"))
+    box = bounding_box_mm(label | (shape_mm > 0), fusion_margin_mm(spacing_mm), spacing_mm)
+    shape_mm, label_mm = np.clip(shape_mm[box], -CLIP_MM, CLIP_MM), signed_distance_mm(label[box], spacing_mm)
     voxel = min(spacing_mm)
-    box = bounding_box_mm(label | (shape_mm > 0), 2 * max(REGISTRATION_MM, 3.3 * voxel), spacing_mm)
-    label_mm = signed_distance_mm(label[box], spacing_mm)
-    on_either = np.minimum(np.abs(label_mm), np.abs(shape_mm[box])) < BAND_VOXELS * voxel
-    before_mm = float(np.median(np.abs(label_mm - shape_mm[box])[on_either]))
-    label_only = ShapeLabelFusion(shape_mm, float("inf"), misfit_mm=before_mm)
+    on_either = np.minimum(np.abs(label_mm), np.abs(shape_mm)) < BAND_VOXELS * voxel
+    before_mm = float(np.median(np.abs(label_mm - shape_mm)[on_either]))
+    label_only = ShapeLabelFusion(box, shape_mm, label_mm, float("inf"), misfit_mm=before_mm)
     if before_mm > MAX_MISFIT_MM:
         return label_only
-    registered = shape_mm.copy()
-    registered[box] += _local_misfit_mm(label_mm, shape_mm[box], spacing_mm)
+    registered = shape_mm + _local_misfit_mm(label_mm, shape_mm, spacing_mm)
     on_label = np.abs(label_mm) < BAND_VOXELS * voxel
-    misfit_mm = float(np.median(np.abs(label_mm - registered[box])[on_label]))
+    misfit_mm = float(np.median(np.abs(label_mm - registered)[on_label]))
     if misfit_mm > MAX_MISFIT_MM:
         return label_only
-    shape_noise = residual_variance_mm2(signed_distance_mm(registered[box] > 0, spacing_mm), spacing_mm)
+    shape_noise = residual_variance_mm2(signed_distance_mm(registered > 0, spacing_mm), spacing_mm)
     excess = max(residual_variance_mm2(label_mm, spacing_mm) - min(lowest_surface_noise_mm2, shape_noise), 0.0)
     noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRCASE * slice_staircase_mm) ** 2 + voxel**2 / 80
     if local_misfit:
-        change_mm2 = local_misfit * _local_change_mm2(label_mm, shape_mm[box], registered[box], spacing_mm)
-        margin_mm = np.full(label.shape, np.inf, dtype=np.float32)
-        margin_mm[box] = weight * (misfit_mm**2 + change_mm2) / noise
+        change_mm2 = local_misfit * _local_change_mm2(label_mm, shape_mm, registered, spacing_mm)
+        margin_mm = weight * (misfit_mm**2 + change_mm2) / noise
         margin_mm[margin_mm >= MAX_MISFIT_MM] = np.inf
-        return ShapeLabelFusion(registered, float(np.median(margin_mm[box][on_label])), margin_mm, before_mm)
+        return ShapeLabelFusion(box, registered, label_mm, float(np.median(margin_mm[on_label])), margin_mm, before_mm)
     label_margin_mm = weight * misfit_mm**2 / noise
     fits = label_margin_mm < MAX_MISFIT_MM
-    return ShapeLabelFusion(registered, label_margin_mm, misfit_mm=before_mm) if fits else label_only
+    return ShapeLabelFusion(box, registered, label_mm, label_margin_mm, misfit_mm=before_mm) if fits else label_only
 
 
 def _local_misfit_mm(label_mm: DistanceField, shape_mm: DistanceField, spacing_mm: Sequence[float]) -> DistanceField:

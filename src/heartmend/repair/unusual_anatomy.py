@@ -16,11 +16,12 @@ import numpy.typing as npt
 from scipy.ndimage import binary_dilation
 
 from heartmend.anatomy.schema import Anatomy, Structure
-from heartmend.geometry.boxes import Box, bounding_box_mm
-from heartmend.geometry.components import Component, find_components, label_components
+from heartmend.geometry.boxes import Box, expand_box, margin_voxels
+from heartmend.geometry.components import Component, find_components
 from heartmend.geometry.grid import Grid
+from heartmend.geometry.local_field import LocalField
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, box_in_mm
-from heartmend.types import DistanceField, Labels, Mask
+from heartmend.types import Labels, Mask
 
 RULE = "unusual_anatomy"
 """Name of this method in the change log."""
@@ -52,7 +53,7 @@ class UnusualAnatomy(NamedTuple):
 
 
 def find_unusual_anatomy(
-    labels: Labels, shapes_mm: Mapping[str, DistanceField], anatomy: Anatomy, grid: Grid
+    labels: Labels, shapes_mm: Mapping[str, LocalField], anatomy: Anatomy, grid: Grid
 ) -> UnusualAnatomy:
     """Find the parts of a label map that are too large, deep and coherent for an error.
 
@@ -63,7 +64,7 @@ def find_unusual_anatomy(
 
     Args:
         labels: (x, y, z) uint8, the prepared label map.
-        shapes_mm: signed distance (x, y, z) of the fitted shape of each structure, positive inside, by name.
+        shapes_mm: signed distance of the fitted shape of each structure, by name, on a box that contains its label too.
         anatomy: the structures.
         grid: grid of the label map.
 
@@ -72,27 +73,24 @@ def find_unusual_anatomy(
     """
     kept: Mask | None = None
     changes = []
-    for name, shape_mm in shapes_mm.items():
+    for name, shape in shapes_mm.items():
         structure = anatomy.by_name(name)
-        for part in _parts(labels, structure, shape_mm, anatomy, grid):
-            others = [one[part.box][part.mask] for other, one in shapes_mm.items() if other != name]
+        for part in _parts(labels, structure, shape, anatomy, grid):
+            others = [one.on(part.box, -np.inf)[part.mask] for other, one in shapes_mm.items() if other != name]
             is_claimed = bool(others) and float((np.max(others, axis=0) > 0).mean()) >= CLAIMED_SHARE
-            if not _is_coherent(part, labels == structure.id, grid, is_claimed=is_claimed):
+            if not _is_coherent(part, labels, structure.id, grid, is_claimed=is_claimed):
                 continue
             if kept is None:
                 kept = np.zeros(labels.shape, dtype=bool)
             _add_surroundings(kept, part, grid)
-            changes.append(_remark(structure, part, shape_mm, grid))
+            changes.append(_remark(structure, part, shape, grid))
     return UnusualAnatomy(kept, changes)
 
 
-def _parts(
-    labels: Labels, structure: Structure, shape_mm: DistanceField, anatomy: Anatomy, grid: Grid
-) -> list[Component]:
+def _parts(labels: Labels, structure: Structure, shape: LocalField, anatomy: Anatomy, grid: Grid) -> list[Component]:
     """Connected parts of a structure far outside its shape that belong to the heart."""
-    label = labels == structure.id
-    near = label & (np.abs(shape_mm) < 4 * BEYOND_MM)
-    if not near.any():
+    label, shape_mm = labels[shape.box] == structure.id, shape.values
+    if not (label & (np.abs(shape_mm) < 4 * BEYOND_MM)).any():
         return []
     surface = label & ~_eroded(label)
     misfit_mm = float(np.median(np.abs(shape_mm[surface])))
@@ -100,49 +98,56 @@ def _parts(
     min_voxels = MIN_MM3 / grid.voxel_mm3
     if int(beyond.sum()) < min_voxels:
         return []
-    components, sizes = label_components(label)
+    components = find_components(label, shape.box)
     roots = [anatomy.by_name(origin).id for origin in structure.must_touch]
     found = []
-    for part in find_components(beyond):
+    for part in find_components(beyond, shape.box):
         if part.voxels < min_voxels:
             break
-        number = int(components[part.box][part.mask][0])
-        is_of_main = number == int(sizes.argmax()) and part.voxels < 0.5 * sizes[number]
-        if is_of_main or (roots and _touches(components == number, np.isin(labels, roots), grid)):
+        owner = next(one for one in components if _contains(one, part))
+        is_of_main = owner is components[0] and part.voxels < 0.5 * owner.voxels
+        if is_of_main or (roots and _touches(owner, np.isin(labels, roots), grid)):
             found.append(part)
     return found
 
 
-def _is_coherent(part: Component, label: Mask, grid: Grid, *, is_claimed: bool) -> bool:
+def _contains(component: Component, part: Component) -> bool:
+    """Whether a connected part of a mask is in this component of it."""
+    first = tuple(int(at[0]) + side.start for at, side in zip(np.nonzero(part.mask), part.box, strict=True))
+    if not all(side.start <= at < side.stop for at, side in zip(first, component.box, strict=True)):
+        return False
+    return bool(component.mask[tuple(at - side.start for at, side in zip(first, component.box, strict=True))])
+
+
+def _is_coherent(part: Component, labels: Labels, id: int, grid: Grid, *, is_claimed: bool) -> bool:
     padded = np.pad(part.mask, 1)
     radius_mm = float(edt.edt(padded, anisotropy=grid.spacing_mm).max())
     if not is_claimed:
         return radius_mm >= MIN_RADIUS_MM
     if radius_mm < MIN_CLAIMED_RADIUS_MM:
         return False
-    box = bounding_box_mm(_in_volume(part, label.shape), 2 * max(grid.spacing_mm), grid.spacing_mm)
+    box = expand_box(part.box, 1, labels.shape)
     mask = part.in_box(box)
-    contact = binary_dilation(mask) & label[box] & ~mask
+    contact = binary_dilation(mask) & (labels[box] == id) & ~mask
     area_mm2 = int(contact.sum()) * grid.voxel_mm3 ** (2 / 3)
     return area_mm2 >= MIN_NECK * (part.voxels * grid.voxel_mm3) ** (2 / 3)
 
 
-def _touches(component: Mask, roots: Mask, grid: Grid) -> bool:
+def _touches(component: Component, roots: Mask, grid: Grid) -> bool:
     if not roots.any():
         return False
-    box = bounding_box_mm(component, TOUCH_MM + max(grid.spacing_mm), grid.spacing_mm)
-    near_mm = edt.edt(np.ascontiguousarray(~component[box]), anisotropy=grid.spacing_mm)
+    box = expand_box(component.box, margin_voxels(TOUCH_MM, grid.spacing_mm), roots.shape)
+    near_mm = edt.edt(~component.in_box(box), anisotropy=grid.spacing_mm)
     return bool((near_mm[roots[box]] <= TOUCH_MM).any())
 
 
 def _add_surroundings(kept: Mask, part: Component, grid: Grid) -> None:
-    mask = _in_volume(part, kept.shape)
-    box = bounding_box_mm(mask, SURROUNDINGS_MM + max(grid.spacing_mm), grid.spacing_mm)
-    kept[box] |= edt.edt(np.ascontiguousarray(~mask[box]), anisotropy=grid.spacing_mm) <= SURROUNDINGS_MM
+    box = expand_box(part.box, margin_voxels(SURROUNDINGS_MM, grid.spacing_mm), kept.shape)
+    kept[box] |= edt.edt(~part.in_box(box), anisotropy=grid.spacing_mm) <= SURROUNDINGS_MM
 
 
-def _remark(structure: Structure, part: Component, shape_mm: DistanceField, grid: Grid) -> Change:
-    depth_mm = -float(shape_mm[part.box][part.mask].min())
+def _remark(structure: Structure, part: Component, shape: LocalField, grid: Grid) -> Change:
+    depth_mm = -float(shape.on(part.box, -np.inf)[part.mask].min())
     volume_ml = part.voxels * grid.voxel_mm3 / 1000
     note = (
         f"unusual anatomy, or a large error: {volume_ml:.1f} ml up to {depth_mm:.0f} mm outside the shape; "
@@ -151,19 +156,14 @@ def _remark(structure: Structure, part: Component, shape_mm: DistanceField, grid
     return Change(RULE, structure.name, ORIGINAL_KEPT, 0, 0.0, box_in_mm(part.box, grid), "warning", note)
 
 
-def _in_volume(part: Component, shape: tuple[int, ...]) -> Mask:
-    mask = np.zeros(shape, dtype=bool)
-    mask[part.box] = part.mask
-    return mask
-
-
 def _eroded(mask: Mask) -> npt.NDArray[np.bool_]:
     """Voxels whose six neighbours are set."""
     padded = np.pad(mask, 1)
-    inner = padded.copy()
+    inner = mask.copy()
     for axis in range(3):
-        inner &= np.roll(padded, 1, axis) & np.roll(padded, -1, axis)
-    return inner[1:-1, 1:-1, 1:-1]
+        for side in (slice(None, -2), slice(2, None)):
+            inner &= padded[tuple(side if one == axis else slice(1, -1) for one in range(3))]
+    return inner
 
 
 def mirrored_remark(box: Box, grid: Grid) -> Change:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,22 +12,22 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.boxes import boxes_by_id
 from heartmend.geometry.components import without_small_components
-from heartmend.geometry.distance import CLIP_MM, DistanceMap, signed_distance_mm
+from heartmend.geometry.distance import CLIP_MM, DistanceMap
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
 from heartmend.models.base import Codes, Shape
 from heartmend.models.code_book import CodeBook
-from heartmend.models.lattice import evaluate_case
+from heartmend.models.lattice import evaluate_near_surfaces
 from heartmend.repair.changes import Change
-from heartmend.repair.shape_label_fusion import fuse_shape_and_label
+from heartmend.repair.shape_label_fusion import fuse_shape_and_label, fusion_margin_mm
 from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark
 from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CLASSIFIERS, FIT, PREPARE, REFINE
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import Context, Outcome
-from heartmend.types import DistanceField
 
 Margins = dict[str, float | None]
 """How deep in the shape a voxel must be to be taken against its label, by structure; None: the label alone counts."""
@@ -93,13 +93,13 @@ class Refinement:
     """Refined structures of a case.
 
     Attributes:
-        distances: signed distances in mm (x, y, z), positive inside, on the voxels of the ROI, by structure.
+        maps: distance map of each structure on the voxels of the ROI, by name.
         margins: label margins in mm, by structure.
         changes: remarks about unusual anatomy.
         misfits_mm: median distance between label and fitted shape, by structure.
     """
 
-    distances: dict[str, DistanceField]
+    maps: dict[str, DistanceMap]
     margins: Margins
     changes: tuple[Change, ...] = ()
     misfits_mm: dict[str, float] = field(default_factory=dict)
@@ -109,7 +109,7 @@ def refine_case(
     fitted: tuple[Shape, CodeBook], case: PreparedCase, anatomy: Anatomy, heads: Mapping[str, int],
     settings: RefineSettings, lowest_noise_mm2: Mapping[str, float] | None = None,
 ) -> Refinement:  # fmt: skip
-    """Compute the signed distances of the refined structures of one case.
+    """Compute the distance maps of the refined structures of one case.
 
     A label is right nearly everywhere and wrong in patches, there by more than a voxel; a shape is slightly beside the
     truth everywhere. So the shape is first moved to the label by a robust smooth registration, and then a voxel keeps
@@ -129,29 +129,33 @@ def refine_case(
         The refined structures.
     """
     shape, codes = fitted
-    distances = evaluate_case(shape, codes, case.case_id, case.roi)
-    spacing, margins, misfits_mm = case.roi.grid.spacing_mm, Margins(), dict[str, float]()
+    by_label = shape.is_distance and settings.label_weight > 0
+    spacing, boxes = case.roi.grid.spacing_mm, boxes_by_id(case.cleaned)
+    around = {name: boxes[id] for name, id in heads.items() if id in boxes}
+    fields = evaluate_near_surfaces(shape, codes, case.case_id, case.roi, around, fusion_margin_mm(spacing))
+    maps, margins, misfits_mm = dict[str, DistanceMap](), Margins(), dict[str, float]()
     unusual = UnusualAnatomy(None, [])
-    if shape.is_distance and settings.label_weight > 0:
-        unusual = find_unusual_anatomy(case.cleaned, distances, anatomy, case.roi.source_grid())
+    if by_label:
+        unusual = find_unusual_anatomy(case.cleaned, fields, anatomy, case.roi.source_grid())
         if is_mirrored(codes.of([case.case_id])):
             unusual.changes.append(mirrored_remark(case.roi.source_box(), case.roi.grid))
-    for name, shape_mm in distances.items():
-        label = without_small_components(case.cleaned == heads[name])
-        if not label.any():
-            distances[name] = np.full_like(shape_mm, -CLIP_MM)
-        elif shape.is_distance and settings.label_weight > 0:
+    for name, shape_mm in fields.items():
+        refined = shape_mm
+        if heads[name] not in boxes:
+            refined = replace(shape_mm, values=np.full_like(shape_mm.values, -CLIP_MM))
+        elif by_label:
+            label = without_small_components(case.cleaned[shape_mm.box] == heads[name])
             fused = fuse_shape_and_label(
-                label, np.clip(shape_mm, -CLIP_MM, CLIP_MM), spacing, case.facts.slice_staircase_mm,
+                label, shape_mm.values, spacing, case.facts.slice_staircase_mm,
                 (lowest_noise_mm2 or {}).get(name, np.inf), settings.label_weight, settings.local_misfit,
             )  # fmt: skip
             margins[name] = round(fused.label_margin_mm, 4) if np.isfinite(fused.label_margin_mm) else None
             misfits_mm[name] = round(fused.misfit_mm, 4)
-            by_shape = fused.by_shape if unusual.kept is None else fused.by_shape & ~unusual.kept
-            distances[name] = fused.fused_mm(label)
-            if not by_shape.all():
-                distances[name] = np.where(by_shape, distances[name], signed_distance_mm(label, spacing))
-    return Refinement(distances, margins, tuple(unusual.changes), misfits_mm)
+            near = shape_mm.cropped(fused.box)
+            kept = None if unusual.kept is None else unusual.kept[near.box]
+            refined = replace(near, values=fused.fused_mm(kept))
+        maps[name] = DistanceMap.of_field(refined, keep_inside=True)
+    return Refinement(maps, margins, tuple(unusual.changes), misfits_mm)
 
 
 def is_mirrored(code: Codes) -> bool:
@@ -196,16 +200,16 @@ def _work(job: _Job) -> None:
             _FITTED[job.output] = run.fitted()
         fitted = _FITTED[job.output]
         refined = refine_case(fitted, case, job.anatomy, job.shaped, job.settings, job.lowest_noise_mm2)
-    distances = refined.distances
+    maps = refined.maps
     if job.classified:
         if job.output not in _CLASSIFIERS:
             _CLASSIFIERS[job.output] = run.classifiers()
         classifiers, spacing_mm = _CLASSIFIERS[job.output], case.roi.grid.spacing_mm
         image = None if job.reader is None else job.reader.read_roi_image(job.case, case.roi)
         for name in classifiers.names & job.classified.keys():
-            distances[name] = classifiers.distance_mm(name, case.cleaned == job.classified[name], spacing_mm, image)
+            distance_mm = classifiers.distance_mm(name, case.cleaned == job.classified[name], spacing_mm, image)
+            maps[name] = DistanceMap.of_mm(distance_mm, keep_inside=True)
     run.forget(REFINE, id)
-    maps = {name: DistanceMap.of_mm(distance, keep_inside=True) for name, distance in distances.items()}
     run.finish(
         REFINE, id, job.fingerprint, run.write_refined(id, maps, refined.margins, refined.changes, refined.misfits_mm)
     )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.boxes import EMPTY_BOX, Box, bounding_box, expand_box, margin_voxels, relative_box
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.local_field import LocalField
 from heartmend.types import DistanceField, Labels, Mask
@@ -198,6 +198,27 @@ def unit_frame_distance_mm(source: Labels, roi: Roi, resolution: Resolution, id:
     Returns:
         (nx, ny, nz) float32 in mm, positive inside.
     """
-    return roi.resample_field(
-        signed_distance_mm(without_small_components(source == id), roi.grid.spacing_mm), resolution
-    )
+    mask = source == id
+    box = bounding_box(mask) or EMPTY_BOX
+    return mask_distance_in_unit_frame_mm(without_small_components(mask[box]), box, roi, resolution)
+
+
+def mask_distance_in_unit_frame_mm(mask: Mask, box: Box, roi: Roi, resolution: Resolution) -> npt.NDArray[np.float32]:
+    """Compute the signed distance to the boundary of a mask at the cells of the unit frame.
+
+    Args:
+        mask: (x, y, z) bool, the mask in its box; beside it nothing belongs to it.
+        box: the box, in indices of `roi.source_box()`.
+        roi: the region of interest.
+        resolution: number of cells per axis.
+
+    Returns:
+        (nx, ny, nz) float32 in mm, positive inside.
+    """
+    if not mask.size:
+        return roi.resample_field(np.empty(mask.shape, np.float32), resolution, box, -CLIP_MM)
+    spacing, shape = roi.grid.spacing_mm, tuple(side.stop - side.start for side in roi.source_box())
+    reach = expand_box(box, margin_voxels(CLIP_MM, spacing), shape)
+    within = np.zeros(tuple(side.stop - side.start for side in reach), dtype=bool)
+    within[relative_box(box, reach)] = mask
+    return roi.resample_field(signed_distance_mm(within, spacing), resolution, reach, -CLIP_MM)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.errors import BadInputError
-from heartmend.geometry.boxes import Box
+from heartmend.geometry.boxes import Box, full_box
 from heartmend.geometry.components import main_components_box
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.resampling import apply_along_axes, linear_weights, nearest_voxels
@@ -274,34 +274,51 @@ class Roi:
         windowed /= np.float32(high - low)
         return self.resample_field(windowed, resolution)
 
-    def resample_field(self, field: npt.NDArray[Any], resolution: Resolution = 128) -> npt.NDArray[np.float32]:
+    def resample_field(
+        self,
+        field: npt.NDArray[Any],
+        resolution: Resolution = 128,
+        part: Box | None = None,
+        elsewhere: float = 0.0,
+    ) -> npt.NDArray[np.float32]:
         """Resample a smooth quantity, such as a distance, to the unit frame, linearly and without aliasing.
 
         Args:
-            field: (bx, by, bz) on the voxels of `source_box()`.
+            field: (bx, by, bz) on the voxels of `source_box()`, or of a part of it.
             resolution: number of cells along the unit axes.
+            part: the part, in indices of `source_box()`; None for all of it.
+            elsewhere: value of the voxels beside the part.
 
         Returns:
             (nx, ny, nz) float32; 0 outside the volume.
 
         Raises:
-            BadInputError: if the field is not on the source box.
+            BadInputError: if the field is not on the source box, or on its part.
         """
         box = self.source_box()
-        if field.shape != tuple(part.stop - part.start for part in box):
+        part = full_box(tuple(side.stop - side.start for side in box)) if part is None else part
+        if field.shape != tuple(side.stop - side.start for side in part):
             raise BadInputError(f"a field of shape {field.shape} does not fit the ROI's source box")
         counts = np.empty(3, dtype=np.int64)
         counts[list(self.axes)] = _counts(resolution)
-        weights, inside = [], []
+        weights, inside, reached = [], [], []
         for axis in range(3):
             per_step = self._lengths[axis] / counts[axis]
             at = self._low_faces[axis] + (np.arange(counts[axis]) + 0.5) * per_step
             if self._orientation[axis, 1] < 0:
                 at = at[::-1]
             weight, covered = linear_weights(at, box[axis].start, box[axis].stop, per_step)
-            weights.append(weight)
+            weight = weight[:, part[axis]]
+            used = np.flatnonzero(np.diff(weight.indptr))
+            rows = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0)
+            weights.append(weight[rows])
+            reached.append(rows)
             inside.append(covered)
-        cells = apply_along_axes(np.asarray(field, dtype=np.float32), weights)
+        cells = np.full(tuple(counts), elsewhere, dtype=np.float32)
+        if field.size:
+            # The weights of a cell sum to 1: only the difference from the value elsewhere is resampled.
+            change = np.asarray(field, dtype=np.float32) - np.float32(elsewhere)
+            cells[tuple(reached)] += apply_along_axes(change, weights)
         for axis, covered in enumerate(inside):
             np.moveaxis(cells, axis, 0)[~covered] = 0
         return np.ascontiguousarray(cells.transpose(self.axes))

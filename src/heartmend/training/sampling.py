@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from heartmend.geometry.boxes import EMPTY_BOX, Box, boxes_by_id, nested_box
 from heartmend.geometry.components import without_small_components
-from heartmend.geometry.distance import DistanceMap, signed_distance_mm
+from heartmend.geometry.distance import DistanceMap, mask_distance_in_unit_frame_mm
 from heartmend.types import Labels, Mask, Triple
 
 if TYPE_CHECKING:  # it needs nibabel, which the GPU benchmark does without
@@ -145,14 +146,15 @@ def sample_case(
     """
     known = roi.inside_volume(resolution)
     near = np.zeros(known.shape, dtype=bool)
-    layers, centroids, present = [], [], []
+    layers, centroids, present, boxes = [], [], [], boxes_by_id(source, max(ids))
     for id in ids:
-        mask = without_small_components(source == id)
-        distance = roi.resample_field(signed_distance_mm(mask, roi.grid.spacing_mm), resolution)
+        box = boxes.get(id, EMPTY_BOX)
+        mask = without_small_components(source[box] == id)
+        distance = mask_distance_in_unit_frame_mm(mask, box, roi, resolution)
         near |= np.abs(distance) < band_mm
         layers.append(DistanceMap.of_mm(distance).steps)
         present.append(bool(mask.any()))
-        centroids.append(_centroid(mask, roi))
+        centroids.append(_centroid(mask, box, roi))
     near &= known
     far = known & ~near
     rng = np.random.default_rng(seed)
@@ -189,21 +191,21 @@ def sample_fused_case(
     )  # fmt: skip
 
 
-def _centroid(mask: Mask, roi: Roi) -> tuple[float, float, float]:
+def _centroid(mask: Mask, box: Box, roi: Roi) -> tuple[float, float, float]:
     """Compute the centroid in unit coordinates; NaN for a structure that is absent or cut by the field of view."""
-    if not mask.any() or _is_cut(mask, roi):
+    if not mask.any() or _is_cut(mask, box, roi):
         return (float("nan"),) * 3
     source = roi.source_axes()
     sums = [mask.sum(axis=tuple({0, 1, 2} - {a})) for a in range(3)]
-    along = [float(s @ c / s.sum()) for s, c in zip(sums, source.coordinates, strict=True)]
+    along = [float(s @ c[part] / s.sum()) for s, c, part in zip(sums, source.coordinates, box, strict=True)]
     x, y, z = (along[axis] for axis in source.axes)
     return x, y, z
 
 
-def _is_cut(mask: Mask, roi: Roi, share: float = 0.005) -> bool:
+def _is_cut(mask: Mask, box: Box, roi: Roi, share: float = 0.005) -> bool:
     """Whether more than `share` of the structure's voxels lie on the faces of the volume."""
     on_faces = 0
-    for axis, (part, count) in enumerate(zip(roi.source_box(), roi.grid.shape, strict=True)):
+    for axis, (part, count) in enumerate(zip(nested_box(roi.source_box(), box), roi.grid.shape, strict=True)):
         planes = np.moveaxis(mask, axis, 0)
         on_faces += int(planes[0].sum()) if part.start == 0 else 0
         on_faces += int(planes[-1].sum()) if part.stop == count else 0

@@ -1,11 +1,14 @@
 """Steps of every kind of fit on a simulated device, as `python -m support.fake_device`.
 
 A FakeTensor has a shape and a device but no values. Two devices in one operation, and every value that is needed on
-the host, raise an error there; on a GPU they are errors or waits.
+the host, raise an error there; on a GPU they are errors or waits. Prints the operations of a step that start a kernel,
+and the reads of a fit of several steps, as JSON.
 """
 
 import contextlib
 import dataclasses
+import json
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -21,11 +24,12 @@ from heartmend.models.decoder import DecoderShape
 from heartmend.models.template import TemplateShape
 from heartmend.models.unified import UnifiedShape
 from heartmend.training.joint_training import JointSampler
-from heartmend.training.loop import Fit
+from heartmend.training.loop import Fit, Step
 from heartmend.training.point_sampler import PointSampler
 from heartmend.training.point_set import PointSet
 from heartmend.training.schedule import TEMPLATE_PHASES, Phase
 from support.hearts import HEADS, samples_of, small_hearts
+from support.launch_counter import LaunchCounter
 
 CPU = torch.device("cpu")
 PLAIN = Phase(steps=3, code_lr=0.01, shape_lr=0.01, loss="dice_focal", regularisation=1e-4)
@@ -78,19 +82,54 @@ def disable_generators() -> None:
     torch.Generator, torch.autocast = Generator, lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment,misc]
 
 
-def step(device: SimulatedDevice, shape: Shape, points: PointSampler, phases: Sequence[Phase], **settings: Any) -> None:
-    """Run two steps of each phase."""
+class Reports:
+    """Observer that keeps the numbers of the reported steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_step(self, step: Step) -> None:
+        self.steps.append(step.number)
+
+    def on_checkpoint(self, fit: Fit) -> None: ...
+
+    def on_memory_halved(self, points: int) -> None: ...
+
+
+def make_fit(device: SimulatedDevice, shape: Shape, points: PointSampler, phases: Sequence[Phase], **more: Any) -> Fit:
+    """Make a fit on the device."""
     ids = [heart.case_id for heart in small_hearts()]
     codes = device.module(CodeBook(ids, shape.new_codes(len(ids), 0)))
     shape = device.module(shape)
     with device.mode:
-        fit = Fit(shape, codes, points, phases, cases_per_step=2, points=200, **settings)
+        return Fit(shape, codes, points, phases, cases_per_step=2, points=200, **more)
+
+
+def step(
+    device: SimulatedDevice, shape: Shape, points: PointSampler, phases: Sequence[Phase], **more: Any
+) -> dict[str, int]:
+    """Run three steps of each phase; count the operations of the first, of one like most, and of one with a report."""
+    launches = {"first": 0, "step": 0, "report": 0}
+    fit = make_fit(device, shape, points, phases, **more)
+    with device.mode:
         for number, phase in enumerate(phases):
             if number:
                 fit._enter(phase)
-            for _ in range(2):
-                loss, dice = fit._step(phase, number, True)
-    assert dice is not None and loss.device.type == dice.device.type == "gpu"
+            for name in launches:
+                with LaunchCounter() as counter:
+                    loss, dice = fit._step(phase, number, name == "report")
+                launches[name] = max(launches[name], counter.launches.total())
+                assert not counter.waits and loss.device.type == "gpu"
+    assert dice is not None and dice.device.type == "gpu"
+    return launches
+
+
+def reads(device: SimulatedDevice, shape: Shape, points: PointSampler, phase: Phase) -> dict[str, Any]:
+    """Run all steps of a phase; returns the reported steps, and how often the host waited."""
+    fit, reports = make_fit(device, shape, points, [phase]), Reports()
+    with device.mode, LaunchCounter() as counter:
+        fit.run(reports)
+    return {"reports": reports.steps, "waits": dict(counter.waits)}
 
 
 def main() -> None:
@@ -104,10 +143,14 @@ def main() -> None:
     joint._teacher_weights = device.tensor(joint._teacher_weights)
     joint._strata = [device.dataclass(stratum) for stratum in joint._strata]
     template = TemplateShape(heads[:1], 12, 5)
-    step(device, TemplateShape(heads, 48, 6), points, TEMPLATE_PHASES)
-    step(device, UnifiedShape(heads, template.settings(), side=8), joint, [JOINT])
+    found = {
+        "fit": step(device, TemplateShape(heads, 48, 6), points, TEMPLATE_PHASES),
+        "unify": step(device, UnifiedShape(heads, template.settings(), side=8), joint, [JOINT]),
+        "reads": reads(device, TemplateShape(heads, 12, 6), points, dataclasses.replace(TEMPLATE_PHASES[0], steps=25)),
+    }
     step(device, DecoderShape(heads, 8), points, [PLAIN], gradient_accumulation=2, autocast=torch.bfloat16)
     step(device, NearShape(heads), points, [PLAIN], gradient_accumulation=2)
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

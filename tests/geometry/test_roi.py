@@ -164,6 +164,17 @@ def test_a_linear_image_stays_linear(roi: Roi, resolution: int) -> None:
     assert np.allclose(cells[clear], ((index @ slope + 400) / 800)[clear], atol=slack)
 
 
+@given(rois(), st.integers(2, 12), st.data())
+def test_a_part_of_a_field_is_resampled_as_the_whole_is(roi: Roi, resolution: int, data: st.DataObject) -> None:
+    shape = tuple(side.stop - side.start for side in roi.source_box())
+    starts = [data.draw(st.integers(0, n)) for n in shape]
+    x, y, z = (slice(start, data.draw(st.integers(start, n))) for start, n in zip(starts, shape, strict=True))
+    whole = np.full(shape, -8.0, dtype=np.float32)
+    whole[x, y, z] = np.random.default_rng(0).normal(size=whole[x, y, z].shape)
+    found = roi.resample_field(whole[x, y, z], resolution, (x, y, z), -8.0)
+    assert np.allclose(found, roi.resample_field(whole, resolution), atol=1e-4)
+
+
 def test_a_ct_is_windowed_and_0_outside() -> None:
     grid = Grid((4, 4, 4), np.eye(4))
     image = np.full(grid.shape, 150, dtype=np.int16)

@@ -99,7 +99,7 @@ def sample_maps(
         summaries.append(_summarise(str(row), labels, ids, size_mm))
         report(row + 1)
     present = torch.from_numpy(np.stack([summary.present for summary in summaries])).to(device)
-    shares = torch.full((len(maps),), max(far_share, 1e-6), device=device)
+    shares = torch.tensor([[1.0, max(far_share, 1e-6)]], device=device).repeat(len(maps), 1)
     sizes = ((size_mm,) * 3,) * len(maps)
     cells = torch.full((len(maps), 3), n, device=device)
     return PointSet(cells, voxels, distances, starts, found[:, 0], found[:, 1], shares, present, sizes), summaries

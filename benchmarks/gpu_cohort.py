@@ -250,7 +250,7 @@ def published(points: PointSet, size: Size, maps: Tensor) -> Row:
     part = replace(
         points, voxels=points.voxels[:end], distances=points.distances[:end, column : column + 1].clone(),
         starts=points.starts[:cases], bands=points.bands[:cases], rests=points.rests[:cases],
-        far_shares=points.far_shares[:cases], present=points.present[:cases, column : column + 1],
+        shares=points.shares[:cases], present=points.present[:cases, column : column + 1],
         sizes_mm=points.sizes_mm[:cases], counts=points.counts[:cases],
     )  # fmt: skip
     torch.manual_seed(0)

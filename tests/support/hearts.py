@@ -9,7 +9,7 @@ import numpy as np
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.run_folder.records import CaseFacts, PreparedCase
-from heartmend.training.sampling import CaseSamples, sample_case
+from heartmend.training.sampling import CaseSamples, Density, sample_case
 from heartmend.types import UNKNOWN, Labels
 
 HEADS = {"LV": 3, "RV": 5}
@@ -43,11 +43,11 @@ def on_roi(labels: Labels, size_mm: tuple[float, float, float] = SIZE_MM) -> tup
 
 
 def samples_of(
-    case_id: str, labels: Labels, ids: Sequence[int], size_mm: tuple[float, ...] = SIZE_MM, **more: float
+    case_id: str, labels: Labels, ids: Sequence[int], size_mm: tuple[float, ...] = SIZE_MM, **density: float | None
 ) -> CaseSamples:
     """Sample a case whose labels (n, n, n) are those of the unit frame."""
     source, roi = on_roi(labels, size_mm)
-    return sample_case(case_id, source, roi, ids, resolution=labels.shape[0], **more)
+    return sample_case(case_id, source, roi, ids, resolution=labels.shape[0], density=Density(**density))
 
 
 def prepared(case_id: str, labels: Labels) -> PreparedCase:

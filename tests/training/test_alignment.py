@@ -16,7 +16,7 @@ MATRIX = np.array([[0.9, 0.3, 0.0], [-0.3, 0.9, 0.1], [0.05, 0.0, 1.1]])
 def case(id: str, centroids: np.ndarray) -> CaseSamples:
     return CaseSamples(
         case_id=id, counts=(8, 8, 8), size_mm=(64, 64, 64), voxels=np.zeros(0, np.int32), band=0,
-        distances=np.zeros((0, len(centroids)), np.int8), far_share=0.05,
+        distances=np.zeros((0, len(centroids)), np.int8), shares=(1.0, 0.05),
         centroids=centroids.astype(np.float32), present=~np.isnan(centroids).any(axis=1),
     )  # fmt: skip
 

@@ -108,13 +108,16 @@ def test_the_dice_of_the_whole_volume_is_estimated_without_bias(sampler: PointSa
     assert whole_volume_dice(torch.cat(guesses, dim=1), together).tolist() == pytest.approx(exact, abs=0.01)
 
 
-def test_all_points_of_a_case_represent_its_volume(sampler: PointSampler) -> None:
+@pytest.mark.parametrize(("max_points", "error"), [(None, 0.02), (20_000, 0.15)])
+def test_all_points_of_a_case_represent_its_volume(max_points: int | None, error: float) -> None:
+    density = {"far_share": 0.9, "max_points": max_points}
+    sampler = PointSampler([samples_of(str(r), labels_of(r), [3, 5], SIZE_MM, **density) for r in (0, 1)], CPU)
     for row in (0, 1):
         batch, labels = sampler.whole_case(row), labels_of(row)
         assert batch.cases.tolist() == [row] and batch.points.shape[1] == batch.weights.shape[1]
         for head, id in enumerate((3, 5)):
             share = float(((batch.distances_mm[..., head] > 0) * batch.weights).mean())
-            assert share == pytest.approx((labels == id).sum() / (labels != UNKNOWN).sum(), rel=0.02)
+            assert share == pytest.approx((labels == id).sum() / (labels != UNKNOWN).sum(), rel=error)
 
 
 def test_a_weighted_mean_is_a_mean_over_the_volume(sampler: PointSampler) -> None:

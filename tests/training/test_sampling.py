@@ -40,6 +40,21 @@ def test_the_samples_of_a_case() -> None:
     assert len(case.voxels) - case.band == round(0.25 * far)
 
 
+def test_a_limited_number_of_points_represents_the_same_volume() -> None:
+    labels = off_centre()
+    full, part = (
+        samples_of("a", labels, [3], far_share=0.25),
+        samples_of("a", labels, [3], far_share=0.25, max_points=2000),
+    )
+    assert len(part.voxels) == pytest.approx(2000, abs=1)
+    assert part.band / full.band == pytest.approx(2000 / len(full.voxels), rel=0.01)
+    assert set(part.voxels[: part.band]) <= set(full.voxels[: full.band])
+    assert part.volumes == pytest.approx(full.volumes, rel=0.05)
+    points = PointSet.from_cases([full, part], torch.device("cpu"))
+    assert points.volumes()[1].tolist() == pytest.approx(points.volumes()[0].tolist(), rel=0.05)
+    assert samples_of("a", labels, [3], far_share=0.25, max_points=len(full.voxels)).shares == (1.0, 0.25)
+
+
 def test_a_flipped_and_permuted_source_gives_the_same_samples() -> None:
     labels = off_centre()[:28]
     affine = np.diag([2.0, 2.0, 2.0, 1.0])

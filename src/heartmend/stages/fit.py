@@ -39,7 +39,7 @@ from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit
 from heartmend.training.losses import whole_volume_dice
 from heartmend.training.point_sampler import PointSampler
-from heartmend.training.sampling import CaseSamples, CaseSummary, sample_case
+from heartmend.training.sampling import CaseSamples, CaseSummary, Density, sample_case
 from heartmend.training.schedule import (
     MAX_CHECKPOINT_SECONDS,
     MAX_EPOCHS,
@@ -71,6 +71,8 @@ class FitSettings(BaseModel):
     """Number of cases that are sampled for each step."""
     points: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 2500
     """Points of each case in a step; halved when memory runs out."""
+    max_points: Annotated[int, Field(strict=True, ge=100_000, le=10_000_000_000)] = 100_000_000
+    """Most points of all cases in the memory of a process; of a larger cohort a random part of each case's is kept."""
     gradient_accumulation: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
     """Draws whose gradients are added up for one step."""
     code_size: Annotated[int, Field(strict=True, ge=1, le=MAX_CODE_SIZE)] = 256
@@ -220,7 +222,8 @@ def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, list[
     run = RunFolder.at(maps.output)
     keep_freed_memory()
     own = ranks.own(job.case_ids)
-    samples = _sample_cases(maps, own, tuple(heads.values()), job.seed, workers_per_process(job.workers, ranks.count))
+    jobs = [_SampleJob(maps, id, tuple(heads.values()), settings.max_points // len(own), job.seed) for id in own]
+    samples = _sample_cases(jobs, workers_per_process(job.workers, ranks.count))
     summaries = ranks.all_gather([one.summary for one in samples])
     shape, codes = _initialise(maps, heads, summaries, settings, job.seed)
     codes = CodeBook(own, codes.of(own))
@@ -249,27 +252,28 @@ class _SampleJob:
     maps: FitMaps
     case_id: str
     ids: tuple[int, ...]
+    max_points: int
     seed: int
 
 
 def _sample(job: _SampleJob) -> CaseSamples:
     case = job.maps.read(job.case_id)
-    return sample_case(case.case_id, case.cleaned, case.roi, job.ids, resolution=case.cube.shape[0], seed=job.seed)
+    return sample_case(
+        case.case_id, case.cleaned, case.roi, job.ids,
+        resolution=case.cube.shape[0], density=Density(max_points=job.max_points), seed=job.seed,
+    )  # fmt: skip
 
 
-def _sample_cases(
-    maps: FitMaps, case_ids: Sequence[str], ids: tuple[int, ...], seed: int, workers: int
-) -> list[CaseSamples]:
-    """The samples of every case, in the order of `case_ids`."""
+def _sample_cases(jobs: Sequence[_SampleJob], workers: int) -> list[CaseSamples]:
+    """The samples of every case, in the order of the jobs."""
     found = dict[str, CaseSamples]()
-    jobs = [_SampleJob(maps, id, ids, seed) for id in case_ids]
     for job, samples, error in each(_sample, jobs, workers, local=True):
         if isinstance(error, DamagedError):
             raise error
         if error is not None or samples is None:
             raise FitError(f"case {job.case_id}: it could not be sampled: {error}") from error
         found[job.case_id] = samples
-    return [found[id] for id in case_ids]
+    return [found[job.case_id] for job in jobs]
 
 
 @torch.no_grad()

@@ -138,8 +138,9 @@ class JointSampler(PointSampler):
         member += [distances[..., head].abs() < near_mm for head in self._fine]
         for stratum, count, within in zip(self._strata, counts, member, strict=True):
             expected = expected + within * (count / stratum.counts[rows].clamp(min=1))[:, None]
-        # A sampled voxel outside the band represents those that are not sampled.
-        weights = torch.where(in_band, 1.0, 1 / available.far_shares[rows][:, None]) / expected.clamp(min=1e-12)
+        # A sampled voxel represents those around it that are not sampled.
+        near_share, far_share = available.shares[rows][:, :, None].unbind(1)
+        weights = torch.where(in_band, 1 / near_share, 1 / far_share) / expected.clamp(min=1e-12)
         return JointBatch(
             cases=rows, points=centres, distances_mm=distances,
             weights=(weights / weights.mean(dim=1, keepdim=True)).float(), present=available.present[rows],

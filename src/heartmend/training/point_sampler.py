@@ -99,9 +99,10 @@ class PointSampler:
             [(chance[:, :near] * band).long(), band + (chance[:, near:] * rest.clamp(min=1)).long()], dim=1
         ).minimum(band + rest - 1)
         index = available.starts[rows][:, None] + picks
+        near_share, far_share = available.shares[rows][:, :, None].unbind(1)
         weights = torch.cat(
-            [(band / max(near, 1)).expand(-1, near),
-             (rest / available.far_shares[rows][:, None] / max(points - near, 1)).expand(-1, points - near)],
+            [(band / near_share / max(near, 1)).expand(-1, near),
+             (rest / far_share / max(points - near, 1)).expand(-1, points - near)],
             dim=1,
         ).float()  # fmt: skip
         return Batch(
@@ -112,7 +113,7 @@ class PointSampler:
         )
 
     def whole_case(self, row: int) -> Batch:
-        """Take all points of one case: every cell of the band, and the sampled ones outside it.
+        """Take all points of one case.
 
         Args:
             row: row of an own case.
@@ -124,8 +125,8 @@ class PointSampler:
         rows = torch.tensor([row], device=self.device)
         band, rest = int(available.bands[row]), int(available.rests[row])
         index = available.starts[row] + torch.arange(band + rest, device=self.device)[None]
-        weights = torch.ones(1, band + rest, device=self.device)
-        weights[:, band:] /= available.far_shares[row]
+        near_share, far_share = available.shares[row]
+        weights = torch.cat([(1 / near_share).expand(1, band), (1 / far_share).expand(1, rest)], dim=1)
         return Batch(rows, available.centres(index, rows), available.distances_mm(index), weights / weights.mean())
 
     def _chances(self, step: int, cases: int, points: int) -> tuple[Tensor, Tensor]:

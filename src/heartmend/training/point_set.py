@@ -24,7 +24,7 @@ class PointSet:
         starts: (cases,) int64, index of each case's first voxel.
         bands: (cases,) int64, voxels within the band.
         rests: (cases,) int64, voxels outside the band.
-        far_shares: (cases,) float32, share of the cells outside the band that are sampled.
+        shares: (cases, 2) float32, share of the cells that are sampled, within the band and outside it.
         present: (cases, heads) bool.
         sizes_mm: extent of each case's box, in mm.
         columns: (heads,) int64, the selected heads; None for all.
@@ -36,7 +36,7 @@ class PointSet:
     starts: Tensor
     bands: Tensor
     rests: Tensor
-    far_shares: Tensor
+    shares: Tensor
     present: Tensor
     sizes_mm: tuple[tuple[float, float, float], ...]
     columns: Tensor | None = None
@@ -61,7 +61,7 @@ class PointSet:
             starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]])).to(device),
             bands=bands,
             rests=torch.tensor(lengths, device=device) - bands,
-            far_shares=torch.tensor([max(case.far_share, 1e-6) for case in cases], device=device),
+            shares=torch.tensor([case.shares for case in cases], device=device).clamp(min=1e-6),
             present=torch.from_numpy(np.stack([case.present for case in cases])).to(device),
             sizes_mm=tuple(case.size_mm for case in cases),
         )
@@ -151,9 +151,9 @@ class PointSet:
             (cases, heads) float64, number of cells inside.
         """
         rows = []
-        for (start, middle, end), share in zip(self.spans(), self.far_shares.tolist(), strict=True):
+        for (start, middle, end), (near_share, far_share) in zip(self.spans(), self.shares.tolist(), strict=True):
             near, far = (
                 (self.encoded_distances(a, b) > 0).sum(dim=0).double() for a, b in ((start, middle), (middle, end))
             )
-            rows.append(near + far / share)
+            rows.append(near / near_share + far / far_share)
         return torch.stack(rows)

@@ -19,10 +19,25 @@ if TYPE_CHECKING:  # it needs nibabel, which the GPU benchmark does without
 
 BAND_MM = 4.0
 """Half width of the band about the boundaries, in mm."""
-FUSED_BAND_MM = 2.0
-"""The same for fused maps, whose labels are decided within one voxel of a boundary."""
-FUSED_FAR_SHARE = 0.03
-"""Share of the cells outside the band that are sampled from a fused map; they are learned quickly."""
+
+
+@dataclass(frozen=True)
+class Density:
+    """How many cells of a case are sampled, and where.
+
+    Attributes:
+        band_mm: half width of the band about the boundaries, in mm.
+        far_share: share of the known cells outside the band that are sampled.
+        max_points: most cells of a case; where there are more, a random part is sampled, inside the band and outside.
+    """
+
+    band_mm: float = BAND_MM
+    far_share: float = 0.05
+    max_points: int | None = None
+
+
+FUSED_DENSITY = Density(band_mm=2.0, far_share=0.03)
+"""For fused maps, whose labels are decided within one voxel of a boundary; what is far from it is learned quickly."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,7 @@ class CaseSamples:
         voxels: (points,) int32, flat indices of the sampled cells in C order, the cells of the band first.
         band: number of sampled cells within the band about a boundary.
         distances: (points, heads) int8, signed distance to the boundary in steps of 8/127 mm, positive inside.
-        far_share: share of the known cells outside the band that are sampled.
+        shares: share of the known cells that are sampled, within the band and outside it.
         centroids: (heads, 3) float32, unit coordinates; NaN where the structure is absent or cut by the field of view.
         present: (heads,) bool.
     """
@@ -82,7 +97,7 @@ class CaseSamples:
     voxels: npt.NDArray[np.int32]
     band: int
     distances: npt.NDArray[np.int8]
-    far_share: float
+    shares: tuple[float, float]
     centroids: npt.NDArray[np.float32]
     present: npt.NDArray[np.bool_]
 
@@ -95,7 +110,8 @@ class CaseSamples:
     def volumes(self) -> npt.NDArray[np.float64]:
         """(heads,) number of cells inside each structure, estimated from the sampled cells."""
         inside = self.distances > 0
-        return inside[: self.band].sum(axis=0) + inside[self.band :].sum(axis=0) / max(self.far_share, 1e-6)
+        near, far = (max(share, 1e-6) for share in self.shares)
+        return inside[: self.band].sum(axis=0) / near + inside[self.band :].sum(axis=0) / far
 
     @property
     def summary(self) -> CaseSummary:
@@ -125,8 +141,7 @@ def sample_case(
     ids: Sequence[int],
     *,
     resolution: Resolution = 128,
-    far_share: float = 0.05,
-    band_mm: float = BAND_MM,
+    density: Density | None = None,
     seed: int = 0,
 ) -> CaseSamples:
     """Sample the points of one case: all cells near a boundary, and a random share of the others.
@@ -137,13 +152,13 @@ def sample_case(
         roi: the case's region of interest.
         ids: label id of each head, in the order of the heads.
         resolution: cells along the longest side, or along each axis.
-        far_share: share of the known cells outside the band that are sampled.
-        band_mm: half width of the band about the boundaries, in mm.
+        density: how many cells are sampled; that of the fit if None.
         seed: seed of the random choice.
 
     Returns:
         The samples of the case.
     """
+    density = density or Density()
     known = roi.inside_volume(resolution)
     near = np.zeros(known.shape, dtype=bool)
     layers, centroids, present, boxes = [], [], [], boxes_by_id(source, max(ids))
@@ -151,21 +166,26 @@ def sample_case(
         box = boxes.get(id, EMPTY_BOX)
         mask = without_small_components(source[box] == id)
         distance = mask_distance_in_unit_frame_mm(mask, box, roi, resolution)
-        near |= np.abs(distance) < band_mm
+        near |= np.abs(distance) < density.band_mm
         layers.append(DistanceMap.of_mm(distance).steps)
         present.append(bool(mask.any()))
         centroids.append(_centroid(mask, box, roi))
     near &= known
     far = known & ~near
     rng = np.random.default_rng(seed)
-    band = np.flatnonzero(near)
-    rest = np.flatnonzero(far)
-    rest = np.sort(rng.choice(rest, size=round(far_share * len(rest)), replace=False)) if len(rest) else rest
+    band, rest = np.flatnonzero(near), np.flatnonzero(far)
+    wanted = len(band) + density.far_share * len(rest)
+    kept = 1.0 if density.max_points is None else min(density.max_points / max(wanted, 1.0), 1.0)
+    shares = kept, kept * density.far_share
+    band, rest = (
+        cells if share == 1 or not len(cells) else np.sort(rng.choice(cells, round(share * len(cells)), replace=False))
+        for cells, share in zip((band, rest), shares, strict=True)
+    )
     voxels = np.concatenate([band, rest]).astype(np.int32)
     distances = np.stack([layer.reshape(-1)[voxels] for layer in layers], axis=1)
     return CaseSamples(
         case_id=case_id, counts=known.shape, size_mm=roi.size_mm, voxels=voxels, band=len(band), distances=distances,
-        far_share=far_share, centroids=np.array(centroids, dtype=np.float32), present=np.array(present),
+        shares=shares, centroids=np.array(centroids, dtype=np.float32), present=np.array(present),
     )  # fmt: skip
 
 
@@ -187,7 +207,7 @@ def sample_fused_case(
     """
     return sample_case(
         case_id, fused, roi, ids,
-        resolution=roi.native_resolution(resolution), far_share=FUSED_FAR_SHARE, band_mm=FUSED_BAND_MM, seed=seed,
+        resolution=roi.native_resolution(resolution), density=FUSED_DENSITY, seed=seed,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.coronaries.naming import NamedTree, name_segments
 from heartmend.coronaries.segments import NamedSegment, Segment, Side
 from heartmend.coronaries.surroundings import AORTA, CoronarySurroundings
-from heartmend.geometry.centrelines.measurement import measure_small_tree
+from heartmend.geometry.centrelines.measurement import measure_tree
 from heartmend.geometry.centrelines.tree import CentreTree, voxel_points
 from heartmend.geometry.grid import Grid
 from heartmend.types import Labels, Mask
@@ -112,7 +112,7 @@ def map_segments(
     surroundings = CoronarySurroundings.of(masks, grid)
     if surroundings is None and (given is None or not given[mask].any()):
         return None
-    tree = measure_small_tree(mask, grid.spacing_mm)
+    tree = measure_tree(mask, grid.spacing_mm)
     named = NamedTree.unnamed(tree) if surroundings is None else name_segments(tree, surroundings)
     if given is not None and given[mask].any():
         named = _with_given(named, given, mask, grid)

@@ -8,8 +8,19 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
-from heartmend.geometry.boxes import Box, boxes_by_id, full_box, gap_mm, join_boxes, nested_box, relative_box
+from heartmend.geometry.boxes import (
+    Box,
+    bounding_box,
+    boxes_by_id,
+    full_box,
+    gap_mm,
+    join_boxes,
+    nested_box,
+    relative_box,
+)
 from heartmend.types import Labels, Mask
 
 Connectivity = Literal[6, 18, 26]
@@ -17,6 +28,8 @@ Connectivity = Literal[6, 18, 26]
 
 SMALL_COMPONENT_SHARE = 0.04
 """A component below this share of its structure's largest one carries no information about the shape."""
+MAX_SPARSE_VOXELS = 3
+"""Up to this number of voxels, small components are found without connecting the whole label map."""
 # A component counts as a main one from this share of the voxels of its structure's largest component on.
 MAIN_SHARE = 0.1
 # A main component further than this from the box counts only when it is large beside the largest one of all.
@@ -44,12 +57,37 @@ def label_components(
         >>> sizes.tolist(), int(labels[4, 0, 0])
         ([0, 9, 2], 2)
     """
+    box, part, sizes = _labelled_box(mask, connectivity)
+    if part.shape == mask.shape:
+        return part, sizes
+    components = np.zeros(mask.shape, part.dtype, order=_memory_order(mask))
+    components[box] = part
+    return components, sizes
+
+
+def _labelled_box(
+    mask: npt.NDArray[np.generic], connectivity: Connectivity
+) -> tuple[Box, npt.NDArray[np.unsignedinteger], npt.NDArray[np.int64]]:
+    """The bounding box of a mask, and its components there with their numbers of voxels, as of `label_components`."""
     import cc3d  # here, so that the GPU benchmark can import the training modules without it
 
-    components = cc3d.connected_components(mask, connectivity=connectivity)
-    sizes = np.bincount(components.ravel(order="K"), minlength=1)
-    sizes[0] = 0
-    return components, sizes
+    box = bounding_box(mask)
+    if box is None:
+        return full_box(mask.shape), np.zeros(mask.shape, np.uint16, order=_memory_order(mask)), np.zeros(1, np.int64)
+    # In the order of the whole mask, because components are numbered in the order of the memory.
+    part = np.asarray(mask[box], order=_memory_order(mask))
+    if part.dtype == bool and min(part.shape) <= 3:
+        # The binary method of cc3d 4.1 fails on some masks of a single row or layer; that for integers does not.
+        part = part.view(np.uint8)
+    components, count = cc3d.connected_components(part, connectivity=connectivity, return_N=True)
+    if count == 1:
+        return box, components, np.array([0, np.count_nonzero(part)])
+    sizes = np.bincount(components[components > 0], minlength=int(count) + 1)
+    return box, components, sizes
+
+
+def _memory_order(mask: npt.NDArray[np.generic]) -> Literal["F", "C"]:
+    return "F" if mask.flags.f_contiguous else "C"
 
 
 def count_components(mask: Mask, connectivity: Connectivity = 26) -> int:
@@ -69,10 +107,7 @@ def count_components(mask: Mask, connectivity: Connectivity = 26) -> int:
         >>> count_components(mask), count_components(mask, connectivity=6)
         (1, 2)
     """
-    import cc3d
-
-    _, count = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
-    return int(count)
+    return len(_labelled_box(mask, connectivity)[2]) - 1
 
 
 def largest_component(mask: Mask, connectivity: Connectivity = 26) -> Mask:
@@ -116,11 +151,96 @@ def without_small_components(mask: Mask, share: float = SMALL_COMPONENT_SHARE) -
         >>> int(without_small_components(mask, share=0.5).sum())
         9
     """
-    components, sizes = label_components(mask)
+    box, components, sizes = _labelled_box(mask, 26)
     if len(sizes) < 3:
         return mask
-    kept: Mask = (sizes >= share * sizes.max())[components] & mask
-    return kept
+    return _filtered(mask, box, (sizes >= share * sizes.max())[components])
+
+
+def without_components_below(mask: Mask, min_voxels: int) -> Mask:
+    """Remove the components of a mask that have less than a number of voxels.
+
+    Args:
+        mask: (x, y, z) bool.
+        min_voxels: components (26-connectivity) with fewer voxels are removed.
+
+    Returns:
+        A copy of the mask (x, y, z) bool without them.
+
+    Example:
+        >>> import numpy as np
+        >>> mask = np.zeros((5, 3, 3), dtype=bool)
+        >>> mask[0], mask[3:, 0, 0] = True, True
+        >>> int(without_components_below(mask, 3).sum())
+        9
+    """
+    box, components, sizes = _labelled_box(mask, 26)
+    return _filtered(mask, box, (sizes >= min_voxels)[components])
+
+
+def _filtered(mask: Mask, box: Box, kept: Mask) -> Mask:
+    """The voxels of a mask that are kept in its box."""
+    result: Mask = np.zeros(mask.shape, bool, order=_memory_order(mask))
+    result[box] = kept & mask[box]
+    return result
+
+
+def in_small_components(labels: Labels, max_voxels: int) -> Mask:
+    """Find the voxels of the small components of all structures and of the background.
+
+    Components are by faces. A voxel of a component of n voxels has at most n - 1 neighbours of its own id. So for a
+    small n only the few such voxels are connected, and not the whole label map.
+
+    Args:
+        labels: (x, y, z) uint8 ids.
+        max_voxels: number of voxels up to which a component is small.
+
+    Returns:
+        (x, y, z) bool.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = np.zeros((5, 5, 5), dtype=np.uint8)
+        >>> labels[1, 1, 1:3], labels[3, :4, :4] = 2, 1
+        >>> labels[3, 2, 2] = 0
+        >>> np.argwhere(in_small_components(labels, 2)).tolist()
+        [[1, 1, 1], [1, 1, 2], [3, 2, 2]]
+    """
+    if max_voxels > MAX_SPARSE_VOXELS:
+        components, sizes = label_components(labels.astype(np.uint16) + 1, connectivity=6)
+        return (sizes <= max_voxels)[components]
+    order = _memory_order(labels)
+    n_alike = _count_alike_neighbours(labels).ravel(order=order)
+    ids, is_candidate = labels.ravel(order=order), n_alike < max_voxels
+    at = np.flatnonzero(is_candidate)
+    pairs = []
+    for axis, n in enumerate(labels.shape):
+        stride = int(np.prod(labels.shape[:axis] if order == "F" else labels.shape[axis + 1 :]))
+        first = at[at // stride % n < n - 1]
+        first = first[(ids[first] == ids[first + stride]) & is_candidate[first + stride]]
+        pairs.append(np.stack([first, first + stride]))
+    a, b = np.searchsorted(at, np.concatenate(pairs, axis=1))
+    graph = csr_matrix((np.ones(len(a), bool), (a, b)), shape=(len(at), len(at)))
+    component = connected_components(graph, directed=False)[1]
+    # A component that continues in other voxels has more neighbours than the two of each pair.
+    is_whole = np.bincount(component, n_alike[at]) == 2 * np.bincount(
+        component[a], minlength=component.max(initial=-1) + 1
+    )
+    is_small = is_whole & (np.bincount(component) <= max_voxels)
+    small = np.zeros(labels.size, bool)
+    small[at[is_small[component]]] = True
+    return small.reshape(labels.shape, order=order)
+
+
+def _count_alike_neighbours(labels: Labels) -> npt.NDArray[np.uint8]:
+    """Number of the neighbours by faces of each voxel that have its id."""
+    count = np.zeros_like(labels, dtype=np.uint8)
+    for axis in range(3):
+        of, to = np.moveaxis(labels, axis, 0), np.moveaxis(count, axis, 0)
+        alike = (of[1:] == of[:-1]).view(np.uint8)
+        to[1:] += alike
+        to[:-1] += alike
+    return count
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,10 +306,13 @@ def find_components(mask: Mask, box: Box | None = None, connectivity: Connectivi
         [2, 1]
     """
     outer = full_box(mask.shape) if box is None else box
-    labels, sizes = label_components(mask, connectivity)
+    filled, labels, sizes = _labelled_box(mask, connectivity)
+    outer = nested_box(outer, filled)
+    if len(sizes) == 2:
+        return [Component(labels == 1, outer, int(sizes[1]))]
     components = [
         Component(labels[inner] == number, nested_box(outer, inner), int(sizes[number]))
-        for number, inner in boxes_by_id(labels).items()
+        for number, inner in (boxes_by_id(labels).items() if len(sizes) > 2 else ())
     ]
     return sorted(components, key=lambda component: -component.voxels)
 
@@ -252,9 +375,5 @@ def main_components_box(
 
 def _main_components(labels: npt.NDArray[np.integer], id: int, region: Box) -> list[tuple[Box, int]]:
     """Boxes and numbers of voxels of the main components of one structure."""
-    components, sizes = label_components(labels[region] == id)
-    return [
-        (nested_box(region, box), int(sizes[number]))
-        for number, box in boxes_by_id(components).items()
-        if sizes[number] >= MAIN_SHARE * sizes.max()
-    ]
+    found = find_components(labels[region] == id, region)
+    return [(one.box, one.voxels) for one in found if one.voxels >= MAIN_SHARE * found[0].voxels]

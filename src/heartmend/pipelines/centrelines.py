@@ -15,7 +15,7 @@ from heartmend.compute.workers import each
 from heartmend.coronaries.segment_map import SegmentMap, coronary_structure
 from heartmend.coronaries.segments import Segment
 from heartmend.errors import BadInputError, ConfigError
-from heartmend.geometry.centrelines.measurement import measure_small_tree
+from heartmend.geometry.centrelines.measurement import measure_tree
 from heartmend.geometry.centrelines.rooted_lines import RootedLines
 from heartmend.geometry.centrelines.tree import CentreTree
 from heartmend.geometry.grid import Grid
@@ -143,7 +143,7 @@ def _lines(
 ) -> tuple[RootedLines, dict[int, str], list[dict[str, Any]]]:
     """The lines of a vessel, the names of their groups, and the rows of its parts."""
     if found is None:
-        tree = measure_small_tree(mask, grid.spacing_mm)
+        tree = measure_tree(mask, grid.spacing_mm)
         points_mm = grid.index_to_world(tree.points_mm / grid.spacing_mm)
         group = np.zeros(len(tree), np.intp)
         part = {**_measures(tree, group == 0), "length_mm": round(float(tree.share_mm.sum()), 1)}

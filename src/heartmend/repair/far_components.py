@@ -7,19 +7,19 @@ together, and this does.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-import edt
 import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy, Structure
-from heartmend.geometry.boxes import boxes_by_id, join_boxes
+from heartmend.geometry.boxes import Box, Spacing, boxes_by_id, expand_box, join_boxes, margin_voxels, relative_box
 from heartmend.geometry.components import Component, components_of, label_components
 from heartmend.geometry.grid import Grid
+from heartmend.geometry.masks import grow_mask, mask_of_ids
 from heartmend.repair.changes import ORIGINAL_KEPT, REVIEW_MM3, Change, Severity, box_in_mm
-from heartmend.types import BACKGROUND, Labels
+from heartmend.types import BACKGROUND, Labels, Mask
 
 RULE = "far_components"
 """Name of this method in the change log."""
@@ -70,20 +70,25 @@ def without_far_components(
         >>> int((cleaned == 1).sum()), changes[0].structure, changes[0].voxels
         (432, 'Myocardium', 1440)
     """
-    known = np.where(np.isin(labels, anatomy.ids), labels, BACKGROUND).astype(np.uint8)
-    if not np.isin(known, [one.id for one in anatomy.structures if one.kind != "tube"]).any():
+    boxes = boxes_by_id(labels)
+    unknown = set(boxes) - set(anatomy.ids)
+    boxes = {id: box for id, box in boxes.items() if id not in unknown}
+    if not any(anatomy.by_id(id).kind != "tube" for id in boxes):
         return labels, []
-    group_of = _group_numbers(known, grid)
+    known = np.where(mask_of_ids(labels, unknown), BACKGROUND, labels) if unknown else labels
+    steps = [max(round(BLOCK_MM / spacing), 1) for spacing in grid.spacing_mm]
+    region = _blocks_near(join_boxes(boxes.values()), labels.shape, steps, grid)
+    group_of = _group_numbers(known[region], steps, grid)
     if group_of is None:
         return labels, []
-    hearts = _hearts(_groups(known, group_of))
+    hearts = _hearts(_groups(known[region], group_of))
     result, changes = labels, list[Change]()
-    for id, box in boxes_by_id(known).items():
+    for id, box in boxes.items():
         structure = anatomy.by_id(id)
         if structures and structure.name not in structures:
             continue
         found = components_of(labels, id, box)
-        numbers = [int(group_of[component.box][component.mask][0]) for component in found]
+        numbers = [int(group_of[relative_box(one.box, region)][one.mask][0]) for one in found]
         near = [c for c, number in zip(found, numbers, strict=True) if number in hearts]
         far = [(c, number) for c, number in zip(found, numbers, strict=True) if number not in hearts]
         if not far:
@@ -102,20 +107,44 @@ def without_far_components(
     return result, changes
 
 
-def _group_numbers(labels: Labels, grid: Grid) -> npt.NDArray[np.unsignedinteger] | None:
-    """Number of the group of each voxel (x, y, z), by blocks of about `BLOCK_MM`; None where there is one group."""
-    steps = [max(round(BLOCK_MM / spacing), 1) for spacing in grid.spacing_mm]
+def _block_mm(steps: Sequence[int], grid: Grid) -> Spacing:
+    x, y, z = (step * spacing for step, spacing in zip(steps, grid.spacing_mm, strict=True))
+    return x, y, z
+
+
+def _blocks_near(box: Box, shape: tuple[int, ...], steps: Sequence[int], grid: Grid) -> Box:
+    """Box of the whole blocks in a box and about it, so far that two groups can meet there."""
+    x, y, z = (slice(side.start // step, -(-side.stop // step)) for side, step in zip(box, steps, strict=True))
+    counts = tuple(-(-n // step) for n, step in zip(shape, steps, strict=True))
+    blocks = expand_box((x, y, z), margin_voxels(GAP_MM / 2, _block_mm(steps, grid)), counts)
+    x, y, z = (
+        slice(side.start * step, min(side.stop * step, n)) for side, step, n in zip(blocks, steps, shape, strict=True)
+    )
+    return x, y, z
+
+
+def _group_numbers(labels: Labels, steps: Sequence[int], grid: Grid) -> npt.NDArray[np.unsignedinteger] | None:
+    """Number of the group of each voxel (x, y, z), by blocks of `steps` voxels; None where there is one group."""
     blocks = labels != BACKGROUND
     for axis, step in enumerate(steps):
-        blocks = np.logical_or.reduceat(blocks, np.arange(0, blocks.shape[axis], step), axis=axis)
-    sizes_mm = [step * spacing for step, spacing in zip(steps, grid.spacing_mm, strict=True)]
-    near = edt.edt(np.ascontiguousarray(~blocks), anisotropy=sizes_mm, black_border=False) <= GAP_MM / 2
-    numbers, sizes = label_components(near & blocks.any(), connectivity=6)
+        blocks = _any_of_every(step, blocks, axis)
+    near = grow_mask(blocks, GAP_MM / 2, _block_mm(steps, grid))
+    numbers, sizes = label_components(near, connectivity=6)
     if len(sizes) < 3:
         return None
     for axis, step in enumerate(steps):
         numbers = numbers.repeat(step, axis=axis).take(range(labels.shape[axis]), axis=axis)
     return numbers
+
+
+def _any_of_every(step: int, mask: Mask, axis: int) -> Mask:
+    """Whether one of every `step` voxels along an axis is set; the last block may be smaller."""
+    voxels = np.moveaxis(mask, axis, 0)
+    blocks = voxels[::step].copy(order="K")
+    for k in range(1, step):
+        more = voxels[k::step]
+        blocks[: len(more)] |= more
+    return np.moveaxis(blocks, 0, axis)
 
 
 def _groups(labels: Labels, group_of: npt.NDArray[np.unsignedinteger]) -> list[_Group]:

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from heartmend.repair.slice_staircase.detection import SliceStaircase, find_slice_staircases
+from heartmend.repair.slice_staircase.detection import SliceStaircase, _best_offsets, _Lattice, find_slice_staircases
 from support.hearts import ellipsoid
 from support.staircases import SHAPE, resampled, smooth_heart, with_staircase
 
@@ -59,3 +61,25 @@ def test_thin_structures_can_be_left_out() -> None:
     labels = with_staircase(smooth_heart(), staircase)
     labels[5:40, 24:26, 25] = 9
     assert find_slice_staircases(labels, [3, 5]) == (staircase,)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.booleans(), min_size=12, max_size=80),
+    st.integers(0, 30),
+    st.lists(st.floats(1.4, 8.0), min_size=1, max_size=4, unique=True),
+)
+def test_the_best_lattices_are_those_of_a_search_over_all_changes(large, first, thicknesses) -> None:
+    """Each lattice is scored at the starts of its blocks; here it is scored at every change."""
+    large, starts = np.array(large), np.arange(len(large)) + first
+    lattices = np.array([(n, offset) for n in thicknesses for offset in np.arange(-0.5, n, 0.25)])
+    expected = []
+    for n in thicknesses:
+        scored = []
+        for thickness, offset in lattices[lattices[:, 0] == n].tolist():
+            between = _Lattice(thickness, offset).between_blocks(starts)
+            hits, misses = large[between], large[~between]
+            score = hits.sum() / max(len(hits), 1) - misses.sum() / max(len(misses), 1)
+            scored.append((score, thickness, offset))
+        expected += [one for one in scored if one[0] == max(scored)[0]]
+    np.testing.assert_array_equal(_best_offsets(large, starts, lattices), np.array(expected))

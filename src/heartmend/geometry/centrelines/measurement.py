@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heartmend.geometry.boxes import bounding_box_mm
 from heartmend.geometry.centrelines.skeleton import prune_spurs, trace_centreline
 from heartmend.geometry.centrelines.tree import CentreTree, Spacing, voxel_points
 from heartmend.geometry.centrelines.tube import centre_on_label, equal_area_radius, extend_tips
-from heartmend.geometry.components import label_components
+from heartmend.geometry.components import without_components_below
 from heartmend.types import Mask
 
 
@@ -54,21 +53,6 @@ def measure_tree(mask: Mask, spacing_mm: Spacing, settings: CentrelineSettings |
     return tree.with_radius(equal_area_radius(tree, voxels, float(np.prod(spacing_mm)), settings.radius_mm))
 
 
-def measure_small_tree(mask: Mask, spacing_mm: Spacing) -> CentreTree:
-    """Measure centreline and radius of a vessel label that fills a small part of its volume.
-
-    Args:
-        mask: (x, y, z) bool, not empty.
-        spacing_mm: voxel spacing.
-
-    Returns:
-        As of `measure_tree`, computed in the box of the label alone.
-    """
-    box = bounding_box_mm(mask, 0.0, spacing_mm)
-    tree = measure_tree(np.ascontiguousarray(mask[box]), spacing_mm)
-    return tree.with_points(tree.points_mm + np.array([side.start for side in box]) * spacing_mm)
-
-
 def tree_radius_mm(tree: CentreTree) -> float:
     """Compute the mean radius of a tree: that of a tube of the same length and volume. Bridges do not count.
 
@@ -94,6 +78,4 @@ def without_specks(mask: Mask, spacing_mm: Spacing, settings: CentrelineSettings
         (x, y, z) bool.
     """
     min_voxels = int(np.ceil(settings.speck_mm3 / np.prod(spacing_mm)))
-    numbers, sizes = label_components(mask)
-    remaining: Mask = (sizes >= min_voxels)[numbers] & mask
-    return remaining
+    return without_components_below(mask, min_voxels)

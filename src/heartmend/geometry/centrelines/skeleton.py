@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import cKDTree
 
+from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.centrelines.tree import NO_BRIDGE, CentreTree, IntArray, Spacing
 from heartmend.geometry.skeletons import extract_skeleton
 from heartmend.types import Mask
@@ -29,12 +30,14 @@ def trace_centreline(mask: Mask, spacing_mm: Spacing) -> CentreTree:
     Returns:
         The forest, with at least one point for every 26-connected component; its radii are distances to the background.
     """
-    if not mask.any():
+    box = bounding_box(mask)
+    if box is None:
         return CentreTree(np.zeros((0, 3)), np.zeros((0, 2), np.intp), np.zeros(0), np.zeros(0, np.intp))
-    skeleton = extract_skeleton(mask)
-    index = np.argwhere(skeleton)
+    part = np.ascontiguousarray(mask[box])
+    skeleton = extract_skeleton(part)
+    index = np.argwhere(skeleton) + [side.start for side in box]
     points = index * np.asarray(spacing_mm, float)
-    depth = edt.edt(mask, anisotropy=spacing_mm, black_border=True)[skeleton].astype(float)
+    depth = edt.edt(part, anisotropy=spacing_mm, black_border=True)[skeleton].astype(float)
     a, b = cKDTree(index).query_pairs(_NEIGHBOUR_VOXELS, output_type="ndarray").T
     cost = np.linalg.norm(points[a] - points[b], axis=1) / np.minimum(depth[a], depth[b])
     spanning = minimum_spanning_tree(csr_matrix((cost, (a, b)), shape=(len(points), len(points)))).tocoo()

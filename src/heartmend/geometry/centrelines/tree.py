@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
+from heartmend.geometry.boxes import bounding_box
 from heartmend.types import FloatArray, Mask
 
 if TYPE_CHECKING:
@@ -267,4 +268,7 @@ def voxel_points(mask: Mask, spacing_mm: Spacing) -> FloatArray:
     Returns:
         (k, 3) positions in mm, voxel index times spacing.
     """
-    return np.argwhere(mask) * np.asarray(spacing_mm, float)
+    box = bounding_box(mask)
+    if box is None:
+        return np.zeros((0, 3))
+    return (np.argwhere(mask[box]) + [side.start for side in box]) * np.asarray(spacing_mm, float)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,10 @@ import numpy.typing as npt
 from heartmend.anatomy.rule_parameters import ShiftsRule, SlicesRule
 from heartmend.geometry.boxes import Box
 from heartmend.geometry.distance import distance_to_other_label_mm
+from heartmend.geometry.masks import count_per_slice
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.context import Result, RuleContext
-from heartmend.types import Labels, Mask
+from heartmend.types import UNKNOWN, Labels, Mask
 
 MIN_VOXELS = 50
 """A slice with less tissue is at the end of the heart, where neighbouring slices may differ."""
@@ -122,29 +123,41 @@ def agreement(a: Labels, b: Labels) -> float:
     return 2 * int(((a == b) & (a > 0)).sum()) / total if total else 0.0
 
 
+def _agreements(stack: Labels) -> list[float]:
+    """The `agreement` of every slice with the next one."""
+    tissue = stack > 0
+    voxels = count_per_slice(tissue)
+    total = voxels[:-1] + voxels[1:]
+    common = count_per_slice((stack[:-1] == stack[1:]) & tissue[:-1])
+    found: list[float] = (2 * common / np.maximum(total, 1)).tolist()
+    return found
+
+
 def _odd_runs(stack: Labels, longest: int, rule: SlicesRule) -> list[tuple[int, int]]:
     """[first, last) of the runs that are missing, and of single slices that differ from both neighbours."""
-    tissue = np.count_nonzero(stack.reshape(len(stack), -1), axis=1)
+    tissue = count_per_slice(stack > 0).tolist()
+    pairs = _agreements(stack)
     runs, k = [], 1
     while k < len(stack) - 1:
-        length = next((n for n in range(longest, 0, -1) if _is_odd(stack, tissue, k, k + n, rule)), 0)
+        length = next((n for n in range(longest, 0, -1) if _is_odd(stack, tissue, pairs, slice(k, k + n), rule)), 0)
         if length:
             runs.append((k, k + length))
         k += max(length, 1)
     return runs
 
 
-def _is_odd(stack: Labels, tissue: npt.NDArray[np.int64], first: int, last: int, rule: SlicesRule) -> bool:
+def _is_odd(stack: Labels, tissue: list[int], pairs: list[float], run: slice, rule: SlicesRule) -> bool:
+    first, last = run.start, run.stop
     if last >= len(stack):
         return False
     neighbours = min(tissue[first - 1], tissue[last])
     if neighbours < MIN_VOXELS:
         return False
-    if (tissue[first:last] < rule.empty_share * neighbours).all():
+    if max(tissue[run]) < rule.empty_share * neighbours:
         return agreement(stack[first - 1] > 0, stack[last] > 0) >= rule.min_agreement
     if last > first + 1 or np.array_equal(stack[first - 1], stack[first]):
         return False
-    own = max(agreement(stack[first - 1], stack[first]), agreement(stack[first], stack[last]))
+    own = max(pairs[first - 1], pairs[first])
     return own < 0.75 and own < agreement(stack[first - 1], stack[last]) - 0.15
 
 
@@ -167,8 +180,8 @@ def _signed_distance_mm(mask: Mask, spacing_mm: tuple[float, ...]) -> npt.NDArra
 
 def _breaks(stack: Labels) -> list[int]:
     """The k after which the map jumps: slices k and k + 1 agree far less than the pairs of slices around them."""
-    pairs = np.array([agreement(a, b) for a, b in pairwise(stack)])
-    tissue = np.count_nonzero(stack.reshape(len(stack), -1), axis=1)
+    pairs = np.array(_agreements(stack))
+    tissue = count_per_slice(stack > 0)
     found = []
     for k in np.flatnonzero((pairs > 0) & (np.minimum(tissue[:-1], tissue[1:]) > MIN_VOXELS)):
         window = pairs[max(k - 6, 0) : k + 7]
@@ -182,12 +195,16 @@ def _jump(a: Labels, b: Labels, reach: tuple[int, ...]) -> tuple[int, ...]:
     """Shift of `b` against `a` in voxels at which they agree best; zeros where it gains too little."""
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero((a > 0) | (b > 0)))
     a, b = a[box], np.pad(b[box], [(r, r) for r in reach])
-    inside, total = a > 0, int(np.count_nonzero(a)) + int(np.count_nonzero(b))
+    total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
     height, width = a.shape
+    # Background agrees with nothing.
+    a = np.where(a > 0, a, np.uint8(UNKNOWN))
+    equal = np.empty(a.shape, dtype=bool)
 
     def agreement_at(step: tuple[int, ...]) -> float:
         row, column = (r + n for r, n in zip(reach, step, strict=True))
-        return 2 * int(np.count_nonzero((a == b[row : row + height, column : column + width]) & inside)) / total
+        np.equal(a, b[row : row + height, column : column + width], out=equal)
+        return 2 * int(np.count_nonzero(equal)) / total
 
     unshifted = agreement_at((0, 0))
     best, step = unshifted, tuple[int, ...]((0, 0))

@@ -12,7 +12,8 @@ from scipy.ndimage import binary_propagation
 from heartmend.anatomy.rule_parameters import SpeckleRule, SwapsRule
 from heartmend.anatomy.schema import Structure
 from heartmend.geometry.boxes import Box, bounding_box, boxes_by_id, expand_box, margin_voxels, nested_box
-from heartmend.geometry.components import Component, components_of, find_components, label_components
+from heartmend.geometry.components import Component, components_of, find_components, in_small_components
+from heartmend.geometry.masks import mask_of_ids, shrink_mask
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, Severity
 from heartmend.repair.rules.context import BULKY_KINDS, Result, RuleContext
 from heartmend.repair.rules.neighbours import ALL_NEIGHBOURS, count_neighbours
@@ -53,14 +54,13 @@ def speckle(labels: Labels, context: RuleContext, rule: SpeckleRule) -> Result:
     Returns:
         The label map without specks, and the changes.
     """
-    by_faces, sizes = label_components(labels.astype(np.uint16) + 1, connectivity=6)
-    tubes = np.isin(labels, context.tube_ids)
-    speck = (sizes <= rule.max_voxels)[by_faces] & ~tubes
-    if tubes.any():
-        vessels, sizes = label_components(tubes)
-        speck |= tubes & (sizes <= rule.max_voxels)[vessels]
+    tubes = mask_of_ids(labels, context.tube_ids)
+    speck = in_small_components(labels, rule.max_voxels) & ~tubes
+    for component in find_components(tubes):
+        if component.voxels <= rule.max_voxels:
+            speck[component.box] |= component.mask
     if rule.structures:
-        speck &= np.isin(labels, [context.anatomy.by_name(n).id for n in rule.structures])
+        speck &= mask_of_ids(labels, [context.anatomy.by_name(n).id for n in rule.structures])
     voxels = np.argwhere(speck)
     if not len(voxels):
         return labels, []
@@ -146,9 +146,9 @@ def _parts_on_necks(
 ) -> list[Component]:
     """Parts of a component that an opening by half the neck's width separates from its largest part."""
     box = expand_box(main.box, 1, labels.shape)
-    mask = np.ascontiguousarray(main.in_box(box))
+    mask = main.in_box(box)
     # The border of the volume is no surface, because the structure continues there.
-    eroded = mask & (edt.edt(mask, anisotropy=spacing) > neck_mm / 2)
+    eroded = shrink_mask(mask, neck_mm / 2, spacing)
     cores = find_components(eroded)
     parts = []
     reach = margin_voxels(neck_mm, spacing)

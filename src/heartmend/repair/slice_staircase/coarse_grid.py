@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.geometry.interpolation import block_means_along, interpolate_along
+from heartmend.geometry.masks import mask_of_ids
 from heartmend.repair.slice_staircase.detection import SliceStaircase
 from heartmend.repair.slice_staircase.interpolation import volume_offset_mm
 from heartmend.types import BACKGROUND, Labels, Mask
@@ -51,7 +52,7 @@ def without_coarse_grid(
         for axis, (count, spacing) in enumerate(zip(labels.shape, spacing_mm, strict=True))
     ]
     deepest = np.zeros(labels.shape, dtype=np.float32)
-    is_free = np.isin(labels, [BACKGROUND, *ids])
+    is_free = mask_of_ids(labels, [BACKGROUND, *ids])
     result = labels.copy(order="K")
     result[is_free] = BACKGROUND
     for id in ids:

@@ -17,6 +17,7 @@ from scipy.ndimage import uniform_filter1d
 from skimage.filters import threshold_otsu
 
 from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.masks import count_per_slice, mask_of_ids
 from heartmend.types import BACKGROUND, Labels
 
 MIN_THICKNESS, MAX_THICKNESS = 1.4, 8
@@ -90,7 +91,7 @@ def find_slice_staircases(labels: Labels, ids: Sequence[int] | None = None) -> t
     if box is None:
         return ()
     part = labels[box]
-    measured = np.ascontiguousarray(part if ids is None else np.where(np.isin(part, ids), part, BACKGROUND))
+    measured = part if ids is None else np.where(mask_of_ids(part, ids), part, BACKGROUND)
     found = (_along_axis(np.moveaxis(measured, axis, 0), axis, box[axis].start) for axis in range(3))
     return tuple(staircase for staircase in found if staircase is not None)
 
@@ -101,7 +102,7 @@ def _along_axis(slices: Labels, axis: int, first: int) -> SliceStaircase | None:
     if len(filled) < 2:
         return None
     low, high = int(filled[0]), int(filled[-1]) + 1
-    change = np.array([(slices[i] != slices[i + 1]).sum() for i in range(low, high - 1)], dtype=float)
+    change = count_per_slice(slices[low : high - 1] != slices[low + 1 : high]).astype(float)
     # Changes are measured relative to those nearby, because a heart changes less towards its ends.
     change /= uniform_filter1d(change, 2 * MAX_THICKNESS, mode="nearest") + 1.0
     # Change i is between the slices i and i + 1: a block may start at i + 1.
@@ -136,8 +137,17 @@ class _Lattice(NamedTuple):
         between = self.between_blocks(starts)
         if between.all() or not between.any():
             return np.inf
-        jumps = float(np.quantile(change[between], 0.25))
-        return float(np.quantile(change[~between], 0.75)) / jumps if jumps > 0 else np.inf
+        jumps = _quantile(change[between], 0.25)
+        return _quantile(change[~between], 0.75) / jumps if jumps > 0 else np.inf
+
+
+def _quantile(values: npt.NDArray[np.float64], share: float) -> float:
+    """Compute a quantile as `numpy.quantile`, which takes far longer for a hundred values."""
+    ordered = np.sort(values)
+    position = share * (len(ordered) - 1)
+    lower = int(position)
+    low, high = float(ordered[lower]), float(ordered[min(lower + 1, len(ordered) - 1)])
+    return low + (high - low) * (position - lower)
 
 
 def _uneven_lattice(change: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]) -> _Lattice | None:
@@ -150,17 +160,21 @@ def _uneven_lattice(change: npt.NDArray[np.float64], starts: npt.NDArray[np.int6
     thickest = min(float(MAX_THICKNESS), len(change) / MIN_UNEVEN_BLOCKS)
     # Neighbouring thicknesses differ by a quarter of a slice at the end of the map.
     count = int(4 * len(change) * np.log(thickest / MIN_THICKNESS)) + 1
-    coarse = np.geomspace(MIN_THICKNESS, thickest, count)
-    found = [fit for n in coarse for fit in _best_offsets(large, starts, n, np.arange(0, n, 0.25))]
-    fine = list[tuple[float, _Lattice]]()
-    for _, (thickness, offset) in sorted(found, reverse=True)[:6]:
-        for n in thickness + np.linspace(-0.25, 0.25, 21) * thickness / len(change):
-            fine += _best_offsets(large, starts, n, offset + np.linspace(-0.25, 0.25, 21))
-    best = max(score for score, _ in fine)
+    thicknesses = np.geomspace(MIN_THICKNESS, thickest, count)
+    counts = np.ceil(thicknesses / 0.25).astype(int)
+    offset = 0.25 * (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts))
+    coarse = _best_offsets(large, starts, np.stack([np.repeat(thicknesses, counts), offset], axis=1))
+    near = coarse[np.lexsort(coarse.T[::-1])[:-7:-1], 1:]
+    steps = np.linspace(-0.25, 0.25, 21)
+    fine = np.empty((len(near), 21, 21, 2))
+    fine[..., 0] = (near[:, :1] + steps * near[:, :1] / len(change))[:, :, None]
+    fine[..., 1] = (near[:, 1:] + steps)[:, None]
+    found = _best_offsets(large, starts, fine.reshape(-1, 2))
+    best = found[:, 0].max()
     if best < MIN_UNEVEN_SCORE:
         return None
     # Many lattices give the same blocks; their middle is nearest to the truth.
-    same = np.array([lattice for score, lattice in fine if score >= best - 1e-9])
+    same = found[found[:, 0] >= best - 1e-9, 1:]
     thickness, offset = same[
         np.argmin(np.square((same - same.mean(axis=0)) / (np.ptp(same, axis=0) + 1e-9)).sum(axis=1))
     ]
@@ -168,15 +182,34 @@ def _uneven_lattice(change: npt.NDArray[np.float64], starts: npt.NDArray[np.int6
 
 
 def _best_offsets(
-    large: npt.NDArray[np.bool_], starts: npt.NDArray[np.int64], thickness: float, offsets: npt.NDArray[np.float64]
-) -> list[tuple[float, _Lattice]]:
-    """Lattices of the best offsets with their score: share of large changes between blocks less that within blocks."""
-    position = (starts - offsets[:, None]) / thickness + 1e-9
-    between = np.floor(position) != np.floor(position - 1 / thickness)
-    edges = between.sum(axis=1)
-    hits = (between & large).sum(axis=1)
+    large: npt.NDArray[np.bool_], starts: npt.NDArray[np.int64], lattices: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Lattices with the best offsets of each thickness.
+
+    Each of the ten thousand lattices is evaluated only at the starts of its blocks.
+
+    Args:
+        large: (n,) bool, whether a change is large.
+        starts: (n,) consecutive slices: change i is before the slice `starts[i]`.
+        lattices: (k, 2) thickness and offset, those of one thickness together.
+
+    Returns:
+        (m, 3) score, thickness and offset. The score is the share of large changes between blocks less that within
+        blocks.
+    """
+    thickness, offset = lattices.T
+    blocks = (len(starts) / thickness).astype(int) + 2
+    lattice = np.repeat(np.arange(len(blocks)), blocks)
+    number = np.arange(len(lattice)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
+    number += np.repeat(np.floor((starts[0] - 1 - offset) / thickness).astype(int), blocks)
+    # A start that is next to a whole number counts as that number.
+    start = np.ceil(offset[lattice] + thickness[lattice] * (number - 1e-9)).astype(int) - starts[0]
+    inside = (start >= 0) & (start < len(starts))
+    lattice, start = lattice[inside], start[inside]
+    edges = np.bincount(lattice, minlength=len(blocks))
+    hits = np.bincount(lattice[large[start]], minlength=len(blocks))
     within = len(starts) - edges
     score = hits / np.maximum(edges, 1) - (large.sum() - hits) / np.maximum(within, 1)
-    return [
-        (float(score[row]), _Lattice(thickness, float(offsets[row]))) for row in np.flatnonzero(score == score.max())
-    ]
+    first = np.flatnonzero(np.diff(thickness, prepend=np.nan) != 0)
+    best = np.repeat(np.maximum.reduceat(score, first), np.diff(np.append(first, len(score))))
+    return np.column_stack([score, lattices])[score == best]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.boxes import bounding_box, expand_box
 from heartmend.geometry.distance import distance_to_other_label_mm
 from heartmend.geometry.interpolation import interpolate_along
+from heartmend.geometry.masks import mask_of_ids
 from heartmend.repair.slice_staircase.detection import MAX_THICKNESS, SliceStaircase
 from heartmend.types import BACKGROUND, Labels, Mask
 
@@ -50,24 +51,40 @@ def without_slice_staircase(
     blocks = [(start - along.start, stop - along.start, middle - along.start) for start, stop, middle in blocks]
     drawn_at = np.array([middle for _, _, middle in blocks])
     position = np.interp(np.arange(len(part)), drawn_at, np.arange(len(drawn_at)))
+    drawn_from = np.array([start for start, _, _ in blocks])
     deepest = np.zeros(part.shape, dtype=np.float32)
-    interpolated = np.where(np.isin(part, ids), BACKGROUND, part)
+    of_structures = mask_of_ids(part, ids)
+    is_free = of_structures | (part == BACKGROUND)
+    interpolated = np.where(of_structures, BACKGROUND, part)
     for id in ids:
-        if not (part == id).any():
+        own = bounding_box(part == id)
+        if own is None:
             continue
-        majorities = [_majority(part[start:stop] == id) for start, stop, _ in blocks]
-        drawn = np.stack([_signed_distance_mm(mask, in_plane_mm) for mask in majorities])
-        voxels = sum(
-            int(mask.sum()) * (stop - start) for mask, (start, stop, _) in zip(majorities, blocks, strict=True)
-        )
-        depth = interpolate_along(drawn, position, 0)
-        depth += volume_offset_mm(depth, voxels, 0.5 * min(in_plane_mm))
-        wins = depth > deepest
-        deepest[wins] = depth[wins]
-        interpolated[wins & (np.isin(part, ids) | (part == BACKGROUND))] = id
+        first, last = (int(np.searchsorted(drawn_from, k, side="right")) - 1 for k in (own[0].start, own[0].stop - 1))
+        # One block and two voxels farther away, no offset brings a voxel inside.
+        first, last = max(first - 1, 0), min(last + 1, len(blocks) - 1)
+        near = (slice(blocks[first][0], blocks[last][1]), *expand_box(own, 2, part.shape)[1:])
+        mask = np.ascontiguousarray(part[near] == id)
+        edges = [start - near[0].start for start, _, _ in blocks[first + 1 : last + 1]]
+        depth = _interpolated_depth_mm(np.split(mask, edges), np.maximum(position[near[0]] - first, 0), in_plane_mm)
+        wins = depth > deepest[near]
+        deepest[near][wins] = depth[wins]
+        interpolated[near][wins & is_free[near]] = id
     result = labels.copy(order="K")
     np.moveaxis(result, axis, 0)[window] = interpolated
     return result
+
+
+def _interpolated_depth_mm(
+    blocks: Sequence[Mask], positions: npt.NDArray[np.float64], in_plane_mm: Sequence[float]
+) -> npt.NDArray[np.float32]:
+    """Depth of a structure at positions between the drawn slices of its blocks, with its volume in the blocks."""
+    majorities = [_majority(block) for block in blocks]
+    drawn = np.stack([_signed_distance_mm(one, in_plane_mm) for one in majorities])
+    voxels = sum(int(np.count_nonzero(one)) * len(block) for one, block in zip(majorities, blocks, strict=True))
+    depth_mm = interpolate_along(drawn, positions, 0)
+    depth_mm += volume_offset_mm(depth_mm, voxels, 0.5 * min(in_plane_mm))
+    return depth_mm
 
 
 def volume_offset_mm(depth_mm: npt.NDArray[np.float32], voxels: int, max_mm: float) -> np.float32:

@@ -39,6 +39,7 @@ from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit
 from heartmend.training.losses import whole_volume_dice
 from heartmend.training.point_sampler import PointSampler
+from heartmend.training.point_set import PointSet
 from heartmend.training.sampling import CaseSamples, CaseSummary, Density, sample_case
 from heartmend.training.schedule import (
     MAX_CHECKPOINT_SECONDS,
@@ -71,7 +72,7 @@ class FitSettings(BaseModel):
     """Number of cases that are sampled for each step."""
     points: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 2500
     """Points of each case in a step; halved when memory runs out."""
-    max_points: Annotated[int, Field(strict=True, ge=100_000, le=10_000_000_000)] = 100_000_000
+    max_points: Annotated[int, Field(strict=True, ge=100_000, le=10_000_000_000)] = 200_000_000
     """Most points of all cases in the memory of a process; of a larger cohort a random part of each case's is kept."""
     gradient_accumulation: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
     """Draws whose gradients are added up for one step."""
@@ -220,19 +221,20 @@ def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, list[
     """The work of each process of a fit; returns the Dice (head,) of every case."""
     maps, settings, heads = job.maps, job.settings, job.heads
     run = RunFolder.at(maps.output)
-    keep_freed_memory()
     own = ranks.own(job.case_ids)
     jobs = [_SampleJob(maps, id, tuple(heads.values()), settings.max_points // len(own), job.seed) for id in own]
     samples = _sample_cases(jobs, workers_per_process(job.workers, ranks.count))
     summaries = ranks.all_gather([one.summary for one in samples])
     shape, codes = _initialise(maps, heads, summaries, settings, job.seed)
     codes = CodeBook(own, codes.of(own))
+    points = PointSet.take(samples, ranks.device)
+    # After the samples, whose memory is not needed again.
+    keep_freed_memory()
     fitting = Fit(
-        shape.to(ranks.device), codes.to(ranks.device), PointSampler(samples, ranks.device, job.seed, ranks),
+        shape.to(ranks.device), codes.to(ranks.device), PointSampler(points, ranks.device, job.seed, ranks),
         settings.phases_for(len(job.case_ids)), cases_per_step=settings.cases_per_step, points=settings.points,
         gradient_accumulation=settings.gradient_accumulation, autocast=_autocast(settings, ranks.device),
     )  # fmt: skip
-    del samples
     files = run.training_files(FIT)
     if resume_or_start(fitting, files, job.fingerprint):
         log.info("fit: continuing from phase %d, step %d", fitting.position.phase + 1, fitting.position.step)

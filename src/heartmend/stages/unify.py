@@ -203,15 +203,15 @@ class _Job:
 def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, tuple[str, ...]]:
     """The work of each process, which is both fits; returns the structures that each case lacks."""
     run, settings, device = RunFolder.at(job.output), job.settings, ranks.device
-    keep_freed_memory()
     heads = job.cohort.anatomy.select()
     bulky = job.cohort.anatomy.select(without_kinds=("tube",))
     columns = [list(heads).index(name) for name in bulky]
     teach = {job.cohort.anatomy.by_name(name).name: weight for name, weight in settings.teach.items()}
     samples = _sample_cases(job, tuple(heads.values()), ranks)
     summaries = ranks.all_gather([one.summary for one in samples])
-    points = PointSet.from_cases(samples, device)
-    del samples
+    points = PointSet.take(samples, device)
+    # After the samples, whose memory is not needed again.
+    keep_freed_memory()
     training_log = ChainedTrainingLog(job.fingerprint, settings.checkpoint_seconds, report, ranks)
 
     template, codes, first = _template(run, job, [one.select_heads(columns) for one in summaries], bulky, ranks)

@@ -52,19 +52,36 @@ class PointSet:
         Returns:
             The points of all cases.
         """
+        return cls.take(list(cases), device)
+
+    @classmethod
+    def take(cls, cases: list[CaseSamples], device: torch.device) -> PointSet:
+        """Move the points of several cases to a device, one case after the other, so that memory has them once.
+
+        Args:
+            cases: samples of each case, with the same heads; the list is empty afterwards.
+            device: where to put the points.
+
+        Returns:
+            The points of all cases.
+        """
         lengths = np.array([len(case.voxels) for case in cases])
+        starts = np.cumsum(lengths) - lengths
+        voxels = torch.empty(int(lengths.sum()), dtype=torch.int32, device=device)
+        distances = torch.empty(len(voxels), cases[0].distances.shape[1], dtype=torch.int8, device=device)
         bands = torch.tensor([case.band for case in cases], device=device)
-        return cls(
-            counts=torch.tensor([case.counts for case in cases], device=device),
-            voxels=torch.from_numpy(np.concatenate([case.voxels for case in cases])).to(device),
-            distances=torch.from_numpy(np.concatenate([case.distances for case in cases])).to(device),
-            starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]])).to(device),
-            bands=bands,
-            rests=torch.tensor(lengths, device=device) - bands,
+        points = cls(
+            counts=torch.tensor([case.counts for case in cases], device=device), voxels=voxels, distances=distances,
+            starts=torch.from_numpy(starts).to(device), bands=bands, rests=torch.from_numpy(lengths).to(device) - bands,
             shares=torch.tensor([case.shares for case in cases], device=device).clamp(min=1e-6),
             present=torch.from_numpy(np.stack([case.present for case in cases])).to(device),
             sizes_mm=tuple(case.size_mm for case in cases),
-        )
+        )  # fmt: skip
+        for start in starts[::-1].tolist():
+            case = cases.pop()
+            part = slice(start, start + len(case.voxels))
+            voxels[part], distances[part] = torch.from_numpy(case.voxels), torch.from_numpy(case.distances)
+        return points
 
     def select_heads(self, columns: Sequence[int]) -> PointSet:
         """Select some of the heads; no point is copied.

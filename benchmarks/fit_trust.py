@@ -44,7 +44,7 @@ from heartmend.repair.uncertainty.estimator import (
     spread_at,
     voxel_features,
 )
-from heartmend.repair.uncertainty.evidence import Evidence, measure_evidence
+from heartmend.repair.uncertainty.evidence import VoxelEvidence, measure_evidence, measure_voxel_evidence
 from heartmend.repair.uncertainty.structures import STRUCTURE_FEATURES, judged_structures, structure_features
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.stages.fuse import FuseSettings, corrected_calibres, fuse_stored_case
@@ -85,7 +85,7 @@ class Sample:
     features: FloatArray
     dice: FloatArray
     surface_mm: FloatArray
-    evidence: Evidence
+    evidence: VoxelEvidence
     wrong: npt.NDArray[np.bool_]
     weight: FloatArray
 
@@ -103,7 +103,7 @@ class Sample:
         """Write the sample."""
         target = folder / self.family
         target.mkdir(parents=True, exist_ok=True)
-        evidence = {f"evidence_{one.name}": getattr(self.evidence, one.name) for one in fields(Evidence)}
+        evidence = {f"evidence_{one.name}": getattr(self.evidence, one.name) for one in fields(VoxelEvidence)}
         np.savez_compressed(
             target / f"{self.case}.npz", ids=[s.id for s in self.structures], features=self.features, dice=self.dice,
             surface_mm=self.surface_mm, wrong=self.wrong, weight=self.weight, **evidence,
@@ -113,7 +113,7 @@ class Sample:
     def read(cls, path: Path) -> Sample:
         """Read a sample."""
         with np.load(path) as found:
-            evidence = Evidence(**{one.name: found[f"evidence_{one.name}"] for one in fields(Evidence)})
+            evidence = VoxelEvidence(**{one.name: found[f"evidence_{one.name}"] for one in fields(VoxelEvidence)})
             structures = [HEART.by_id(int(id)) for id in found["ids"]]
             return cls(
                 path.parent.name, path.stem, structures, found["features"], found["dice"], found["surface_mm"],
@@ -129,10 +129,12 @@ def collect(samples: Path, name: str, run: Path, truth: Path, console: Console) 
     for case in finished:
         if (samples / name / f"{case.id}.npz").exists():
             continue
-        fused = fuse_stored_case(finished.run, finished.cohort, case, FuseSettings(), (), calibres)
+        fused = fuse_stored_case(
+            finished.run, finished.cohort, case, finished.cohort.read_labels(case), FuseSettings(), (), calibres
+        )
         judged, true_labels = fused.judged, read_labels(true[case.id].labels_path, finished.anatomy).labels
         assert judged is not None
-        evidence = measure_evidence(judged, finished.anatomy)
+        evidence = measure_voxel_evidence(judged, measure_evidence(judged, finished.anatomy))
         found = judged_structures(judged, finished.anatomy)
         features = structure_features(judged, evidence, found)
         kept = [at for at, s in enumerate(found) if (true_labels == s.id).any()]
@@ -155,7 +157,7 @@ def _errors(repaired: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_], spacin
     return [dice(a, b), surface_distances(*segments((a, b), spacing)).mean_mm()]
 
 
-def _draw(evidence: Evidence) -> tuple[npt.NDArray[np.intp], FloatArray]:
+def _draw(evidence: VoxelEvidence) -> tuple[npt.NDArray[np.intp], FloatArray]:
     random = np.random.default_rng(0)
     own = np.where(evidence.label > 0, evidence.label, evidence.other).astype(int)
     group = own * 4 + (evidence.label > 0) * 2 + evidence.changed
@@ -168,8 +170,8 @@ def _draw(evidence: Evidence) -> tuple[npt.NDArray[np.intp], FloatArray]:
     return np.concatenate(at), np.concatenate(weight)
 
 
-def _picked(evidence: Evidence, at: npt.NDArray[np.intp]) -> Evidence:
-    return Evidence(**{one.name: getattr(evidence, one.name)[at] for one in fields(Evidence)})
+def _picked(evidence: VoxelEvidence, at: npt.NDArray[np.intp]) -> VoxelEvidence:
+    return VoxelEvidence(**{one.name: getattr(evidence, one.name)[at] for one in fields(VoxelEvidence)})
 
 
 def fit(samples: list[Sample]) -> Estimator:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from heartmend.models.feature_table import cell_centres, read_table, resample_table
+from heartmend.models.feature_table import cell_centres, corners, read_table, resample_table
 
 
 def random_table(side: int, features: int = 2, seed: int = 0) -> torch.Tensor:
@@ -52,6 +52,16 @@ def test_stacked_tables_are_independent() -> None:
 def test_gradients_of_table_and_points() -> None:
     table, points = random_table(4).requires_grad_(), random_points(12, 0.7).requires_grad_()
     assert torch.autograd.gradcheck(lambda t, p: read_table(t, p, 4), (table, points), eps=1e-7, atol=1e-5)
+
+
+def test_without_gradients_the_values_are_the_same_to_the_last_bit() -> None:
+    points, table = random_points(300, 1.3).float(), random_table(7).float()
+    rows, weights = corners(points, 7)
+    with torch.no_grad():
+        plain_rows, plain_weights = corners(points, 7)
+        assert torch.equal(plain_rows, rows) and torch.equal(plain_weights, weights)
+        assert torch.equal(read_table(table, points, 7), read_table(table.requires_grad_(), points, 7))
+        assert corners(torch.full((1, 3), torch.nan), 7)[1].isnan().all()
 
 
 def test_a_resampled_table_is_the_same_function() -> None:

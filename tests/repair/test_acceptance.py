@@ -44,6 +44,12 @@ def test_the_surface_distance_is_measured_in_mm() -> None:
     assert "surface moved by 8.0 mm (HD95), more than 6 mm" in verdict.reason
 
 
+def test_the_volume_about_both_masks_makes_no_difference() -> None:
+    before, after, lv = block(), block(16, at=7), HEART.by_name("LV")
+    padded = (np.pad(mask, ((30, 1), (0, 9), (4, 4))) for mask in (before, after))
+    assert check_acceptance(*padded, lv, UNIT) == check_acceptance(before, after, lv, UNIT)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "accepted"), [(False, False, True), (True, False, False), (False, True, False)]
 )

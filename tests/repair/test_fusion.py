@@ -72,3 +72,26 @@ def test_maps_that_do_not_fit_are_an_error() -> None:
         fuse({"LA": DistanceMap(steps), "RA": DistanceMap(steps, 0.5)}, HEART, UNIT)
     with pytest.raises(ValueError, match="nothing to fuse"):
         fuse({}, HEART, UNIT)
+
+
+@given(
+    steps=arrays(np.int8, (len(HEART.names), 3, 3, 2), elements=st.integers(-127, 127)),
+    spacing_mm=st.sampled_from([0.5, 1.0, 8.0]),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_volume_about_the_structures_makes_no_difference(steps: np.ndarray, spacing_mm: float) -> None:
+    """Each structure is fused in the box in which it can count, which is smaller than the volume."""
+    wide = np.pad(steps, ((0, 0), (4, 2), (0, 3), (1, 1)), constant_values=-127)
+    inner, outer = (
+        fuse({name: DistanceMap(own) for name, own in zip(HEART.names, one, strict=True)}, HEART, (spacing_mm,) * 3)
+        for one in (steps, wide)
+    )
+    assert (outer[4:-2, :-3, 1:-1] == inner).all()
+    # At 8 mm a voxel beside a structure is nearer than the clipped distance: every gap may be closed.
+    assert spacing_mm == 8 or np.count_nonzero(outer) == np.count_nonzero(inner)
+
+
+def test_a_far_structure_alone_bounds_no_gap() -> None:
+    """Voxels of 8 mm: the limits are beyond the clipped distances."""
+    labels = fuse({"LA": along_x(-8, -2.0, 3.0), "Coronary": along_x(-8, -8, -8)}, HEART, (8.0, 8.0, 8.0))
+    assert labels.ravel().tolist() == [0, 0, LA]

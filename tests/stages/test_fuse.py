@@ -73,7 +73,9 @@ def test_a_repaired_case_has_expected_errors() -> None:
     labels, anatomy = _label_map(), load_anatomy("heart")
     prepared = prepare_labels("001", labels, Grid(labels.shape, np.eye(4)), anatomy, PrepareSettings())
     maps = {one: DistanceMap.of_mask(prepared.cleaned == id, (1, 1, 1)) for one, id in (("Myocardium", 1), ("LV", 3))}
-    fused = fuse_case(RefinedCase(labels, prepared, maps), anatomy, FuseSettings())
+    fused = fuse_case(RefinedCase(labels, prepared, maps), anatomy, FuseSettings(uncertainty=True))
+    without = fuse_case(RefinedCase(labels, prepared, maps), anatomy, FuseSettings())
+    assert without.percent is None and without.log == fused.log, "the probabilities are made where they are wanted"
     assert _fused(labels, PrepareSettings()).log.estimates == (), "not without shapes"
     assert [one.structure for one in fused.log.estimates] == ["Myocardium", "LV"]
     assert ChangeLog.from_dict(fused.log.to_dict()) == fused.log

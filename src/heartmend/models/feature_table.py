@@ -100,13 +100,31 @@ def corners(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
     # A NaN point reads row 0 and stays NaN by its weights, so that a fit ends with its own error message.
     cell = at.detach().floor().nan_to_num_(0)
     high = at - cell
-    x, y, z = torch.stack([1 - high, high], dim=2).unbind(1)
-    weights = (x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]).reshape(-1, 8)
     i, j, k = cell.long().unbind(1)
     row = (i * side + j) * side + k
     bit = torch.arange(2, device=points.device)
     offsets = ((bit[:, None, None] * side + bit[:, None]) * side + bit).reshape(8)
-    return row[:, None] + offsets, weights
+    return row[:, None] + offsets, _trilinear_weights(high) if torch.is_grad_enabled() else _columns_of_weights(high)
+
+
+def _trilinear_weights(high: Tensor) -> Tensor:
+    """Weights (n, 8) of the corners of a cell at places (n, 3) in it, 0 to 1."""
+    x, y, z = torch.stack([1 - high, high], dim=2).unbind(1)
+    return (x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]).reshape(-1, 8)
+
+
+def _columns_of_weights(high: Tensor) -> Tensor:
+    """The same without a gradient, column by column: loops over n points are several times faster than loops over 2."""
+    high = high.T.contiguous()
+    weights = high.new_empty(high.shape[1], 8)
+    column = iter(weights.unbind(1))
+    (x, y, z) = zip(1 - high, high, strict=True)
+    for a in x:
+        for b in y:
+            of_both = a * b
+            for c in z:
+                torch.mul(of_both, c, out=next(column))
+    return weights
 
 
 def resample_table(table: Tensor, side: int, new_side: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from heartmend.anatomy.schema import Structure
+from heartmend.geometry.boxes import bounding_box, join_boxes
 from heartmend.geometry.components import label_components
 from heartmend.metrics.surface import hd95
 from heartmend.types import Mask
@@ -64,12 +65,14 @@ def check_acceptance(original: Mask, repaired: Mask, structure: Structure, spaci
         >>> check_acceptance(np.ones((9, 9, 9), bool), np.zeros((9, 9, 9), bool), lv, (1.0, 1.0, 1.0)).reason
         'the repaired mask is empty'
     """
-    name = structure.name
-    if not original.any() or not repaired.any():
-        if original.any() == repaired.any():
-            return Verdict(name, True, None, None)
-        reason = "the original has no such structure" if repaired.any() else "the repaired mask is empty"
+    name, boxes = structure.name, [bounding_box(mask) for mask in (original, repaired)]
+    present = [box for box in boxes if box is not None]
+    if not present:
+        return Verdict(name, True, None, None)
+    if len(present) == 1:
+        reason = "the repaired mask is empty" if boxes[1] is None else "the original has no such structure"
         return Verdict(name, False, None, None, reason)
+    original, repaired = (np.ascontiguousarray(mask[join_boxes(present)]) for mask in (original, repaired))
     reference = without_negligible_components(original, structure, spacing_mm)
     ratio = int(repaired.sum()) / int(reference.sum())
     surface = hd95(reference, repaired, spacing_mm)

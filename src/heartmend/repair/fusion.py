@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import DistanceMap
 from heartmend.repair.rules.context import maps_by_name
 from heartmend.types import BACKGROUND, Labels
@@ -19,6 +20,8 @@ GAP_VOXELS = 0.6
 """A gap between two structures is closed up to this distance from the nearer one, in voxels."""
 GAP_RATIO = 2.5
 """Largest distance to the farther structure of a closed gap, as a multiple of that to the nearer one."""
+_NO_STRUCTURE = -(1 << 14)
+"""Distance in steps where there is no structure: below all limits, and its differences fit into 16 bits."""
 _SLAB_VOXELS = 1 << 20
 """Voxels that are fused at once: slabs of the first axis keep the working memory small."""
 
@@ -62,50 +65,55 @@ def fuse(
     labels = np.zeros(shape, dtype=np.uint8)
     thickness = max(_SLAB_VOXELS // max(int(np.prod(shape[1:])), 1), 1)
     is_tube = [s.kind == "tube" for s in order]
+    # In steps, which are whole numbers: a limit between two of them is the lower one.
+    in_mm = (margin_mm, -GAP_VOXELS * voxel, -GAP_RATIO * GAP_VOXELS * voxel)
+    limits = _Limits(mode, *(int(np.floor(mm / step_mm)) for mm in in_mm))
     for start in range(0, shape[0], thickness):
         slab = slice(start, start + thickness)
         steps = [named[s.name].steps[slab] for s in order]
         original_slab = None if original is None else original[slab]
-        margin, reach = margin_mm / step_mm, GAP_VOXELS * voxel / step_mm
-        labels[slab] = _fused(steps, ids, is_tube, original_slab, mode, margin, reach)
+        labels[slab] = _fused(steps, ids, is_tube, original_slab, limits)
     return labels
 
 
+class _Limits(NamedTuple):
+    """Limits of a fusion, in steps: a distance must be larger."""
+
+    mode: Mode
+    margin: int
+    gap: int
+    gap_of_second: int
+
+
 def _fused(
-    maps: list[npt.NDArray[np.int8]],
-    ids: Labels,
-    is_tube: list[bool],
-    original: Labels | None,
-    mode: Mode,
-    margin: float,
-    reach: float,
+    maps: list[npt.NDArray[np.int8]], ids: Labels, is_tube: list[bool], original: Labels | None, limits: _Limits
 ) -> Labels:
-    """Fuse maps that are given in the order of their priority; distances, margin and reach in steps."""
+    """Fuse maps that are given in the order of their priority."""
     shape = maps[0].shape
-    first = np.full(shape, -1, dtype=np.int8)
-    first_value = np.zeros(shape, dtype=np.float32)
-    best_index = np.zeros(shape, dtype=np.int8)
-    best = np.full(shape, -np.inf, dtype=np.float32)
+    first, best_index = np.full(shape, -1, dtype=np.int8), np.zeros(shape, dtype=np.int8)
+    first_value = np.zeros(shape, dtype=np.int16)
+    best = np.full(shape, _NO_STRUCTURE, dtype=np.int16)
     second = best.copy()
     for i, steps in enumerate(maps):
-        value = steps.astype(np.float32)
-        claimed = (first < 0) & (value > 0)
-        first[claimed] = i
-        first_value[claimed] = value[claimed]
+        # Farther out a structure neither contains a voxel nor bounds a gap.
+        if (box := bounding_box(steps > limits.gap_of_second)) is None:
+            continue
+        value = steps[box].astype(np.int16)
+        claimed = (first[box] < 0) & (value > 0)
+        np.copyto(first[box], np.int8(i), where=claimed)
+        np.copyto(first_value[box], value, where=claimed)
         if is_tube[i]:
             # The width of a thin vessel is known from its tree: it fills no gap and bounds none.
             continue
-        better = value > best
-        np.copyto(second, np.where(better, best, np.maximum(second, value)))
-        best_index[better] = i
-        best[better] = value[better]
+        np.copyto(best_index[box], np.int8(i), where=value > best[box])
+        np.maximum(second[box], np.minimum(best[box], value), out=second[box])
+        np.maximum(best[box], value, out=best[box])
     winner = first.copy()
-    if mode == "evidence":
-        is_first_tube = np.isin(first, [i for i, tube in enumerate(is_tube) if tube])
-        deeper = (first >= 0) & ~is_first_tube & (best > first_value + margin)
-        winner[deeper] = best_index[deeper]
-    gap = (first < 0) & (best > -reach) & (second > -GAP_RATIO * reach)
+    if limits.mode == "evidence":
+        is_first_solid = np.array([*(not tube for tube in is_tube), False])[first]
+        np.copyto(winner, best_index, where=is_first_solid & (best - first_value > limits.margin))
+    gap = (first < 0) & (best > limits.gap) & (second > limits.gap_of_second)
     if original is not None:
         gap &= original != BACKGROUND
-    winner[gap] = best_index[gap]
-    return np.where(winner >= 0, ids[winner], BACKGROUND).astype(np.uint8)
+    np.copyto(winner, best_index, where=gap)
+    return np.append(ids, np.uint8(BACKGROUND))[winner]

@@ -7,7 +7,7 @@ applied. The result is on the grid of the input; only far components are removed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -163,7 +163,8 @@ class FusedCase:
         labels: (x, y, z) uint8, the repaired label map on the whole grid.
         log: what was changed.
         judged: what the case is judged by, on the voxels of its ROI; None where it is not judged.
-        percent: (x, y, z) uint8, the probability of an error in percent, on the voxels of its ROI; None as before.
+        percent: (x, y, z) uint8, the probability of an error in percent, on the voxels of its ROI; None where it is not
+            wanted, and as before.
     """
 
     labels: Labels
@@ -196,29 +197,35 @@ def fuse_case(
     roi, cleaned = case.prepared.roi, case.prepared.cleaned
     box, spacing = roi.source_box(), roi.grid.spacing_mm
     volume = CaseVolume(roi.grid, box, None if case.image is None else case.image[box])
-    maps, verdicts = _accepted_maps(case, anatomy)
+    original = np.ascontiguousarray(case.original[box])
+    tubes = [structure for structure in anatomy.structures if structure.kind == "tube"]
+    repaired = [one for one in tubes if settings.repair_vessels and (not structures or one.name in structures)]
+    maps, verdicts = _accepted_maps(case, anatomy, {one.name for one in repaired})
     # After the acceptance: a repair is compared with its label, which has the error that all cases share.
     corrected = CorrectedCase({}, {}, ())
     if case.correction is not None:
         movable = {name: one for name, one in maps.items() if not structures or name in structures}
         image = volume.image if settings.image_edges else None
-        corrected = correct_case(movable, case.original[box], roi, anatomy, case.correction, image)
+        corrected = correct_case(movable, original, roi, anatomy, case.correction, image)
         maps |= corrected.maps
         changes += corrected.changes
     chambers = tuple(one.name for one in anatomy.structures if one.kind == "chamber")
-    for structure in anatomy.structures:
-        if structure.kind == "tube" and settings.repair_vessels and (not structures or structure.name in structures):
-            label = corrected.tubes.get(structure.name, case.original[box] == structure.id)
-            inside = {name: one.inside for name, one in maps.items() if anatomy.by_name(name).kind != "tube"}
-            calibre = (calibres or {}).get(structure.name, Calibre())
-            vessel = repair_vessel(structure, label, inside, volume, calibre, chambers)
-            verdict = check_acceptance(vessel.reference, vessel.mask, structure, spacing)
-            verdicts.append(verdict)
-            maps[structure.name] = DistanceMap.of_mask(vessel.mask if verdict.accepted else label, spacing)
-            changes += vessel.changes if verdict.accepted else []
+    solid = {one.name for one in anatomy.structures if one.kind != "tube"}
+    inside = {name: one.inside for name, one in maps.items() if name in solid} if repaired else {}
+    for structure in repaired:
+        label = corrected.tubes.get(structure.name, original == structure.id)
+        calibre = (calibres or {}).get(structure.name, Calibre())
+        vessel = repair_vessel(structure, label, inside, volume, calibre, chambers)
+        verdict = check_acceptance(vessel.reference, vessel.mask, structure, spacing)
+        verdicts.append(verdict)
+        maps[structure.name] = DistanceMap.of_mask(vessel.mask if verdict.accepted else label, spacing)
+        changes += vessel.changes if verdict.accepted else []
+    # In the order of the anatomy, those of `refine` first: of two equally near structures the first one counts.
+    maps = {name: maps[name] for name in dict.fromkeys((*case.maps, *anatomy.names))}
     # Where a thin vessel was too wide there is no crack between structures.
-    tubes = [s.id for s in anatomy.structures if s.kind == "tube"]
-    without_vessels = np.where(np.isin(cleaned, tubes), BACKGROUND, cleaned)
+    without_tubes = np.arange(256, dtype=np.uint8)
+    without_tubes[[one.id for one in tubes]] = BACKGROUND
+    without_vessels = without_tubes[cleaned]
     fused = fuse_maps(maps, anatomy, spacing, without_vessels, settings.mode, settings.margin_mm)
     if volume.image is not None and settings.image_edges:
         reference = cleaned if case.correction is None else fused
@@ -227,10 +234,10 @@ def fuse_case(
         changes += snapped.changes
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)
     judged = RepairedRoi(
-        case.original[box], cleaned, labels[box], case.maps, maps, spacing, volume.image,
+        original, cleaned, np.ascontiguousarray(labels[box]), case.maps, maps, spacing, volume.image,
         case.prepared.facts.slice_staircase_mm, case.misfits_mm, case.margins_mm,
     )  # fmt: skip
-    uncertainty = judge_case(judged, anatomy)
+    uncertainty = judge_case(judged, anatomy, of_voxels=settings.uncertainty)
     log = ChangeLog(case.prepared.case_id, (*changes, *found), tuple(verdicts), uncertainty.estimates)
     return FusedCase(labels, log, judged, uncertainty.percent)
 
@@ -283,8 +290,10 @@ def _correction_of(run: RunFolder, case_id: str) -> CaseCorrection | None:
     return CaseCorrection(correction, shape.frame_map(codes.of([case_id])))
 
 
-def _accepted_maps(case: RefinedCase, anatomy: Anatomy) -> tuple[dict[str, DistanceMap], list[Verdict]]:
-    """The refined map of each structure where it is accepted, else that of its prepared label."""
+def _accepted_maps(
+    case: RefinedCase, anatomy: Anatomy, without: Container[str]
+) -> tuple[dict[str, DistanceMap], list[Verdict]]:
+    """The refined map of each structure where it is accepted, else that of its prepared label, if not `without` it."""
     cleaned, spacing = case.prepared.cleaned, case.prepared.roi.grid.spacing_mm
     maps, verdicts = dict(case.maps), list[Verdict]()
     for structure in anatomy.structures:
@@ -295,7 +304,8 @@ def _accepted_maps(case: RefinedCase, anatomy: Anatomy) -> tuple[dict[str, Dista
             if verdict.accepted:
                 continue
             label = without_small_components(label)
-        maps[structure.name] = DistanceMap.of_mask(label, spacing)
+        if structure.name not in without:
+            maps[structure.name] = DistanceMap.of_mask(label, spacing)
     return maps, verdicts
 
 
@@ -343,9 +353,10 @@ def _work(job: _Job) -> None:
     # A worker of a cluster that was lost since may have done it.
     if run.is_done(FUSE, case.id, job.fingerprint):
         return
-    fused = fuse_stored_case(run, job.cohort, case, job.settings, job.structures, job.calibres)
     volume = job.cohort.read_labels(case)
-    if job.trusted is not None:
+    if job.trusted is None:
+        fused = fuse_stored_case(run, job.cohort, case, volume, job.settings, job.structures, job.calibres)
+    else:
         trusted, own = job.trusted
         fused = trusted_case(case.id, volume.labels, trusted.read_labels(own).on_grid(volume.grid).labels, volume.grid)
     run.forget(FUSE, case.id)
@@ -379,15 +390,16 @@ def _given_names(job: _Job, fused: FusedCase, volume: LabelVolume) -> npt.NDArra
 
 
 def fuse_stored_case(
-    run: RunFolder, cohort: Cohort, case: Case, settings: FuseSettings, structures: tuple[str, ...] = (),
-    calibres: Mapping[str, Calibre] | None = None,
+    run: RunFolder, cohort: Cohort, case: Case, volume: LabelVolume, settings: FuseSettings,
+    structures: tuple[str, ...] = (), calibres: Mapping[str, Calibre] | None = None,
 ) -> FusedCase:  # fmt: skip
     """Fuse a case from the records of a run, without writing anything.
 
     Args:
         run: the run, which has refined the case.
-        cohort: how the label maps of the data set are read.
+        cohort: how the images of the data set are read.
         case: the case.
+        volume: its label map.
         settings: settings of the stage.
         structures: names of the structures that may change; empty: all of them.
         calibres: radius of the trees of each thin vessel in the cohort.
@@ -395,7 +407,7 @@ def fuse_stored_case(
     Returns:
         The repaired case.
     """
-    volume, prepared = cohort.read_labels(case), run.prepared(case.id)
+    prepared = run.prepared(case.id)
     image = cohort.read_image(case, prepared.roi.grid) if settings.reads_images else None
     maps = run.distances(case.id)
     refined = RefinedCase(

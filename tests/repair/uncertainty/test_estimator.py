@@ -59,19 +59,24 @@ def judged(original: np.ndarray, repaired: np.ndarray, shape: np.ndarray) -> Cas
     labels = [(mask * LV.id).astype(np.uint8) for mask in (original, original, repaired)]
     maps = {"LV": DistanceMap.of_mm(signed_distance_mm(shape, (1, 1, 1)))}
     case = RepairedRoi(*labels, maps, maps, (1.0, 1.0, 1.0), misfits_mm={"LV": 0.25}, margins_mm={"LV": 0.1})
-    return judge_case(case, HEART)
+    return judge_case(case, HEART, of_voxels=True)
+
+
+def percent(found: CaseUncertainty) -> np.ndarray:
+    assert found.percent is not None
+    return found.percent
 
 
 def test_probabilities_are_high_at_the_surface_and_0_far_from_it() -> None:
     """And higher where the shape disagrees."""
     found = judged(ball(15), ball(15), ball(15))
     depth = np.abs(np.sqrt(((np.mgrid[:48, :48, :48] - 23.5) ** 2).sum(0)) - 15)
-    assert found.percent.dtype == np.uint8 and (found.percent[depth > 4] == 0).all()
-    near, deep = (found.percent[(depth > a) & (depth < a + 0.5)].mean() for a in (0, 2))
+    assert percent(found).dtype == np.uint8 and (percent(found)[depth > 4] == 0).all()
+    near, deep = (percent(found)[(depth > a) & (depth < a + 0.5)].mean() for a in (0, 2))
     assert near > 2 * deep
     moved = judged(ball(15), ball(15), ball(15, shift=2.0))
     side = (depth < 1) & (np.mgrid[:48, :48, :48][0] > 34)
-    assert moved.percent[side].mean() > found.percent[side].mean()
+    assert percent(moved)[side].mean() > percent(found)[side].mean()
 
 
 def test_an_estimate_has_an_interval_about_it_and_is_worse_where_shape_and_label_differ() -> None:
@@ -85,7 +90,7 @@ def test_an_estimate_has_an_interval_about_it_and_is_worse_where_shape_and_label
 
 def test_what_is_absent_or_made_by_a_classifier_is_not_judged() -> None:
     empty = np.zeros((8, 8, 8), bool)
-    assert judged(empty, empty, empty).estimates == () and not judged(empty, empty, empty).percent.any()
+    assert judged(empty, empty, empty).estimates == () and not percent(judged(empty, empty, empty)).any()
     adrenal = load_anatomy("adrenal")
     labels = np.full((4, 4, 4), adrenal.structures[0].id, np.uint8)
     assert judged_structures(RepairedRoi(labels, labels, labels, {}, {}, (1.0, 1.0, 1.0)), adrenal) == []

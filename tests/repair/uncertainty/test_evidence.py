@@ -8,7 +8,14 @@ from hypothesis.extra.numpy import arrays
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.distance import DistanceMap
-from heartmend.repair.uncertainty.evidence import REACH_MM, Evidence, RepairedRoi, measure_evidence, other_labels
+from heartmend.repair.uncertainty.evidence import (
+    REACH_MM,
+    Evidence,
+    RepairedRoi,
+    measure_evidence,
+    measure_voxel_evidence,
+    other_labels,
+)
 
 HEART = load_anatomy("heart")
 LV, LA = 3, 2
@@ -59,10 +66,27 @@ def test_a_layer_that_the_repair_removed_is_a_movement_of_its_thickness() -> Non
     original[10:12, 3:17, 3:17] = LV
     evidence = measure_evidence(roi(repaired, original), HEART)
     k, far = at(evidence, 10, 10, 10), at(evidence, 2, 10, 10)
-    assert evidence.changed[k] and evidence.original[k] == -1.5 and evidence.other[k] == LV
+    original = measure_voxel_evidence(roi(repaired, original), evidence).original
+    assert original[k] == -1.5 and original[at(evidence, 8, 10, 10)] == 3.5
+    assert evidence.changed[k] and evidence.other[k] == LV
     # Two voxels of 1 mm; the neighbourhood of 4 mm contains other surfaces too, which did not move.
     assert 0.5 < evidence.local_change[k] < 2.1
     assert evidence.local_change[far] < evidence.local_change[k]
+
+
+def test_the_background_about_the_heart_makes_no_difference() -> None:
+    repaired = two_chambers()
+    original = repaired.copy()
+    original[10:12, 3:17, 3:17] = LV
+    whole = roi(*(np.pad(labels, ((9, 4), (0, 12), (7, 7))) for labels in (repaired, original)))
+    own, padded = (measure_voxel_evidence(c, measure_evidence(c, HEART)) for c in (roi(repaired, original), whole))
+    places = np.stack(np.unravel_index(padded.voxels, whole.repaired.shape), axis=1) - (9, 0, 7)
+    inner = ((places >= 0) & (places < 20)).all(axis=1)
+    assert (np.ravel_multi_index(tuple(places[inner].T), (20, 20, 20)) == own.voxels).all()
+    for name in ("depth", "label", "other", "changed", "original", "shape"):
+        assert (getattr(padded, name)[inner] == getattr(own, name)).all(), name
+    # Outside the first volume there is background, 3 to 4 mm from the heart.
+    assert (padded.label[~inner] == 0).all() and (padded.depth[~inner] <= REACH_MM).all()
 
 
 @settings(max_examples=30, deadline=None)

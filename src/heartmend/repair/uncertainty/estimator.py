@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy.schema import Structure
 from heartmend.repair.uncertainty.estimate import StructureEstimate
-from heartmend.repair.uncertainty.evidence import Evidence
+from heartmend.repair.uncertainty.evidence import VoxelEvidence
 from heartmend.repair.uncertainty.structures import STRUCTURE_FEATURES
 from heartmend.types import BACKGROUND
 
@@ -192,7 +192,7 @@ class Estimator(BaseModel):
         return found
 
     def probability(
-        self, evidence: Evidence, structures: list[Structure], features: Features
+        self, evidence: VoxelEvidence, structures: list[Structure], features: Features
     ) -> npt.NDArray[np.float32]:
         """Compute the probability that the label of each voxel is wrong.
 
@@ -212,7 +212,7 @@ class Estimator(BaseModel):
 
 
 def voxel_features(
-    evidence: Evidence, structures: list[Structure], log_mm: npt.NDArray[np.floating]
+    evidence: VoxelEvidence, structures: list[Structure], log_mm: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float32]:
     """Compute the features of voxels.
 

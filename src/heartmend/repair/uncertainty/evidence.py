@@ -7,13 +7,14 @@ and the edges of the CT have there, and how much the surface about it was moved.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.boxes import Box, bounding_box, margin_voxels
 from heartmend.geometry.distance import DistanceMap, distance_to_other_label_mm
 from heartmend.repair.image_edges.borders import borders
 from heartmend.repair.image_edges.edges import find_edge, noise_of
@@ -80,7 +81,6 @@ class Evidence:
         depth: distance from the nearest surface of the repaired map.
         changed: bool, whether the repair changed the label.
         cleaned_differs: bool, whether the prepared label is another one.
-        original: depth in the original label map, negative where it has another label.
         shape: depth in the shape of its label against that of the other one, 0 without both shapes.
         has_shape: bool, whether both labels have a shape.
         local_change: mean movement of the surface by the repair within about 4 mm.
@@ -95,13 +95,23 @@ class Evidence:
     depth: Values
     changed: npt.NDArray[np.bool_]
     cleaned_differs: npt.NDArray[np.bool_]
-    original: Values
     shape: Values
     has_shape: npt.NDArray[np.bool_]
     local_change: Values
     local_shape: Values
     edge_precision: Values
     edge: Values
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelEvidence(Evidence):
+    """Evidence about the n voxels, with what the probability of an error of each voxel needs beside it.
+
+    Attributes:
+        original: depth in the original label map, negative where it has another label.
+    """
+
+    original: Values
 
 
 def measure_evidence(case: RepairedRoi, anatomy: Anatomy) -> Evidence:
@@ -115,11 +125,13 @@ def measure_evidence(case: RepairedRoi, anatomy: Anatomy) -> Evidence:
         The evidence.
     """
     half_mm = min(case.spacing_mm) / 2
-    depth_mm = distance_to_other_label_mm(case.repaired, case.spacing_mm)
-    voxels = np.flatnonzero((depth_mm < REACH_MM + half_mm) | (case.repaired != case.original))
+    near, depth_mm = case.repaired != case.original, np.full(case.repaired.shape, np.inf, np.float32)
+    if (box := _heart_box(case)) is not None:
+        depth_mm[box] = distance_to_other_label_mm(case.repaired[box], case.spacing_mm)
+        near[box] |= depth_mm[box] < REACH_MM + half_mm
+    voxels = np.flatnonzero(near)
     label, original = case.repaired.ravel()[voxels], case.original.ravel()[voxels]
     depth = np.clip(depth_mm.ravel()[voxels] - half_mm, 0, CLIP_MM)
-    inward = np.clip(distance_to_other_label_mm(case.original, case.spacing_mm).ravel()[voxels] - half_mm, 0, CLIP_MM)
     other = other_labels(case.repaired, voxels, int(np.ceil(REACH_MM / min(case.spacing_mm))) + 1)
     changed = original != label
     other[changed] = original[changed]
@@ -132,9 +144,33 @@ def measure_evidence(case: RepairedRoi, anatomy: Anatomy) -> Evidence:
     )
     precision, edge = _edges(case, anatomy, voxels)
     return Evidence(
-        voxels, label, other, depth, changed, case.cleaned.ravel()[voxels] != label,
-        np.where(changed, -inward, inward), shape, has_shape, local_change, local_shape, precision, edge,
+        voxels, label, other, depth, changed, case.cleaned.ravel()[voxels] != label, shape, has_shape, local_change,
+        local_shape, precision, edge,
     )  # fmt: skip
+
+
+def measure_voxel_evidence(case: RepairedRoi, evidence: Evidence) -> VoxelEvidence:
+    """Add the depth of each voxel in the original label map to the evidence.
+
+    Args:
+        case: the case.
+        evidence: its evidence.
+
+    Returns:
+        The evidence with that depth.
+    """
+    depth_mm = np.full(case.original.shape, np.inf, np.float32)
+    if (box := _heart_box(case)) is not None:
+        depth_mm[box] = distance_to_other_label_mm(case.original[box], case.spacing_mm)
+    inward = np.clip(depth_mm.ravel()[evidence.voxels] - min(case.spacing_mm) / 2, 0, CLIP_MM)
+    own = {one.name: getattr(evidence, one.name) for one in fields(evidence)}
+    return VoxelEvidence(**own, original=np.where(evidence.changed, -inward, inward))
+
+
+def _heart_box(case: RepairedRoi) -> Box | None:
+    """Box of all labels with a margin: outside it every voxel is farther than `CLIP_MM` from a surface."""
+    half_mm = min(case.spacing_mm) / 2
+    return bounding_box(case.repaired | case.original, margin_voxels(CLIP_MM + half_mm, case.spacing_mm))
 
 
 def other_labels(labels: Labels, voxels: Index, steps: int) -> Labels:
@@ -152,25 +188,33 @@ def other_labels(labels: Labels, voxels: Index, steps: int) -> Labels:
     _, y, z = padded.shape
     at = np.ravel_multi_index(tuple(i + 1 for i in np.unravel_index(voxels, labels.shape)), padded.shape)
     flat, other = padded.ravel(), np.full(padded.size, UNKNOWN, np.uint8)
+    other[at] = _other_neighbours(padded).ravel()[voxels]
     neighbours = (-y * z, y * z, -z, z, -1, 1)
-    open_ = at
-    for step in range(steps):
-        found = np.full(len(open_), UNKNOWN, np.uint8)
+    open_ = at[other[at] == UNKNOWN]
+    for _ in range(1, steps):
+        label, found = flat[open_], np.full(len(open_), UNKNOWN, np.uint8)
         for shift in neighbours:
             there = open_ + shift
-            if step == 0:
-                usable = (flat[there] != flat[open_]) & (flat[there] != UNKNOWN)
-                source = flat[there]
-            else:
-                source = other[there]
-                usable = (flat[there] == flat[open_]) & (source != UNKNOWN)
-            take = (found == UNKNOWN) & usable
+            source = other[there]
+            take = (found == UNKNOWN) & (flat[there] == label) & (source != UNKNOWN)
             found[take] = source[take]
         other[open_] = found
         open_ = open_[found == UNKNOWN]
     result = other[at]
     result[result == UNKNOWN] = BACKGROUND
     return result
+
+
+def _other_neighbours(padded: Labels) -> Labels:
+    """The first other label among the six neighbours of each voxel, `UNKNOWN` without one; `padded` by one voxel."""
+    inner = (slice(1, -1),) * 3
+    label = padded[inner]
+    found = np.full_like(label, UNKNOWN)
+    for axis in range(3):
+        for side in (slice(None, -2), slice(2, None)):
+            beside = padded[tuple(side if one == axis else slice(1, -1) for one in range(3))]
+            np.copyto(found, beside, where=(found == UNKNOWN) & (beside != label))
+    return found
 
 
 def _shapes(

@@ -246,6 +246,20 @@ def test_unusual_inputs_are_repaired_with_a_warning(tmp_path: Path) -> None:
     assert set(np.unique(repaired.dataobj)) <= {0, 2, 3, 4, 5, 8}
 
 
+def test_copies_are_named_whatever_their_files(tmp_path: Path) -> None:
+    """The first map once more, with another type and order of the axes; the second, mirrored by a lost header."""
+    write_cohort(tmp_path, count=3)
+    (tmp_path / "small.toml").write_text(CONFIG)
+    first, second = (nib.load(tmp_path / "labels" / f"{n}.nii.gz") for n in (1, 2))
+    turned = nib.as_closest_canonical(first)
+    save_nifti(tmp_path / "labels" / "4.nii.gz", np.asarray(turned.dataobj), np.int16, turned.affine)
+    save_nifti(tmp_path / "labels" / "5.nii.gz", np.asarray(second.dataobj)[::-1], affine=second.affine)
+    warnings = repair(tmp_path, "out", stop_after="prepare").warnings
+    assert warnings["4"][-1] == "the same label map as 1; remove all but one"
+    assert warnings["2"][-1] == "the same label map as 5, which is mirrored or turned beside it; remove all but one"
+    assert "the same" not in str(warnings.get("3"))
+
+
 @pytest.mark.slow
 def test_results_do_not_depend_on_the_order_of_files_or_the_number_of_workers(repaired: Path, tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()

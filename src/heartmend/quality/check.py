@@ -17,12 +17,12 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
 from heartmend.errors import HeartmendError
+from heartmend.io.copies import describe_copies
 from heartmend.io.dataset import Case, Cohort, discover_cohort
 from heartmend.io.file_names import escape_unprintable
 from heartmend.io.label_maps import UnknownLabels
 from heartmend.io.unread_files import UnreadFile, describe_unread
 from heartmend.quality.case_check import CaseReport, Finding, check_case
-from heartmend.quality.copies import describe_copies
 from heartmend.quality.disk_space import free_bytes, needed_bytes
 from heartmend.quality.structure_bounds import StructureSize, impossible_size
 from heartmend.run_folder.folder import RunFolder

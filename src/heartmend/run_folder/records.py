@@ -12,6 +12,7 @@ from heartmend.anatomy.calibre import Calibre
 from heartmend.errors import BadInputError, RunError
 from heartmend.geometry.roi import Roi
 from heartmend.geometry.surface_noise import lowest_surface_noise_mm2
+from heartmend.io.copies import Content
 from heartmend.repair.changes import Change
 from heartmend.repair.slice_staircase.detection import SliceStaircase
 from heartmend.types import Labels
@@ -31,6 +32,7 @@ class CaseFacts:
         warnings: what is unusual about the files of the case.
         structures: names of the structures in its label map.
         value_names: value of its label map -> name of the structure, or of something else; empty for masks.
+        content: content of its label map, equal for copies; None where it was not measured.
     """
 
     case_id: str
@@ -42,6 +44,7 @@ class CaseFacts:
     warnings: tuple[str, ...] = ()
     structures: tuple[str, ...] = ()
     value_names: Mapping[int, str] = field(default_factory=dict)
+    content: Content | None = None
 
     @property
     def slice_staircase_mm(self) -> float:
@@ -64,6 +67,7 @@ class CaseFacts:
             "warnings": self.warnings,
             "structures": self.structures,
             "value_names": {str(value): name for value, name in self.value_names.items()},
+            "content": None if self.content is None else asdict(self.content),
         }
 
     @classmethod
@@ -91,6 +95,7 @@ class CaseFacts:
                 tuple(table["warnings"]),
                 tuple(table["structures"]),
                 {int(value): str(name) for value, name in table["value_names"].items()},
+                None if table.get("content") is None else Content(**table["content"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, BadInputError) as error:
             raise RunError(

@@ -22,6 +22,7 @@ from heartmend.geometry.components import without_small_components
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.geometry.surface_noise import surface_noise_mm2
+from heartmend.io.copies import content_of, describe_copies
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
 from heartmend.io.label_maps import count_ids
@@ -80,8 +81,16 @@ def prepare(context: Context[PrepareSettings], cases: Sequence[Case]) -> Iterato
         if failure is None:
             prepared.append(job.case.id)
         yield Outcome(job.case, failure)
-    warnings = {id: list(found) for id in sorted(prepared) if (found := run.facts(id).warnings)}
-    run.write_warnings(warnings)
+    run.write_warnings(_warnings([run.facts(id) for id in sorted(prepared)]))
+
+
+def _warnings(facts: Sequence[CaseFacts]) -> dict[str, list[str]]:
+    """What is unusual about the files of each case, by its id; copies among them included."""
+    copies = describe_copies({one.case_id: one.content for one in facts if one.content is not None})
+    found = {one.case_id: list(one.warnings) for one in facts}
+    for id, text in copies.items():
+        found[id].append(text)
+    return {id: texts for id, texts in found.items() if texts}
 
 
 def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> PreparedCase:
@@ -105,7 +114,8 @@ def prepare_case(cohort: Cohort, case: Case, settings: PrepareSettings) -> Prepa
     warnings = (*volume.warnings, *cohort.check_image(case, volume.grid))
     prepared = prepare_labels(case.id, volume.labels, volume.grid, cohort.anatomy, settings)
     names = volume.meaning.names(cohort.anatomy) if volume.has_values and volume.meaning is not None else {}
-    return replace(prepared, facts=replace(prepared.facts, warnings=warnings, value_names=names))
+    content = content_of(volume.labels, volume.grid)
+    return replace(prepared, facts=replace(prepared.facts, warnings=warnings, value_names=names, content=content))
 
 
 def prepare_labels(

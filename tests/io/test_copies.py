@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heartmend.geometry.grid import Grid, Orientation
-from heartmend.quality.copies import Content, content_of, describe_copies
+from heartmend.io.copies import Content, content_of, describe_copies
 
 ORIENTATIONS = [
     Orientation((x, y, z), (a, b, c))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import edt
 import numpy as np
 from scipy.spatial import cKDTree
 
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.geometry.centrelines.tube import tube_sdf
 from heartmend.geometry.distance import distance_to_other_label_mm
+from heartmend.geometry.masks import grow_mask
 from heartmend.repair.vessels.bridge import Bridge
 from heartmend.types import FloatArray, Mask
 
@@ -108,7 +108,7 @@ def blend_tube_and_label(tree: CentreTree, label: Mask, spacing_mm: Spacing, exc
     """
     mask = _centreline_voxels(tree, label, spacing_mm)
     reach = float(tree.radius_mm.max()) + max(-excess_mm, 0.0)
-    near = label | (edt.edt(~mask, anisotropy=spacing_mm) < reach)
+    near = label | grow_mask(mask, reach, spacing_mm)
     points = voxel_points(near, spacing_mm)
     half = 0.5 * min(spacing_mm)
     apart = distance_to_other_label_mm(label, spacing_mm)[near] - half
@@ -141,7 +141,7 @@ def draw_bridges(tree: CentreTree, shape: tuple[int, ...], spacing_mm: Spacing) 
     bridges[spans.ravel()] = True
     line = _line_voxels(tree, spans, shape, spacing_mm)
     mask[tuple(line.T)] = True
-    near = edt.edt(~mask, anisotropy=spacing_mm) < float(tree.radius_mm[bridges].max()) + max(spacing_mm)
+    near = grow_mask(mask, float(tree.radius_mm[bridges].max()) + max(spacing_mm), spacing_mm)
     mask[near] |= tube_sdf(tree.subset(bridges), voxel_points(near, spacing_mm)) < 0
     return mask
 

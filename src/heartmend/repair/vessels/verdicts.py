@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import edt
 import numpy as np
 
-from heartmend.geometry.centrelines.tree import CentreTree, Spacing
+from heartmend.geometry.boxes import Box, expand_box, margin_voxels
+from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing
+from heartmend.geometry.masks import shrink_mask
 from heartmend.repair.vessels.bridge import BoxMm
 from heartmend.repair.vessels.settings import TreeSettings
 from heartmend.repair.vessels.vessel_context import VesselContext
@@ -108,9 +110,15 @@ def stretches_in_chambers(tree: CentreTree, label: Mask, chambers: Mask, spacing
     """
     if not len(tree) or not chambers.any():
         return []
-    depth = edt.edt(label | chambers, anisotropy=spacing_mm)
+    blood = label | chambers
     index = np.clip(np.round(tree.points_mm / spacing_mm).astype(int), 0, np.array(label.shape) - 1)
-    deep = (depth[tuple(index.T)] > tree.radius_mm + _DEEP_MM) & (tree.bridge < 0)
+    deep = shrink_mask(blood, _DEEP_MM, spacing_mm)[tuple(index.T)] & (tree.bridge < 0)
+    if not deep.any():
+        return []
+    limit_mm = tree.radius_mm + _DEEP_MM
+    near = expand_box(_box_of_voxels(index[deep]), margin_voxels(float(limit_mm[deep].max()), spacing_mm), blood.shape)
+    depth = edt.edt(np.ascontiguousarray(blood[near]), anisotropy=spacing_mm)
+    deep[deep] = depth[tuple((index[deep] - [side.start for side in near]).T)] > limit_mm[deep]
     inside = tree.subset(deep)
     found = []
     for number, length_mm in enumerate(inside.component_mm.tolist() if deep.any() else []):
@@ -121,6 +129,11 @@ def stretches_in_chambers(tree: CentreTree, label: Mask, chambers: Mask, spacing
             box = box_of_points(inside, points)
             found.append(VesselPart(box, area_mm2 * length_mm, length_mm, reason))
     return found
+
+
+def _box_of_voxels(index: IntArray) -> Box:
+    x, y, z = (slice(int(low), int(high) + 1) for low, high in zip(index.min(axis=0), index.max(axis=0), strict=True))
+    return x, y, z
 
 
 def box_of_points(tree: CentreTree, points: Mask) -> BoxMm:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box
@@ -71,8 +72,11 @@ def without_voxel_noise(mask: Mask) -> Mask:
     surface = int((label & ~binary_erosion(label)).sum())
     if surface < _SMALLEST:
         return mask
+    smoothings = dict[float, _Smoothing]()
     for one in _FILTERS:
-        smoothed = _filtered(label, one)
+        if one.sigma_voxels not in smoothings:
+            smoothings[one.sigma_voxels] = _Smoothing.of(label, one.sigma_voxels)
+        smoothed = smoothings[one.sigma_voxels].threshold(label, one.margin)
         if one.smooth_rate * surface <= MAX_FALSE_SHARE * int((smoothed != label).sum()):
             result = mask.copy()
             result[box] = smoothed
@@ -80,9 +84,27 @@ def without_voxel_noise(mask: Mask) -> Mask:
     return mask
 
 
-def _filtered(label: Mask, one: _Filter) -> Mask:
-    """Apply a filter with the threshold that preserves the volume, since a level of 0.5 makes thin vessels thinner."""
-    density = gaussian_filter(label.astype(np.float32), one.sigma_voxels)
-    threshold = np.partition(density.ravel(), -int(label.sum()))[-int(label.sum())]
-    low, high = threshold - one.margin, threshold + one.margin
-    return np.asarray(np.where(label, density >= low, density > high))
+@dataclass(frozen=True)
+class _Smoothing:
+    """A smoothed label, with the level that preserves its volume: a level of 0.5 makes thin vessels thinner.
+
+    Attributes:
+        density: (x, y, z) float32, the smoothed label.
+        level: as many voxels are at least this dense as the label has.
+    """
+
+    density: npt.NDArray[np.float32]
+    level: np.float32
+
+    @classmethod
+    def of(cls, label: Mask, sigma_voxels: float) -> _Smoothing:
+        density = gaussian_filter(label.astype(np.float32), sigma_voxels)
+        voxels = int(label.sum())
+        # All voxels of the label are among them.
+        positive = density[density > 0]
+        return cls(density, np.partition(positive, -voxels)[-voxels])
+
+    def threshold(self, label: Mask, margin: float) -> Mask:
+        """The label without the voxels that are beyond the level by more than a margin."""
+        low, high = self.level - margin, self.level + margin
+        return np.asarray(np.where(label, self.density >= low, self.density > high))

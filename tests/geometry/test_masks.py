@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from heartmend.geometry.masks import grow_mask, mask_of_ids, shrink_mask
+from heartmend.geometry.masks import count_ids, grow_mask, mask_of_ids, shrink_mask
 
 small_masks = arrays.arrays(bool, st.tuples(*[st.integers(1, 9)] * 3), elements=st.booleans())
 spacings = st.tuples(*[st.sampled_from([0.4, 0.5, 0.9, 1.0, 2.5])] * 3)
@@ -42,3 +42,11 @@ def test_a_point_grows_to_a_ball_by_rows_and_by_the_distance_transform(reach_mm)
     mask[13, 13, 13] = True
     away = np.linalg.norm(np.indices(mask.shape) - 13, axis=0)
     np.testing.assert_array_equal(grow_mask(np.asfortranarray(mask), reach_mm, (1.0, 1.0, 1.0)), away <= reach_mm)
+
+
+@given(arrays.arrays(np.uint8, st.tuples(*[st.integers(0, 5)] * 3)), st.sampled_from("CF"))
+def test_ids_are_counted(labels: np.ndarray, order: str) -> None:
+    ids = np.asarray(labels, order=order)
+    assert count_ids(ids).tolist() == np.bincount(labels.ravel(), minlength=256).tolist()
+    more = ids.astype(np.uint16) + 300
+    assert count_ids(more)[300:556].tolist() == count_ids(ids).tolist()

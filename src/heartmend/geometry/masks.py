@@ -1,4 +1,4 @@
-"""Masks of label maps: of several ids, and grown or shrunk by a length."""
+"""Voxels of label maps: counted by id, and masks of ids, grown or shrunk by a length."""
 
 from __future__ import annotations
 
@@ -34,6 +34,37 @@ def mask_of_ids(labels: npt.NDArray[np.integer], ids: Iterable[int]) -> Mask:
     for id in sorted(set(ids)):
         mask |= labels == id
     return mask
+
+
+def count_ids(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
+    """Count the voxels of every id.
+
+    Args:
+        ids: uint8 or uint16 ids of any shape.
+
+    Returns:
+        (256,) or (65536,) int64, the number of voxels of each id.
+
+    Example:
+        >>> import numpy as np
+        >>> count_ids(np.array([0, 3, 3], dtype=np.uint8))[:4].tolist()
+        [1, 0, 0, 2]
+    """
+    flat = ids.ravel(order="K")
+    if ids.dtype == np.uint8:
+        # Two voxels at once, in half of the time.
+        pairs = _count_values(flat[: flat.size // 2 * 2].view(np.uint16)).reshape(256, 256)
+        return pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(flat[flat.size // 2 * 2 :], minlength=256)
+    return _count_values(flat)
+
+
+def _count_values(flat: npt.NDArray[np.uint16]) -> npt.NDArray[np.int64]:
+    """Count every value (65536,), in parts, because bincount converts its input to int64."""
+    counts = np.zeros(1 << 16, dtype=np.int64)
+    for start in range(0, flat.size, 1 << 18):
+        part = np.bincount(flat[start : start + (1 << 18)])
+        counts[: len(part)] += part
+    return counts
 
 
 def count_per_slice(mask: Mask) -> npt.NDArray[np.int64]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
+from heartmend.geometry.masks import count_ids
 from heartmend.io.file_names import escape_unprintable
 from heartmend.io.forms.base import StoredMap, StoredValues
 from heartmend.io.forms.open import open_label_map
@@ -256,29 +257,6 @@ def read_ids(path: str | Path, anatomy: Anatomy) -> Labels:
     values = ValueMap(Path(path)).read().values
     meaning = LabelMeaning({id: id for id in anatomy.ids})
     return _convert(values, count_ids(values), anatomy, "error", meaning, str(path))[0]
-
-
-def count_ids(ids: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
-    """Count the voxels of every id.
-
-    Args:
-        ids: uint8 or uint16 ids of any shape.
-
-    Returns:
-        (256,) or (65536,) int64, the number of voxels of each id.
-
-    Example:
-        >>> import numpy as np
-        >>> count_ids(np.array([0, 3, 3], dtype=np.uint8))[:4].tolist()
-        [1, 0, 0, 2]
-    """
-    # In parts, because bincount converts its input to int64.
-    flat = ids.ravel(order="K")
-    counts = np.zeros(np.iinfo(ids.dtype).max + 1, dtype=np.int64)
-    for start in range(0, flat.size, 1 << 18):
-        part = np.bincount(flat[start : start + (1 << 18)])
-        counts[: len(part)] += part
-    return counts
 
 
 def _stated_meaning(

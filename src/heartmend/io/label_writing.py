@@ -13,10 +13,11 @@ from scipy.ndimage import distance_transform_edt
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.geometry.grid import Grid
+from heartmend.geometry.masks import count_ids
 from heartmend.io.forms.base import Ids
 from heartmend.io.forms.open import open_label_map
 from heartmend.io.forms.value_map import as_ids
-from heartmend.io.label_maps import LabelVolume, count_ids
+from heartmend.io.label_maps import LabelVolume
 from heartmend.io.label_meaning import LabelMeaning
 from heartmend.types import BACKGROUND, UNKNOWN, Labels, Mask
 

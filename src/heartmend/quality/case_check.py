@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from heartmend.errors import BadInputError
 from heartmend.geometry.components import main_components_box
+from heartmend.geometry.masks import count_ids
 from heartmend.io.copies import Content, content_of
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.forms.files import files_of
-from heartmend.io.label_maps import LabelVolume, count_ids
+from heartmend.io.label_maps import LabelVolume
 from heartmend.quality.structure_bounds import StructureSize, measure_sizes
 from heartmend.wording import plural
 

@@ -20,12 +20,12 @@ from heartmend.errors import BadInputError
 from heartmend.geometry.centrelines.measurement import measure_tree, tree_radius_mm
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.grid import Grid
+from heartmend.geometry.masks import count_ids
 from heartmend.geometry.roi import Roi
 from heartmend.geometry.surface_noise import surface_noise_mm2
 from heartmend.io.copies import content_of, describe_copies
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
-from heartmend.io.label_maps import count_ids
 from heartmend.repair.changes import Change
 from heartmend.repair.far_components import without_far_components
 from heartmend.repair.rules.apply import apply_rules

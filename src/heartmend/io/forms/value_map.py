@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.errors import BadInputError
+from heartmend.geometry.masks import count_ids
 from heartmend.io.forms.base import Ids, StoredMap, StoredValues
 from heartmend.io.forms.segment_extents import with_extents
 from heartmend.io.itk import read_segment_fields
@@ -51,8 +52,8 @@ class ValueMap(StoredMap):
     def write(self, out: Path, values: Ids, changing: Collection[int] = ()) -> None:
         """Write other values; a voxel that keeps its value keeps its stored number; see the base class."""
         header = self.header
-        present = np.unique(values)
-        codes = encode_values(header, present.astype(np.int64))
+        present = np.flatnonzero(count_ids(values))
+        codes = encode_values(header, present)
         if header.is_scaled or header.dtype.kind == "f":
             stored = codes[np.searchsorted(present, values)]
             original = self._stored()

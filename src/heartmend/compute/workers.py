@@ -90,11 +90,23 @@ def keep_freed_memory() -> None:
 
     Otherwise page faults take half of the time.
     """
+    _set_malloc(mmap_threshold=1 << 30, trim_threshold=1 << 31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Let glibc return the memory of freed arrays at once.
+
+    Otherwise that of the samples of a large cohort stays beside the points that were made of them.
+    """
+    _set_malloc(mmap_threshold=1 << 17, trim_threshold=1 << 17)
+
+
+def _set_malloc(mmap_threshold: int, trim_threshold: int) -> None:
+    """Set the sizes in bytes from which memory is mapped for itself, and returned; without glibc nothing happens."""
     try:
         libc = ctypes.CDLL("libc.so.6")
-        trim_threshold, mmap_threshold = -1, -3
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, 1 << 31 - 1)
+        libc.mallopt(-3, mmap_threshold)
+        libc.mallopt(-1, trim_threshold)
     except (OSError, AttributeError):
         return
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heartmend.compute.ranks import Ranks
 from heartmend.compute.resources import workers_per_process
-from heartmend.compute.workers import available_cores, each, keep_freed_memory
+from heartmend.compute.workers import available_cores, each, keep_freed_memory, return_freed_memory
 from heartmend.errors import ConfigError, DamagedError, FitError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case
@@ -223,12 +223,12 @@ def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, list[
     run = RunFolder.at(maps.output)
     own = ranks.own(job.case_ids)
     jobs = [_SampleJob(maps, id, tuple(heads.values()), settings.max_points // len(own), job.seed) for id in own]
+    return_freed_memory()
     samples = _sample_cases(jobs, workers_per_process(job.workers, ranks.count))
     summaries = ranks.all_gather([one.summary for one in samples])
     shape, codes = _initialise(maps, heads, summaries, settings, job.seed)
     codes = CodeBook(own, codes.of(own))
     points = PointSet.take(samples, ranks.device)
-    # After the samples, whose memory is not needed again.
     keep_freed_memory()
     fitting = Fit(
         shape.to(ranks.device), codes.to(ranks.device), PointSampler(points, ranks.device, job.seed, ranks),

@@ -207,10 +207,10 @@ def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, tuple
     bulky = job.cohort.anatomy.select(without_kinds=("tube",))
     columns = [list(heads).index(name) for name in bulky]
     teach = {job.cohort.anatomy.by_name(name).name: weight for name, weight in settings.teach.items()}
+    return_freed_memory()
     samples = _sample_cases(job, tuple(heads.values()), ranks)
     summaries = ranks.all_gather([one.summary for one in samples])
     points = PointSet.take(samples, device)
-    # After the samples, whose memory is not needed again.
     keep_freed_memory()
     training_log = ChainedTrainingLog(job.fingerprint, settings.checkpoint_seconds, report, ranks)
 

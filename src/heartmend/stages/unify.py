@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heartmend.compute.ranks import Ranks
 from heartmend.compute.resources import workers_per_process
-from heartmend.compute.workers import available_cores, each, keep_freed_memory
+from heartmend.compute.workers import available_cores, each, keep_freed_memory, return_freed_memory
 from heartmend.errors import ConfigError, DamagedError, FitError
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort

@@ -151,7 +151,7 @@ def toml_blocks(page: Path) -> list[str]:
 def test_the_config_page_has_all_settings_with_their_defaults(tmp_path: Path) -> None:
     table = tomllib.loads(toml_blocks(DOCS / "reference" / "config.md")[0])
     defaults = Config().model_dump(mode="json")
-    hidden = {"fit": {"phases", "epochs"}, "unify": {"phases", "template_phases", "epochs"}}
+    hidden = {"fit": {"phases", "epochs", "max_points"}, "unify": {"phases", "template_phases", "epochs"}}
     for stage, keys in hidden.items():
         defaults[stage] = {key: value for key, value in defaults[stage].items() if key not in keys}
     assert table == defaults

@@ -49,6 +49,7 @@ VALUES = {
     ("fit", "gradient_accumulation"): ("0", "10_001", "nan"),
     ("fit", "code_size"): ("0", "8193", "1_000_000_000"),
     ("fit", "precision"): ('"float16"', "32", "true"),
+    ("fit", "max_points"): ("0", "99_999", "1e9", "1_000_000_000_000", '"many"'),
     ("fit", "epochs"): ("0", "-1", "100_001", "1_000_000_000_000", "1.5"),
     ("fit", "min_epochs"): ("-1", "100_001", "inf"),
     ("fit", "checkpoint_seconds"): ("-1", "inf", "nan", "1e12", '"x"'),

@@ -56,6 +56,8 @@ from heartmend.types import Labels
 
 MONITORED_CASES = 4
 """Whole volumes of so many cases are evaluated while a fit runs; all of them at its end."""
+MAX_CPU_POINTS = 200_000_000
+"""Most points of a fit on a CPU: 2.6 GB with nine structures."""
 log = logging.getLogger(__name__)
 
 
@@ -72,8 +74,9 @@ class FitSettings(BaseModel):
     """Number of cases that are sampled for each step."""
     points: Annotated[int, Field(strict=True, ge=64, le=1_000_000)] = 2500
     """Points of each case in a step; halved when memory runs out."""
-    max_points: Annotated[int, Field(strict=True, ge=100_000, le=10_000_000_000)] = 200_000_000
-    """Most points of all cases in the memory of a process; of a larger cohort a random part of each case's is kept."""
+    max_points: Annotated[int, Field(strict=True, ge=100_000, le=10_000_000_000)] | None = None
+    """Most points of all cases in the memory of a process; of a larger cohort a random part of each case's is kept.
+    None: 200 million on a CPU, and on a GPU those for which half of its memory suffices."""
     gradient_accumulation: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
     """Draws whose gradients are added up for one step."""
     code_size: Annotated[int, Field(strict=True, ge=1, le=MAX_CODE_SIZE)] = 256
@@ -222,7 +225,8 @@ def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, list[
     maps, settings, heads = job.maps, job.settings, job.heads
     run = RunFolder.at(maps.output)
     own = ranks.own(job.case_ids)
-    jobs = [_SampleJob(maps, id, tuple(heads.values()), settings.max_points // len(own), job.seed) for id in own]
+    max_points = (settings.max_points or _max_points(ranks.device, len(heads))) // len(own)
+    jobs = [_SampleJob(maps, id, tuple(heads.values()), max_points, job.seed) for id in own]
     return_freed_memory()
     samples = _sample_cases(jobs, workers_per_process(job.workers, ranks.count))
     summaries = ranks.all_gather([one.summary for one in samples])
@@ -247,6 +251,13 @@ def _work(ranks: Ranks, job: _Job, report: ReportStep | None) -> dict[str, list[
     if (all_codes := fitting.gather_codes()) is not None:
         run.write_fitted(shape, all_codes)
     return _case_dices(fitting, job.case_ids)
+
+
+def _max_points(device: torch.device, heads: int) -> int:
+    """Most points in the memory of a device, each with a place of 4 bytes and one byte for each head."""
+    if device.type != "cuda":
+        return MAX_CPU_POINTS
+    return int(torch.cuda.get_device_properties(device).total_memory) // 2 // (4 + heads)
 
 
 @dataclass(frozen=True)

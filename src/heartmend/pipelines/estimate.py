@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 Stage = Literal["prepare", "fit", "refine", "correct", "fuse", "unify"]
 
-# Measured on 20 hearts of ten structures on two cores (docs/results/performance.md): CPU seconds of a case whose box
-# about the heart has 4.9 million voxels, and seconds of both cores for a sample of 2,500 points of a case in a step.
+# Measured on hearts of ten structures on two cores (docs/results/performance.md): CPU seconds of a case whose box about
+# the heart has 4.9 million voxels, and seconds of both cores for a sample of 2,500 points of a case in a step.
 REFERENCE_VOXELS = 4.9e6
-CASE_SECONDS = {"prepare": 3.1, "refine": 3.6, "fuse": 4.0}
-FIT_SAMPLE_SECONDS, UNIFY_SAMPLE_SECONDS = 0.006, 0.0066
+CASE_SECONDS = {"prepare": 0.95, "fit": 0.35, "refine": 1.4, "fuse": 1.2}
+FIT_SAMPLE_SECONDS, UNIFY_SAMPLE_SECONDS = 0.0018, 0.0066
 REFERENCE_POINTS, REFERENCE_CORES = 2500, 2
 CORRECT_CASE_SECONDS = 3.0
 MAX_FIT_CORES = 8

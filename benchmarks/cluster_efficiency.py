@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -78,14 +79,28 @@ def measure_cluster(
                 continue
             output = folder / f"run_{workers}"
             shutil.rmtree(output, ignore_errors=True)
-            seconds = {}
             with local_cluster(workers, folder) as scheduler:
-                for stage in STAGES:
-                    words = [*command(output, stage), "--scheduler", str(scheduler)]
-                    seconds[stage] = measure(words, folder / "log.txt").wall_s
-            turns[turn][str(workers)] = seconds
+                measure([*command(output, STAGES[-1]), "--scheduler", str(scheduler)], folder / "log.txt")
+            turns[turn][str(workers)] = stage_seconds((output / "run" / "heartmend.log").read_text(encoding="utf-8"))
             save()
             shutil.rmtree(output)
+
+
+def stage_seconds(log: str) -> dict[str, float]:
+    """Read the elapsed seconds of each stage of a run from its log, to a second.
+
+    Args:
+        log: text of OUT/run/heartmend.log.
+
+    Returns:
+        Seconds from the first line of a stage to its last one, by stage.
+    """
+    times: dict[str, list[datetime]] = {stage: [] for stage in STAGES}
+    for line in log.splitlines():
+        words = line.split()
+        if len(words) > 4 and words[3] in times and "/" in words[4]:
+            times[words[3]].append(datetime.fromisoformat(f"{words[0]} {words[1]}"))
+    return {stage: (found[-1] - found[0]).total_seconds() for stage, found in times.items()}
 
 
 def efficiency(turn: Mapping[str, Mapping[str, float]]) -> float:

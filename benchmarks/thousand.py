@@ -14,8 +14,9 @@ OUT/measured.json has the stages that were measured, and every ten seconds the c
 The first --score-cases cases of each run are compared with the truth. Exit status 1, with a note, if the CPU time of a
 case grows by more than 10 % in a stage, from the last count but one to the last.
 
-The second form runs the same stages on a Dask cluster of one worker and of two on this machine, in turn. The efficiency
-is T(1) / (2 T(2)), where T is the elapsed time of prepare, refine and fuse together: the fit is one job, shown apart.
+The second form runs all stages in one command on a Dask cluster of one worker and of two on this machine, in turn. The
+efficiency is T(1) / (2 T(2)), where T is the elapsed time of prepare, refine and fuse together, by the log of the run:
+the fit is one job, shown apart, and the start of the program is the same for any number of workers.
 """
 
 from __future__ import annotations

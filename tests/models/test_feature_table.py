@@ -78,3 +78,11 @@ def test_a_resampled_table_is_the_same_function() -> None:
 
 def test_cell_centres_by_hand() -> None:
     assert cell_centres(4).tolist() == [-0.75, -0.25, 0.25, 0.75]
+
+
+def test_no_points_have_no_gradient() -> None:
+    """A process of a fit may have no case of a step."""
+    table, points = torch.ones(27, 2, requires_grad=True), torch.zeros(0, 3, requires_grad=True)
+    read_table(table, points, 3).sum().backward()
+    assert table.grad is not None and points.grad is not None
+    assert not table.grad.any() and points.grad.shape == (0, 3)

@@ -87,3 +87,8 @@ def test_bending_energy_is_independent_of_the_resolution() -> None:
         assert bending_energy(field).item() == pytest.approx(4)
         at = torch.linspace(-1, 1, 5, dtype=FLOAT64)
         torch.testing.assert_close(lattice(field, at)[0, 0, :, 0, 0], at**2, atol=1e-5, rtol=0)
+
+
+def test_no_case_has_no_displacement() -> None:
+    weights = spline_weights(torch.linspace(-1, 1, 7), 5)
+    assert on_lattice(torch.zeros(0, 3, 5, 5, 5), weights, weights, weights).shape == (0, 7, 7, 7, 3)

@@ -81,7 +81,7 @@ class _ReadRows(torch.autograd.Function):
             read = (weights.reshape(-1).numpy(), rows.reshape(-1).int().numpy(), ends)
             of_table = torch.from_numpy(csr_array(read, shape=(count, len(table))).T @ gradient.contiguous().numpy())
         if ctx.needs_input_grad[2]:
-            values = table.index_select(0, rows.reshape(-1)).reshape(*rows.shape, -1)
+            values = table.index_select(0, rows.reshape(-1)).reshape(*rows.shape, table.shape[1])
             of_weights = torch.bmm(values, gradient[:, :, None])[:, :, 0]
         return of_table, None, of_weights
 

@@ -49,8 +49,10 @@ def on_lattice(controls: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """
     cases, components, m, _, _ = controls.shape
     along_z = (controls @ z.T).permute(0, 2, 3, 4, 1)
-    along_y = y @ along_z.reshape(cases, m, m, -1)
-    return (x @ along_y.reshape(cases, m, -1)).reshape(cases, len(x), len(y), len(z), components)
+    # With all sizes given, because a process may have no case of a step.
+    along_y = y @ along_z.reshape(cases, m, m, len(z) * components)
+    along_x = x @ along_y.reshape(cases, m, len(y) * len(z) * components)
+    return along_x.reshape(cases, len(x), len(y), len(z), components)
 
 
 def refine_controls(controls: Tensor, count: int) -> Tensor:

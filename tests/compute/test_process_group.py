@@ -72,7 +72,9 @@ def test_a_fit_of_which_a_process_died_continues_from_its_checkpoint(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "labels").mkdir()
-    models, steps, plan = {}, list[int](), RunPlan(shaped=HEADS)
+    # With other seeds a gradient cancels but for rounding, which differs between one process and two, and Adam makes a
+    # whole step of it.
+    models, steps, plan = {}, list[int](), RunPlan(shaped=HEADS, seed=2)
 
     def report(task: str, done: int, total: int, note: str) -> None:
         if done:
@@ -93,12 +95,9 @@ def test_a_fit_of_which_a_process_died_continues_from_its_checkpoint(
     assert steps == [10, 20, 30, 40, 30, 40]
     (shape, codes), (other, other_codes) = models.values()
     for name, value in shape.state_dict().items():
-        # Where the gradients of two cases cancel, what is left is rounding, and Adam makes a whole step of it.
-        near = (value - other.state_dict()[name]).abs() < TOLERANCE
-        assert near.float().mean() > 0.95
+        assert (value - other.state_dict()[name]).abs().max() < TOLERANCE
     for name, code in codes.values.items():
-        near = (code - other_codes.values[name]).abs() < TOLERANCE
-        assert near.float().mean() > 0.9
+        assert (code - other_codes.values[name]).abs().max() < TOLERANCE
 
 
 def test_a_wrong_number_of_devices_is_an_error(tmp_path: Path) -> None:

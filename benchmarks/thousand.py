@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster_efficiency import cluster_table, measure_cluster
+from cluster_efficiency import STAGES, cluster_table, measure_cluster
 from cohort_score import METRICS, Score, score
 from command_cost import Cost, measure
 from rich.console import Console
@@ -45,7 +45,6 @@ from heartmend.phantom.cohort import PhantomSettings, case_id, write_case
 from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.release.case_layouts import link_or_copy
 
-STAGES = ("prepare", "fit", "refine", "fuse")
 REPEATED = "nothing left"
 MAX_GROWTH = 0.10
 SEED = 1

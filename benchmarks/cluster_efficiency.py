@@ -21,6 +21,8 @@ WORKERS = (1, 2)
 BY_CASE = ("prepare", "refine", "fuse")
 STAGES = ("prepare", "fit", "refine", "fuse")
 START_S = 60.0
+SAMPLE_EVERY_S = 5.0
+"""Rarely: nothing but the end of the command is wanted of it, and both cores have a worker."""
 Turns = dict[str, dict[str, dict[str, float]]]
 """Elapsed seconds by turn, number of workers and stage."""
 
@@ -80,7 +82,8 @@ def measure_cluster(
             output = folder / f"run_{workers}"
             shutil.rmtree(output, ignore_errors=True)
             with local_cluster(workers, folder) as scheduler:
-                measure([*command(output, STAGES[-1]), "--scheduler", str(scheduler)], folder / "log.txt")
+                words = [*command(output, STAGES[-1]), "--scheduler", str(scheduler)]
+                measure(words, folder / "log.txt", sample_every_s=SAMPLE_EVERY_S)
             turns[turn][str(workers)] = stage_seconds((output / "run" / "heartmend.log").read_text(encoding="utf-8"))
             save()
             shutil.rmtree(output)

@@ -58,13 +58,16 @@ class Cost:
         return asdict(self)
 
 
-def measure(command: Sequence[str], log: Path, note: Callable[[Cost], None] | None = None) -> Cost:
+def measure(
+    command: Sequence[str], log: Path, note: Callable[[Cost], None] | None = None, sample_every_s: float = RSS_EVERY_S
+) -> Cost:
     """Run a command and measure it.
 
     Args:
         command: its words.
         log: file that its output is appended to.
         note: gets the cost so far every ten seconds.
+        sample_every_s: time between two samples of the memory, which take CPU time themselves.
 
     Returns:
         The cost.
@@ -83,7 +86,7 @@ def measure(command: Sequence[str], log: Path, note: Callable[[Cost], None] | No
                 watch.sample()
                 if note is not None and watch.is_time_to_note():
                     note(watch.cost(watch.cpu_s()))
-                time.sleep(RSS_EVERY_S)
+                time.sleep(sample_every_s)
             elapsed = watch.cost(0.0)
         finally:
             if process.poll() is None:

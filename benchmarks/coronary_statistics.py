@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import edt
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +28,7 @@ from scipy.ndimage import map_coordinates
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.centrelines.measurement import measure_tree
 from heartmend.geometry.centrelines.skeleton import prune_spurs, trace_centreline
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.io.dataset import discover_cohort
 from heartmend.io.label_maps import read_labels
 from heartmend.phantom.coronary_tree import draw_tree, sample_tree
@@ -71,7 +71,7 @@ def statistics(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> dict
 
 def cross_sections(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[tuple[float, float]]:
     """Measure aspect and inscribed radius over equal-area radius of the sections away from branchings and ends."""
-    tree, depth = measure_tree(mask, spacing_mm), edt.edt(mask, anisotropy=spacing_mm)
+    tree, depth = measure_tree(mask, spacing_mm), distance_transform_mm(mask, spacing_mm)
     special = np.flatnonzero(tree.degree != 2)
     beside = np.isfinite(tree.along_mm(4.0, special)).any(axis=0)
     side = np.arange(-REACH_MM, REACH_MM + PLANE_MM / 2, PLANE_MM)

@@ -106,3 +106,9 @@ def test_only_run_folder_knows_the_paths_of_a_run() -> None:
         if path.relative_to(SOURCE).parts[0] != "run_folder":
             text = path.read_text(encoding="utf-8")
             assert '/ "run" /' not in text and '"run.json"' not in text, path
+
+
+def test_only_one_module_uses_edt() -> None:
+    """Its threads stay on the core of a worker only there."""
+    users = {p.relative_to(SOURCE).as_posix() for p in MODULES if "import edt" in p.read_text(encoding="utf-8")}
+    assert users == {"geometry/distance_transform.py"}

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import edt
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.masks import count_ids, grow_mask, mask_of_ids, shrink_mask
 
 small_masks = arrays.arrays(bool, st.tuples(*[st.integers(1, 9)] * 3), elements=st.booleans())
@@ -26,14 +26,14 @@ def test_mask_of_ids_is_numpys_isin(labels, ids):
 def test_growing_and_shrinking_are_thresholds_of_the_distance(mask, reach_mm, spacing_mm):
     grown, shrunk = grow_mask(mask, reach_mm, spacing_mm), shrink_mask(mask, reach_mm, spacing_mm)
     if mask.any():
-        distance_mm = edt.edt(~mask, anisotropy=spacing_mm)
+        distance_mm = distance_transform_mm(~mask, spacing_mm)
         np.testing.assert_array_equal(grown, distance_mm <= np.float32(reach_mm))
     else:
         assert not grown.any()
     if mask.all():
         assert shrunk.all(), "the border of the volume is no outside"
     else:
-        np.testing.assert_array_equal(shrunk, mask & (edt.edt(mask, anisotropy=spacing_mm) > np.float32(reach_mm)))
+        np.testing.assert_array_equal(shrunk, mask & (distance_transform_mm(mask, spacing_mm) > np.float32(reach_mm)))
 
 
 @pytest.mark.parametrize("reach_mm", [2.0, 12.0])

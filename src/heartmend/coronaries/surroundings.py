@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import edt
 import numpy as np
 
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.scalar_field import ScalarField
 from heartmend.types import FloatArray, Mask
@@ -69,7 +69,7 @@ class CoronarySurroundings:
         }
         if AORTA not in coarse or len(parts) < len(_PARTS) or not all(map(np.any, (coarse[AORTA], *parts.values()))):
             return None
-        fields = [ScalarField(edt.edt(~part, anisotropy=spacing), spacing) for part in parts.values()]
+        fields = [ScalarField(distance_transform_mm(~part, spacing), spacing) for part in parts.values()]
         centre = {part: np.argwhere(mask).mean(axis=0) * spacing for part, mask in parts.items()}
         ventricle, atrium, rv, ra = (centre[part] for part in _PARTS)
         long = _unit((ventricle + rv) / 2 - (atrium + ra) / 2)

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import EMPTY_BOX, Box, bounding_box, expand_box, margin_voxels, relative_box
 from heartmend.geometry.components import without_small_components
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.local_field import LocalField
 from heartmend.types import DistanceField, Labels, Mask
 
@@ -127,11 +128,9 @@ def distance_to_other_label_mm(labels: Labels | Mask, spacing_mm: Sequence[float
         >>> distance_to_other_label_mm(labels, (2.0, 2.0, 2.0)).ravel().tolist()
         [4.0, 2.0, 2.0, 4.0, 2.0, 2.0]
     """
-    import edt  # here, so that the GPU benchmark can import the training modules without it
-
     # To edt, 0 is no label.
     numbered = np.ascontiguousarray(labels).view(np.uint8) + np.uint8(1)
-    distance: npt.NDArray[np.float32] = edt.edt(numbered, anisotropy=tuple(spacing_mm))
+    distance: npt.NDArray[np.float32] = distance_transform_mm(numbered, spacing_mm)
     return distance
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.boxes import Spacing, margin_voxels
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.types import Mask
 
 MAX_BALL_ROWS = 150
@@ -148,11 +149,9 @@ def shrink_mask(mask: Mask, depth_mm: float, spacing_mm: Spacing) -> Mask:
 
 def _near(mask: Mask, reach_mm: float, spacing_mm: Spacing) -> Mask:
     """Voxels within a distance of a mask, by the distance transform."""
-    import edt  # here, so that a command that grows no mask starts sooner
-
     if not mask.any():
         return np.zeros_like(mask)
-    near: Mask = edt.edt(~mask, anisotropy=tuple(spacing_mm)) <= np.float32(reach_mm)
+    near: Mask = distance_transform_mm(~mask, spacing_mm) <= np.float32(reach_mm)
     return near
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 from heartmend.geometry.components import largest_component
 from heartmend.geometry.distance import distance_to_other_label_mm
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.phantom.heart import HeartMap
 from heartmend.phantom.plan import Label, Vector
 from heartmend.phantom.sdf import bounds
@@ -111,7 +111,7 @@ class _Surface:
         return cls(step, labels, chambers, _slopes(chambers, step), obstacles, _slopes(obstacles, step))
 
     def near(self, label: Label) -> NDArray[np.float32]:
-        distance: NDArray[np.float32] = edt.edt(self.labels != label, anisotropy=tuple(self.step_mm))
+        distance: NDArray[np.float32] = distance_transform_mm(self.labels != label, self.step_mm)
         return distance
 
     def settle(self, path: Path, height_mm: float | NDArray[np.float64], weight: NDArray[np.float64] | float) -> Path:
@@ -301,7 +301,7 @@ def _paint(
     part = mask[box] & _YIELDS[labels[box]] & ~taken[box]
     part = largest_component(part)
     labels[box][part] = Label.CORONARY
-    around[box] = edt.edt(~part, anisotropy=tuple(spacing_mm)) < 2.1 * spacing_mm.max()
+    around[box] = distance_transform_mm(~part, spacing_mm) < 2.1 * spacing_mm.max()
     return around
 
 

@@ -10,11 +10,11 @@ noise 12-45 HU.
 
 from __future__ import annotations
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.phantom.plan import VENAE_CAVAE, Label, Vector
 from heartmend.phantom.sdf import bounds, smooth_noise
 
@@ -53,8 +53,8 @@ def scan(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator
 def _background_tissue(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator) -> NDArray[np.float32]:
     """Fat around the heart, then lung, then the chest wall; distances on every second voxel are accurate enough."""
     coarse = np.ascontiguousarray(labels[::2, ::2, ::2] == 0)
-    far = edt.edt(coarse, anisotropy=tuple(2 * spacing_mm))
-    far = far + 2.5 * smooth_noise(coarse.shape, 2 * spacing_mm, 18.0, rng)
+    noise = smooth_noise(coarse.shape, 2 * spacing_mm, 18.0, rng)
+    far = distance_transform_mm(coarse, 2 * spacing_mm) + 2.5 * noise
     tissue = np.full(coarse.shape, FAT_HU, np.float32)
     tissue[far > rng.uniform(7, 15)] = LUNG_HU
     tissue[far > rng.uniform(36, 48)] = SOFT_HU
@@ -69,7 +69,7 @@ def _thin_walls(labels: NDArray[np.uint8], spacing: tuple[float, ...]) -> NDArra
     chambers = _THIN_WALLED[labels]
     box = bounds(chambers, labels.shape, 4)
     coat = np.zeros(labels.shape, bool)
-    coat[box] = edt.edt(np.ascontiguousarray(~chambers[box]), anisotropy=spacing) < 2.0
+    coat[box] = distance_transform_mm(~chambers[box], spacing) < 2.0
     return np.asarray(coat & (labels == 0))
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
 from heartmend.geometry.boxes import Box
 from heartmend.geometry.components import label_components
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.phantom import chambers, vessels
 from heartmend.phantom.landmarks import Landmarks
 from heartmend.phantom.plan import Label, Plan, Vector
@@ -116,7 +116,7 @@ def with_venae_cavae(heart: HeartMap, labels: NDArray[np.uint8]) -> NDArray[np.u
     """
     labels = labels.copy()
     others = ~np.isin(labels, (Label.BACKGROUND, Label.RA))
-    free = (labels == Label.BACKGROUND) & (edt.edt(~others, anisotropy=tuple(heart.spacing_mm)) > WALL_MM)
+    free = (labels == Label.BACKGROUND) & (distance_transform_mm(~others, heart.spacing_mm) > WALL_MM)
     for label, field in vessels.venae_cavae(heart.plan, heart.canvas).items():
         components, sizes = label_components(((field < 0) & free).astype(np.uint8))
         if len(sizes) > 1:

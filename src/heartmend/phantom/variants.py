@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import edt
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from scipy.ndimage import map_coordinates
 
 from heartmend.errors import ConfigError
 from heartmend.geometry.components import largest_component
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.phantom.plan import Label, Vector
 
 Labels = NDArray[np.uint8]
@@ -64,7 +64,7 @@ class _Heart:
 
     def distance_mm(self, mask: Mask) -> NDArray[np.float32]:
         """Distance of each voxel to a mask; 0 inside."""
-        return np.asarray(edt.edt(np.ascontiguousarray(~mask), anisotropy=tuple(self.spacing_mm)))
+        return np.asarray(distance_transform_mm(~mask, self.spacing_mm))
 
     def towards(self, code: str) -> tuple[int, int]:
         """Axis of the array that is nearest to R, A or S, and 1 or -1 for its direction."""

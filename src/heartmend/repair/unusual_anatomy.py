@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation
@@ -18,6 +17,7 @@ from scipy.ndimage import binary_dilation
 from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.geometry.boxes import Box, expand_box, margin_voxels
 from heartmend.geometry.components import Component, find_components
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.local_field import LocalField
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, box_in_mm
@@ -121,7 +121,7 @@ def _contains(component: Component, part: Component) -> bool:
 
 def _is_coherent(part: Component, labels: Labels, id: int, grid: Grid, *, is_claimed: bool) -> bool:
     padded = np.pad(part.mask, 1)
-    radius_mm = float(edt.edt(padded, anisotropy=grid.spacing_mm).max())
+    radius_mm = float(distance_transform_mm(padded, grid.spacing_mm).max())
     if not is_claimed:
         return radius_mm >= MIN_RADIUS_MM
     if radius_mm < MIN_CLAIMED_RADIUS_MM:
@@ -137,13 +137,13 @@ def _touches(component: Component, roots: Mask, grid: Grid) -> bool:
     if not roots.any():
         return False
     box = expand_box(component.box, margin_voxels(TOUCH_MM, grid.spacing_mm), roots.shape)
-    near_mm = edt.edt(~component.in_box(box), anisotropy=grid.spacing_mm)
+    near_mm = distance_transform_mm(~component.in_box(box), grid.spacing_mm)
     return bool((near_mm[roots[box]] <= TOUCH_MM).any())
 
 
 def _add_surroundings(kept: Mask, part: Component, grid: Grid) -> None:
     box = expand_box(part.box, margin_voxels(SURROUNDINGS_MM, grid.spacing_mm), kept.shape)
-    kept[box] |= edt.edt(~part.in_box(box), anisotropy=grid.spacing_mm) <= SURROUNDINGS_MM
+    kept[box] |= distance_transform_mm(~part.in_box(box), grid.spacing_mm) <= SURROUNDINGS_MM
 
 
 def _remark(structure: Structure, part: Component, shape: LocalField, grid: Grid) -> Change:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import edt
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
@@ -10,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.centrelines.tree import NO_BRIDGE, CentreTree, IntArray, Spacing
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.skeletons import extract_skeleton
 from heartmend.types import Mask
 
@@ -37,7 +37,7 @@ def trace_centreline(mask: Mask, spacing_mm: Spacing) -> CentreTree:
     skeleton = extract_skeleton(part)
     index = np.argwhere(skeleton) + [side.start for side in box]
     points = index * np.asarray(spacing_mm, float)
-    depth = edt.edt(part, anisotropy=spacing_mm, black_border=True)[skeleton].astype(float)
+    depth = distance_transform_mm(part, spacing_mm, closed=True)[skeleton].astype(float)
     a, b = cKDTree(index).query_pairs(_NEIGHBOUR_VOXELS, output_type="ndarray").T
     cost = np.linalg.norm(points[a] - points[b], axis=1) / np.minimum(depth[a], depth[b])
     spanning = minimum_spanning_tree(csr_matrix((cost, (a, b)), shape=(len(points), len(points)))).tocoo()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-import edt
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from heartmend.anatomy.rule_parameters import CutVesselsRule
 from heartmend.anatomy.schema import Structure
 from heartmend.geometry.boxes import Box, boxes_by_id, expand_box, join_boxes, nested_box
 from heartmend.geometry.components import Component, components_of, label_components
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.repair.changes import Change
 from heartmend.repair.rules.context import Result, RuleContext
 from heartmend.repair.rules.neighbours import touches
@@ -103,7 +103,7 @@ def _bridge(
         return None
     box = expand_box(join_boxes([a.box, b.box]), 1, labels.shape)
     masks = tuple(np.ascontiguousarray(c.in_box(box)) for c in (a, b))
-    to_a, to_b = (edt.edt(~m, anisotropy=spacing) for m in masks)
+    to_a, to_b = (distance_transform_mm(~m, spacing) for m in masks)
     gap = float(to_a[masks[1]].min())
     if gap > rule.max_gap_mm:
         return None
@@ -138,7 +138,7 @@ def _bridge(
 def _end(mask: Mask, to_other: npt.NDArray[np.float32], gap_mm: float, spacing_mm: tuple[float, ...]) -> FloatArray:
     """Voxels (n, 3), in mm in the box, of the end that faces the other component, as deep as the vessel's radius."""
     near = mask & (to_other <= gap_mm + END_DEPTH_MM[1])
-    inside = edt.edt(mask, anisotropy=spacing_mm)
+    inside = distance_transform_mm(mask, spacing_mm)
     depth = float(np.clip(inside[near].max(), *END_DEPTH_MM))
     return np.argwhere(mask & (to_other <= gap_mm + depth)) * np.asarray(spacing_mm)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation, distance_transform_edt, generate_binary_structure
 
 from heartmend.geometry.boxes import Spacing, expand_box, margin_voxels
 from heartmend.geometry.components import Component
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.types import BACKGROUND, Labels
 
 ALL_NEIGHBOURS = generate_binary_structure(3, 3)
@@ -73,5 +73,5 @@ def touches(labels: Labels, component: Component, ids: Iterable[int], reach_mm: 
     others = np.isin(labels[box], wanted) & outside
     if not reach_mm or not others.any():
         return False
-    distance = edt.edt(outside, anisotropy=spacing_mm)
+    distance = distance_transform_mm(outside, spacing_mm)
     return bool(distance[others].min() <= reach_mm)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_propagation
@@ -13,6 +12,7 @@ from heartmend.anatomy.rule_parameters import SpeckleRule, SwapsRule
 from heartmend.anatomy.schema import Structure
 from heartmend.geometry.boxes import Box, bounding_box, boxes_by_id, expand_box, margin_voxels, nested_box
 from heartmend.geometry.components import Component, components_of, find_components, in_small_components
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.masks import mask_of_ids, shrink_mask
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, Severity
 from heartmend.repair.rules.context import BULKY_KINDS, Result, RuleContext
@@ -157,8 +157,8 @@ def _parts_on_necks(
         seed = core.in_box(near)
         other_cores = eroded[near] & ~seed
         # The part: voxels connected to this core that are nearer to it than to any other.
-        to_core = edt.edt(~seed, anisotropy=spacing)
-        to_others = edt.edt(~other_cores, anisotropy=spacing) if other_cores.any() else np.full(seed.shape, np.inf)
+        to_core = distance_transform_mm(~seed, spacing)
+        to_others = distance_transform_mm(~other_cores, spacing) if other_cores.any() else np.full(seed.shape, np.inf)
         candidates = mask[near] & (to_core <= 0.75 * neck_mm) & (to_core < to_others)
         part = binary_propagation(seed, ALL_NEIGHBOURS, mask=candidates)
         parts.append(_cropped(part, nested_box(box, near)))

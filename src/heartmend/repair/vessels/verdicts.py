@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import edt
 import numpy as np
 
 from heartmend.geometry.boxes import Box, expand_box, margin_voxels
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.masks import shrink_mask
 from heartmend.repair.vessels.bridge import BoxMm
 from heartmend.repair.vessels.settings import TreeSettings
@@ -117,7 +117,7 @@ def stretches_in_chambers(tree: CentreTree, label: Mask, chambers: Mask, spacing
         return []
     limit_mm = tree.radius_mm + _DEEP_MM
     near = expand_box(_box_of_voxels(index[deep]), margin_voxels(float(limit_mm[deep].max()), spacing_mm), blood.shape)
-    depth = edt.edt(np.ascontiguousarray(blood[near]), anisotropy=spacing_mm)
+    depth = distance_transform_mm(blood[near], spacing_mm)
     deep[deep] = depth[tuple((index[deep] - [side.start for side in near]).T)] > limit_mm[deep]
     inside = tree.subset(deep)
     found = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_filter1d
@@ -14,6 +13,7 @@ from skimage.graph import MCP_Geometric
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import distance_to_other_label_mm
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.scalar_field import ScalarField
 from heartmend.types import FloatArray, Mask
 
@@ -54,7 +54,7 @@ class Lumen:
             The image with its intensities; None if the vessel is not brighter than its surroundings.
         """
         volume = np.asarray(image, np.float32)
-        distance = edt.edt(~label, anisotropy=spacing_mm)
+        distance = distance_transform_mm(~label, spacing_mm)
         shell = (distance > 2.0) & (distance < 4.0)
         if not label.any() or not shell.any():
             return None
@@ -81,7 +81,7 @@ class Lumen:
         part = self.image.values[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
         line = np.zeros(part.shape, bool)
         line[tuple(np.clip(np.round(full_arc / spacing).astype(int) - low, 0, high - low - 1).T)] = True
-        off = edt.edt(~line, anisotropy=self.image.spacing_mm)
+        off = distance_transform_mm(~line, self.image.spacing_mm)
         # Blurred by about the radius of the lumen, the centre of the vessel is brightest.
         blurred = gaussian_filter(part, [0.5 / s for s in self.image.spacing_mm])
         darkness = np.clip((self.inside - blurred) / (self.inside - self.outside), 0.0, 1.0)

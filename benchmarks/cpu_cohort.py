@@ -33,7 +33,8 @@ VOLUMES = {("io/label_maps.py", "read_labels"), ("io/label_writing.py", "write_l
 CODEC = {("io/gzipped.py", "open_stream"), ("io/gzipped.py", "write_stream")}
 FILES = {
     *(("io/atomic.py", name) for name in ("write_npz", "read_npz", "write_text", "read_json", "write_safetensors")),
-    ("io/digests.py", "file_fingerprint"), ("run_folder/stamps.py", "is_done"), ("training/checkpoint.py", "_read"),
+    ("io/digests.py", "file_fingerprint"), ("run_folder/stamped_stages.py", "is_done"),
+    ("training/checkpoint.py", "_read"),
 }  # fmt: skip
 
 

@@ -283,7 +283,7 @@ def _decide(out: Path) -> None:
     """Make the run ready for its review and accept one change of every case."""
     from heartmend.review.case_cache import make_ready
     from heartmend.review.session import Review
-    from heartmend.run_folder.decisions import DecisionRequest
+    from heartmend.run_folder.decision_records import DecisionRequest
     from heartmend.run_folder.finished import FinishedRun
 
     finished = FinishedRun.open(out)

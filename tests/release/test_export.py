@@ -29,7 +29,8 @@ from heartmend.release.training import TrainingOptions
 from heartmend.review.case_cache import make_ready
 from heartmend.review.plan import plan_release
 from heartmend.review.summary import read_summary
-from heartmend.run_folder.decisions import DecisionRequest, open_decisions
+from heartmend.run_folder.decision_records import DecisionRequest
+from heartmend.run_folder.decisions import open_decisions
 from heartmend.run_folder.finished import FinishedRun
 from support.cohorts import small_map
 from support.runs import finished_run, repaired

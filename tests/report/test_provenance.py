@@ -5,7 +5,8 @@ from pathlib import Path
 
 from heartmend.report.changes import change_of
 from heartmend.report.provenance import review_text, run_facts
-from heartmend.run_folder.decisions import DecisionRequest, open_decisions
+from heartmend.run_folder.decision_records import DecisionRequest
+from heartmend.run_folder.decisions import open_decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import RunFolder
 from support.runs import finished_run

@@ -16,7 +16,8 @@ from heartmend.release.export import export_release
 from heartmend.release.teach import lesson_of, teach
 from heartmend.review.case_cache import make_ready
 from heartmend.review.summary import read_summary
-from heartmend.run_folder.decisions import DecisionRequest, open_decisions
+from heartmend.run_folder.decision_records import DecisionRequest
+from heartmend.run_folder.decisions import open_decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import RunFolder
 from support.browser import launched, served

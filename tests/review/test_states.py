@@ -6,7 +6,7 @@ from heartmend.repair.changes import Change
 from heartmend.review.priority import ReviewPriority
 from heartmend.review.states import CaseDecisions
 from heartmend.review.summary import ReviewChange, ReviewSummary, StructureChange
-from heartmend.run_folder.decisions import Decision
+from heartmend.run_folder.decision_records import Decision
 
 BOX = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 

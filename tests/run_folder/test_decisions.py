@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from heartmend.errors import BadInputError, ConflictError, RunError
-from heartmend.run_folder.decisions import DecisionBatch, DecisionRequest, Decisions, Undone, now, parse_time
+from heartmend.run_folder.decision_records import DecisionBatch, DecisionRequest, Undone, now, parse_time
+from heartmend.run_folder.decisions import Decisions
 
 
 def request(
@@ -202,7 +203,8 @@ def test_a_written_decision_survives_the_kill_of_its_process(decisions: Decision
     code = f"""
 import sys
 from pathlib import Path
-from heartmend.run_folder.decisions import Decisions, DecisionRequest
+from heartmend.run_folder.decision_records import DecisionRequest
+from heartmend.run_folder.decisions import Decisions
 database = Decisions(Path({str(decisions.path)!r}))
 for n in range(1000):
     database.write([DecisionRequest(str(n), "LA", "accept", "", "", 0)], "Anna")

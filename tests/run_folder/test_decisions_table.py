@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heartmend.errors import BadInputError, ConflictError
-from heartmend.run_folder.decisions import DecisionRequest, Decisions
+from heartmend.run_folder.decision_records import DecisionRequest
+from heartmend.run_folder.decisions import Decisions
 from heartmend.run_folder.decisions_table import ImportCounts, decisions_to_csv, import_csv, import_file
 
 RUN = {"1": ("LA", "LV"), "2": ("LA",)}

@@ -26,7 +26,7 @@ from heartmend.repair.changes import Change
 from heartmend.repair.slice_staircase.detection import SliceStaircase
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.records import CaseFacts, PreparedCase
-from heartmend.run_folder.stamps import content_digest
+from heartmend.run_folder.stamp import content_digest
 from heartmend.run_folder.versions import versions
 from support.hearts import prepared, small_heart
 from support.volumes import save_nifti, some_labels

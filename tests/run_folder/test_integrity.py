@@ -17,7 +17,8 @@ from heartmend.errors import DamagedError, HeartmendError, RunError
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run
 from heartmend.review.case_cache import make_ready, prepare_surfaces
-from heartmend.run_folder.decisions import DecisionRequest, Decisions
+from heartmend.run_folder.decision_records import DecisionRequest
+from heartmend.run_folder.decisions import Decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import RunFolder
 from support.cohorts import write_cohort
@@ -333,23 +334,23 @@ def test_a_reader_names_the_damaged_file_and_what_makes_it_again(out: Path, name
 
 
 def test_a_file_is_digested_once_as_long_as_it_does_not_change(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from heartmend.run_folder import stamps
+    from heartmend.run_folder import stamp
 
     path, count = out / "run" / "prepare" / "1.npz", 0
     os.utime(path, (0, 0))
-    monkeypatch.setattr(stamps, "_SETTLED_NS", -1)
-    digest = stamps.content_digest(path)
+    monkeypatch.setattr(stamp, "_SETTLED_NS", -1)
+    digest = stamp.content_digest(path)
 
     def no_digest(*_: object) -> None:
         nonlocal count
         count += 1
         raise OSError("digested again")
 
-    monkeypatch.setattr(stamps.hashlib, "file_digest", no_digest)
-    assert stamps.content_digest(path) == digest
+    monkeypatch.setattr(stamp.hashlib, "file_digest", no_digest)
+    assert stamp.content_digest(path) == digest
     path.write_bytes(path.read_bytes())
     with pytest.raises(OSError, match="digested again"):
-        stamps.content_digest(path)
+        stamp.content_digest(path)
     assert count == 1
 
 

@@ -133,7 +133,7 @@ def import_corrections(
     """
     from heartmend.pipelines.result import ImportResult
     from heartmend.release.corrections import import_corrected
-    from heartmend.run_folder.decisions import user_name
+    from heartmend.run_folder.decision_records import user_name
     from heartmend.run_folder.decisions_table import import_decisions
 
     receiver = as_progress(progress)

@@ -34,7 +34,7 @@ def import_(
     Exit codes: 0 all imported; 3 some cases skipped; 1 nothing done.
     """
     from heartmend.release.corrections import import_corrected
-    from heartmend.run_folder.decisions import user_name
+    from heartmend.run_folder.decision_records import user_name
     from heartmend.run_folder.decisions_table import import_decisions
 
     finished = open_for_review(run_folder, labels, images, workers)

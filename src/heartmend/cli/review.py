@@ -58,7 +58,7 @@ def review(
 
     from heartmend.review.serve import listen, serve
     from heartmend.review.session import Review
-    from heartmend.run_folder.decisions import user_name
+    from heartmend.run_folder.decision_records import user_name
     from heartmend.run_folder.finished import FinishedRun
 
     listener, access = listen(host, port, token)

@@ -18,7 +18,8 @@ from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import LabelVolume
 from heartmend.repair.change_log import ChangeLog
-from heartmend.run_folder.decisions import Choice, Decision, DecisionRequest, Decisions, user_name
+from heartmend.run_folder.decision_records import Choice, Decision, DecisionRequest, user_name
+from heartmend.run_folder.decisions import Decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.folder import RunFolder
 from heartmend.wording import plural

@@ -9,7 +9,7 @@ import numpy as np
 from heartmend.io.file_names import escape_markdown
 from heartmend.review.plan import CasePlan
 from heartmend.review.summary import ReviewChange
-from heartmend.run_folder.decisions import Choice, Decision
+from heartmend.run_folder.decision_records import Choice, Decision
 
 SOURCE_OF_CHOICE: Mapping[Choice, str] = {
     "accept": "repaired", "reject": "original", "corrected": "corrected by hand", "correct": "to be corrected by hand",

@@ -19,7 +19,8 @@ from heartmend.release.readme import release_readme
 from heartmend.release.training import TrainingOptions, add_ignore_label, ignore_number, write_case_weights
 from heartmend.review.case_cache import prepare_case
 from heartmend.review.plan import CasePlan, ReleasePlan, Undecided, decisions_by_case, plan_case
-from heartmend.run_folder.decisions import Decision, now, open_decisions
+from heartmend.run_folder.decision_records import Decision, now
+from heartmend.run_folder.decisions import open_decisions
 from heartmend.run_folder.decisions_table import decisions_to_csv
 from heartmend.run_folder.finished import FinishedRun
 

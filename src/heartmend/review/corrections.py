@@ -13,7 +13,8 @@ from heartmend.io.dataset import Case
 from heartmend.review.plan import CasePlan
 from heartmend.review.states import CaseDecisions
 from heartmend.review.summary import read_summary
-from heartmend.run_folder.decisions import Decision, DecisionRequest, Decisions
+from heartmend.run_folder.decision_records import Decision, DecisionRequest
+from heartmend.run_folder.decisions import Decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels
 

@@ -16,7 +16,7 @@ from heartmend.review.load import in_thread
 from heartmend.review.requests import number_in, read_body, read_json, require_type, respond_to_write
 from heartmend.review.session import Review
 from heartmend.review.summary import ReviewSummary
-from heartmend.run_folder.decisions import MAX_NOTE_LENGTH, MAX_REVIEWER_LENGTH, DecisionRequest
+from heartmend.run_folder.decision_records import MAX_NOTE_LENGTH, MAX_REVIEWER_LENGTH, DecisionRequest
 from heartmend.run_folder.decisions_table import MAX_TABLE_BYTES, decisions_to_csv, import_csv
 
 MAX_ENTRIES = 2000

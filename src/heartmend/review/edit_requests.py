@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from heartmend.anatomy.schema import Anatomy
 from heartmend.errors import BadInputError
 from heartmend.repair.editing.session import Operation, Tool
-from heartmend.run_folder.decisions import MAX_REVIEWER_LENGTH
+from heartmend.run_folder.decision_records import MAX_REVIEWER_LENGTH
 
 MAX_OPERATIONS, MAX_POINTS = 300, 4000
 """Of a correction, and of a stroke."""

@@ -23,7 +23,8 @@ from heartmend.review.compose import compose_run_case
 from heartmend.review.corrections import corrected_structures, plan_for_correction, save_correction
 from heartmend.review.page_data import Crop
 from heartmend.review.plan import CasePlan
-from heartmend.run_folder.decisions import Decision, Decisions
+from heartmend.run_folder.decision_records import Decision
+from heartmend.run_folder.decisions import Decisions
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels
 

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 from heartmend.io.dataset import Case
 from heartmend.review.states import CaseDecisions, State
 from heartmend.review.summary import ReviewChange, ReviewSummary, read_summary
-from heartmend.run_folder.decisions import Choice, Decision, Decisions
+from heartmend.run_folder.decision_records import Choice, Decision
+from heartmend.run_folder.decisions import Decisions
 from heartmend.run_folder.finished import FinishedRun
 
 Undecided = Literal["leave-out", "accept", "reject"]

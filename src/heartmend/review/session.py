@@ -17,7 +17,8 @@ from heartmend.review.priority import expected_errors
 from heartmend.review.refit_process import RefitProcess
 from heartmend.review.states import CaseDecisions
 from heartmend.review.summary import ReviewSummary, by_priority, read_summary
-from heartmend.run_folder.decisions import Decision, open_decisions
+from heartmend.run_folder.decision_records import Decision
+from heartmend.run_folder.decisions import open_decisions
 from heartmend.run_folder.finished import NOT_REPAIRED, FinishedRun
 from heartmend.version import __version__
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from heartmend.review.summary import ReviewChange, ReviewSummary
-from heartmend.run_folder.decisions import Choice, Decision
+from heartmend.run_folder.decision_records import Choice, Decision
 
 State = Literal["open", "accepted", "rejected", "mixed", "flagged", "corrected", "unchanged"]
 """State of a structure. `open`: a change of it is not decided. `accepted`, `rejected`: all its changes are. `mixed`:

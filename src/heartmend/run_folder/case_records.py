@@ -24,7 +24,7 @@ from heartmend.repair.change_log import ChangeLog, change_log_from_json, change_
 from heartmend.repair.changes import Change
 from heartmend.run_folder.paths import FUSE, PREPARE, REFINE, SEGMENTS, UNCERTAINTY, inside, read_table
 from heartmend.run_folder.records import CaseFacts, CohortStatistics, PreparedCase
-from heartmend.run_folder.stamps import StampedStages
+from heartmend.run_folder.stamped_stages import StampedStages
 from heartmend.types import Labels, Mask
 
 

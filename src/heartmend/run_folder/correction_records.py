@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from heartmend.io.atomic import write_json
 from heartmend.run_folder.paths import CORRECT, inside, read_table
-from heartmend.run_folder.stamps import StampedStages
+from heartmend.run_folder.stamped_stages import StampedStages
 
 if TYPE_CHECKING:
     from heartmend.repair.shared_errors.convention import Convention

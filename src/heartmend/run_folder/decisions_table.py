@@ -12,17 +12,16 @@ from pathlib import Path
 from heartmend.errors import BadInputError
 from heartmend.io.reading import readable_file
 from heartmend.io.tables import format_csv, parse_csv
-from heartmend.run_folder.decisions import (
+from heartmend.run_folder.decision_records import (
     CHOICES,
     Decision,
     DecisionBatch,
     DecisionRequest,
-    Decisions,
     describe_repeated,
     find_text_error,
-    open_decisions,
     parse_time,
 )
+from heartmend.run_folder.decisions import Decisions, open_decisions
 from heartmend.run_folder.finished import FinishedRun
 
 COLUMNS = ("case", "structure", "change", "choice", "note", "reviewer", "decided_at", "stamp")

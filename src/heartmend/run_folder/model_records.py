@@ -12,7 +12,7 @@ from heartmend.errors import RunError
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.regular import check_regular, is_regular, read_regular
 from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, UNIFY, inside, read_table
-from heartmend.run_folder.stamps import StampedStages
+from heartmend.run_folder.stamped_stages import StampedStages
 
 if TYPE_CHECKING:
     from heartmend.models.base import Shape

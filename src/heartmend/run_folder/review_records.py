@@ -16,7 +16,7 @@ from heartmend.io.nifti import write_volume
 from heartmend.io.regular import is_regular, read_regular
 from heartmend.repair.change_voxels import CaseChanges
 from heartmend.run_folder.paths import REVIEW, inside, read_table
-from heartmend.run_folder.stamps import StampedStages
+from heartmend.run_folder.stamped_stages import StampedStages
 from heartmend.types import Labels
 
 

@@ -16,7 +16,7 @@ from heartmend.io.dataset import Cohort, discover_cohort
 from heartmend.io.label_meaning import LabelTable
 from heartmend.io.regular import is_regular, read_regular
 from heartmend.run_folder.paths import RECORDS, inside, read_table
-from heartmend.run_folder.stamps import StampedStages
+from heartmend.run_folder.stamped_stages import StampedStages
 from heartmend.run_folder.versions import versions
 
 

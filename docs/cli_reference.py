@@ -56,7 +56,8 @@ def section(name: str) -> str:
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden and p.name != "help"]
     options = [p for p in options if not {"--quiet", "--verbose"} & set(p.opts)]
     options.sort(key=lambda p: OPTION_GROUPS.index(p.rich_help_panel or "General"))
-    usage = " ".join([f"heartmend {name}", *(p.metavar or p.name.upper() for p in arguments), "[OPTIONS]"])
+    words = [(p.metavar or p.name.upper(), p.required) for p in arguments]
+    usage = " ".join([f"heartmend {name}", *(w if required else f"[{w}]" for w, required in words), "[OPTIONS]"])
     text = [f"### {name}", "", described(inspect.cleandoc(command.help or "")), "", f"    {usage}", ""]
     if arguments:
         text += ["| argument | meaning |", "|---|---|"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from heartmend.cli.main import app
+from heartmend.cli.main import app, load_command
 from support.cohorts import write_cohort
 
 
@@ -174,3 +174,12 @@ READS_LABEL_MAPS = ["check", "run", "prepare", "fit", "refine", "fuse", "unify",
 def test_every_command_that_reads_label_maps_takes_the_meaning_of_their_values(command: str) -> None:
     text = heartmend(command, "--help").output
     assert "--ids" in text and "--preset-ids" in text
+
+
+@pytest.mark.parametrize("command", ["prepare", "fit", "refine", "correct", "fuse", "unify"])
+def test_a_stage_has_the_options_of_the_stages_before_it(command: str) -> None:
+    """Otherwise it would repeat them with other settings: `fuse` after `correct --trusted` without the trusted maps."""
+    own = {name for param in load_command(command).params for name in param.opts}
+    whole = {name for param in load_command("run").params for name in param.opts} - {"--stop-after", "--fast"}
+    written = {"--uncertainty", "--segments"}
+    assert whole - own == (set() if command in ("fuse", "unify") else written)

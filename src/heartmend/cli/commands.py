@@ -28,7 +28,7 @@ COMMANDS = {
     "run": CommandEntry("Repair all label maps of a data set.", "Repair", True),
     "repair": CommandEntry("Repair the label map of one heart.", "Repair"),
     "embed": CommandEntry("Repair label maps of new patients with a trained model.", "Repair", True),
-    "prepare": CommandEntry("Crop every case to its ROI, resample it and repair slice artefacts.", "Stages", True),
+    "prepare": CommandEntry("Repair the visible errors of every case and crop it to its ROI.", "Stages", True),
     "fit": CommandEntry("Fit one implicit shape per structure, with one code per case.", "Stages", True),
     "refine": CommandEntry("Compute the masks of every case from the fitted shapes.", "Stages", True),
     "correct": CommandEntry("Measure the errors that all cases share, and correct them.", "Stages", True),

@@ -18,9 +18,9 @@ heartmend convention network_labels/ expert_labels/ -o expert.safetensors
 
 
 def convention(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Label maps in the convention of other data sets.")],
+    labels: Annotated[Path, typer.Argument(metavar="OLD", help="Label maps in the convention to be corrected.")],
     wanted: Annotated[
-        Path, typer.Argument(metavar="WANTED", help="Label maps of 3 or more of the same scans as they should be.")
+        Path, typer.Argument(metavar="NEW", help="Label maps of 3 or more of the same scans, in the wanted convention.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="File for the correction.")

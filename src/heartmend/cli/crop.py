@@ -27,8 +27,8 @@ def crop(
 ) -> None:  # fmt: skip
     """Crop every case to its ROI and resample it to a cube.
 
-    Label maps with nearest neighbour, in the ids of the anatomy; CT images linearly; to N x N x N voxels. Nothing is
-    repaired.
+    The cubes have N x N x N voxels. Label maps are resampled to the nearest voxel and have the ids of the anatomy; CT
+    images are resampled linearly. Nothing is repaired.
 
     Exit codes: 0 all cases done; 3 some cases skipped; 1 nothing done.
     """

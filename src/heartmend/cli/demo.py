@@ -32,7 +32,7 @@ def demo(
 ) -> None:  # fmt: skip
     """Generate, repair and evaluate phantom hearts.
 
-    A first look at the program without data: a table of the label error before and after the repair, and pictures.
+    A first test without data: a table of the label error before and after the repair, and pictures.
     """
     from heartmend.anatomy.load import load_anatomy
     from heartmend.compute.workers import available_cores

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heartmend.cli.options import SETTINGS, Ids, Labels, Model, Output, PresetIds, Uncertainty, UnknownLabels, Workers
+from heartmend.cli.options import (
+    SETTINGS,
+    Ids,
+    Labels,
+    Model,
+    PresetIds,
+    RunOutput,
+    Uncertainty,
+    UnknownLabels,
+    Workers,
+)
 from heartmend.cli.pipeline_command import exit_with, run_with_progress
 from heartmend.cli.progress import TerminalProgress
 
@@ -21,7 +31,7 @@ heartmend embed model.zip mmwhs_labels/ -o new/ --preset-ids mmwhs
 
 
 def embed(
-    model: Model, labels: Labels, output: Output, unknown_labels: UnknownLabels = "error", ids: Ids = None,
+    model: Model, labels: Labels, output: RunOutput, unknown_labels: UnknownLabels = "error", ids: Ids = None,
     preset_ids: PresetIds = "",
     complete: Annotated[
         bool,

@@ -61,7 +61,7 @@ def evaluate(
 
     With a reference both sets are compared with it, otherwise B with A: overlap, surface distances, centrelines,
     components, holes, roughness and contacts, with mean, SD, median, 95 % intervals and a paired test; also for the
-    left and right coronary tree, and for its segments where the maps have them (--preset-ids imagecas-x). --output
+    left and right coronary tree, and for its segments where the maps have them (`--preset-ids imagecas-x`). --output
     writes all numbers per case and structure as CSV, Parquet and JSON. --ids and --preset-ids apply to all folders but
     runs, which have their own.
 

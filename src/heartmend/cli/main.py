@@ -19,7 +19,7 @@ from heartmend.version import __version__
 
 SUMMARY = "Heartmend repairs the label maps of a data set of hearts with neural implicit shapes."
 EXAMPLES = """\
-heartmend check labels/                        look at the data set first
+heartmend check labels/                        check the files of the data set
 heartmend run labels/ -o out/                  repair it
 heartmend run labels/ -o out/ --images cts/    repair it with the CT images
 heartmend review out/                          accept or reject the changes

@@ -28,8 +28,9 @@ def merge(
     """Merge several label sets of the same scans into one.
 
     At each place of each surface the label map is taken that agrees best with the shapes of the whole data set, and
-    with the edges of its CT. OUT/labels has the merged label maps, with names, headers and values of the first folder;
-    OUT/disagreement has the share of the sets that have another label, in percent.
+    with the edges of its CT. The folder labels in --output contains the merged label maps, with
+    names, headers and values of the first folder; the folder disagreement contains, for each voxel, the share of the
+    sets that have another label, in percent.
 
     Exit codes: 0 all cases merged; 3 some cases skipped; 1 nothing done.
     """

@@ -26,11 +26,15 @@ CaseId = Annotated[str, typer.Argument(metavar="CASE", help="Case id.")]
 
 Images = Annotated[
     Path | None,
-    typer.Option("--images", metavar="FOLDER", rich_help_panel=INPUT, help="CT images, named as the label maps."),
+    typer.Option(
+        "--images", metavar="FOLDER", rich_help_panel=INPUT, help="Folder of CT images, named as the label maps."
+    ),
 ]
 MovedImages = Annotated[
     Path | None,
-    typer.Option("--images", metavar="FOLDER", rich_help_panel=INPUT, help="CT images, if not where the run had them."),
+    typer.Option(
+        "--images", metavar="FOLDER", rich_help_panel=INPUT, help="Folder of CT images, if it was moved since the run."
+    ),
 ]
 MovedLabels = Annotated[
     Path | None,
@@ -38,31 +42,33 @@ MovedLabels = Annotated[
         "--labels",
         metavar="FOLDER",
         rich_help_panel=INPUT,
-        help="Original label maps, if moved since the run.",
+        help="Folder of the original label maps, if it was moved since the run.",
     ),
 ]
 Trusted = Annotated[
     Path | None,
     typer.Option(
         "--trusted", metavar="FOLDER", rich_help_panel=INPUT,
-        help="Label maps of 3 or more of the cases that an expert drew: what all others have wrong is corrected.",
+        help="Label maps that an expert drew of 3 or more cases: errors that the others share are corrected by them.",
     ),
 ]  # fmt: skip
 ConventionFile = Annotated[
     Path | None,
     typer.Option(
         "--convention", metavar="FILE", rich_help_panel=INPUT,
-        help="Correction of `heartmend convention` or of another run: it is applied to all cases.",
+        help="Correction for all cases: a file of `heartmend convention`, or of another run.",
     ),
 ]  # fmt: skip
 Reference = Annotated[
     Path | None,
     typer.Option(
-        "--reference", "-r", metavar="FOLDER", rich_help_panel=INPUT, help="True label maps: a folder as A or LABELS."
+        "--reference", "-r", metavar="FOLDER", rich_help_panel=INPUT,
+        help="True label maps: a folder, an nnU-Net v2 data set, or the output folder of a run.",
     ),
-]
+]  # fmt: skip
 AnatomyName = Annotated[
-    str, typer.Option("--anatomy", metavar="NAME", rich_help_panel=INPUT, help="heart, adrenal, or a TOML file.")
+    str,
+    typer.Option("--anatomy", metavar="NAME", rich_help_panel=INPUT, help="Anatomy: heart, adrenal, or a TOML file."),
 ]
 Structures = Annotated[
     str,
@@ -88,7 +94,7 @@ UnknownLabels = Annotated[
     Unknown,
     typer.Option(
         "--unknown-labels", metavar="error|keep", rich_help_panel=INPUT,
-        help="Label ids that the anatomy does not have: skip the case with an error, or keep them unchanged.",
+        help="Label ids that the anatomy does not have: error (skip the case), or keep (unchanged background).",
     ),
 ]  # fmt: skip
 
@@ -118,7 +124,7 @@ PriorModel = Annotated[
     str,
     typer.Option(
         "--prior", metavar="auto|none|MODEL", rich_help_panel=SETTINGS,
-        help="Template of other hearts: auto (the default: for one or two cases), none, or a model file.",
+        help="Template of other hearts: auto (for one or two cases; the default), none, or a model file.",
     ),
 ]  # fmt: skip
 KeepFarComponents = Annotated[
@@ -135,6 +141,13 @@ ConfigFile = Annotated[
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="FOLDER", rich_help_panel=OUTPUT, help="Folder for the result.")
 ]
+RunOutput = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="OUT", rich_help_panel=OUTPUT,
+        help="Output folder of the run; a run that is in it is continued.",
+    ),
+]  # fmt: skip
 OptionalOutput = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FOLDER", rich_help_panel=OUTPUT, help="Folder for the written files."),
@@ -142,17 +155,22 @@ OptionalOutput = Annotated[
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume/--no-resume", rich_help_panel=OUTPUT, help="Continue a run that is already in the output folder.",
+        "--resume/--no-resume", rich_help_panel=OUTPUT,
+        help="Continue the run in the output folder, or end with an error if there is one.",
     ),
 ]  # fmt: skip
 
 Device = Annotated[
-    str, typer.Option("--device", metavar="NAME", rich_help_panel=COMPUTATION, help="auto, cpu, cuda, cuda:1, ...")
+    str,
+    typer.Option(
+        "--device", metavar="NAME", rich_help_panel=COMPUTATION, help="Device of the fits: auto, cpu, cuda, cuda:1, ..."
+    ),
 ]
 Devices = Annotated[
     int,
     typer.Option(
-        "--devices", metavar="N", min=1, rich_help_panel=COMPUTATION, help="GPUs of this machine that fit together.",
+        "--devices", metavar="N", min=1, rich_help_panel=COMPUTATION,
+        help="Number of GPUs of this machine for one fit.",
     ),
 ]  # fmt: skip
 Workers = Annotated[

@@ -9,9 +9,11 @@ heartmend prepare labels/ -o out/
 heartmend prepare labels/ -o out/ --scheduler slurm --workers 40
 """
 
-DESCRIPTION = """Crop every case to its ROI, resample it and repair slice artefacts.
+DESCRIPTION = """Repair the visible errors of every case and crop it to its ROI.
 
-The same as `run --stop-after prepare`: the result is in OUT/run/prepare, and a later stage continues from it.
+The same as `run --stop-after prepare`: components far from the heart are removed, errors that are visible in one label
+map are repaired, and the ROI is resampled to a cube for `fit`. The result is in OUT/run/prepare, and a later stage
+continues from it. Give all stages the same options: a stage whose input or settings changed is repeated.
 """
 
 prepare = stage_command("prepare", DESCRIPTION)

@@ -40,7 +40,8 @@ def render(
 ) -> None:  # fmt: skip
     """Write the label map of one case from a model.
 
-    The implicit function is evaluated on any grid. Of a run without `unify`, the shapes of `fit` are used.
+    The implicit function is evaluated on any grid. Of a run without `unify`, the shapes of `fit` are used, in the ROI
+    only (without --reference-image).
     """
     from heartmend.pipelines.render import RenderSettings, write_render
 

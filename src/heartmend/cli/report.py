@@ -33,11 +33,12 @@ def report(
         typer.Option("--case", metavar="CASE", rich_help_panel=OUTPUT, help="Show this case too; repeatable."),
     ] = None,
     worst: Annotated[
-        int, typer.Option("--worst", metavar="N", min=0, rich_help_panel=OUTPUT, help="Worst cases with pictures.")
+        int, typer.Option("--worst", metavar="N", min=0, rich_help_panel=OUTPUT, help="Number of worst cases shown.")
     ] = 2,
     most_changed: Annotated[
         int,
-        typer.Option("--most-changed", metavar="N", min=0, rich_help_panel=OUTPUT, help="Most changed cases likewise."),
+        typer.Option("--most-changed", metavar="N", min=0, rich_help_panel=OUTPUT,
+                     help="Number of most changed cases shown."),
     ] = 2,
     workers: Workers = 0, scheduler: Scheduler = "",
 ) -> None:  # fmt: skip

@@ -17,11 +17,11 @@ from heartmend.cli.options import (
     Images,
     KeepFarComponents,
     Labels,
-    Output,
     PresetIds,
     PresetName,
     PriorModel,
     Resume,
+    RunOutput,
     Scheduler,
     Segments,
     Stage,
@@ -47,8 +47,8 @@ heartmend run mmwhs_labels/ -o out/ --preset-ids mmwhs
 
 
 def run(
-    labels: Labels, output: Output, images: Images = None, trusted: Trusted = None, convention: ConventionFile = None,
-    anatomy: AnatomyName = "heart", structures: Structures = "",
+    labels: Labels, output: RunOutput, images: Images = None, trusted: Trusted = None,
+    convention: ConventionFile = None, anatomy: AnatomyName = "heart", structures: Structures = "",
     unknown_labels: UnknownLabels = "error", ids: Ids = None, preset_ids: PresetIds = "", preset: PresetName = "mend",
     fast: Annotated[bool, typer.Option("--fast", rich_help_panel=SETTINGS, help="The same as --preset fast.")] = False,
     config: ConfigFile = None, prior: PriorModel = "", keep_far_components: KeepFarComponents = False,

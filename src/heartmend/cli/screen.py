@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from heartmend.cli.options import (
+    INPUT,
     MAPS_HELP,
     OUTPUT,
     SETTINGS,
@@ -19,7 +20,6 @@ from heartmend.cli.options import (
     OptionalOutput,
     PresetIds,
     PresetName,
-    Trusted,
     UnknownLabels,
     Workers,
 )
@@ -36,14 +36,20 @@ heartmend screen out/ --json > ranking.json
 
 def screen(
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help=f"{MAPS_HELP}.")], images: Images = None,
-    trusted: Trusted = None, anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error", ids: Ids = None,
+    trusted: Annotated[
+        Path | None,
+        typer.Option("--trusted", metavar="FOLDER", rich_help_panel=INPUT,
+                     help="Label maps that an expert drew of 3 or more cases: errors of all others are listed."),
+    ] = None,
+    anatomy: AnatomyName = "heart", unknown_labels: UnknownLabels = "error", ids: Ids = None,
     preset_ids: PresetIds = "",
     quick: Annotated[
         bool, typer.Option("--quick", rich_help_panel=SETTINGS, help="Without a fit: each label map by itself.")
     ] = False,
     preset: PresetName = "fast", config: ConfigFile = None,
     count: Annotated[
-        int, typer.Option("--count", metavar="N", min=1, rich_help_panel=OUTPUT, help="Printed cases and structures.")
+        int, typer.Option("--count", metavar="N", min=1, rich_help_panel=OUTPUT,
+                          help="Number of cases, and of structures, that are printed.")
     ] = 20,
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print the whole ranking as JSON.")
@@ -60,7 +66,7 @@ def screen(
 
     A shape of each structure is fitted to all cases; labels that differ from it more than usual in the data set come
     first, with the reasons. Nothing is repaired. With --output the whole ranking is written as CSV and JSON (with
-    --run-folder alone to its folder run/quality). With --images or --trusted, the errors that all cases share are
+    --run-folder alone to its run/quality). With --images or --trusted, the errors that all cases share are
     listed too.
 
     Exit codes: 0 all cases ranked; 3 some cases skipped; 1 nothing done.

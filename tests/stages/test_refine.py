@@ -41,7 +41,7 @@ def test_the_shape_is_evaluated_at_the_voxels_of_the_native_grid(model: Model) -
     shape, codes = model
     case = case_of(small_heart(1))
     distances = evaluate_case(shape, codes, "a", case.roi)
-    points = torch.from_numpy(case.roi.source_points().reshape(1, -1, 3))
+    points = torch.from_numpy(case.roi.box_index_to_unit(np.argwhere(case.cleaned >= 0)).astype(np.float32))[None]
     with torch.no_grad():
         dense = shape(points, codes.of(["a"]))[0].T.reshape(2, *case.cleaned.shape).numpy()
     for found, expected in zip(distances.values(), dense, strict=True):

@@ -34,11 +34,6 @@ class ViewPlane:
     up: FloatArray
     sides: tuple[str, str]
 
-    @property
-    def towards_viewer(self) -> FloatArray:
-        """(3,) unit normal of the plane that points to the viewer."""
-        return np.cross(self.right, self.up)
-
 
 @dataclass(frozen=True, eq=False)
 class HeartAxes:

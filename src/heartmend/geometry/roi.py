@@ -391,15 +391,6 @@ class Roi:
         x, y, z = vectors
         return SourceAxes(coordinates=(x, y, z), axes=self.axes)
 
-    def source_points(self) -> npt.NDArray[np.float32]:
-        """Compute the unit coordinates of the voxel centres of `source_box()` as points.
-
-        Returns:
-            (bx, by, bz, 3) float32. `source_axes` needs far less memory.
-        """
-        lattice = np.stack(np.meshgrid(*self.source_axes().coordinates, indexing="ij"), axis=-1)
-        return np.ascontiguousarray(lattice[..., list(self.axes)])
-
     def image_to_source(self, cells: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Resample a volume of the unit frame to the voxels of `source_box()`, linearly.
 
@@ -416,23 +407,6 @@ class Roi:
             signed = coordinates.astype(np.float64)
             weights.append(linear_weights((signed + 1) / 2 * count - 0.5, 0, count, count / self._lengths[axis])[0])
         return apply_along_axes(np.ascontiguousarray(cells), weights)
-
-    def labels_to_source(self, cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Resample labels of the unit frame to the voxels of `source_box()`.
-
-        Args:
-            cells: (nx, ny, nz) in the unit frame.
-
-        Returns:
-            (bx, by, bz): the value of the cell that contains each voxel centre.
-        """
-        cells = np.asarray(cells).transpose(np.argsort(self.axes))
-        picks = []
-        for axis, coordinates in enumerate(self.source_axes().coordinates):
-            count = cells.shape[axis]
-            index = np.floor((coordinates.astype(np.float64) + 1) / 2 * count).astype(np.int64)
-            picks.append(index.clip(0, count - 1))
-        return cells[np.ix_(*picks)]
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the ROI to a table for JSON, without loss.

@@ -149,6 +149,7 @@ def merge(
         The merged cases, those that were skipped with the reasons, and the share of each label set.
 
     Raises:
+        ConfigError: if `label_sets` is one path, or a setting is not valid.
         BadInputError: if there are too few label sets or cases.
         RunError: if the output folder overlaps an input folder or contains a run, or no template was fitted.
     """

@@ -156,7 +156,7 @@ def process_group(device: str = "cpu", devices: int = 1) -> Iterator[ProcessGrou
         if devices > 1 and ":" in device:
             raise ConfigError(f"--device {device} is one device; with --devices {devices} give cuda or cpu")
         if device == "cuda" and devices > torch.cuda.device_count():
-            raise ConfigError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs")
+            raise ConfigError(f"--devices {devices}: this machine has {torch.cuda.device_count()} GPUs; give fewer")
         yield ProcessGroup(device, devices)
         return
     local, machines = launched

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects
 
 Box = tuple[slice, slice, slice]
-EMPTY_BOX: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 """A block of voxels as one half-open index range per axis, ready to index a volume (x, y, z)."""
+EMPTY_BOX: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
+"""A box without voxels."""
 Spacing = tuple[float, float, float]
 """Voxel spacing in mm along the axes x, y, z."""
 

@@ -254,7 +254,7 @@ def read_file_ending(path: Path) -> str | None:
         raise BadInputError(f'{path}: not a data set of nnU-Net: it has no table "labels" of names and ids')
     ending = table.get("file_ending")
     if not isinstance(ending, str | None):
-        raise BadInputError(f"{path}: file_ending must be a text")
+        raise BadInputError(f"{path}: file_ending is not a text; write it as .nii.gz in quotes")
     return ending
 
 

@@ -56,17 +56,17 @@ def write_labels_like(
         raise TypeError(f"labels must be uint8 ids of the anatomy, not {labels.dtype}")
     if labels.shape != stored.grid.shape:
         raise BadInputError(
-            f"{out}: labels of shape {labels.shape} do not fit {reference} of shape {stored.grid.shape}"
+            f"{out}: labels of shape {labels.shape} do not fit {reference} of shape {stored.grid.shape}; resample them"
         )
     if out.exists() and out.samefile(reference):
-        raise BadInputError(f"{out}: is the input file, which is never written to")
+        raise BadInputError(f"{out}: is the input file, which is never written to; give another file")
     lookup = np.full(256, -1)
     lookup[BACKGROUND] = BACKGROUND
     for value, id in reversed(list(meaning.ids.items())):
         lookup[id] = value
     present = np.flatnonzero(count_ids(labels))
     if absent := [int(i) for i in present if lookup[i] < 0]:
-        raise BadInputError(f"{out}: {reference} has no number for the ids {absent}")
+        raise BadInputError(f"{out}: {reference} has no value for the ids {absent}; give a meaning that names them")
     values: Any = labels
     if (lookup[present] != present).any():
         values = np.maximum(lookup, 0).astype(np.uint8 if lookup.max() < 256 else np.uint16)[labels]

@@ -71,7 +71,10 @@ def check_prior(path: Path, anatomy: Anatomy) -> None:
         raise ConfigError(f"{path}: has no structure of anatomy {anatomy.name}; give a model of the same anatomy")
     for name in shared:
         if (id := model.anatomy.by_name(name).id) != ids[name]:
-            raise ConfigError(f"{path}: {name} has the id {id} in the model and {ids[name]} in anatomy {anatomy.name}")
+            raise ConfigError(
+                f"{path}: {name} has the id {id} in the model and {ids[name]} in anatomy {anatomy.name}; "
+                "give a model of the same anatomy"
+            )
 
 
 def prior_heart(model: HeartModel) -> str:

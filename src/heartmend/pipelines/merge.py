@@ -132,7 +132,7 @@ def merge_label_sets(request: MergeRequest, config: Config, progress: Progress |
         if len(ready) < FEWEST_CASES:
             reason = f": {next(iter(skipped.values()))}" if skipped else ""
             raise BadInputError(
-                f"{plural(len(ready), 'case')} with two label maps; at least {FEWEST_CASES} are needed{reason}"
+                f"{plural(len(ready), 'case')} with two or more label maps; at least {FEWEST_CASES} are needed{reason}"
             )
         result = run(
             Request(labels, fitted, anatomy=request.anatomy, device=request.device, workers=request.workers,

@@ -46,7 +46,10 @@ def write_render(model: Path, case_id: str, output: Path, settings: RenderSettin
         settings: how it is rendered.
 
     Raises:
-        BadInputError, RunError, ConfigError: if the model, the case or the structure is not there.
+        BadInputError: if the file is not a model.
+        RunError: if the run has no model.
+        ConfigError: if the case or the structure is not in the model, or a reference image is given for a run that is
+            not unified.
     """
     settings = settings or RenderSettings()
     if model.is_dir() and not _is_unified(model):

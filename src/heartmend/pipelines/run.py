@@ -257,7 +257,10 @@ def find_prior(prior: str, config: Config, anatomy: Anatomy) -> tuple[tuple[Path
         return (built_in_priors(anatomy), MAX_PRIOR_CASES) if config.fit.shape == "template" else ((), 0)
     path = model_file(Path(prior))
     if config.fit.shape != "template":
-        raise ConfigError(f"--prior {prior}: the shape of these settings is {config.fit.shape}, not a template")
+        raise ConfigError(
+            f"--prior {prior}: the shape of these settings is {config.fit.shape}, not a template; "
+            "give --prior none, or a preset with a template, such as mend"
+        )
     check_prior(path, anatomy)
     return (real_path(path),), sys.maxsize
 

@@ -64,7 +64,9 @@ def import_corrected(
     files = [p for inner in folders for p in sorted(inner.iterdir()) if p.is_file() and volume_ending(p)]
     maps = group_by_case((p for p in files if not p.name.startswith(".")), "label")
     if not maps.paths and not maps.skipped:
-        raise BadInputError(f"{folder}: contains no label map (.seg.nrrd, .nii.gz, .nii, .nrrd or .mha)")
+        raise BadInputError(
+            f"{folder}: contains no label map (.seg.nrrd, .nii.gz, .nii, .nrrd or .mha); give another folder"
+        )
     decisions = open_decisions(finished)
     plan = plan_release(finished, decisions, "accept")
     known = {p.case.id: p for p in (*plan.release, *plan.to_correct)}

@@ -57,7 +57,9 @@ def ignore_number(anatomy: Anatomy) -> int:
     """
     number = len(anatomy.ids) + 1
     if number >= UNKNOWN:
-        raise ConfigError(f"{len(anatomy.ids)} structures leave no number for nnU-Net's ignore label")
+        raise ConfigError(
+            f"{len(anatomy.ids)} structures leave no number for nnU-Net's ignore label; export without --ignore-above"
+        )
     return number
 
 

@@ -146,5 +146,7 @@ def _voxel(index: Any, volume: LabelVolume, case_id: str) -> tuple[int, int, int
     x, y, z = (int(i) for i in np.asarray(index).ravel())
     if not all(0 <= i < n for i, n in zip((x, y, z), volume.labels.shape, strict=True)):
         shape = " x ".join(map(str, volume.labels.shape))
-        raise BadInputError(f"voxel {x}, {y}, {z} is outside case {case_id}, which has {shape} voxels")
+        raise BadInputError(
+            f"voxel {x}, {y}, {z} is outside case {case_id}, which has {shape} voxels; count them from 0"
+        )
     return x, y, z

@@ -62,7 +62,7 @@ def read_table(path: Path) -> dict[str, Any]:
     """
     table = read_json(path)
     if not isinstance(table, dict):
-        raise RunError(f"{path}: is no table; is the run complete?")
+        raise RunError(f"{path}: contains no table; repeat the command that wrote the run")
     return table
 
 
@@ -75,6 +75,9 @@ def inside(folder: Path, name: str) -> Path:
 
     Returns:
         `folder / name`.
+
+    Raises:
+        RunError: if the name is that of another folder, or `folder` is a link.
     """
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise RunError(f"{name!r} cannot be the name of a file in {folder}")

@@ -81,7 +81,7 @@ class RunRecords(StampedStages):
         try:
             return Anatomy.model_validate_json(read_regular(path))
         except (OSError, ValidationError) as error:
-            raise RunError(f"{path}: cannot be read as an anatomy ({error}); is the run complete?") from error
+            raise RunError(f"{path}: cannot be read as an anatomy ({error}); repeat `heartmend run`") from error
 
     def write_cohort(self, cohort: Cohort) -> None:
         """Write which files belong to which case. Header fields are not stored: they can contain patients' names.
@@ -164,7 +164,7 @@ class RunRecords(StampedStages):
         try:
             return Path(read_table(marker)["labels_dir"])
         except (KeyError, TypeError) as error:
-            raise RunError(f"{marker}: does not name the input of the run; is the run complete?") from error
+            raise RunError(f"{marker}: does not name the input of the run; repeat `heartmend run`") from error
 
     def images_dir(self) -> Path | None:
         """Return the input folder of CTs.

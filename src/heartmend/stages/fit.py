@@ -134,7 +134,7 @@ def fit(context: Context[FitSettings], cases: Sequence[Case]) -> Iterator[Outcom
         ConfigError: if there is no case.
     """
     if not cases:
-        raise ConfigError("there is nothing to fit: no case was prepared")
+        raise ConfigError("there is nothing to fit: no case was prepared; OUT/run/skipped.json has the reasons")
     if context.plan.shaped:
         _fit_shape(context, cases)
     if context.plan.classified:

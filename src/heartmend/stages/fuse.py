@@ -1,8 +1,9 @@
 """fuse: from the distance maps of a case to one label map that obeys the anatomy, with a log of every change.
 
-For each case: each refined structure is accepted or rejected beside its original, thin vessels are repaired as trees,
-all structures are fused by evidence and priority, boundaries move to the edges of the CT, and the rules of anatomy are
-applied. The result is on the grid of the input; only far components are removed outside the region of interest.
+For each case: each refined structure is accepted or rejected beside its original, errors that all cases share are
+corrected, thin vessels are repaired as trees, all structures are fused by evidence and priority, boundaries move to the
+edges of the CT, and the rules of anatomy are applied. The result is on the grid of the input; outside the region of
+interest only far components are removed.
 """
 
 from __future__ import annotations

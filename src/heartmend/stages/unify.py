@@ -146,11 +146,13 @@ def unify(context: Context[UnifySettings], cases: Sequence[Case]) -> Iterator[Ou
         ConfigError: if there is no case, or the anatomy has thin vessels alone.
     """
     if not cases:
-        raise ConfigError("there is nothing to unify: no case was fused")
+        raise ConfigError("there is nothing to unify: no case was fused; OUT/run/skipped.json has the reasons")
     run, plan, anatomy = context.run, context.plan, context.cohort.anatomy
     bulky = tuple(anatomy.select(without_kinds=("tube",)))
     if not bulky:
-        raise ConfigError(f"anatomy {anatomy.name} has thin vessels alone; a template needs a bulky structure")
+        raise ConfigError(
+            f"anatomy {anatomy.name} has thin vessels alone, which no template can contain; stop after fuse"
+        )
     for name in context.config.teach:
         anatomy.by_name(name)
     cases = sorted(cases, key=lambda case: case.id)

@@ -152,7 +152,7 @@ def slice_step(positions: FloatArray, normal: FloatArray, folder: Path) -> Float
         BadInputError: if a slice is missing or there twice.
     """
     if len(positions) < 2:
-        raise BadInputError(f"{folder}: has one image only, not a series")
+        raise BadInputError(f"{folder}: has one image only, not a series; export the whole series")
     along = positions @ normal
     steps = np.diff(along)
     usual = float(np.median(steps))

@@ -183,7 +183,8 @@ class Convention:
         common = [name for name in shape.heads if name in self.correction.heads]
         if not common:
             raise BadInputError(
-                f"the convention is for {', '.join(self.correction.heads)}, the data set has {', '.join(shape.heads)}"
+                f"the convention is for {', '.join(self.correction.heads)}, the data set has {', '.join(shape.heads)}; "
+                "give a convention for the same structures"
             )
         own = TemplateShape(self.correction.heads, self.template_mm.shape[0])
         with torch.no_grad():

@@ -27,6 +27,23 @@ def corrupt_tree(phantom: CoronaryPhantom, rng: np.random.Generator, noise: str,
     Returns:
         The corrupted map.
     """
+    return corrupt_in_stages(phantom, rng, noise, size_mm)[1]
+
+
+def corrupt_in_stages(
+    phantom: CoronaryPhantom, rng: np.random.Generator, noise: str, size_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `corrupt_tree`, with the map before gaps and islands in front.
+
+    Args:
+        phantom: the true map.
+        rng: random generator.
+        noise: one of `NOISE`.
+        size_mm: rms displacement of the surface.
+
+    Returns:
+        The map with the noise of the surface alone, and the corrupted map.
+    """
     labels, spacing_mm = phantom.labels, phantom.spacing_mm
     length = float(rng.uniform(1.2, 3.0))
     if noise == "normal":
@@ -38,13 +55,14 @@ def corrupt_tree(phantom: CoronaryPhantom, rng: np.random.Generator, noise: str,
         ]
     else:
         noisy = _white(labels, rng, size_mm / float(spacing_mm.mean()))
+    rough = noisy.copy()
     for _ in range(int(rng.integers(2, 7))):
         _interrupt(noisy, phantom, rng, float(rng.uniform(1.0, 7.0)))
     coronaries = np.where(noisy == Label.CORONARY, noisy, 0)
     for _ in range(int(rng.integers(1, 5))):
         coronaries = small_component(coronaries, spacing_mm, rng, float(rng.uniform(0.8, 3.0)))
     noisy[(coronaries > 0) & (noisy == 0)] = Label.CORONARY
-    return noisy
+    return rough, noisy
 
 
 def _interrupt(noisy: np.ndarray, phantom: CoronaryPhantom, rng: np.random.Generator, length_mm: float) -> None:

@@ -53,6 +53,15 @@ def test_a_gap_ends_the_vessel_for_the_first_error_only() -> None:
     assert result.overlap == pytest.approx((14 + 15) / (14 + 20))
 
 
+def test_what_is_missing_in_the_first_5_mm_is_not_found_but_no_error() -> None:
+    """As in the Rotterdam framework. Points 0 to 3 of 0 to 20 mm are missing: half a mm and three whole ones."""
+    later = tree_overlap(straight(4, 20), straight(0, 20), (0, 0, 0), 0.5)
+    assert later.until_first_error == pytest.approx(16.5 / 20)
+    # From point 6 on a missing point is the first error; before it 2 to 5 were found.
+    gap = straight(2, 5).joined(straight(9, 20), [])
+    assert tree_overlap(gap, straight(0, 20), (0, 0, 0), 0.5).until_first_error == pytest.approx(4 / 20)
+
+
 def test_the_direction_of_a_vessel_follows_from_the_root() -> None:
     half = straight(0, 10)
     assert tree_overlap(half, straight(0, 20), (0, 0, 0), 0.5).until_first_error == pytest.approx(10.5 / 20)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.centrelines.vessel_paths import find_vessel_paths
 from heartmend.geometry.grid import Grid
-from heartmend.review.vessel_paths import find_vessel_paths
 from heartmend.review.views import describe_views
 from support.hearts import upright_heart
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from heartmend.coronaries.confidence import calibrated
 from heartmend.coronaries.left_tree import name_left_tree
 from heartmend.coronaries.right_tree import name_right_tree
 from heartmend.coronaries.rooted import RootedForest
@@ -22,7 +23,7 @@ from heartmend.geometry.centrelines.tree import CentreTree, IntArray
 from heartmend.types import FloatArray, Mask
 
 _WITHOUT_OSTIUM = 0.3
-"""Largest confidence of a segment that reaches no ostium."""
+"""Largest agreement of a segment that reaches no ostium."""
 _TREE_MM = 40.0
 """A longer component without an ostium may have several segments."""
 
@@ -35,8 +36,9 @@ class NamedTree:
         tree: the centrelines, in mm (voxel index times spacing).
         side: (n,) `Side` of each point.
         segment: (n,) `Segment` of each point; 0 where there is none.
-        confidence: (n,) 0 to 1, that of the segment.
+        confidence: (n,) 0 to 1, share of right names among segments like this one.
         side_confidence: (n,) 0 to 1, that of the side.
+        agreement: (n,) 0 to 1, how well the course of the segment agrees with its name.
         roots: indices of the ostia.
     """
 
@@ -45,6 +47,7 @@ class NamedTree:
     segment: IntArray
     confidence: FloatArray
     side_confidence: FloatArray
+    agreement: FloatArray
     roots: tuple[int, ...] = ()
 
     @classmethod
@@ -58,7 +61,7 @@ class NamedTree:
             The trees.
         """
         nothing, sure = np.zeros(len(tree), np.intp), np.zeros(len(tree))
-        return cls(tree, nothing, nothing, sure, sure)
+        return cls(tree, nothing, nothing, sure, sure, sure)
 
     def segments(self) -> list[NamedSegment]:
         """List the segments in the order of their ids.
@@ -85,8 +88,8 @@ def name_segments(tree: CentreTree, surroundings: CoronarySurroundings) -> Named
         surroundings: the heart around them.
 
     Returns:
-        The names. Each has a confidence: how much of its course is where a vessel of this name runs, times that of the
-        side.
+        The names. Each has an agreement: how much of its course is where a vessel of this name runs, times the
+        confidence of the side; and a confidence, which follows from it (`calibrated`).
     """
     sides = find_sides(tree, surroundings)
     course = surroundings.course(tree.points_mm)
@@ -101,7 +104,10 @@ def name_segments(tree: CentreTree, surroundings: CoronarySurroundings) -> Named
         segment[points], sure = _detached(sides, points, course)
         confidence[points] = _WITHOUT_OSTIUM * sure
     sure = sides.confidence
-    return NamedTree(tree, sides.side, segment, confidence * np.maximum(sure, 0.05), sure, sides.forest.roots)
+    agreement = confidence * np.maximum(sure, 0.05)
+    return NamedTree(
+        tree, sides.side, segment, calibrated(segment, agreement), sure, agreement, sides.forest.roots
+    )  # fmt: skip
 
 
 def _detached(sides: TreeSides, points: Mask, course: Course) -> tuple[IntArray, FloatArray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -156,7 +156,7 @@ def _with_given(named: NamedTree, given: npt.NDArray[np.integer], mask: Mask, gr
     for one in Segment:
         if one.tree != Side.UNKNOWN:
             side[voted & (segment == one)] = one.tree
-    return NamedTree(named.tree, side, segment, confidence, named.side_confidence, named.roots)
+    return replace(named, side=side, segment=segment, confidence=confidence)
 
 
 def _records(structure: str, named: NamedTree, values: Labels, sides: Labels) -> tuple[SegmentRecord, ...]:

@@ -70,7 +70,7 @@ class NamedSegment:
         segment: which one.
         side: the tree it belongs to.
         length_mm: length of its centreline.
-        confidence: 0 to 1, how well its course agrees with that of its name.
+        confidence: 0 to 1, share of right names among segments like this one.
     """
 
     segment: Segment

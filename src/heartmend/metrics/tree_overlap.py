@@ -16,6 +16,8 @@ from scipy.spatial import cKDTree
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray
 from heartmend.types import FloatArray, Mask
 
+START_MM = 5.0
+"""A missing point in this part of a vessel is not its first error: where a vessel begins is hard to define."""
 RELEVANT_DIAMETER_MM = 1.5
 """Vessels from this diameter on are clinically relevant (Schaap et al. 2009)."""
 
@@ -28,7 +30,8 @@ class TreeOverlap:
         precision: share of the length that is near the reference.
         recall: share of the reference's length that is near it.
         overlap: OV, the share of both lengths that is near the other.
-        until_first_error: OF, the share of each reference vessel before its first missing point; mean over the vessels.
+        until_first_error: OF, the share of each reference vessel that was found before its first missing point beyond
+            its first 5 mm; mean over the vessels.
         relevant_overlap: OT, the overlap in the part where the reference is at least 1.5 mm wide.
     """
 
@@ -94,10 +97,11 @@ def _share(weight: FloatArray, chosen: Mask) -> float:
 
 
 def _before_first(path: IntArray, found: Mask, reference: CentreTree) -> float:
-    """Share of the length of a path before its first point that was not found."""
+    """Share of the length of a path that was found before its first missing point beyond `START_MM`."""
     points = reference.points_mm[path]
     step = np.linalg.norm(np.diff(points, axis=0), axis=1)
     weight = (np.r_[step, 0.0] + np.r_[0.0, step]) / 2
     hit = found[path]
-    first = int(np.argmin(hit)) if not hit.all() else len(hit)
-    return _share(weight, np.arange(len(path)) < first)
+    is_error = ~hit & (np.r_[0.0, np.cumsum(step)] > START_MM)
+    first = int(np.argmax(is_error)) if is_error.any() else len(hit)
+    return _share(weight, hit & (np.arange(len(path)) < first))

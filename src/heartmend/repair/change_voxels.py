@@ -31,7 +31,7 @@ RULE = "surface"
 """Name of the changes that no entry of the log explains."""
 REMARKS = frozenset({ORIGINAL_KEPT, "not joined", "not moved", "cut off"})
 """Actions that changed nothing."""
-_GAINED = frozenset({"filled", "joined", "bridged", "widened"})
+_GAINED = frozenset({"filled", "joined", "bridged", "extended", "widened"})
 _LOST = frozenset({"removed", "pruned", "narrowed", "moved to neighbours"})
 THICK_MM = 1.5
 """A part of a moved surface that is deeper than this is a change of its own, from `MIN_PART_MM3` on."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from heartmend.compute.progress import NoProgress, Progress
@@ -21,6 +22,7 @@ from heartmend.figures.view import BeforeAfter, largest_change
 from heartmend.io.dataset import Case
 from heartmend.io.label_maps import LabelVolume
 from heartmend.report.scene import pack_scene
+from heartmend.report.vessels import draw_vessels
 from heartmend.run_folder.finished import FinishedRun
 
 FRONT = ((-25.0, 10.0),)
@@ -36,12 +38,14 @@ class CasePictures:
         planes: three planes through the largest change, as a data URL.
         surface: surfaces before and after, as a data URL.
         scene: surfaces for the 3D view (`scene.pack_scene`).
+        vessels: straightened coronary arteries, as a data URL; empty without a CT or without them.
     """
 
     case: str
     planes: str
     surface: str
     scene: dict[str, Any]
+    vessels: str = ""
 
 
 def draw_case(finished: FinishedRun, case: Case) -> CasePictures:
@@ -58,9 +62,14 @@ def draw_case(finished: FinishedRun, case: Case) -> CasePictures:
         BadInputError: if a label map cannot be read, or the two are on different grids.
     """
     before, after = _read_maps(finished, case)
-    planes = _draw_planes(finished, case, before, after, None)
+    image = _read_image(finished, case, before)
+    planes = _draw_planes(finished, case, before, after, image, None)
+    surfaces = _draw_surfaces(finished, case, before, after)
     scene = pack_scene(before.labels, after.labels, before.grid, finished.anatomy)
-    return CasePictures(case.id, as_data_url(planes), as_data_url(_draw_surfaces(finished, case, before, after)), scene)
+    vessels = None if image is None else _draw_vessels(finished, case, before, after, image)
+    return CasePictures(
+        case.id, as_data_url(planes), as_data_url(surfaces), scene, "" if vessels is None else as_data_url(vessels)
+    )
 
 
 def write_view(
@@ -72,7 +81,7 @@ def write_view(
     structures: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Write pictures of a case as PNG files: planes through the given positions, and the surfaces.
+    """Write pictures of a case as PNG files: planes through given positions, the surfaces, straightened coronaries.
 
     Without a position, the planes go through the largest change.
 
@@ -105,18 +114,22 @@ def write_view(
             raise ConfigError(f"{structure.name} of case {case_id} is unchanged; give another structure")
         x, y, z = (int(i) for i in largest_change(mask_before, mask_after, np.asarray(before.grid.spacing_mm)))
         positions.append((structure.name, (x, y, z)))
-    figures: list[tuple[str, Callable[[], Figure]]] = [
-        (name, partial(_draw_planes, finished, case, before, after, voxel))
+    image = _read_image(finished, case, before)
+    figures: list[tuple[str, Callable[[], Figure | None]]] = [
+        (name, partial(_draw_planes, finished, case, before, after, image, voxel))
         for name, voxel in positions or [("change", None)]
     ]
     figures.append(("surface", partial(_draw_surfaces, finished, case, before, after)))
+    if image is not None:
+        figures.append(("vessels", partial(_draw_vessels, finished, case, before, after, image)))
     progress = progress or NoProgress()
     progress.start("pictures", len(figures))
     paths: list[Path] = []
-    for name, draw in figures:
-        paths.append(folder / f"{case_id}_{name}.png")
-        save(draw(), paths[-1])
-        progress.advance(len(paths), name)
+    for done, (name, draw) in enumerate(figures, start=1):
+        if (figure := draw()) is not None:
+            paths.append(folder / f"{case_id}_{name}.png")
+            save(figure, paths[-1])
+        progress.advance(done, name)
     return paths
 
 
@@ -127,19 +140,29 @@ def _read_maps(finished: FinishedRun, case: Case) -> tuple[LabelVolume, LabelVol
     return before, after
 
 
+def _read_image(finished: FinishedRun, case: Case, before: LabelVolume) -> npt.NDArray[np.generic] | None:
+    image = finished.image(case, before.grid)
+    return None if image is None else image.values
+
+
 def _draw_planes(
-    finished: FinishedRun, case: Case, before: LabelVolume, after: LabelVolume, voxel: tuple[int, int, int] | None
-) -> Figure:
+    finished: FinishedRun, case: Case, before: LabelVolume, after: LabelVolume,
+    image: npt.NDArray[np.generic] | None, voxel: tuple[int, int, int] | None,
+) -> Figure:  # fmt: skip
     grid = before.grid
-    image = finished.image(case, grid)
-    values = None if image is None else image.values
-    maps = BeforeAfter(before.labels, after.labels, grid.spacing_mm, grid.axcodes, image=values)
+    maps = BeforeAfter(before.labels, after.labels, grid.spacing_mm, grid.axcodes, image=image)
     return before_after_figure(maps, StructureStyle.of(finished.anatomy), title=f"Case {case.id}", through=voxel)
 
 
 def _draw_surfaces(finished: FinishedRun, case: Case, before: LabelVolume, after: LabelVolume) -> Figure:
     maps = BeforeAfter(before.labels, after.labels, before.grid.spacing_mm, before.grid.axcodes)
     return surface_figure(maps, StructureStyle.of(finished.anatomy), title=f"Case {case.id}", views_deg=FRONT)
+
+
+def _draw_vessels(
+    finished: FinishedRun, case: Case, before: LabelVolume, after: LabelVolume, image: npt.NDArray[np.generic]
+) -> Figure | None:
+    return draw_vessels(before, after, image, finished.anatomy, f"Case {case.id}: straightened coronary arteries")
 
 
 def _voxel(index: Any, volume: LabelVolume, case_id: str) -> tuple[int, int, int]:

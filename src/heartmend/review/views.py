@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.centrelines.vessel_paths import find_vessel_paths
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.heart_axes import find_heart_axes
-from heartmend.review.vessel_paths import find_vessel_paths
 from heartmend.types import Labels, Mask
 
 LEFT_VENTRICLE, LEFT_ATRIUM, RIGHT_VENTRICLE, AORTA = "LV", "LA", "RV", "Aorta"

@@ -64,6 +64,8 @@ class FuseSettings(BaseModel):
     """How much deeper a voxel must be in a structure to belong to it against the priority."""
     repair_vessels: Annotated[bool, Field(strict=True)] = True
     """Repair thin vessels as trees; off: their labels stay unchanged."""
+    missing_branches: Annotated[bool, Field(strict=True)] = False
+    """Add branches of thin vessels that the label lacks and the CT shows; each is listed for a review."""
     image_edges: Annotated[bool, Field(strict=True)] = True
     """Move boundaries to the edges of the CT, where there is one; off: labels alone decide."""
     uncertainty: Annotated[bool, Field(strict=True)] = False
@@ -216,7 +218,7 @@ def fuse_case(
     for structure in repaired:
         label = corrected.tubes.get(structure.name, original == structure.id)
         calibre = (calibres or {}).get(structure.name, Calibre())
-        vessel = repair_vessel(structure, label, inside, volume, calibre, chambers)
+        vessel = repair_vessel(structure, label, inside, volume, calibre, chambers, settings.missing_branches)
         verdict = check_acceptance(vessel.reference, vessel.mask, structure, spacing)
         verdicts.append(verdict)
         maps[structure.name] = DistanceMap.of_mask(vessel.mask if verdict.accepted else label, spacing)

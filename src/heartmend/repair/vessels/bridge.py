@@ -16,7 +16,8 @@ from scipy.spatial import cKDTree
 
 from heartmend.coronaries.segments import Side
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, chain
-from heartmend.repair.vessels.links import AORTA, Link, LinkSearch, hermite_arc
+from heartmend.repair.vessels.brightness import DARK, contrast_of_components
+from heartmend.repair.vessels.links import AORTA, CostLimits, Link, LinkSearch, hermite_arc
 from heartmend.repair.vessels.settings import BridgeSettings
 from heartmend.repair.vessels.vessel_context import VesselContext
 from heartmend.types import FloatArray, Mask
@@ -38,6 +39,7 @@ class Bridge:
         cost_mm: cost of its link by `BridgeSettings`: the higher, the less certain.
         to_aorta: whether it ends at the aorta.
         box: its bounding box in mm.
+        mm3: volume that it adds to the label.
     """
 
     start_mm: Point
@@ -46,6 +48,7 @@ class Bridge:
     cost_mm: float
     to_aorta: bool
     box: BoxMm
+    mm3: float = 0.0
 
     @property
     def cost_ratio(self) -> float:
@@ -57,6 +60,8 @@ def bridge_gaps(
     tree: CentreTree, context: VesselContext, settings: BridgeSettings
 ) -> tuple[CentreTree, list[Bridge], Mask]:
     """Join the components of a forest where a gap continues the vessel.
+
+    With a CT, a component without a root that has far less contrast than the vessels with one is joined to none.
 
     Args:
         tree: the forest.
@@ -86,6 +91,11 @@ class _Joiner:
         if self.aorta is not None and len(tree):
             surface_mm = self.aorta.query(tree.points_mm)[0] - tree.radius_mm
             self.roots = np.flatnonzero(surface_mm <= settings.root_mm).tolist()
+        self.dark = np.zeros(0, np.intp)
+        if context.lumen is not None and self.roots:
+            has_root = np.isin(tree.component, self.rooted_components())
+            is_dark = contrast_of_components(tree, has_root, context.lumen) < DARK
+            self.dark = np.flatnonzero(is_dark[tree.component])
 
     def rooted_components(self) -> IntArray:
         return np.unique(self.tree.component[self.roots])
@@ -119,17 +129,28 @@ class _Joiner:
         unrooted = ~rooted & (tree.component_mm >= settings.unrooted_mm)
         # A stump at the aorta is the start of a vessel, however short it is.
         max_cost_mm = settings.max_cost_ratio * np.where(rooted, np.inf, tree.component_mm)
+        # A dot between two gaps is as long as it is wide.
+        width_mm = 2 * np.bincount(tree.component, tree.radius_mm) / np.bincount(tree.component)
+        extent_mm = np.maximum(tree.component_mm, width_mm)
+        in_line_mm = settings.max_cost_ratio * np.where(rooted, np.inf, extent_mm)
+        has_direction = np.zeros(len(tree.component_mm), bool)
+        has_direction[[tree.component[tip] for tip, way in search.directions.items() if way.any()]] = True
+        is_dark = np.isin(np.arange(len(tree.component_mm)), tree.component[self.dark])
         for tip in search.directions:
             own = tree.component[tip]
-            if tip in self.roots and tree.degree[tip] > 0:
+            if is_dark[own] or (tip in self.roots and tree.degree[tip] > 0):
                 continue
-            allowed = np.arange(len(tree.component_mm)) != own
+            allowed = ~is_dark
+            allowed[own] = False
             if is_tree[own]:
                 allowed &= ~is_tree
             allowed &= (sides == Side.UNKNOWN) | (sides[own] == Side.UNKNOWN) | (sides == sides[own])
             if unrooted_only and not unrooted[own]:
                 allowed &= unrooted
-            yield from search.to_vessel(tip, allowed, np.minimum(max_cost_mm[own], max_cost_mm), limit_mm)
+            beside_mm = np.minimum(max_cost_mm[own], max_cost_mm)
+            one_has = has_direction | has_direction[own]
+            limits = CostLimits(beside_mm, np.where(one_has, np.minimum(in_line_mm[own], in_line_mm), beside_mm))
+            yield from search.to_vessel(tip, allowed, limits, limit_mm)
             min_length_mm = settings.unrooted_mm if unrooted_only else settings.direction_mm
             if self.aorta is not None and not rooted[own] and tree.component_mm[own] >= min_length_mm:
                 yield from search.to_aorta(tip, root_limit_mm)

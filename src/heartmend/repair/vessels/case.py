@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Structure
 from heartmend.coronaries.surroundings import AORTA, CoronarySurroundings
-from heartmend.geometry.boxes import bounding_box
+from heartmend.geometry.centrelines.tree import CentreTree
 from heartmend.geometry.distance import signed_distance_mm
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, Corner, Severity, box_in_mm
+from heartmend.repair.vessels.branch_acceptance import judge_branches
 from heartmend.repair.vessels.bridge import BoxMm
 from heartmend.repair.vessels.settings import TreeSettings
 from heartmend.repair.vessels.tree_repair import TreeRepair, repair_tree
+from heartmend.repair.vessels.verdicts import VesselPart, box_of_voxels
 from heartmend.types import Mask
 
 MIN_EXCESS_MM = 0.1
@@ -48,6 +51,7 @@ def repair_vessel(
     volume: CaseVolume,
     calibre: Calibre,
     chambers: Collection[str] = (),
+    missing_branches: bool = False,
 ) -> RepairedVessel:
     """Repair a thin vessel in the ROI of a case.
 
@@ -58,6 +62,7 @@ def repair_vessel(
         volume: the ROI; with an image, bridges follow the bright lumen.
         calibre: radii of the cohort's trees.
         chambers: names of the structures in `inside` that are blood pools, in which no vessel runs.
+        missing_branches: whether branches that the label lacks are added where the image shows them.
 
     Returns:
         The repaired mask and the changes.
@@ -65,7 +70,9 @@ def repair_vessel(
     grid, spacing = volume.grid, volume.grid.spacing_mm
     heart = np.logical_or.reduce(list(inside.values())) if inside else None
     root = inside.get(structure.root) if structure.root else None
-    settings = TreeSettings(calibre=calibre)
+    settings = TreeSettings(
+        calibre=calibre, max_removed_share=1 - structure.max_volume_change[0], missing_branches=missing_branches
+    )
     pools = [inside[name] for name in chambers if name in inside]
     blood = np.logical_or.reduce(pools) if pools else None
     surroundings = CoronarySurroundings.of(inside, grid) if structure.root == AORTA else None
@@ -74,9 +81,9 @@ def repair_vessel(
         settings=settings,
     )  # fmt: skip
     changes = _tree_changes(structure.name, result, volume)
-    # Each removed component had its own verdict; the remaining vessels are accepted or rejected without it.
-    listed = int(result.dropped.sum()) <= (1 - structure.max_volume_change[0]) * int(label.sum())
-    reference = label & ~result.dropped if listed else label
+    # What was removed and bridged has verdicts of its own; the remaining vessels are judged without it.
+    kept = label & ~result.dropped
+    reference = kept
     if abs(result.excess_mm) > MIN_EXCESS_MM:
         before = int(reference.sum())
         reference = signed_distance_mm(reference, spacing) > result.excess_mm
@@ -88,35 +95,57 @@ def repair_vessel(
         )
         mm3, box_mm = round(voxels * grid.voxel_mm3, 2), box_in_mm(volume.box, grid)
         changes.append(Change("calibre", structure.name, action, voxels, mm3, box_mm, "review", note))
-    return RepairedVessel(result.mask, reference, tuple(changes))
+    tree = CentreTree.from_networkx(result.graph)
+    judged = judge_branches(tree, result.mask, reference, kept, structure, spacing)
+    changes += [_remark(structure.name, "review", part, volume) for part in judged.rejected]
+    reference = judged.reference
+    if int(result.bridged.sum()) <= (structure.max_volume_change[1] - 1) * int(label.sum()):
+        reference = reference | result.bridged
+    mask = judged.mask
+    if (branches := result.branches) is not None:
+        mask, reference = mask | branches.mask, reference | branches.mask
+        for part in branches.parts:
+            note = f"{part.length_mm:.0f} mm long, {part.reason}"
+            changes.append(_change(structure.name, "extended", "review", (part.box, part.mm3), note, volume))
+    return RepairedVessel(mask, reference, tuple(changes))
 
 
 def _tree_changes(name: str, result: TreeRepair, volume: CaseVolume) -> list[Change]:
     """List bridges, removed components, remarks and smoothed surfaces, with boxes in mm of the label map."""
-    grid = volume.grid
-    start = np.array([side.start for side in volume.box])
-    changes = list[Change]()
-
-    def add(action: str, severity: Severity, corners: BoxMm, mm3: float, note: str) -> None:
-        ends = grid.index_to_world(np.asarray(corners) / grid.spacing_mm + start)
-        low, high = (_corner(edge) for edge in (ends.min(axis=0), ends.max(axis=0)))
-        voxels = round(mm3 / grid.voxel_mm3)
-        changes.append(Change("tree", name, action, voxels, round(mm3, 2), (low, high), severity, note))
-
+    changes = []
     for bridge in result.bridges:
-        add("bridged", "review", bridge.box, 0.0, f"gap of {bridge.length_mm:.0f} mm")
+        note = f"gap of {bridge.length_mm:.0f} mm"
+        changes.append(_change(name, "bridged", "review", (bridge.box, bridge.mm3), note, volume))
     for part in result.removed:
         severity: Severity = "review" if part.length_mm >= REVIEW_MM else "info"
-        add("removed", severity, part.box, part.mm3, f"{part.length_mm:.0f} mm long, {part.reason}")
-    for part in result.remarks:
-        note = f"{part.length_mm:.0f} mm long, {part.mm3:.0f} mm³, {part.reason}"
-        add(ORIGINAL_KEPT, "warning", part.box, 0.0, note)
-    if (voxels := int(result.smoothed.sum())) and (box := bounding_box(result.smoothed)):
-        corners = np.array([[s.start - 0.5 for s in box], [s.stop - 0.5 for s in box]]) * grid.spacing_mm
-        low, high = corners.tolist()
-        mm3 = voxels * grid.voxel_mm3
-        add("smoothed", "info", (tuple(low), tuple(high)), mm3, "noise of single voxels on the surface")
+        note = f"{part.length_mm:.0f} mm long, {part.reason}"
+        changes.append(_change(name, "removed", severity, (part.box, part.mm3), note, volume))
+    if (specks := result.specks) is not None:
+        changes.append(_change(name, "removed", "info", (specks.box, specks.mm3), specks.reason, volume))
+    changes += [_remark(name, "warning", part, volume) for part in result.remarks]
+    spacing = volume.grid.spacing_mm
+    if (box := box_of_voxels(result.smoothed, spacing)) is not None:
+        mm3 = int(result.smoothed.sum()) * volume.grid.voxel_mm3
+        changes.append(_change(name, "smoothed", "info", (box, mm3), "noise of the surface", volume))
     return changes
+
+
+def _remark(name: str, severity: Severity, part: VesselPart, volume: CaseVolume) -> Change:
+    """Describe a part of a vessel that was kept."""
+    note = f"{part.length_mm:.0f} mm long, {part.mm3:.0f} mm³, {part.reason}"
+    return _change(name, ORIGINAL_KEPT, severity, (part.box, 0.0), note, volume)
+
+
+def _change(
+    name: str, action: str, severity: Severity, place: tuple[BoxMm, float], note: str, volume: CaseVolume
+) -> Change:
+    """Describe a change by its box in mm on the voxel axes of the ROI, and its volume in mm³."""
+    grid, (box, mm3) = volume.grid, place
+    start = np.array([side.start for side in volume.box])
+    corners = np.array(list(product(*zip(*box, strict=True))))
+    ends = grid.index_to_world(corners / grid.spacing_mm + start)
+    low, high = (_corner(edge) for edge in (ends.min(axis=0), ends.max(axis=0)))
+    return Change("tree", name, action, round(mm3 / grid.voxel_mm3), round(mm3, 2), (low, high), severity, note)
 
 
 def _corner(edge: np.ndarray) -> Corner:

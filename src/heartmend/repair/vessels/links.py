@@ -44,6 +44,20 @@ class Link:
     arriving: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class CostLimits:
+    """Largest costs of the links from one tip.
+
+    Attributes:
+        beside: (components,) by component.
+        in_line: (components,) of links to an end that both vessels point at; of two that are too short to have a
+            direction none does.
+    """
+
+    beside: FloatArray
+    in_line: FloatArray
+
+
 @dataclass(frozen=True)
 class LinkSearch:
     """Search for the best links of the tips of a forest.
@@ -65,13 +79,13 @@ class LinkSearch:
         """Outward direction (3,) of every end, by its index in the forest."""
         return tip_directions(self.tree, self.settings.direction_mm)
 
-    def to_vessel(self, tip: int, allowed: Mask, max_cost_mm: FloatArray, limit_mm: float) -> Iterator[Link]:
+    def to_vessel(self, tip: int, allowed: Mask, max_cost_mm: CostLimits, limit_mm: float) -> Iterator[Link]:
         """Search for links to other components.
 
         Args:
             tip: index of the tip.
             allowed: (components,) bool, components that may be linked.
-            max_cost_mm: (components,) largest cost of a link to each component, beside the vessels' width.
+            max_cost_mm: largest costs of a link to each component, beside the vessels' width.
             limit_mm: largest cost of any link.
 
         Yields:
@@ -87,12 +101,17 @@ class LinkSearch:
         factor = 1 + settings.turn_weight * turn_angles(direction, way, length, width / 2) ** 2
         is_end = np.isin(target, tree.ends)
         factor[~is_end] += settings.branch_penalty
+        component = tree.component[target]
+        most = max_cost_mm.beside[component]
+        own_turn = turn_angles(direction, way, length, width / 2)
         for k in np.flatnonzero(is_end):
             one = slice(k, k + 1)
-            turn = turn_angles(self.directions[int(target[k])], -way[one], length[one], width[one] / 2)
-            factor[k] += settings.turn_weight * float(turn[0]) ** 2
+            turn = float(turn_angles(self.directions[int(target[k])], -way[one], length[one], width[one] / 2)[0])
+            factor[k] += settings.turn_weight * turn**2
+            if max(turn, own_turn[k]) <= _UNKNOWN_TURN:
+                most[k] = max_cost_mm.in_line[component[k]]
         cost = length * factor
-        most = np.minimum(max_cost_mm[tree.component[target]] + width, limit_mm)
+        most = np.minimum(most + width, limit_mm)
         best = np.inf
         for k in np.argsort(cost)[:3]:
             if cost[k] > most[k] or cost[k] >= best:

@@ -55,7 +55,9 @@ class TreeSettings(CentrelineSettings):
         min_radius_mm: smallest radius of a labelled vessel.
         component_mm: shorter components without a root are removed.
         far_mm: components at a larger distance from the heart are removed.
+        max_removed_share: largest share of the label that may be removed; beyond it the largest components are kept.
         tube_weight: weight of the tube beside the label, 0 to 1; None to estimate it from the label.
+        missing_branches: whether branches that the label lacks are searched in the CT.
         calibre: radii of the population's trees; None to leave the width of the tree as it is.
         bridges: which gaps are bridged.
     """
@@ -63,6 +65,8 @@ class TreeSettings(CentrelineSettings):
     min_radius_mm: float = 0.5
     component_mm: float = 8.0
     far_mm: float = 10.0
+    max_removed_share: float = 1.0
     tube_weight: float | None = None
+    missing_branches: bool = False
     calibre: Calibre | None = field(default_factory=Calibre)
     bridges: BridgeSettings = field(default_factory=BridgeSettings)

@@ -22,6 +22,8 @@ from heartmend.geometry.boxes import Box, bounding_box_mm
 from heartmend.geometry.centrelines.measurement import measure_tree, tree_radius_mm, without_specks
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.geometry.centrelines.tube import smoothed_radius
+from heartmend.geometry.components import count_components, label_components
+from heartmend.geometry.skeletons import extract_skeleton
 from heartmend.repair.vessels.blend import (
     blend_tube_and_label,
     draw_bridges,
@@ -30,17 +32,28 @@ from heartmend.repair.vessels.blend import (
     tube_weight,
 )
 from heartmend.repair.vessels.bridge import BoxMm, Bridge, Point, bridge_gaps
+from heartmend.repair.vessels.course_noise import (
+    FOR_VOXELS,
+    FOR_WIGGLES,
+    average_along_course,
+    course_wiggle_mm,
+    sound_wiggle_mm,
+)
+from heartmend.repair.vessels.missing_branches import REACH_MM, FoundBranches, find_missing_branches
 from heartmend.repair.vessels.settings import TreeSettings
 from heartmend.repair.vessels.verdicts import (
     ComponentVerdict,
     VesselPart,
     box_of_points,
+    box_of_voxels,
     judge_components,
+    limit_removal,
     stretches_in_chambers,
 )
 from heartmend.repair.vessels.vessel_context import Lumen, VesselContext
 from heartmend.repair.vessels.voxel_noise import without_voxel_noise
 from heartmend.types import FloatArray, Mask
+from heartmend.wording import plural
 
 MARGIN_MM = 15.0
 """Margin about the label in which bridges may run and the aorta is searched."""
@@ -57,8 +70,11 @@ class TreeRepair:
         bridges: the bridged gaps.
         dropped: (x, y, z) bool, the voxels of the removed components.
         removed: the removed components.
+        specks: the removed voxels that are too few to have a direction, as one part; None without any.
         remarks: what was kept and needs a review.
         smoothed: (x, y, z) bool, the voxels that changed as noise of the surface.
+        bridged: (x, y, z) bool, the voxels that the bridges have added.
+        branches: branches that the label lacks; they are not in `mask`. None where none were searched.
         trees: number of connected trees.
         rooted: number of trees with a root at the aorta.
         excess_mm: radius that was removed from the label; negative if it was widened.
@@ -69,9 +85,12 @@ class TreeRepair:
     graph: nx.Graph
     dropped: Mask
     smoothed: Mask
+    bridged: Mask
     bridges: tuple[Bridge, ...] = ()
     removed: tuple[VesselPart, ...] = ()
+    specks: VesselPart | None = None
     remarks: tuple[VesselPart, ...] = ()
+    branches: FoundBranches | None = None
     trees: int = 0
     rooted: int = 0
     excess_mm: float = 0.0
@@ -119,8 +138,8 @@ def repair_tree(
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))
     nothing = np.zeros(mask.shape, bool)
     if not mask.any():
-        return TreeRepair(nothing, nx.Graph(), nothing, nothing)
-    window = bounding_box_mm(mask, MARGIN_MM, spacing)
+        return TreeRepair(nothing, nx.Graph(), nothing, nothing, nothing)
+    window = bounding_box_mm(mask, REACH_MM if settings.missing_branches else MARGIN_MM, spacing)
     label = _cropped(mask, window)
     context = VesselContext.of(
         None if aorta is None else _cropped(aorta, window),
@@ -136,10 +155,19 @@ def repair_tree(
         tree = CentreTree.from_networkx(result.graph)
         found = stretches_in_chambers(tree, result.mask, _cropped(chambers, window), spacing)
         result = replace(result, remarks=(*result.remarks, *found))
-    mask, dropped, smoothed = (nothing.copy() for _ in range(3))
-    mask[window], dropped[window], smoothed[window] = result.mask, result.dropped, result.smoothed
-    result = replace(result, mask=mask, dropped=dropped, smoothed=smoothed)
-    return _with_offset(result, offset)
+    if settings.missing_branches and context.lumen is not None:
+        others = nothing[window] if heart is None else _cropped(heart, window)
+        blood = nothing[window] if chambers is None else _cropped(chambers, window)
+        tree = CentreTree.from_networkx(result.graph)
+        found_branches = find_missing_branches(result.mask, tree, others, context.lumen, spacing, others & ~blood)
+        result = replace(result, branches=found_branches)
+    mask, dropped, smoothed, bridged = (
+        _in_volume(part, window, nothing) for part in (result.mask, result.dropped, result.smoothed, result.bridged)
+    )
+    if result.branches is not None:
+        branches = replace(result.branches, mask=_in_volume(result.branches.mask, window, nothing))
+        result = replace(result, branches=branches)
+    return _with_offset(replace(result, mask=mask, dropped=dropped, smoothed=smoothed, bridged=bridged), offset)
 
 
 def _certain_sides(tree: CentreTree, surroundings: CoronarySurroundings, offset_mm: FloatArray) -> IntArray:
@@ -151,14 +179,19 @@ def _repaired(label: Mask, spacing: Spacing, context: VesselContext, settings: T
     without_dots = without_specks(label, spacing, settings)
     smooth = without_specks(without_voxel_noise(without_dots), spacing, settings)
     joined, bridges, rooted = bridge_gaps(measure_tree(smooth, spacing, settings), context, settings.bridges)
-    verdicts = judge_components(joined, rooted, context, settings)
-    is_vessel = np.array([verdict.is_vessel for verdict in verdicts], bool)[joined.component]
-    dropped = _voxels_of(joined, ~is_vessel, smooth, spacing)
-    parts = _parts(joined, verdicts, smooth, spacing)
+    component = joined.component[_owners(joined, smooth, spacing)]
+    mm3 = (np.bincount(component, minlength=len(joined.component_mm)) * float(np.prod(spacing))).astype(np.float64)
+    verdicts = limit_removal(judge_components(joined, rooted, context, settings), mm3, settings.max_removed_share)
+    is_kept = np.array([verdict.is_vessel for verdict in verdicts], bool)
+    is_vessel = is_kept[joined.component]
+    dropped = smooth.copy()
+    dropped[smooth] = ~is_kept[component]
+    parts = _parts(joined, verdicts, mm3)
     removed, remarks = (tuple(part for kept, part in parts if kept == wanted) for wanted in (False, True))
+    specks = _specks(label & ~without_dots, spacing, settings)
     if not is_vessel.any():
         nothing = np.zeros(label.shape, bool)
-        return TreeRepair(nothing, nx.Graph(), label, nothing, removed=removed)
+        return TreeRepair(nothing, nx.Graph(), label, nothing, nothing, removed=removed, specks=specks)
     tree, own = joined.subset(is_vessel), smooth & ~dropped
 
     excess = settings.calibre.excess_mm(tree_radius_mm(tree), min(spacing)) if settings.calibre else 0.0
@@ -174,17 +207,25 @@ def _repaired(label: Mask, spacing: Spacing, context: VesselContext, settings: T
     tree, bridges_left = replace(tree, bridge=number[tree.bridge]), tuple(bridges[i] for i in used)
     # The centre of a bridge along a visible lumen is known.
     drawn = narrow_bridges(tree, bridges_left, min(spacing)) if context.lumen is None else tree
+    smoothed = without_dots ^ smooth
     if excess or weight:
         mask = blend_tube_and_label(drawn, own, spacing, excess, weight)
+        bridged, bridges_left = _with_volumes(bridges_left, tree, mask & ~own, spacing)
     else:
-        mask = own | draw_bridges(drawn, own.shape, spacing)
+        gaps = draw_bridges(drawn, own.shape, spacing)
+        bridged, bridges_left = _with_volumes(bridges_left, tree.subset(tree.bridge >= 0), gaps & ~own, spacing)
+        original = without_dots & ~dropped | gaps
+        mask = _without_course_noise(original, own | gaps, tree, spacing)
+        smoothed = original ^ mask
     return TreeRepair(
         mask=mask,
         graph=tree.to_networkx(),
         dropped=label & ~without_dots | dropped,
-        smoothed=without_dots ^ smooth,
+        smoothed=smoothed,
+        bridged=bridged,
         bridges=bridges_left,
         removed=removed,
+        specks=specks,
         remarks=remarks,
         trees=len(tree.component_mm),
         rooted=len(np.unique(tree.component[rooted[is_vessel]])),
@@ -193,28 +234,66 @@ def _repaired(label: Mask, spacing: Spacing, context: VesselContext, settings: T
     )
 
 
-def _parts(
-    tree: CentreTree, verdicts: Sequence[ComponentVerdict], label: Mask, spacing: Spacing
-) -> list[tuple[bool, VesselPart]]:
+def _parts(tree: CentreTree, verdicts: Sequence[ComponentVerdict], mm3: FloatArray) -> list[tuple[bool, VesselPart]]:
     """Whether it is kept, and its description, for each component with a reason."""
-    voxel_mm3 = float(np.prod(spacing))
-    owner = tree.component[cKDTree(tree.points_mm).query(voxel_points(label, spacing))[1]] if len(tree) else []
     found = []
     for verdict in verdicts:
         if verdict.reason:
-            points = tree.component == verdict.component
-            mm3 = voxel_mm3 * int(np.count_nonzero(owner == verdict.component))
-            length_mm = float(tree.component_mm[verdict.component])
-            found.append((verdict.is_vessel, VesselPart(box_of_points(tree, points), mm3, length_mm, verdict.reason)))
+            number = verdict.component
+            box, length_mm = box_of_points(tree, tree.component == number), float(tree.component_mm[number])
+            found.append((verdict.is_vessel, VesselPart(box, float(mm3[number]), length_mm, verdict.reason)))
     return found
 
 
-def _voxels_of(tree: CentreTree, points: Mask, label: Mask, spacing: Spacing) -> Mask:
-    """Voxels of the label whose nearest centreline point is one of `points`."""
-    voxels = np.zeros(label.shape, bool)
-    if points.any():
-        voxels[label] = points[cKDTree(tree.points_mm).query(voxel_points(label, spacing))[1]]
-    return voxels
+def _specks(specks: Mask, spacing: Spacing, settings: TreeSettings) -> VesselPart | None:
+    """Specks as one part without a length."""
+    box = box_of_voxels(specks, spacing)
+    if box is None:
+        return None
+    reason = f"{plural(count_components(specks), 'speck')} below {settings.speck_mm3:g} mm³"
+    return VesselPart(box, float(specks.sum() * np.prod(spacing)), 0.0, reason)
+
+
+def _without_course_noise(label: Mask, clean: Mask, tree: CentreTree, spacing: Spacing) -> Mask:
+    """The label averaged along its course where it has noise of voxels, or a wiggle; otherwise the label itself.
+
+    `clean` is the label without noise of voxels, and the tree is its own.
+    """
+    has_voxel_noise = bool((label ^ clean).any())
+    if not has_voxel_noise and course_wiggle_mm(label, tree, spacing) <= sound_wiggle_mm(spacing):
+        return label
+    result = average_along_course(label, tree, spacing, FOR_VOXELS if has_voxel_noise else FOR_WIGGLES)
+    if count_components(result) != count_components(clean):
+        line = extract_skeleton(clean)
+        components, sizes = label_components(result | line)  # a vessel may be one voxel wide
+        result = (np.bincount(components[line], minlength=len(sizes)) > 0)[components]
+    return result
+
+
+def _with_volumes(
+    bridges: tuple[Bridge, ...], tree: CentreTree, added: Mask, spacing: Spacing
+) -> tuple[Mask, tuple[Bridge, ...]]:
+    """The added voxels that are nearest to a bridge of a forest, and the bridges with their volumes."""
+    bridged = np.zeros(added.shape, bool)
+    if not len(tree):
+        return bridged, bridges
+    owner = tree.bridge[_owners(tree, added, spacing)]
+    bridged[added] = owner >= 0
+    mm3 = np.bincount(owner[owner >= 0], minlength=len(bridges)) * float(np.prod(spacing))
+    return bridged, tuple(replace(bridge, mm3=float(volume)) for bridge, volume in zip(bridges, mm3, strict=True))
+
+
+def _owners(tree: CentreTree, mask: Mask, spacing: Spacing) -> IntArray:
+    """Index of the nearest centreline point of each voxel of a mask."""
+    if not len(tree):
+        return np.zeros(0, np.intp)
+    return np.asarray(cKDTree(tree.points_mm).query(voxel_points(mask, spacing))[1], np.intp)
+
+
+def _in_volume(part: Mask, window: Box, nothing: Mask) -> Mask:
+    full = nothing.copy()
+    full[window] = part
+    return full
 
 
 def _cropped(mask: Mask, window: Box) -> Mask:
@@ -232,11 +311,16 @@ def _with_offset(result: TreeRepair, offset_mm: FloatArray) -> TreeRepair:
 
     for _, data in result.graph.nodes(data=True):
         data["mm"] = point(data["mm"])
+    branches = result.branches
+    if branches is not None:
+        branches = replace(branches, parts=tuple(replace(part, box=box(part.box)) for part in branches.parts))
     return replace(
         result,
         bridges=tuple(
             replace(b, start_mm=point(b.start_mm), end_mm=point(b.end_mm), box=box(b.box)) for b in result.bridges
         ),
         removed=tuple(replace(part, box=box(part.box)) for part in result.removed),
+        specks=result.specks and replace(result.specks, box=box(result.specks.box)),
         remarks=tuple(replace(part, box=box(part.box)) for part in result.remarks),
+        branches=branches,
     )

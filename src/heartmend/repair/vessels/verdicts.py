@@ -6,18 +6,20 @@ of that vessel by then. Each component has its own verdict, so that one doubtful
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from heartmend.geometry.boxes import Box, expand_box, margin_voxels
+from heartmend.geometry.boxes import Box, bounding_box, expand_box, margin_voxels
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing
 from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.masks import shrink_mask
 from heartmend.repair.vessels.bridge import BoxMm
+from heartmend.repair.vessels.brightness import DARK, contrast_of_components
 from heartmend.repair.vessels.settings import TreeSettings
 from heartmend.repair.vessels.vessel_context import VesselContext
-from heartmend.types import Mask
+from heartmend.types import FloatArray, Mask
 
 _MAX_FAR_SHARE = 0.25
 """A component far from the heart with more than this share of the forest's length is kept: it may be a graft."""
@@ -75,6 +77,9 @@ def judge_components(
     """
     lengths_mm = tree.component_mm
     longest_mm = float(lengths_mm.max(initial=0.0))
+    contrast = np.ones(len(lengths_mm))
+    if context.lumen is not None and len(tree):
+        contrast = contrast_of_components(tree, rooted, context.lumen)
     verdicts = []
     for number, length_mm in enumerate(lengths_mm.tolist()):
         points = tree.component == number
@@ -84,7 +89,10 @@ def judge_components(
             continue
         away_mm = float(np.median(context.heart(tree.points_mm[points]))) if context.heart else 0.0
         if away_mm <= settings.far_mm:
-            verdicts.append(ComponentVerdict(number, True))
+            reason = ""
+            if contrast[number] < DARK:
+                reason = f"without a root and with {100 * contrast[number]:.0f} % of the arteries' contrast: a vein?"
+            verdicts.append(ComponentVerdict(number, True, reason))
         elif length_mm <= _MAX_FAR_SHARE * float(lengths_mm.sum()) or longest_mm == length_mm:
             verdicts.append(ComponentVerdict(number, False, f"{away_mm:.0f} mm from the heart"))
         else:
@@ -92,6 +100,36 @@ def judge_components(
             reason = f"{away_mm:.0f} mm from the heart, but {100 * share:.0f} % of the vessels: a graft?"
             verdicts.append(ComponentVerdict(number, True, reason))
     return verdicts
+
+
+def limit_removal(verdicts: Sequence[ComponentVerdict], mm3: FloatArray, max_share: float) -> list[ComponentVerdict]:
+    """Keep the largest of the components to be removed where they are too large a share of the label together.
+
+    Args:
+        verdicts: a verdict for each component.
+        mm3: (components,) their volumes.
+        max_share: largest share of the label that may be removed.
+
+    Returns:
+        The verdicts; a component that is kept for this reason needs a review.
+
+    Example:
+        >>> verdicts = [ComponentVerdict(0, True), ComponentVerdict(1, False, "too short for a vessel")]
+        >>> limit_removal(verdicts, np.array([50.0, 50.0]), 0.4)[1]
+        ComponentVerdict(component=1, is_vessel=True, reason='too short for a vessel, but 50 % of the label')
+    """
+    found, total = list(verdicts), float(mm3.sum())
+    lost = sorted((one for one in verdicts if not one.is_vessel), key=lambda one: -mm3[one.component])
+    removed = float(sum(mm3[one.component] for one in lost))
+    for one in lost:
+        if removed <= max_share * total:
+            break
+        own = float(mm3[one.component])
+        removed -= own
+        found[one.component] = ComponentVerdict(
+            one.component, True, f"{one.reason}, but {100 * own / total:.0f} % of the label"
+        )
+    return found
 
 
 def stretches_in_chambers(tree: CentreTree, label: Mask, chambers: Mask, spacing_mm: Spacing) -> list[VesselPart]:
@@ -116,7 +154,7 @@ def stretches_in_chambers(tree: CentreTree, label: Mask, chambers: Mask, spacing
     if not deep.any():
         return []
     limit_mm = tree.radius_mm + _DEEP_MM
-    near = expand_box(_box_of_voxels(index[deep]), margin_voxels(float(limit_mm[deep].max()), spacing_mm), blood.shape)
+    near = expand_box(_box_of_index(index[deep]), margin_voxels(float(limit_mm[deep].max()), spacing_mm), blood.shape)
     depth = distance_transform_mm(blood[near], spacing_mm)
     deep[deep] = depth[tuple((index[deep] - [side.start for side in near]).T)] > limit_mm[deep]
     inside = tree.subset(deep)
@@ -131,7 +169,7 @@ def stretches_in_chambers(tree: CentreTree, label: Mask, chambers: Mask, spacing
     return found
 
 
-def _box_of_voxels(index: IntArray) -> Box:
+def _box_of_index(index: IntArray) -> Box:
     x, y, z = (slice(int(low), int(high) + 1) for low, high in zip(index.min(axis=0), index.max(axis=0), strict=True))
     return x, y, z
 
@@ -148,4 +186,21 @@ def box_of_points(tree: CentreTree, points: Mask) -> BoxMm:
     """
     low = (tree.points_mm - tree.radius_mm[:, None])[points].min(axis=0).tolist()
     high = (tree.points_mm + tree.radius_mm[:, None])[points].max(axis=0).tolist()
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
+
+def box_of_voxels(mask: Mask, spacing_mm: Spacing) -> BoxMm | None:
+    """Compute the bounding box in mm of the voxels of a mask, with their outer faces.
+
+    Args:
+        mask: (x, y, z) bool.
+        spacing_mm: voxel spacing.
+
+    Returns:
+        Lowest and highest corner; None for an empty mask.
+    """
+    box = bounding_box(mask)
+    if box is None:
+        return None
+    low, high = ((np.array(ends) - 0.5) * spacing_mm for ends in zip(*((s.start, s.stop) for s in box), strict=True))
     return (low[0], low[1], low[2]), (high[0], high[1], high[2])

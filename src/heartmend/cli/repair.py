@@ -38,7 +38,7 @@ def repair(
 ) -> None:  # fmt: skip
     """Repair the label map of one heart.
 
-    No data set is needed: a heart that is part of Heartmend is deformed to this one, and counts where it fits. FILE
+    No data set is needed: a heart that is part of Heartmend is deformed to this one, and has weight where it fits. FILE
     has the form of MAP, which is not changed. A structure that MAP lacks stays absent.
     """
     from heartmend.pipelines.repair_file import RepairRequest, repair_file

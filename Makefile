@@ -9,7 +9,7 @@ DOCS_INSTALLED := $(VENV)/.installed-docs
 .PHONY: help setup demo test lint types docs docs-serve hooks clean
 
 help:
-	@echo "make demo        repair a cohort of phantom hearts: a table on the screen, pictures in demo_out/"
+	@echo "make demo        repair a cohort of phantom hearts: a table on the screen, figures in demo_out/"
 	@echo "make test        set up and run the fast tests"
 	@echo "make lint        ruff: linter and formatter        make types   mypy"
 	@echo "make docs        build the documentation in site/  make docs-serve   serve it at http://127.0.0.1:8000"

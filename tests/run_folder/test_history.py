@@ -31,4 +31,4 @@ def test_a_damaged_history_is_an_error_but_does_not_stop_a_run(
         run.history()
     run.note_start(("heartmend", "run", "b"))
     assert [start.command[2] for start in run.history()] == ["b"]
-    assert "history.json" in caplog.text and "begins anew" in caplog.text
+    assert "history.json" in caplog.text and "starts again" in caplog.text

@@ -162,7 +162,9 @@ def _run(
         if request.stop_after in ("fuse", "unify"):
             if withdrawn := folder.withdraw(done):
                 log.warning(
-                    "%d results of cases that are not repaired any more: %s", len(withdrawn), withdrawn[0].parent
+                    "%d results of cases that are no longer repaired were moved to %s",
+                    len(withdrawn),
+                    withdrawn[0].parent,
                 )
             folder.write_estimates(done)
         prior = folder.prior()

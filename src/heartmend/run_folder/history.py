@@ -62,7 +62,7 @@ class HistoryRecords(RunRecords):
         try:
             return self.history()
         except RunError as error:
-            log.warning("the history of the run begins anew: %s", error)
+            log.warning("the history of the run starts again: %s", error)
             return []
 
 

@@ -220,7 +220,7 @@ class TrainingLog:
         Args:
             points: the new number of points in each case.
         """
-        log.warning("out of memory; from here each step draws %d points in each case", points)
+        log.warning("out of memory; from here on each step samples %d points in each case", points)
 
 
 class ChainedTrainingLog:
@@ -284,7 +284,7 @@ class ChainedTrainingLog:
         Args:
             points: the new number of points in each case.
         """
-        log.warning("out of memory; from here each step draws %d points in each case", points)
+        log.warning("out of memory; from here on each step samples %d points in each case", points)
 
 
 def _open_board(folder: Path, step: int) -> SummaryWriter | None:

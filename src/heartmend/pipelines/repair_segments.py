@@ -45,7 +45,7 @@ class RepairedSegments:
         """What was changed, in a few lines for a reader."""
         lines = [f"{name}: {plural(count, 'voxel')} changed" for name, count in self.changed_voxels.items()]
         lines += [
-            f"{v.structure}: the repair was rejected: {v.reason}" for v in self.changes.verdicts if not v.accepted
+            f"{v.structure}: the repair was not accepted: {v.reason}" for v in self.changes.verdicts if not v.accepted
         ]
         if self.others:
             lines.append(f"not changed, because the model does not have them: {', '.join(self.others)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,21 +57,47 @@ def score(rows: Iterable[Row], seed: int = 0) -> Score:
     rows = list(rows)
     summary = summarise(rows, catalogue(keys=METRICS))
     counted = [s for s in summary if s.dice_error_reduction is not None]
-    errors = _errors(rows, [s.structure for s in counted])
-    picks = np.random.default_rng(seed).integers(0, errors.shape[1], (RESAMPLES, errors.shape[1]))
-    # One case in every resample may be the only one with a structure: its mean is then that of the other structures.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        before, after = (np.nansum(one[picks], axis=1) for one in errors)
-        means = np.nanmean(1 - after / np.where(before > 0, before, np.nan), axis=1)
-    low, high = np.nanpercentile(means, [50 * (1 - COVERAGE), 50 * (1 + COVERAGE)])
+    errors = dice_errors(rows, [s.structure for s in counted])
+    _, low, high = reduction_interval(errors, seed)
     removed = {s.structure: float(s.dice_error_reduction or 0.0) for s in counted}
     dice = {s.structure: (s.spreads["dice"]["a"].mean, s.spreads["dice"]["b"].mean) for s in counted}
     mean = float(np.mean(list(removed.values())))
-    return Score(errors.shape[1], dice, removed, mean, float(low), float(high), str(count_worse(summary)))
+    return Score(errors.shape[1], dice, removed, mean, low, high, str(count_worse(summary)))
 
 
-def _errors(rows: Iterable[Row], structures: list[str]) -> np.ndarray:
-    """Dice errors (map, case, structure); NaN where the reference does not have the structure."""
+def reduction_interval(errors: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Compute the mean share of the Dice error that was removed, over structures, with its interval over the cases.
+
+    Args:
+        errors: (2, cases, structures) Dice errors before and after; NaN does not count.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The mean, and the lower and upper bound of its 95 % bootstrap interval.
+    """
+    picks = np.random.default_rng(seed).integers(0, errors.shape[1], (RESAMPLES, errors.shape[1]))
+
+    def mean(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return np.asarray(np.nanmean(1 - after / np.where(before > 0, before, np.nan), axis=-1))
+
+    # One case in every resample may be the only one with a structure: its mean is then that of the other structures.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = mean(*(np.nansum(one[picks], axis=1) for one in errors))
+        whole = mean(*(np.nansum(one, axis=0) for one in errors))
+    low, high = np.nanpercentile(means, [50 * (1 - COVERAGE), 50 * (1 + COVERAGE)])
+    return float(whole), float(low), float(high)
+
+
+def dice_errors(rows: Iterable[Row], structures: Sequence[str]) -> np.ndarray:
+    """List the Dice errors of an evaluation.
+
+    Args:
+        rows: rows of all cases, of the maps before (a) and after (b), with the metric `dice`.
+        structures: names of the structures.
+
+    Returns:
+        (2, cases, structures); NaN where the reference does not have the structure.
+    """
     found = {(row.labels, row.case, row.structure): row for row in rows if row.expected and "dice" in row.values}
     cases = sorted({case for _, case, _ in found})
     return np.array([

@@ -51,7 +51,8 @@ def main() -> None:
     sizes = sorted(int(size) for size in arguments.sizes.split(","))
     console, anatomy = Console(width=140), load_anatomy("heart").without_absent(())
     output = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-"))
-    write_cohort(output / "all", sizes[-1], arguments.seed, PhantomSettings(arguments.spacing_mm), available_cores())
+    settings = PhantomSettings(arguments.spacing_mm, faults="harsh")
+    write_cohort(output / "all", sizes[-1], arguments.seed, settings, available_cores())
     shared = copy_first(output / "all", sizes[0], output / "shared")
     table = Table(title=f"Phantom hearts: share of the Dice error of the first {sizes[0]} that is removed")
     for heading in ("hearts", *anatomy.names, "mean 1-8", "worse", "seconds"):

@@ -68,7 +68,7 @@ def main() -> None:
     output, console = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=150)
     cohort = arguments.cohort
     if cohort is None:
-        settings = PhantomSettings(arguments.spacing_mm, images=False)
+        settings = PhantomSettings(arguments.spacing_mm, faults="harsh", images=False)
         write_cohort(output / "phantoms", arguments.cases, 1, settings, available_cores())
         cohort = output / "phantoms"
     source = cohort / "labels_noisy" if (cohort / "labels_noisy").is_dir() else cohort

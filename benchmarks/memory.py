@@ -50,7 +50,8 @@ def main() -> None:
     output, console = arguments.output or Path(tempfile.mkdtemp(prefix="heartmend-")), Console(width=110)
     counts = [int(count) for count in arguments.cases.split(",")]
     if not (output / "phantoms").is_dir():
-        write_cohort(output / "phantoms", PHANTOMS, 1, PhantomSettings(arguments.spacing_mm, images=False))
+        settings = PhantomSettings(arguments.spacing_mm, faults="harsh", images=False)
+        write_cohort(output / "phantoms", PHANTOMS, 1, settings)
     (output / "small.toml").write_text(CONFIG)
     phantoms = sorted((output / "phantoms" / "labels_noisy").iterdir())
     found: dict[str, list[Cost]] = {}

@@ -85,7 +85,7 @@ def peer_methods(true: Path, noisy: Path) -> dict[str, Method]:
     names = [", ".join(ANATOMY.by_id(id).name for id in ids) for ids in rule]
     console.print(f"nnU-Net's rule: all but the largest component of {'; of '.join(names) or 'nothing'}")
     methods: dict[str, Method] = {
-        "joint Gaussian, 1.2 mm": _cropped,
+        "joint Gaussian, 1.2 mm": joint_gaussian_in_box,
         "nnU-Net, its rule": nnunet(rule),
         "TotalSegmentator, largest blob": keep_largest_blobs,
         "TotalSegmentator, small blobs": remove_small_blobs,
@@ -102,7 +102,7 @@ def _labels(folder: Path) -> Iterator[Labels]:
         yield read_labels(case.labels_path, ANATOMY).labels
 
 
-def _cropped(labels: Labels, spacing_mm: tuple[float, float, float]) -> Labels:
+def joint_gaussian_in_box(labels: Labels, spacing_mm: tuple[float, float, float]) -> Labels:
     """Blur the box of the heart alone."""
     box = tuple(slice(max(int(at.min()) - 6, 0), int(at.max()) + 7) for at in np.nonzero(labels))
     out = np.zeros_like(labels)

@@ -56,7 +56,7 @@ def finished_run(folder: Path, side: int, count: int) -> Path:
     """Write a run of phantoms whose repaired maps are the truth."""
     anatomy, out = load_anatomy("heart").without_absent(()), folder / "out"
     for index in range(count):
-        settings = PhantomSettings(spacing_mm=128 / side, size=(side,) * 3, vary_grid=False)
+        settings = PhantomSettings(spacing_mm=128 / side, size=(side,) * 3, vary_grid=False, faults="harsh")
         case = make_case(index, seed=5, settings=settings)
         grid = Grid(case.truth.shape, case.affine)
         for name, values in (("labels", case.noisy), ("truth", case.truth), ("images", case.image)):

@@ -5,7 +5,7 @@ usage: thousand.py COHORT OUT [--counts 20,60,200,998] [--workers 2] [--score-ca
        thousand.py COHORT OUT --scheduler [--counts 60] [--repeat 3]
 
 COHORT has labels_true/NNN.nii.gz and labels_noisy/NNN.nii.gz; the phantom hearts that are missing are made there first
-(as `heartmend phantom --seed 1` makes them, without CTs; 998 of 0.9 mm take about an hour on two cores and 0.3 GB).
+(as `heartmend phantom --faults harsh` makes them, without CTs; 998 of 0.9 mm take an hour on two cores and 0.3 GB).
 
 The first form runs `heartmend run --stop-after STAGE` for each stage in turn as a command of its own, so that each has
 its own time, CPU time of all processes, and peak memory; each includes the start of the program and the check of what
@@ -110,7 +110,7 @@ def make_cohort(cohort: Path, count: int, spacing_mm: float, workers: int) -> No
     if not missing:
         return
     console.print(f"{cohort}: makes {len(missing)} of {count} hearts")
-    settings = PhantomSettings(spacing_mm, images=False)
+    settings = PhantomSettings(spacing_mm, faults="harsh", images=False)
     work = partial(_make, cohort=cohort, settings=settings)
     for _, _, error in each(work, missing, workers):
         if error is not None:

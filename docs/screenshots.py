@@ -3,7 +3,7 @@
 
 usage: screenshots.py OUT
 
-    heartmend phantom --output COHORT --count 6 --seed 11
+    heartmend phantom --output COHORT --count 6 --seed 11 --faults harsh
     heartmend run COHORT/labels_noisy --images COHORT/images --output OUT
     python docs/screenshots.py OUT
 

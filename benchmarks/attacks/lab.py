@@ -262,7 +262,7 @@ def _write_cohort(folder: Path, masks: Path) -> None:
     from heartmend.anatomy.load import load_anatomy
     from heartmend.phantom.cohort import PhantomSettings, write_cohort
 
-    write_cohort(folder, CASES, 3, PhantomSettings(spacing_mm=3.5, variants=VARIANTS))
+    write_cohort(folder, CASES, 3, PhantomSettings(spacing_mm=3.5, variants=VARIANTS, faults="harsh"))
     path = folder / "labels_noisy" / "001.nii.gz"
     image = nib.load(path)
     values = np.asarray(image.dataobj).copy()

@@ -11,4 +11,4 @@ SPACING_MM = 2.0
 
 @pytest.fixture(scope="session")
 def hearts() -> list[PhantomCase]:
-    return list(make_cohort(5, seed=21, settings=PhantomSettings(SPACING_MM, vary_grid=False)))
+    return list(make_cohort(5, seed=21, settings=PhantomSettings(SPACING_MM, faults="harsh", vary_grid=False)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.api.arguments import ProgressLike, StrPath, as_anatomy, as_ids, as_path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def make_phantoms(
     output: StrPath, *, count: int = 12, seed: int = 1, spacing_mm: float = 0.9, venae_cavae: bool = False,
-    workers: int = 0, progress: ProgressLike = None,
+    faults: Literal["realistic", "harsh"] = "realistic", workers: int = 0, progress: ProgressLike = None,
 ) -> Phantoms:  # fmt: skip
     """Generate phantom hearts with CTs, true and corrupted label maps, as `heartmend phantom`.
 
@@ -27,6 +27,7 @@ def make_phantoms(
         seed: seed of the random numbers. A larger cohort of the same seed starts with the same hearts.
         spacing_mm: voxel size in mm, 0.4 to 3.
         venae_cavae: whether the hearts have the superior and inferior vena cava, with the values 11 and 12.
+        faults: errors of the label maps: as of a data set that a network labelled, or all kinds of errors at once.
         workers: number of worker processes; 0: one per CPU core.
         progress: as for `run`.
 
@@ -34,7 +35,7 @@ def make_phantoms(
         The folders and the ids of the cases.
 
     Raises:
-        ConfigError: if the count or the spacing is out of range.
+        ConfigError: if the count or the spacing is out of range, or there are no such faults.
     """
     from heartmend.compute.workers import available_cores
     from heartmend.phantom.cohort import PhantomSettings, write_cohort
@@ -44,7 +45,9 @@ def make_phantoms(
         raise ConfigError(f"count={count}: give the number of hearts, at least 1")
     if not 0.4 <= spacing_mm <= 3:
         raise ConfigError(f"spacing_mm={spacing_mm}: give a voxel size from 0.4 to 3 mm")
-    folder, settings = Path(output), PhantomSettings(spacing_mm, venae_cavae=venae_cavae)
+    if faults not in ("realistic", "harsh"):
+        raise ConfigError(f'faults="{faults}": give "realistic" or "harsh"')
+    folder, settings = Path(output), PhantomSettings(spacing_mm, venae_cavae=venae_cavae, faults=faults)
     ids = write_cohort(folder, count, seed, settings, workers or available_cores(), as_progress(progress))
     return Phantoms(folder / "labels_noisy", folder / "labels_true", folder / "images", tuple(ids))
 

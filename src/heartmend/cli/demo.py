@@ -48,7 +48,7 @@ def demo(
     cohort, repaired = output / "cohort", output / "repaired"
     print_summary(f"{plural(count, 'phantom heart')} with corrupted labels and CT images")
     with TerminalProgress() as progress:
-        write_cohort(cohort, count, seed, PhantomSettings(spacing_mm=1.4), available_cores(), progress)
+        write_cohort(cohort, count, seed, PhantomSettings(spacing_mm=1.4, faults="harsh"), available_cores(), progress)
     request = Request(
         labels=cohort / "labels_noisy", output=repaired, images=cohort / "images", device=device, stop_after="fuse"
     )

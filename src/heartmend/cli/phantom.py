@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,10 @@ EXAMPLES = """
 heartmend phantom -o cohort/
 heartmend phantom -o cohort/ --count 20 --seed 7 --spacing-mm 0.5
 heartmend phantom -o cohort/ --count 20 --variant all
+heartmend phantom -o cohort/ --faults harsh
 """
+
+Faults = Literal["realistic", "harsh"]
 
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", rich_help_panel=OUTPUT, help="Seed of the random numbers.")
@@ -40,6 +43,13 @@ def phantom(
             help="Rare anatomy of the first hearts, one each: all, or names such as extra-vein,giant-la.",
         ),
     ] = "",
+    faults: Annotated[
+        Faults,
+        typer.Option(
+            "--faults", metavar="realistic|harsh", rich_help_panel=OUTPUT,
+            help="Errors of the label maps: those of a network, or all kinds at once.",
+        ),
+    ] = "realistic",
     workers: Workers = 0,
 ) -> None:  # fmt: skip
     """Generate phantom hearts with CT images and corrupted label maps.
@@ -51,7 +61,7 @@ def phantom(
     from heartmend.phantom.variants import VARIANTS, variant_names
 
     names = tuple(VARIANTS) if variants == "all" else variant_names(split_names(variants), count)
-    settings = PhantomSettings(spacing_mm, venae_cavae=venae_cavae, variants=names[:count])
+    settings = PhantomSettings(spacing_mm, venae_cavae=venae_cavae, variants=names[:count], faults=faults)
     with TerminalProgress() as progress:
         ids = write_cohort(output, count, seed, settings, workers or available_cores(), progress)
     print_summary(f"{plural(len(ids), 'phantom heart')}: {output}")

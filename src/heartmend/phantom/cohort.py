@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -22,12 +22,16 @@ from heartmend.compute.workers import each
 from heartmend.io.atomic import write_text
 from heartmend.io.tables import format_csv
 from heartmend.phantom import coronary, ct, heart
+from heartmend.phantom.corruption.realistic import corrupt_as_network, draw_tendency
 from heartmend.phantom.corruption.recipe import CorruptionRecipe, corrupt
 from heartmend.phantom.plan import Label, Vector, draw_plan
 from heartmend.phantom.variants import make_variant
 
 DEFAULT_SPACING_MM = 0.9
 Shape = tuple[int, int, int]
+Faults = Literal["realistic", "harsh"]
+"""Errors of the label maps: those of a data set that a network labelled, or all kinds at once, more than are usual."""
+_TENDENCY = 7
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class PhantomSettings:
     Attributes:
         spacing_mm: voxel size in mm; the mean of the cases if the grids vary.
         size: shape (x, y, z) of every volume; None for the field of view of a cardiac scan.
-        recipe: ranges of the label corruption.
+        faults: errors of the label maps: "realistic", as of a data set that a network labelled, or "harsh", all kinds.
+        recipe: ranges of the harsh errors.
         vary_grid: whether spacing, axis order, flips, obliqueness and a cropped field of view differ between the cases;
             otherwise all grids are LPS at `spacing_mm`.
         venae_cavae: whether the hearts have the venae cavae; everything else is the same without them.
@@ -47,6 +52,7 @@ class PhantomSettings:
 
     spacing_mm: float = DEFAULT_SPACING_MM
     size: Shape | None = None
+    faults: Faults = "realistic"
     recipe: CorruptionRecipe = field(default_factory=CorruptionRecipe)
     vary_grid: bool = True
     venae_cavae: bool = False
@@ -112,7 +118,12 @@ def make_case(index: int, seed: int, settings: PhantomSettings | None = None) ->
         name = settings.variants[index]
         heart_of_case = make_variant(name, truth, affine)
         truth, affine, cropped = heart_of_case.labels, heart_of_case.affine, (*cropped, f"variant:{name}")
-    noisy, corruptions = corrupt(truth, spacing, corruption_rng, settings.recipe)
+    if settings.faults == "harsh":
+        noisy, corruptions = corrupt(truth, spacing, corruption_rng, settings.recipe)
+    else:
+        # Drawn anew for each case, by the seed alone: all cases of a cohort share it.
+        tendency = draw_tendency(np.random.default_rng([seed, _TENDENCY]))
+        noisy, corruptions = corrupt_as_network(truth, spacing, corruption_rng, tendency)
     volumes: list[NDArray[Any]] = [truth, noisy]
     if settings.images:
         volumes.append(ct.scan(truth, spacing, scan_rng))

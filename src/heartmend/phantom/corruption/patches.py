@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from heartmend.geometry.distance import distance_to_other_label_mm
 from heartmend.phantom.corruption.places import bounds_about, offsets_mm
 from heartmend.phantom.plan import STRUCTURES, Label, Vector
 from heartmend.phantom.sdf import bounds, smooth_noise
 from heartmend.types import Labels
 
+COMPONENT_REACH_MM = 25.0
+"""Largest distance of an additional component of one structure from it."""
 _LEAKS = np.isin(np.arange(256), [label for label in STRUCTURES if label != Label.CORONARY])
 
 
@@ -31,6 +34,32 @@ def small_component(labels: Labels, spacing_mm: Vector, rng: np.random.Generator
     away = rng.standard_normal(3)
     reach = rng.uniform(6, 25) if rng.random() < 0.75 else rng.uniform(25, 70)
     centre = home + reach * away / np.linalg.norm(away) / spacing_mm
+    return _stamp(labels, spacing_mm, rng, centre, radius_mm, {Label.BACKGROUND}, label)
+
+
+def component_of(labels: Labels, spacing_mm: Vector, rng: np.random.Generator, label: int, radius_mm: float) -> Labels:
+    """Add a false-positive component of one structure to the background around the heart.
+
+    Args:
+        labels: label map (x, y, z), uint8; not changed.
+        spacing_mm: voxel size along x, y and z in mm.
+        rng: random generator.
+        label: id of the structure.
+        radius_mm: radius of the component in mm.
+
+    Returns:
+        The corrupted label map; unchanged where it has no such structure, or no background that is far enough from it.
+    """
+    box = bounds(labels == label, labels.shape, int(np.ceil(COMPONENT_REACH_MM / spacing_mm.min())))
+    part = labels[box]
+    if not (part == label).any():
+        return labels
+    apart = distance_to_other_label_mm(part == label, tuple(float(s) for s in spacing_mm))
+    free = np.flatnonzero((part == 0) & (apart > 2 * radius_mm + 2) & (apart < COMPONENT_REACH_MM))
+    if not len(free):
+        return labels
+    at = np.array(np.unravel_index(free[rng.integers(len(free))], part.shape))
+    centre = at + np.array([side.start for side in box])
     return _stamp(labels, spacing_mm, rng, centre, radius_mm, {Label.BACKGROUND}, label)
 
 

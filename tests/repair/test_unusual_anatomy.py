@@ -68,6 +68,22 @@ def test_an_additional_vein_of_the_atrium_is_kept_and_named() -> None:
     assert not found.kept[:30].any()
 
 
+def test_what_leads_to_an_unusual_part_along_the_wall_is_kept_too() -> None:
+    labels = ordinary()
+    # It leaves the vein at one end, runs one voxel outside its wall for 16 mm, and then away from it.
+    along = np.zeros(SHAPE, bool)
+    along[40:56, 23:26, 41:43] = True
+    away = np.zeros(SHAPE, bool)
+    away[36:41, 20:29, 41:47] = True
+    away[36:41, 2:29, 42:47] = True
+    labels[(along | away) & (labels == 0)] = PV
+    found = find(labels)
+    assert found.kept is not None and found.kept[away & (labels == PV)].all()
+    assert found.kept[along & (labels == PV)].all()
+    # 20 mm away the vein is an ordinary one.
+    assert not found.kept[63].any()
+
+
 def test_a_vein_without_an_atrium_is_not_kept() -> None:
     labels = ordinary()
     labels[ball((5, 40, 5), 5.5)] = PV

@@ -18,6 +18,7 @@ from heartmend.metrics.segment import Segment
 from heartmend.metrics.smoothness import segment_roughness_mm
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import Change
+from heartmend.repair.merged_structures import merge_structures
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label
 from heartmend.repair.unusual_anatomy import find_unusual_anatomy
@@ -60,6 +61,7 @@ class ErrorIndicators:
         shape_distance_mm: mean distance of the label's surface to the fitted shape; None without a shape.
         shape_weight: weight of `shape_error` in `expected_error`, 0 to 1.
         changes: changes that the rules of anatomy make in the structure, and those in the whole map.
+        host: name of the structure that an absent one is part of in this label map; empty where it is not.
     """
 
     case: str
@@ -75,6 +77,7 @@ class ErrorIndicators:
     shape_distance_mm: float | None = None
     shape_weight: float = 0.0
     changes: tuple[Change, ...] = ()
+    host: str = ""
 
     @property
     def expected_error(self) -> float:
@@ -110,9 +113,13 @@ def case_indicators(
     cleaned[box] = case.cleaned
     after_rules, rule_changes = apply_rules(cleaned, grid, anatomy, only=RULES_AFTER_FIT)
     fields = {name: LocalField.of_whole(shape) for name, shape in (shapes or {}).items()}
+    merged = merge_structures(case.cleaned, fields, anatomy, case.roi.source_grid())
+    fields, by_name = merged.shapes_mm, {name: one.values for name, one in merged.shapes_mm.items()}
     unusual = find_unusual_anatomy(case.cleaned, fields, anatomy, case.roi.source_grid()).changes if shapes else ()
     changes = (*case.facts.changes, *unusual, *rule_changes)
-    maps = _CaseMaps(case, original[box], after_rules[box], anatomy, shapes or {}, statistics or CohortStatistics())
+    maps = _CaseMaps(
+        case, original[box], after_rules[box], anatomy, by_name, statistics or CohortStatistics(), merged.hosts
+    )
     outside = np.bincount(original.ravel(), minlength=256) - np.bincount(maps.original.ravel(), minlength=256)
     return [maps.indicators(structure, int(outside[structure.id]), changes) for structure in anatomy.structures]
 
@@ -127,13 +134,14 @@ class _CaseMaps:
     anatomy: Anatomy
     shapes: Mapping[str, DistanceField] = field(default_factory=dict)
     statistics: CohortStatistics = field(default_factory=CohortStatistics)
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
     def indicators(self, structure: Structure, outside: int, changes: tuple[Change, ...]) -> ErrorIndicators:
         """Measure one structure, of which `outside` voxels are outside the ROI."""
         original, cleaned = self.original == structure.id, self.after_rules == structure.id
         grid, name, voxels = self.case.roi.grid, structure.name, int(original.sum()) + outside
         if not voxels:
-            return ErrorIndicators(self.case.case_id, name, False)
+            return ErrorIndicators(self.case.case_id, name, False, host=self.hosts.get(name, ""))
         is_tube = structure.kind == "tube"
         roughness_mm, roughness_error = (0.0, 0.0) if is_tube else _roughness(cleaned, grid.spacing_mm)
         shape_error, shape_distance_mm, shape_weight = None, None, 0.0

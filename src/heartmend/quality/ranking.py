@@ -98,7 +98,7 @@ def rank(
     """Rank structures and cases by their expected error relative to the median of the cohort.
 
     The expected error of an absent structure is the fraction of cases that have it; where most cases lack a structure,
-    its absence is not ranked.
+    its absence is not ranked. One that is part of another structure in its label map has no expected error.
 
     Args:
         indicators: error indicators of all structures of all cases.
@@ -116,8 +116,9 @@ def rank(
     for name, members in by_structure.items():
         medians = CohortMedians.of(members)
         for one in members:
-            error = one.expected_error if one.present else medians.n_present / medians.n_cases
-            if one.present or error > 0.5:
+            lacking = 0.0 if one.host else medians.n_present / medians.n_cases
+            error = one.expected_error if one.present else lacking
+            if one.present or one.host or error > 0.5:
                 texts = reasons(one, medians, anatomy.by_name(name))
                 ranked.append(RankedStructure(one.case, name, error, medians.expected_error, texts, one))
     ranked.sort(key=lambda r: (-r.relative_expected_error, r.case, r.structure))

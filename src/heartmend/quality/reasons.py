@@ -78,6 +78,9 @@ def reasons(indicators: ErrorIndicators, medians: CohortMedians, structure: Stru
     Returns:
         Reasons as texts, the most important first; may be empty.
     """
+    if indicators.host:
+        on_its_own = f"on its own in {medians.n_present} of {medians.n_cases} cases"
+        return (f"part of the {indicators.host} in this label map, {on_its_own}; each stays as it is",)
     if not indicators.present:
         return (f"absent, present in {medians.n_present} of {medians.n_cases} cases",)
     found = [*_volume_reason(indicators, medians), *_rule_reasons(indicators.changes, structure)]

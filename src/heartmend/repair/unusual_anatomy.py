@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation
 
 from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.geometry.boxes import Box, expand_box, margin_voxels
-from heartmend.geometry.components import Component, find_components
+from heartmend.geometry.components import Component, find_components, label_components
 from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.local_field import LocalField
@@ -38,6 +38,10 @@ TOUCH_MM = 3.0
 """A separate component of a structure belongs to the heart if it is this near to a structure that it must touch."""
 SURROUNDINGS_MM = 6.0
 """The label map stays in the part and within this distance of it."""
+LEADS_INSIDE_MM, LEADS_WITHIN_MM, LEADS_SURROUNDINGS_MM = 0.5, 20.0, 4.0
+"""A graft leaves the aorta along its wall, less than 2 mm outside it. So the label map also stays where the label is at
+most the first of these inside the shape, connected with the part and not farther from it than the second, and within
+the third about that."""
 
 
 class UnusualAnatomy(NamedTuple):
@@ -82,7 +86,8 @@ def find_unusual_anatomy(
                 continue
             if kept is None:
                 kept = np.zeros(labels.shape, dtype=bool)
-            _add_surroundings(kept, part, grid)
+            _add_surroundings(kept, part, SURROUNDINGS_MM, grid)
+            _add_surroundings(kept, _with_leads(part, labels, structure.id, shape, grid), LEADS_SURROUNDINGS_MM, grid)
             changes.append(_remark(structure, part, shape, grid))
     return UnusualAnatomy(kept, changes)
 
@@ -141,9 +146,19 @@ def _touches(component: Component, roots: Mask, grid: Grid) -> bool:
     return bool((near_mm[roots[box]] <= TOUCH_MM).any())
 
 
-def _add_surroundings(kept: Mask, part: Component, grid: Grid) -> None:
-    box = expand_box(part.box, margin_voxels(SURROUNDINGS_MM, grid.spacing_mm), kept.shape)
-    kept[box] |= distance_transform_mm(~part.in_box(box), grid.spacing_mm) <= SURROUNDINGS_MM
+def _with_leads(part: Component, labels: Labels, id: int, shape: LocalField, grid: Grid) -> Component:
+    """A part with what connects it with the shape of its structure."""
+    box = expand_box(part.box, margin_voxels(LEADS_WITHIN_MM, grid.spacing_mm), labels.shape)
+    inside = part.in_box(box)
+    is_near = distance_transform_mm(~inside, grid.spacing_mm) <= LEADS_WITHIN_MM
+    outside = (labels[box] == id) & is_near & (shape.on(box, -np.inf) < LEADS_INSIDE_MM)
+    numbers, _ = label_components(outside | inside)
+    return Component(numbers == numbers[inside].max(), box, part.voxels)
+
+
+def _add_surroundings(kept: Mask, part: Component, reach_mm: float, grid: Grid) -> None:
+    box = expand_box(part.box, margin_voxels(reach_mm, grid.spacing_mm), kept.shape)
+    kept[box] |= distance_transform_mm(~part.in_box(box), grid.spacing_mm) <= reach_mm
 
 
 def _remark(structure: Structure, part: Component, shape: LocalField, grid: Grid) -> Change:

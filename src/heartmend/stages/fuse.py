@@ -39,6 +39,7 @@ from heartmend.repair.image_edges.case import snap_case
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.segment_names import has_segment_names, name_case_segments
 from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
+from heartmend.repair.shared_errors.own_errors import correct_own_errors
 from heartmend.repair.uncertainty.case import judge_case
 from heartmend.repair.uncertainty.evidence import RepairedRoi
 from heartmend.repair.vessels.case import repair_vessel
@@ -146,6 +147,8 @@ class RefinedCase:
         correction: correction of the errors that all cases share; None where there is none.
         margins_mm: label margin of each refined structure; None where the label alone counts.
         misfits_mm: median distance between label and fitted shape of each refined structure.
+        corrects_own_errors: whether surfaces that are beside the edges of the case's own CT are moved there, as those
+            of all cases were.
     """
 
     original: Labels
@@ -156,6 +159,7 @@ class RefinedCase:
     correction: CaseCorrection | None = None
     margins_mm: Mapping[str, float | None] = field(default_factory=dict)
     misfits_mm: Mapping[str, float] = field(default_factory=dict)
+    corrects_own_errors: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +216,14 @@ def fuse_case(
         corrected = correct_case(movable, original, roi, anatomy, case.correction, image)
         maps |= corrected.maps
         changes += corrected.changes
+    if case.corrects_own_errors and volume.image is not None and settings.image_edges:
+        movable_names = [
+            one.name for one in anatomy.structures
+            if one.name in case.maps and one.kind != "tube" and one.image_edges and one.name in (structures or maps)
+        ]  # fmt: skip
+        own = correct_own_errors(maps, volume.image, roi, anatomy, movable_names)
+        maps |= own.maps
+        changes += own.changes
     chambers = tuple(one.name for one in anatomy.structures if one.kind == "chamber")
     solid = {one.name for one in anatomy.structures if one.kind != "tube"}
     inside = {name: one.inside for name, one in maps.items() if name in solid} if repaired else {}
@@ -291,6 +303,12 @@ def _correction_of(run: RunFolder, case_id: str) -> CaseCorrection | None:
         return None
     correction, shape, codes = found
     return CaseCorrection(correction, shape.frame_map(codes.of([case_id])))
+
+
+def _corrects_by_image(run: RunFolder) -> bool:
+    """Whether CTs corrected the errors that all cases share: then labels with another convention are not wanted."""
+    shared = run.shared_errors()
+    return shared is not None and shared.source == "image" and shared.is_corrected
 
 
 def _accepted_maps(
@@ -416,5 +434,6 @@ def fuse_stored_case(
     refined = RefinedCase(
         volume.labels, prepared, maps, None if image is None else image.values, run.refine_changes(case.id),
         _correction_of(run, case.id), run.label_margins_mm(case.id) if maps else {}, run.misfits_mm(case.id),
+        _corrects_by_image(run),
     )  # fmt: skip
     return fuse_case(refined, cohort.anatomy, settings, structures, calibres)

@@ -21,6 +21,7 @@ from heartmend.models.base import Codes, Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_near_surfaces
 from heartmend.repair.changes import Change
+from heartmend.repair.merged_structures import merge_structures
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label, fusion_margin_mm
 from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark
 from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers
@@ -95,7 +96,7 @@ class Refinement:
     Attributes:
         maps: distance map of each structure on the voxels of the ROI, by name.
         margins: label margins in mm, by structure.
-        changes: remarks about unusual anatomy.
+        changes: remarks about unusual anatomy, and about structures that are part of another one.
         misfits_mm: median distance between label and fitted shape, by structure.
     """
 
@@ -115,7 +116,8 @@ def refine_case(
     truth everywhere. So the shape is first moved to the label by a robust smooth registration, and then a voxel keeps
     its label unless the shape disagrees by more than a margin (`fuse_shape_and_label`). Where the shape is too far from
     its label, the label alone counts; so it does in and around parts that are large and deep enough to be unusual
-    anatomy (`find_unusual_anatomy`). A structure that the label map lacks stays absent.
+    anatomy (`find_unusual_anatomy`). A structure that the label map lacks stays absent, or part of its neighbour
+    (`merge_structures`).
 
     Args:
         fitted: the shape and the codes of its cases.
@@ -135,6 +137,8 @@ def refine_case(
     fields = evaluate_near_surfaces(shape, codes, case.case_id, case.roi, around, fusion_margin_mm(spacing))
     maps, margins, misfits_mm = dict[str, DistanceMap](), Margins(), dict[str, float]()
     unusual = UnusualAnatomy(None, [])
+    merged = merge_structures(case.cleaned, fields, anatomy, case.roi.source_grid())
+    fields = merged.shapes_mm
     if by_label:
         unusual = find_unusual_anatomy(case.cleaned, fields, anatomy, case.roi.source_grid())
         if is_mirrored(codes.of([case.case_id])):
@@ -155,7 +159,7 @@ def refine_case(
             kept = None if unusual.kept is None else unusual.kept[near.box]
             refined = replace(near, values=fused.fused_mm(kept))
         maps[name] = DistanceMap.of_field(refined, keep_inside=True)
-    return Refinement(maps, margins, tuple(unusual.changes), misfits_mm)
+    return Refinement(maps, margins, (*unusual.changes, *merged.changes), misfits_mm)
 
 
 def is_mirrored(code: Codes) -> bool:

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import edt
 import nibabel as nib
 import numpy as np
 from rich.console import Console
 
 from heartmend.anatomy.load import load_anatomy
+from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.metrics.evaluation import EvaluationSettings
 from heartmend.metrics.summary import count_worse
 from heartmend.phantom import ct
@@ -142,7 +142,7 @@ def part_dice(labels: Labels, truth: Labels, part: Mask, spacing_mm: tuple[float
     Returns:
         The Dice.
     """
-    near = edt.edt(np.ascontiguousarray(~part), anisotropy=spacing_mm) <= AROUND_MM
+    near = distance_transform_mm(~part, spacing_mm) <= AROUND_MM
     both = sizes = 0
     for id in np.unique(truth[part]):
         true = part & (truth == id)

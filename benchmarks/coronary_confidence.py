@@ -26,15 +26,15 @@ from rich.console import Console
 from rich.table import Table
 
 from heartmend.anatomy.calibre import Calibre
-from heartmend.coronaries.confidence import GROUPS, calibrated
+from heartmend.coronaries.confidence import GROUPS
 from heartmend.coronaries.segment_map import nearest_points
 from heartmend.coronaries.segments import Segment
 from heartmend.geometry.centrelines.tree import voxel_points
 from heartmend.phantom.coronary_tree import SEGMENTS, draw_tree, sample_tree
 from heartmend.phantom.plan import Label
 
-Row = tuple[int, float, float, float]
-"""Segment, agreement, length in mm, share of right names."""
+Row = tuple[int, float, float, float, float]
+"""Segment, agreement, length in mm, share of right names, confidence."""
 
 
 def rows_of(seed: int, spacing_mm: float) -> list[Row]:
@@ -55,8 +55,11 @@ def rows_of(seed: int, spacing_mm: float) -> list[Row]:
             points, own = tree.segment == segment, (found == segment) & (truth > 0)
             length = np.maximum(tree.tree.share_mm[points], 1e-6)
             if own.any():
-                agreement = float(np.average(tree.agreement[points], weights=length))
-                rows.append((segment, agreement, float(length.sum()), float(right[truth[own], segment].mean())))
+                agreement, confidence = (
+                    float(np.average(values[points], weights=length)) for values in (tree.agreement, tree.confidence)
+                )
+                share = float(right[truth[own], segment].mean())
+                rows.append((segment, agreement, float(length.sum()), share, confidence))
     return rows
 
 
@@ -77,14 +80,14 @@ def thinned(steps: list[tuple[float, float]], least: float = 0.03) -> list[tuple
     for step in steps[1:]:
         if step[1] - kept[-1][1] >= least or step is steps[-1]:
             kept.append(step)
-    return [(round(a, 2), round(b, 2)) for a, b in kept]
+    return [(round(float(a), 2), round(float(b), 2)) for a, b in kept]
 
 
 def show(rows: list[Row]) -> None:
     """Print the calibration on the trees to test."""
-    segment, agreement, length, share = (np.array(column) for column in zip(*rows, strict=True))
+    segment, agreement, length, share, shipped = (np.array(column) for column in zip(*rows, strict=True))
     table = Table("confidence", "segments", "mean confidence", "right names", title="by class of confidence")
-    confidences = {"calibrated": calibrated(segment, agreement), "agreement itself": agreement}
+    confidences = {"calibrated": shipped, "agreement itself": agreement}
     for name, value in confidences.items():
         error = 0.0
         for low in (0.0, 0.2, 0.4, 0.6, 0.8):

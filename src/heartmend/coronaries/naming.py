@@ -89,7 +89,7 @@ def name_segments(tree: CentreTree, surroundings: CoronarySurroundings) -> Named
 
     Returns:
         The names. Each has an agreement: how much of its course is where a vessel of this name runs, times the
-        confidence of the side; and a confidence, which follows from it (`calibrated`).
+        confidence of the side; and a confidence, which follows from it (`calibrated`) where it reaches an ostium.
     """
     sides = find_sides(tree, surroundings)
     course = surroundings.course(tree.points_mm)
@@ -105,9 +105,9 @@ def name_segments(tree: CentreTree, surroundings: CoronarySurroundings) -> Named
         confidence[points] = _WITHOUT_OSTIUM * sure
     sure = sides.confidence
     agreement = confidence * np.maximum(sure, 0.05)
-    return NamedTree(
-        tree, sides.side, segment, calibrated(segment, agreement), sure, agreement, sides.forest.roots
-    )  # fmt: skip
+    # Of vessels without an ostium too few were measured.
+    confidence = np.where(rooted, calibrated(segment, agreement), agreement)
+    return NamedTree(tree, sides.side, segment, confidence, sure, agreement, sides.forest.roots)
 
 
 def _detached(sides: TreeSides, points: Mask, course: Course) -> tuple[IntArray, FloatArray]:

@@ -173,7 +173,8 @@ def segment_summary(logs: Iterable[ChangeLog]) -> ReportTable | None:
         ))  # fmt: skip
     notes = (
         f"Of {plural(cases, 'case')} with coronary arteries; medians. Names by position, ids of ImageCAS-X; the "
-        "confidence is how much of a segment runs where a vessel of its name does, 1 where the input has the name.",
+        "confidence is the share of right names among segments of phantoms that agree as well with theirs, 1 where the "
+        "input has the name.",
     )
     return ReportTable("Segments of the coronary arteries", headings, tuple(rows), notes) if rows else None
 

@@ -29,7 +29,7 @@ COMMANDS = {
     "repair": CommandEntry("Repair the label map of one heart.", "Repair"),
     "embed": CommandEntry("Repair label maps of new patients with a trained model.", "Repair", True),
     "prepare": CommandEntry("Repair the visible errors of every case and crop it to its ROI.", "Stages", True),
-    "fit": CommandEntry("Fit one implicit shape per structure, with one code per case.", "Stages", True),
+    "fit": CommandEntry("Fit one implicit shape to all cases, with one code per case.", "Stages", True),
     "refine": CommandEntry("Compute the masks of every case from the fitted shapes.", "Stages", True),
     "correct": CommandEntry("Measure the errors that all cases share, and correct them.", "Stages", True),
     "fuse": CommandEntry("Fuse the masks of every case into one repaired label map.", "Stages", True),

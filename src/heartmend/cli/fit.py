@@ -9,7 +9,7 @@ heartmend fit labels/ -o out/
 heartmend fit labels/ -o out/ --devices 4
 """
 
-DESCRIPTION = """Fit one implicit shape per structure, with one code per case.
+DESCRIPTION = """Fit one implicit shape to all cases, with one code per case.
 
 The same as `run --stop-after fit`. Cases that are not prepared yet are prepared first. An interrupted fit continues
 from its last checkpoint. Give all stages the same options: a stage whose input or settings changed is repeated.

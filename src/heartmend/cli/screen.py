@@ -64,10 +64,9 @@ def screen(
 ) -> None:  # fmt: skip
     """Rank cases and structures by their expected label error.
 
-    A shape of each structure is fitted to all cases; labels that differ from it more than usual in the data set come
-    first, with the reasons. Nothing is repaired. With --output the whole ranking is written as CSV and JSON (with
-    --run-folder alone to its run/quality). With --images or --trusted, the errors that all cases share are
-    listed too.
+    One implicit shape is fitted to all cases; labels that differ from it more than usual in the data set come first,
+    with the reasons. Nothing is repaired. With --output the whole ranking is written as CSV and JSON (with --run-folder
+    alone to its run/quality). With --images or --trusted, the errors that all cases share are listed too.
 
     Exit codes: 0 all cases ranked; 3 some cases skipped; 1 nothing done.
     """

@@ -37,8 +37,8 @@ def view(
 ) -> None:  # fmt: skip
     """Draw one case before and after the repair.
 
-    PNG files of three planes through the largest change, or through the given places, and of the surfaces, in
-    OUT/report unless --output is given.
+    PNG files of three planes through the largest change, or through the given places, of the surfaces and, with a CT,
+    of the straightened coronary arteries, in OUT/report unless --output is given.
     """
     from heartmend.report.pictures import write_view
     from heartmend.run_folder.finished import FinishedRun

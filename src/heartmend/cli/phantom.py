@@ -54,7 +54,7 @@ def phantom(
 ) -> None:  # fmt: skip
     """Generate phantom hearts with CT images and corrupted label maps.
 
-    The folders labels_true, labels_noisy and images.
+    The output folder has labels_true, labels_noisy (the same label maps with errors), images (CT images) and cases.csv.
     """
     from heartmend.compute.workers import available_cores
     from heartmend.phantom.cohort import PhantomSettings, write_cohort

@@ -4,8 +4,8 @@
 
 OUT is a finished run, TRUTH a folder of true label maps with the file names of its input. The structures are looked at
 in the order of the review queue (`heartmend.review.priority.expected_errors`); beside it the order of the calibrated
-estimates of the change logs, where the run has them for all structures, a random order, and the best order that there
-is (that of the true error), which no estimate can exceed.
+estimates of the change logs, where the run has them for all structures, that of the change of the volume by the repair,
+a random order, and the best order that there is (that of the true error), which no estimate can exceed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ from heartmend.run_folder.finished import FinishedRun
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 
 
-def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tuple[float, float, float]]:
-    """Expected, calibrated and true Dice error of each structure of the first cases; NaN where one is not known."""
+def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tuple[float, float, float, float]]:
+    """Expected and calibrated Dice error, change of the logarithm of the volume, and true Dice error of each structure.
+
+    Of the first cases; NaN where an estimate is not known.
+    """
     calibrated: dict[tuple[str, str], float] = {}
     own: dict[str, dict[str, tuple[float, float]]] = {}
     true_errors: dict[tuple[str, str], float] = {}
+    volume_changes: dict[tuple[str, str], float] = {}
     for case in list(finished)[: cases or None]:
         before, after = finished.before(case), finished.after(case)
         true = finished.cohort.read_other_labels(case, truth / case.labels_path.name).on_grid(before.grid).labels
@@ -50,10 +54,11 @@ def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tup
             changed = 1 - 2 * int(same_before[s.id]) / max(n_before + n_after, 1)
             mm3 = n_after * before.grid.voxel_mm3
             own[case.id][s.name] = expected_error(mm3, area, changed), mm3
+            volume_changes[case.id, s.name] = abs(float(np.log((n_after + 1) / (n_before + 1))))
             true_errors[case.id, s.name] = 1 - 2 * int(same_true[s.id]) / (n_after + n_true)
     expected = expected_errors(own)
     return [
-        (expected[case][name], calibrated.get((case, name), np.nan), error)
+        (expected[case][name], calibrated.get((case, name), np.nan), volume_changes[case, name], error)
         for (case, name), error in true_errors.items()
     ]
 
@@ -73,12 +78,13 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="write the curve")
     arguments = parser.parse_args()
     found = structure_errors(FinishedRun.open(arguments.output), arguments.truth, arguments.cases)
-    expected, calibrated, error = np.array(found).T
+    expected, calibrated, volume, error = np.array(found).T
     rng = np.random.default_rng(0)
     random = np.mean([share_met(rng.permutation(len(error)), error) for _ in range(200)], axis=0)
     curves = {"queue": share_met(np.argsort(-expected, kind="stable"), error)}
     if np.isfinite(calibrated).all():
         curves["calibrated estimate"] = share_met(np.argsort(-calibrated, kind="stable"), error)
+    curves["change of the volume"] = share_met(np.argsort(-volume, kind="stable"), error)
     curves |= {"random": random.tolist(), "best possible": share_met(np.argsort(-error, kind="stable"), error)}
     console = Console(width=100)
     console.print(f"{len(error)} structures, mean Dice error {error.mean():.4f}, expected {expected.mean():.4f}")

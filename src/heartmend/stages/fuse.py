@@ -250,7 +250,7 @@ def fuse_case(
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)
     judged = RepairedRoi(
         original, cleaned, np.ascontiguousarray(labels[box]), case.maps, maps, spacing, volume.image,
-        case.prepared.facts.slice_staircase_mm, case.misfits_mm, case.margins_mm,
+        case.misfits_mm, case.margins_mm, case.prepared.facts.surface_noise_mm2,
     )  # fmt: skip
     uncertainty = judge_case(judged, anatomy, of_voxels=settings.uncertainty)
     log = ChangeLog(case.prepared.case_id, (*changes, *found), tuple(verdicts), uncertainty.estimates)

@@ -108,8 +108,11 @@ class LogError(BaseModel):
         Returns:
             (structure,) logarithms.
         """
-        rows = [self.mean[group_of(s)](row[None])[0] for s, row in zip(structures, features, strict=True)]
-        return np.array(rows, dtype=np.float64)
+        found = []
+        for structure, row in zip(structures, features, strict=True):
+            linear = self.mean[group_of(structure)]
+            found.append(linear(row[None, [STRUCTURE_FEATURES.index(name) for name in linear.features]])[0])
+        return np.array(found, dtype=np.float64)
 
     def errors(self, structure: Structure, logarithm: float, floor: float, most: float) -> tuple[float, float, float]:
         """Compute the mean error and its 90 % interval.
@@ -255,6 +258,6 @@ def load_estimator() -> Estimator:
     text = (files("heartmend.repair.uncertainty") / "estimator.json").read_text()
     found = Estimator.model_validate_json(text)
     linear = [*found.dice.mean.values(), *found.surface.mean.values()]
-    assert all(one.features == STRUCTURE_FEATURES for one in linear)
+    assert all(set(one.features) <= set(STRUCTURE_FEATURES) for one in linear)
     assert found.voxel.features == VOXEL_FEATURES
     return found

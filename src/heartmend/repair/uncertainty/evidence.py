@@ -48,9 +48,9 @@ class RepairedRoi:
         final: distance map of each structure after the fusion, by name; for the edges of the CT.
         spacing_mm: voxel spacing.
         image: (x, y, z) CT in HU; None where there is none.
-        slice_mm: thickness of the slices that the label was drawn on; 0 without a slice staircase.
         misfits_mm: median distance between label and fitted shape, by name of a structure.
         margins_mm: label margin, by name of a structure; None where the label alone counts.
+        surface_noise_mm2: variance of the surface of the label about a smooth one, by name of a structure.
     """
 
     original: Labels
@@ -60,9 +60,9 @@ class RepairedRoi:
     final: Mapping[str, DistanceMap]
     spacing_mm: tuple[float, float, float]
     image: npt.NDArray[np.generic] | None = None
-    slice_mm: float = 0.0
     misfits_mm: Mapping[str, float] = field(default_factory=dict)
     margins_mm: Mapping[str, float | None] = field(default_factory=dict)
+    surface_noise_mm2: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def voxel_mm(self) -> float:

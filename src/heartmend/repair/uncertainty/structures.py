@@ -12,13 +12,11 @@ from heartmend.repair.uncertainty.evidence import Evidence, RepairedRoi
 
 KINDS = ("wall", "vessel", "appendage", "tube")
 """Kinds of structures beside chambers."""
-OWN = (
-    "size", "change", "patchiness", "shape", "shape_gap", "shape_spread", "misfit", "margin", "label_alone", "cleaned",
-)  # fmt: skip
-OF_CASE = ("change", "patchiness", "shape", "shape_gap", "misfit", "margin", "label_alone")
-OF_IMAGE = ("precision", "edge", "shape", "case_shape")
+OWN = ("size", "change", "shape_gap", "misfit", "margin", "label_alone", "noise", "shape_bias", "volume_change")
+OF_CASE = ("change", "misfit", "noise")
+OF_IMAGE = ("precision", "edge", "edge_bias")
 STRUCTURE_FEATURES = (
-    *(f"is_{kind}" for kind in KINDS), *OWN, *(f"case_{name}" for name in OF_CASE), "slices", "has_image",
+    *(f"is_{kind}" for kind in KINDS), *OWN, *(f"case_{name}" for name in OF_CASE), "has_image",
     *(f"image_{name}" for name in OF_IMAGE),
 )  # fmt: skip
 """Names of the features; lengths are logarithms. `docs/concepts/uncertainty.md` explains each."""
@@ -52,41 +50,44 @@ def structure_features(case: RepairedRoi, evidence: Evidence, structures: list[S
     Returns:
         (structure, `len(STRUCTURE_FEATURES)`) float64.
     """
-    voxels = np.bincount(case.repaired.ravel(), minlength=256)
+    before, after = (np.bincount(labels.ravel(), minlength=256) for labels in (case.original, case.repaired))
     surface = evidence.depth < min(case.spacing_mm)
-    found = [_own(case, evidence, s, surface & (evidence.label == s.id), int(voxels[s.id])) for s in structures]
+    found = [
+        _own(case, evidence, s, surface & (evidence.label == s.id), (int(before[s.id]), int(after[s.id])))
+        for s in structures
+    ]
     solid = [one for one, s in zip(found, structures, strict=True) if s.kind != "tube"] or found
     of_case = {name: float(np.mean([one[name] for one in solid])) for name in OF_CASE}
     has_image = float(case.image is not None)
     rows = []
     for one, structure in zip(found, structures, strict=True):
-        image = (one["precision"], one["edge"], one["shape"], of_case["shape"])
         rows.append([
             *(float(structure.kind == kind) for kind in KINDS), *(one[name] for name in OWN), *of_case.values(),
-            float(np.sqrt(case.slice_mm)), has_image, *(has_image * value for value in image),
+            has_image, *(has_image * one[name] for name in OF_IMAGE),
         ])  # fmt: skip
     return np.array(rows, dtype=np.float64).reshape(-1, len(STRUCTURE_FEATURES))
 
 
 def _own(
-    case: RepairedRoi, evidence: Evidence, structure: Structure, at: npt.NDArray[np.bool_], voxels: int
+    case: RepairedRoi, evidence: Evidence, structure: Structure, at: npt.NDArray[np.bool_], voxels: tuple[int, int]
 ) -> Mapping[str, float]:
-    """Features of one structure, from the voxels `at` its surface."""
+    """Features of one structure, from the voxels `at` its surface, and its number of voxels before and after."""
     with_shape = at & evidence.has_shape
-    change, gap = evidence.local_change[at], (evidence.shape - evidence.depth)[with_shape]
+    gap = (evidence.shape - evidence.depth)[with_shape]
     is_tube, margin = structure.kind == "tube", case.margins_mm.get(structure.name)
+    before, after = voxels
     return {
-        "size": _log(voxels / max(int(np.count_nonzero(at)), 1) * case.voxel_mm),
-        "change": _log(_mean(change)),
-        "patchiness": float(change.std()) / (_mean(change) + 0.05) if len(change) else 0.0,
-        "shape": _log(_mean(evidence.local_shape[at])),
+        "size": _log(after / max(int(np.count_nonzero(at)), 1) * case.voxel_mm),
+        "change": _log(_mean(evidence.local_change[at])),
         "shape_gap": _log(_mean(np.abs(gap))),
-        "shape_spread": _log(float(np.sqrt(_mean(gap**2)))),
         "misfit": 0.0 if is_tube else _log(case.misfits_mm.get(structure.name, 0.0)),
         "margin": 0.0 if is_tube else _log(1.0 if margin is None else margin),
         "label_alone": float(margin is None and not is_tube),
-        "cleaned": _log(_mean(evidence.cleaned_differs[at])),
+        "noise": 0.0 if is_tube else _log(float(np.sqrt(case.surface_noise_mm2.get(structure.name, 0.0)))),
+        "shape_bias": _log(abs(_mean(gap))),
+        "volume_change": abs(float(np.log((after + 1) / (before + 1)))),
         "precision": _mean(evidence.edge_precision[at]),
+        "edge_bias": _log(abs(_mean(evidence.edge[at]))),
         "edge": _log(_mean(np.abs(evidence.edge[at]))),
     }
 

@@ -26,15 +26,12 @@ from trust_tables import print_tables
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run
 
-FAMILY_PRESET = "fast"
-"""Families are small and many: the faster preset repairs them."""
 
-
-def collect_families(samples: Path, work: Path, families: Iterable[Path], console: Console) -> None:
+def collect_families(samples: Path, work: Path, families: Iterable[Path], preset: str, console: Console) -> None:
     """Repair the cohort of each family and sample its cases."""
     for folder in families:
         output = work / f"run-{folder.name}"
-        run(Request(folder / "labels_noisy", output, workers=1, stop_after="refine"), load_config(FAMILY_PRESET))
+        run(Request(folder / "labels_noisy", output, workers=1, stop_after="refine"), load_config(preset))
         collect(samples, folder.name, output, folder / "labels_true", 10**6, console)
 
 
@@ -49,13 +46,14 @@ def main() -> None:
         for argument in names:
             command.add_argument(argument, type=str if argument == "name" else Path)
     add_options(commands.choices["families"])
+    commands.choices["families"].add_argument("--preset", default="fast", help="settings of the repair")
     commands.choices["collect"].add_argument("--cases", type=int, default=10**6, help="the first N cases only")
     commands.choices["test"].add_argument("--figure", type=Path)
     arguments, console = parser.parse_args(), Console(width=190)
     match arguments.command:
         case "families":
             made = make_all(arguments.work, arguments.cohort, arguments.hearts, arguments.seed, arguments.only)
-            collect_families(arguments.samples, arguments.work, made, console)
+            collect_families(arguments.samples, arguments.work, made, arguments.preset, console)
         case "collect":
             collect(arguments.samples, arguments.name, arguments.run, arguments.truth, arguments.cases, console)
         case "test":

@@ -18,8 +18,13 @@ from heartmend.repair.uncertainty.estimator import (
     load_estimator,
     spread_at,
 )
-from heartmend.repair.uncertainty.evidence import RepairedRoi
-from heartmend.repair.uncertainty.structures import STRUCTURE_FEATURES, judged_structures
+from heartmend.repair.uncertainty.evidence import RepairedRoi, measure_evidence
+from heartmend.repair.uncertainty.structures import (
+    SMALLEST_MM,
+    STRUCTURE_FEATURES,
+    judged_structures,
+    structure_features,
+)
 
 HEART = load_anatomy("heart")
 LV = HEART.by_name("LV")
@@ -50,6 +55,14 @@ def test_a_linear_function_by_hand() -> None:
     assert spread_at((0.5, 0.1), [-10.0, 1.0]).tolist() == pytest.approx([0.2, 0.6])
 
 
+def test_an_estimator_takes_its_features_by_name() -> None:
+    one = Linear(features=("noise", "size"), mean=(0.0, 1.0), scale=(1.0, 2.0), coefficients=(3.0, 4.0), intercept=0.5)
+    error = LogError(mean={"solid": one, "tube": one}, spread={"solid": (1.0, 0.0), "tube": (1.0, 0.0)}, quantiles={})
+    row = np.zeros((1, len(STRUCTURE_FEATURES)))
+    row[0, STRUCTURE_FEATURES.index("noise")], row[0, STRUCTURE_FEATURES.index("size")] = 2.0, 5.0
+    assert error.logarithms([LV], row).tolist() == [pytest.approx(0.5 + 3 * 2 + 4 * 4 / 2)]
+
+
 def ball(radius: float, shift: float = 0.0) -> np.ndarray:
     x, y, z = np.mgrid[:48, :48, :48] - 23.5
     return np.sqrt((x - shift) ** 2 + y**2 + z**2) < radius
@@ -60,6 +73,22 @@ def judged(original: np.ndarray, repaired: np.ndarray, shape: np.ndarray) -> Cas
     maps = {"LV": DistanceMap.of_mm(signed_distance_mm(shape, (1, 1, 1)))}
     case = RepairedRoi(*labels, maps, maps, (1.0, 1.0, 1.0), misfits_mm={"LV": 0.25}, margins_mm={"LV": 0.1})
     return judge_case(case, HEART, of_voxels=True)
+
+
+def test_features_of_a_structure_by_hand() -> None:
+    """A label of 15 mm, a shape 1 mm wider, and a result that is the label without its right half."""
+    label, half = ball(15), ball(15) & (np.mgrid[:48, :48, :48][0] < 24)
+    labels = [(mask * LV.id).astype(np.uint8) for mask in (label, label, half)]
+    maps = {"LV": DistanceMap.of_mm(signed_distance_mm(ball(16), (1, 1, 1)))}
+    case = RepairedRoi(
+        *labels, maps, maps, (1.0, 1.0, 1.0), misfits_mm={"LV": 1.0}, margins_mm={"LV": None},
+        surface_noise_mm2={"LV": 0.25},
+    )  # fmt: skip
+    (row,) = structure_features(case, measure_evidence(case, HEART), [LV])
+    found = dict(zip(STRUCTURE_FEATURES, row, strict=True))
+    assert found["volume_change"] == pytest.approx(np.log(2), abs=1e-3) and found["label_alone"] == 1
+    assert found["noise"] == found["case_noise"] == pytest.approx(np.log(0.5 + SMALLEST_MM))
+    assert found["misfit"] == pytest.approx(np.log(1 + SMALLEST_MM)) and found["has_image"] == 0
 
 
 def percent(found: CaseUncertainty) -> np.ndarray:

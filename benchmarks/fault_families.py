@@ -271,18 +271,13 @@ def main() -> None:
     """Make the cohorts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, metavar="OUT")
-    add_options(parser)
-    arguments = parser.parse_args()
-    for folder in make_all(arguments.output, arguments.cohort, arguments.hearts, arguments.seed, arguments.only):
-        Console().print(str(folder))
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `make_all`."""
     parser.add_argument("--cohort", type=Path, action="append", default=[], help="further hearts; can be repeated")
     parser.add_argument("--hearts", type=int, default=6, help="hearts of each family")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="families, such as warp,white")
+    arguments = parser.parse_args()
+    for folder in make_all(arguments.output, arguments.cohort, arguments.hearts, arguments.seed, arguments.only):
+        Console().print(str(folder))
 
 
 if __name__ == "__main__":

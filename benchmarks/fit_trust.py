@@ -1,23 +1,21 @@
 #!/usr/bin/env python3
 """Fit and test the estimator of `--uncertainty` on repaired label maps with a known truth.
 
-usage: fit_trust.py families SAMPLES WORK [--cohort COHORT ...]   make families of faults, repair them, take samples
-       fit_trust.py collect SAMPLES NAME RUN TRUTH [--cases N]    samples of a run that has reached `refine`
-       fit_trust.py test SAMPLES [--figure FILE]                  tables: hearts left out, kinds of faults left out
-       fit_trust.py fit SAMPLES ESTIMATOR                         the estimator, as estimator.json of the package
+usage: fit_trust.py families SAMPLES FAMILIES [--preset fast]    repair the cohorts of fault_families.py, take samples
+       fit_trust.py collect SAMPLES NAME RUN TRUTH [--cases N]   samples of a run that has reached `refine`
+       fit_trust.py test SAMPLES [--figure FILE]                 tables: hearts left out, kinds of faults left out
+       fit_trust.py fit SAMPLES ESTIMATOR                        the estimator, as estimator.json of the package
 
 NAME is FAULT-COHORT-INPUT, such as network-heart_dev-ct: a test that leaves out a kind of faults leaves out all label
-sets with this FAULT. RUN is OUT of `heartmend run LABELS`, TRUTH the folder of the true label maps. `families` takes
-the options of fault_families.py; what is there already is not made again.
+sets with this FAULT. RUN is OUT of `heartmend run LABELS`, TRUTH the folder of the true label maps. What is
+there already is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 
-from fault_families import add_options, make_all
 from rich.console import Console
 from trust_fit import fit
 from trust_samples import collect, read_samples
@@ -27,33 +25,31 @@ from heartmend.pipelines.config import load_config
 from heartmend.pipelines.run import Request, run
 
 
-def collect_families(samples: Path, work: Path, families: Iterable[Path], preset: str, console: Console) -> None:
-    """Repair the cohort of each family and sample its cases."""
-    for folder in families:
-        output = work / f"run-{folder.name}"
-        run(Request(folder / "labels_noisy", output, workers=1, stop_after="refine"), load_config(preset))
-        collect(samples, folder.name, output, folder / "labels_true", 10**6, console)
+def collect_families(samples: Path, families: Path, preset: str, console: Console) -> None:
+    """Repair each cohort in a folder, into a folder `run` of its own, and sample its cases."""
+    for table in sorted(families.glob("*/cases.csv")):
+        folder = table.parent
+        run(Request(folder / "labels_noisy", folder / "run", workers=1, stop_after="refine"), load_config(preset))
+        collect(samples, folder.name, folder / "run", folder / "labels_true", 10**6, console)
 
 
 def main() -> None:
     """Collect samples, test, or fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    arguments_of = {"families": ("work",), "collect": ("name", "run", "truth"), "test": (), "fit": ("estimator",)}
+    arguments_of = {"families": ("families",), "collect": ("name", "run", "truth"), "test": (), "fit": ("estimator",)}
     for name, names in arguments_of.items():
         command = commands.add_parser(name)
         command.add_argument("samples", type=Path)
         for argument in names:
             command.add_argument(argument, type=str if argument == "name" else Path)
-    add_options(commands.choices["families"])
     commands.choices["families"].add_argument("--preset", default="fast", help="settings of the repair")
     commands.choices["collect"].add_argument("--cases", type=int, default=10**6, help="the first N cases only")
     commands.choices["test"].add_argument("--figure", type=Path)
     arguments, console = parser.parse_args(), Console(width=190)
     match arguments.command:
         case "families":
-            made = make_all(arguments.work, arguments.cohort, arguments.hearts, arguments.seed, arguments.only)
-            collect_families(arguments.samples, arguments.work, made, arguments.preset, console)
+            collect_families(arguments.samples, arguments.families, arguments.preset, console)
         case "collect":
             collect(arguments.samples, arguments.name, arguments.run, arguments.truth, arguments.cases, console)
         case "test":

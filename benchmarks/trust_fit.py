@@ -212,4 +212,8 @@ def _quantiles(values: FloatArray, weights: FloatArray, kinds: int) -> tuple[flo
 def _mean_shift(truth: FloatArray, predicted: FloatArray, spread: FloatArray, weights: FloatArray) -> float:
     """The shift in spreads with which the mean of the estimated errors is that of the true ones."""
     mean = np.average(np.exp(truth), weights=weights)
-    return float(brentq(lambda shift: np.average(np.exp(predicted + shift * spread), weights=weights) - mean, -30, 30))
+
+    def excess(shift: float) -> float:
+        return float(np.average(np.exp(np.minimum(predicted + shift * spread, 50.0)), weights=weights)) - mean
+
+    return float(brentq(excess, -30, 30))

@@ -68,10 +68,10 @@ def ball(radius: float, shift: float = 0.0) -> np.ndarray:
     return np.sqrt((x - shift) ** 2 + y**2 + z**2) < radius
 
 
-def judged(original: np.ndarray, repaired: np.ndarray, shape: np.ndarray) -> CaseUncertainty:
+def judged(original: np.ndarray, repaired: np.ndarray, shape: np.ndarray, misfit_mm: float = 0.25) -> CaseUncertainty:
     labels = [(mask * LV.id).astype(np.uint8) for mask in (original, original, repaired)]
     maps = {"LV": DistanceMap.of_mm(signed_distance_mm(shape, (1, 1, 1)))}
-    case = RepairedRoi(*labels, maps, maps, (1.0, 1.0, 1.0), misfits_mm={"LV": 0.25}, margins_mm={"LV": 0.1})
+    case = RepairedRoi(*labels, maps, maps, (1.0, 1.0, 1.0), misfits_mm={"LV": misfit_mm}, margins_mm={"LV": 0.1})
     return judge_case(case, HEART, of_voxels=True)
 
 
@@ -109,7 +109,7 @@ def test_probabilities_are_high_at_the_surface_and_0_far_from_it() -> None:
 
 
 def test_an_estimate_has_an_interval_about_it_and_is_worse_where_shape_and_label_differ() -> None:
-    (good,), (bad,) = (judged(ball(15), ball(15), ball(15, shift)).estimates for shift in (0.0, 3.0))
+    (good,), (bad,) = (judged(ball(15), ball(15), ball(15, mm), mm / 2).estimates for mm in (0.1, 3.0))
     for one in (good, bad):
         assert one.structure == "LV" and 0 <= one.dice_low <= one.dice <= one.dice_high <= 1
         assert 0 <= one.surface_low_mm <= one.surface_mm <= one.surface_high_mm

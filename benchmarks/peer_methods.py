@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from scipy.ndimage import center_of_mass
 
 from heartmend.geometry.components import Connectivity, label_components
 from heartmend.metrics.overlap import dice
@@ -21,6 +22,10 @@ BLOB_MM3 = 200.0
 SMOOTHING_FACTOR = 0.5
 """Default of 3D Slicer's joint smoothing."""
 SMOOTHING_ITERATIONS = 100
+SMALL_SHARE = 0.1
+"""ShapeKit removes components of less than a tenth of their organ."""
+NEIGHBOURS = {1: (3, 5), 2: (4, 8), 3: (1, 6), 4: (2, 5), 5: (4, 7), 6: (3, 7), 7: (5, 6), 8: (2,)}
+"""For ShapeKit: structures that a large part of a structure may belong to; none for vessels of many parts."""
 
 
 def largest_component(mask: Mask, connectivity: Connectivity = 26) -> Mask:
@@ -48,6 +53,47 @@ def remove_small_blobs(labels: Labels, spacing_mm: Spacing) -> Labels:
     """
     components, sizes = label_components(labels, 6)
     return np.asarray(np.where((sizes > BLOB_MM3 / np.prod(spacing_mm))[components], labels, 0), labels.dtype)
+
+
+def remove_small_components(labels: Labels, spacing_mm: Spacing, min_voxels: int) -> Labels:
+    """Remove the components of each structure that have fewer voxels (26 neighbours), the usual filter by size."""
+    components, sizes = label_components(labels, 26)
+    return np.asarray(np.where((sizes >= min_voxels)[components], labels, 0), labels.dtype)
+
+
+def shapekit(labels: Labels, spacing_mm: Spacing) -> Labels:
+    """Apply the rules of ShapeKit (Liu et al., MICCAI 2025 Workshop on Shape in Medical Imaging; BodyMaps/ShapeKit).
+
+    `reassign_false_positives` first: components (voxels that share a face) of less than a tenth of their structure are
+    removed; one whose centre is nearer to the centre of a neighbouring structure than to that of its own becomes that
+    structure. Then `remove_small_components`, as for its vessels and hollow organs: less than a tenth (26 neighbours).
+    Its table of neighbours has abdominal organs; `NEIGHBOURS` has those of the heart. Rules that need a second side, a
+    liver or vertebrae do not apply. Of structures that overlap the one with the higher id has the voxel.
+    """
+    ids = _ids(labels)
+    masks = {id: labels == id for id in ids}
+    centres = {id: np.array(center_of_mass(mask)) for id, mask in masks.items()}
+    for id in ids:
+        components, sizes = label_components(masks[id], 6)
+        kept = np.zeros_like(masks[id])
+        beside = [other for other in NEIGHBOURS.get(id, ()) if other in centres]
+        for number in np.flatnonzero(sizes >= sizes[1:].sum() * SMALL_SHARE):
+            if number == 0:
+                continue
+            part = components == number
+            centre = np.array(center_of_mass(part))
+            nearest = min(beside, key=lambda other: float(np.linalg.norm(centre - centres[other])), default=id)
+            if np.linalg.norm(centre - centres[nearest]) < np.linalg.norm(centre - centres[id]):
+                masks[nearest] |= part
+            else:
+                kept |= part
+        masks[id] = kept
+    out = np.zeros_like(labels)
+    for id, mask in masks.items():
+        components, sizes = label_components(mask, 26)
+        large = sizes >= sizes[1:].sum() * SMALL_SHARE
+        out[large[components] & mask] = id
+    return out
 
 
 def all_but_largest_removed(labels: Labels, ids: Sequence[int]) -> Labels:

@@ -1,15 +1,24 @@
 #!/usr/bin/env python3
 """Accuracy and CPU time of Heartmend beside the post-processing of other tools, on the same label maps.
 
-usage: peers.py COHORT OUT [--cases 20] [--workers 2] [--preset mend] [--config FILE]
+usage: peers.py COHORT OUT [--cases 20] [--workers 2] [--preset mend] [--config FILE] [--networks]
 
-COHORT contains labels_true/ and labels_noisy/. The methods, each described in peer_methods.py:
+COHORT contains labels_true/ and labels_noisy/, and images/ for --networks. The methods, each described in
+peer_methods.py and peer_networks.py:
 
   Heartmend                  `heartmend run --stop-after fuse`, the CPU time of all its processes, the fit included
   joint smoothing            as 3D Slicer, with its default factor of 0.5 and with 0.2 (needs VTK; left out without)
   joint Gaussian             each structure and the background blurred by 1.2 mm; the largest value decides
   nnU-Net                    all but the largest component removed where that raises the mean Dice of these very cases
   largest blob, small blobs  as TotalSegmentator: the largest component of each structure; components above 200 mm³
+  filters by size            components of 100, and of 500 voxels and more
+  ShapeKit                   its rules, with neighbours of the heart
+
+With --networks also, on the CTs and the noisy labels:
+
+  Heartmend with CTs         `heartmend run --images --stop-after fuse`
+  U-Net relabel              a small U-Net in two folds, trained until twice the steps gain no more (needs MONAI)
+  confident learning         the labels that cleanlab finds wrong by its probabilities, replaced (needs cleanlab)
 
 CPU seconds of a case include reading and writing the label map (by Heartmend's own functions for all), but not the
 decision of nnU-Net's rule. Prints the mean share of the Dice error removed over the structures, with the 95 % interval
@@ -35,6 +44,8 @@ from peer_methods import (
     nnunet,
     nnunet_rule,
     remove_small_blobs,
+    remove_small_components,
+    shapekit,
 )
 from repair_cohort import joint_gaussian
 from rich.console import Console
@@ -52,6 +63,8 @@ from heartmend.types import Labels
 
 ANATOMY = load_anatomy("heart").without_absent(())
 WEAKER_SMOOTHING = 0.2
+NETWORK_MM = 2.0
+"""Voxels of the networks."""
 console = Console(width=150, highlight=False)
 
 
@@ -89,12 +102,42 @@ def peer_methods(true: Path, noisy: Path) -> dict[str, Method]:
         "nnU-Net, its rule": nnunet(rule),
         "TotalSegmentator, largest blob": keep_largest_blobs,
         "TotalSegmentator, small blobs": remove_small_blobs,
+        **{f"filter by size, {n} voxels": partial(remove_small_components, min_voxels=n) for n in (100, 500)},
+        "ShapeKit, its rules": shapekit,
     }
     if importlib.util.find_spec("vtk") is None:
         console.print("3D Slicer's joint smoothing is left out: pip install '.[benchmarks]'")
         return methods
     weaker = partial(joint_smoothing, factor=WEAKER_SMOOTHING)
     return {"3D Slicer, joint smoothing": joint_smoothing, f"3D Slicer, factor {WEAKER_SMOOTHING}": weaker, **methods}
+
+
+def apply_networks(noisy: Path, images: Path, output: Path, max_steps: int) -> dict[str, tuple[Path, float]]:
+    """Correct the label maps with networks that were trained on them; returns each method's folder and CPU seconds."""
+    from peer_networks import RelabelNetwork
+    from small_unet import NetworkSettings
+
+    cohort = discover_cohort(noisy, images, anatomy=ANATOMY)
+    network = RelabelNetwork(cohort.cases, ANATOMY.ids, NetworkSettings(spacing_mm=NETWORK_MM), output / "network")
+    network.train(max_steps, console.print)
+    folders = {name: output / name for name in (f"U-Net relabel, {NETWORK_MM:g} mm", "confident learning")}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    relabel_s, started = 0.0, time.process_time()
+    issues = network.issues()
+    correct_s = time.process_time() - started
+    for case, wrong in zip(cohort, issues, strict=True):
+        started = time.process_time()
+        volume = read_labels(case.labels_path, ANATOMY)
+        found = network.relabelled(case, volume)
+        relabel_s += time.process_time() - started
+        started = time.process_time()
+        corrected = network.corrected(volume, found, wrong)
+        correct_s += time.process_time() - started
+        for labels, folder in zip((found, corrected), folders.values(), strict=True):
+            write_labels_like(labels, case.labels_path, folder / case.labels_path.name, volume.meaning)
+    seconds = (network.cpu_s + relabel_s, network.cpu_s + relabel_s + correct_s)
+    return {name: (folder, cpu_s / len(cohort)) for (name, folder), cpu_s in zip(folders.items(), seconds, strict=True)}
 
 
 def _labels(folder: Path) -> Iterator[Labels]:
@@ -145,6 +188,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--preset", default="mend")
     parser.add_argument("--config", type=Path, help="settings file in place of the preset")
+    parser.add_argument("--networks", action="store_true", help="methods that need CTs, and Heartmend with CTs")
+    parser.add_argument("--max-steps", type=int, default=3200, help="limit of the training of the networks")
     arguments = parser.parse_args()
     output = arguments.output
     true, noisy = first_cases(arguments.cohort, output, arguments.cases)
@@ -152,15 +197,25 @@ def main() -> None:
     config = str(arguments.config.resolve()) if arguments.config else ""
     settings = RunSettings(arguments.workers, arguments.preset, config)
     measured = Measured(output / "measured.json", settings)
-    cost = measured.cost(count, "run")
-    run = output / f"run_{count}"
-    if cost is None:
-        cost = measured.measure(count, "run", settings.command(noisy, run, "fuse"), output / "log.txt")
-    folders, seconds = {"Heartmend": run}, {"Heartmend": cost.cpu_s / count}
+    images = ["--images", str(arguments.cohort / "images")]
+    runs: dict[str, list[str]] = {"Heartmend": []} | ({"Heartmend with CTs": images} if arguments.networks else {})
+    folders, seconds = {}, {}
+    for name, options in runs.items():
+        stage = name.replace("Heartmend", "run")
+        folders[name] = output / f"{stage.replace(' ', '_')}_{count}"
+        cost = measured.cost(count, stage) or measured.measure(
+            count, stage, [*settings.command(noisy, folders[name], "fuse"), *options], output / "log.txt"
+        )
+        seconds[name] = cost.cpu_s / count
     for name, method in peer_methods(true, noisy).items():
         folders[name] = output / name.replace(",", "").replace(" ", "_")
         seconds[name] = apply(method, noisy, folders[name])
         console.print(f"{name}: {seconds[name]:.2f} CPU s a case")
+    if arguments.networks:
+        for name, (folder, cpu_s) in apply_networks(
+            noisy, arguments.cohort / "images", output, arguments.max_steps
+        ).items():
+            folders[name], seconds[name] = folder, cpu_s
     evaluation = EvaluationSettings(metrics=METRICS, workers=arguments.workers, parts=False)
     found = {
         name: (seconds[name], score(evaluate_folders(noisy, folder, ANATOMY, true, evaluation).rows))

@@ -13,6 +13,8 @@ from peer_methods import (
     nnunet,
     nnunet_rule,
     remove_small_blobs,
+    remove_small_components,
+    shapekit,
 )
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -50,6 +52,34 @@ def test_blobs_are_small_by_their_volume(truth: np.ndarray, noisy: np.ndarray) -
     expected = truth.copy()
     expected[30:36] = 0
     np.testing.assert_array_equal(remove_small_blobs(noisy, (0.8, 0.8, 0.8)), expected)
+
+
+def test_components_are_filtered_by_their_number_of_voxels(truth: np.ndarray, noisy: np.ndarray) -> None:
+    # The real part of structure 2 has 216 voxels, the two false ones of structure 1 four each; one of them touches it.
+    noisy[14, 14, 4:8] = 1
+    found = remove_small_components(noisy, MM, 100)
+    assert not found[2].any() and found[14, 14, 4:8].all()
+    np.testing.assert_array_equal(found[30:36], truth[30:36])
+    assert not remove_small_components(noisy, MM, 500)[30:36].any()
+
+
+def test_shapekit_gives_a_large_part_to_the_nearer_neighbour_and_drops_a_tenth() -> None:
+    labels = np.zeros((60, 20, 20), np.uint8)
+    labels[2:12, 5:15, 5:15] = 4
+    labels[40:50, 5:15, 5:15] = 5
+    # 200 of 1,200 voxels of structure 4 are within structure 5, and 64 more far from everything.
+    labels[44:46, 5:15, 5:15] = 4
+    labels[24:28, 8:12, 8:12] = 4
+    expected = np.zeros_like(labels)
+    expected[2:12, 5:15, 5:15] = 4
+    expected[40:50, 5:15, 5:15] = 5
+    np.testing.assert_array_equal(shapekit(labels, MM), expected)
+    # Vessels of several parts have no neighbours: a part of more than a tenth stays.
+    vessel = np.zeros_like(labels)
+    vessel[2:12, 5:8, 5:8], vessel[30:34, 5:8, 5:8], vessel[50, 5:8, 5:8] = 9, 9, 9
+    expected = vessel.copy()
+    expected[50] = 0
+    np.testing.assert_array_equal(shapekit(vessel, MM), expected)
 
 
 def test_nnunet_removes_components_only_where_that_raises_dice(truth: np.ndarray, noisy: np.ndarray) -> None:

@@ -22,8 +22,8 @@ With --networks also, on the CTs and the noisy labels:
 
 CPU seconds of a case include reading and writing the label map (by Heartmend's own functions for all), but not the
 decision of nnU-Net's rule. Prints the mean share of the Dice error removed over the structures, with the 95 % interval
-over the cases, the pairs of case and structure that became worse, and the error removed in a second of CPU time. An
-interrupted run of Heartmend continues; its cost is in OUT/measured.json.
+over the cases, the pairs of case and structure that became worse, and the error removed in a second of CPU time.
+An interrupted benchmark continues: OUT/measured.json has the finished methods.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +63,8 @@ from heartmend.types import Labels
 
 ANATOMY = load_anatomy("heart").without_absent(())
 WEAKER_SMOOTHING = 0.2
+FINISHED = "methods"
+"""Key of the finished methods in OUT/measured.json."""
 NETWORK_MM = 2.0
 """Voxels of the networks."""
 console = Console(width=150, highlight=False)
@@ -91,15 +93,10 @@ def apply(method: Method, noisy: Path, out: Path) -> float:
     return (time.process_time() - started) / len(cohort)
 
 
-def peer_methods(true: Path, noisy: Path) -> dict[str, Method]:
-    """List the methods; the rule of nnU-Net is decided on these cases."""
-    truths, maps = (list(_labels(folder)) for folder in (true, noisy))
-    rule = nnunet_rule(list(zip(truths, maps, strict=True)), ANATOMY.ids)
-    names = [", ".join(ANATOMY.by_id(id).name for id in ids) for ids in rule]
-    console.print(f"nnU-Net's rule: all but the largest component of {'; of '.join(names) or 'nothing'}")
+def peer_methods(true: Path, noisy: Path) -> dict[str, Callable[[], Method]]:
+    """List the methods, as functions that prepare them."""
     methods: dict[str, Method] = {
         "joint Gaussian, 1.2 mm": joint_gaussian_in_box,
-        "nnU-Net, its rule": nnunet(rule),
         "TotalSegmentator, largest blob": keep_largest_blobs,
         "TotalSegmentator, small blobs": remove_small_blobs,
         **{f"filter by size, {n} voxels": partial(remove_small_components, min_voxels=n) for n in (100, 500)},
@@ -107,9 +104,24 @@ def peer_methods(true: Path, noisy: Path) -> dict[str, Method]:
     }
     if importlib.util.find_spec("vtk") is None:
         console.print("3D Slicer's joint smoothing is left out: pip install '.[benchmarks]'")
-        return methods
-    weaker = partial(joint_smoothing, factor=WEAKER_SMOOTHING)
-    return {"3D Slicer, joint smoothing": joint_smoothing, f"3D Slicer, factor {WEAKER_SMOOTHING}": weaker, **methods}
+    else:
+        methods["3D Slicer, joint smoothing"] = joint_smoothing
+        methods[f"3D Slicer, factor {WEAKER_SMOOTHING}"] = partial(joint_smoothing, factor=WEAKER_SMOOTHING)
+    makers = {name: partial(_ready, method) for name, method in methods.items()}
+    return {"nnU-Net, its rule": partial(_decided_nnunet, true, noisy), **makers}
+
+
+def _ready(method: Method) -> Method:
+    return method
+
+
+def _decided_nnunet(true: Path, noisy: Path) -> Method:
+    """Decide nnU-Net's rule on these cases."""
+    truths, maps = (list(_labels(folder)) for folder in (true, noisy))
+    rule = nnunet_rule(list(zip(truths, maps, strict=True)), ANATOMY.ids)
+    names = [", ".join(ANATOMY.by_id(id).name for id in ids) for ids in rule]
+    console.print(f"nnU-Net's rule: all but the largest component of {'; of '.join(names) or 'nothing'}")
+    return nnunet(rule)
 
 
 def apply_networks(noisy: Path, images: Path, output: Path, max_steps: int) -> dict[str, tuple[Path, float]]:
@@ -197,32 +209,39 @@ def main() -> None:
     config = str(arguments.config.resolve()) if arguments.config else ""
     settings = RunSettings(arguments.workers, arguments.preset, config)
     measured = Measured(output / "measured.json", settings)
-    images = ["--images", str(arguments.cohort / "images")]
-    runs: dict[str, list[str]] = {"Heartmend": []} | ({"Heartmend with CTs": images} if arguments.networks else {})
-    folders, seconds = {}, {}
+    images = arguments.cohort / "images"
+    runs: dict[str, list[str]] = {"Heartmend": []}
+    if arguments.networks:
+        runs["Heartmend with CTs"] = ["--images", str(images)]
     for name, options in runs.items():
         stage = name.replace("Heartmend", "run")
-        folders[name] = output / f"{stage.replace(' ', '_')}_{count}"
-        cost = measured.cost(count, stage) or measured.measure(
-            count, stage, [*settings.command(noisy, folders[name], "fuse"), *options], output / "log.txt"
-        )
-        seconds[name] = cost.cpu_s / count
-    for name, method in peer_methods(true, noisy).items():
-        folders[name] = output / name.replace(",", "").replace(" ", "_")
-        seconds[name] = apply(method, noisy, folders[name])
-        console.print(f"{name}: {seconds[name]:.2f} CPU s a case")
+        run = output / f"{stage.replace(' ', '_')}_{count}"
+        command = [*settings.command(noisy, run, "fuse"), *options]
+        cost = measured.cost(count, stage) or measured.measure(count, stage, command, output / "log.txt")
+        keep_score(measured, name, cost.cpu_s / count, run, (true, noisy))
+    for name, maker in peer_methods(true, noisy).items():
+        if name not in measured.table.get(FINISHED, {}):
+            folder = output / name.replace(",", "").replace(" ", "_")
+            keep_score(measured, name, apply(maker(), noisy, folder), folder, (true, noisy))
     if arguments.networks:
-        for name, (folder, cpu_s) in apply_networks(
-            noisy, arguments.cohort / "images", output, arguments.max_steps
-        ).items():
-            folders[name], seconds[name] = folder, cpu_s
-    evaluation = EvaluationSettings(metrics=METRICS, workers=arguments.workers, parts=False)
-    found = {
-        name: (seconds[name], score(evaluate_folders(noisy, folder, ANATOMY, true, evaluation).rows))
-        for name, folder in folders.items()
-    }
+        for name, (folder, cpu_s) in apply_networks(noisy, images, output, arguments.max_steps).items():
+            keep_score(measured, name, cpu_s, folder, (true, noisy))
+    found = {name: (entry["cpu_s"], Score(**entry["score"])) for name, entry in measured.table[FINISHED].items()}
     console.print(peers_table(f"{arguments.cohort.name}: {count} cases", found))
     console.print(structure_table(found))
+
+
+def keep_score(measured: Measured, name: str, cpu_s: float, folder: Path, maps: tuple[Path, Path]) -> None:
+    """Score the label maps of a method, once, and keep the score with its CPU seconds a case."""
+    finished = measured.table.setdefault(FINISHED, {})
+    if name in finished:
+        return
+    true, noisy = maps
+    evaluation = EvaluationSettings(metrics=METRICS, workers=measured.table["settings"]["workers"], parts=False)
+    rows = evaluate_folders(noisy, folder, ANATOMY, true, evaluation).rows
+    finished[name] = {"cpu_s": cpu_s, "score": score(rows).to_dict()}
+    measured.save()
+    console.print(f"{name}: {cpu_s:.2f} CPU s a case, {finished[name]['score']['mean']:.3f} of the Dice error removed")
 
 
 if __name__ == "__main__":

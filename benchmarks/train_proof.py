@@ -2,7 +2,7 @@
 """Do repaired labels train better networks? The same small U-Net on noisy, repaired and clean labels, tested on others.
 
 usage: train_proof.py COHORT OUT [--labels NAME=FOLDER ...] [--train 12] [--other COHORT] [--seeds 5]
-       [--alone] [--steps 400] [--spacing-mm 2.5] [--minutes 60] [--table]
+       [--preset mend] [--alone] [--steps 400] [--spacing-mm 2.5] [--minutes 60] [--table]
 
 COHORT has labels_true/, images/ and the noisy labels: labels_noisy/, or any folder of label maps of the same cases for
 each --labels. The first --train cases are trained on, the others are test cases; --other adds the cases of a second
@@ -91,9 +91,13 @@ def trainings(kinds: Sequence[str], arms: Sequence[str], seeds: int) -> Iterator
 class Results:
     """The finished trainings, in OUT/trainings; they must be of the same settings."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        """Open the folder."""
-        self.folder, self.settings = folder, dict(settings)
+    def __init__(self, folder: Path, settings: Mapping[str, Any], preset: str) -> None:
+        """Open the folder; the preset matters for repaired labels alone."""
+        self.folder, self._settings, self._preset = folder, dict(settings), preset
+
+    def settings(self, training: Training) -> dict[str, Any]:
+        """Return the settings with which a training must have been made."""
+        return self._settings | ({} if training.arm in (CLEAN, NOISY) else {"preset": self._preset})
 
     def read(self, training: Training) -> list[dict[str, Any]] | None:
         """Read the rows of a training; None if it is not finished."""
@@ -101,14 +105,16 @@ class Results:
         if not path.is_file():
             return None
         table = read_json(path)
-        if table["settings"] != self.settings:
+        if table["settings"] != self.settings(training):
             raise SystemExit(f"{path}: was trained with {table['settings']}; give these, or another OUT")
         return list(table["rows"])
 
     def write(self, training: Training, rows: Sequence[Mapping[str, Any]], cpu_s: float) -> None:
         """Keep a finished training."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self._path(training), {"settings": self.settings, "cpu_s": round(cpu_s, 1), "rows": list(rows)})
+        write_json(
+            self._path(training), {"settings": self.settings(training), "cpu_s": round(cpu_s, 1), "rows": [*rows]}
+        )
 
     def _path(self, training: Training) -> Path:
         return self.folder / f"{training.name}.json"
@@ -124,9 +130,11 @@ class Results:
 class Proof:
     """The cohort, its split, and the volumes on the coarse lattice."""
 
-    def __init__(self, cohort: Path, output: Path, train: int, other: Path | None, settings: NetworkSettings) -> None:
+    def __init__(
+        self, cohort: Path, output: Path, train: int, other: Path | None, settings: NetworkSettings, preset: str
+    ) -> None:
         """Find the cases."""
-        self.cohort, self.output, self.settings = cohort, output, settings
+        self.cohort, self.output, self.settings, self.preset = cohort, output, settings, preset
         cases = discover_cohort(cohort / "labels_true", cohort / "images", anatomy=ANATOMY).cases
         if not 0 < train < len(cases):
             raise SystemExit(f"{cohort}: {len(cases)} cases cannot be split into {train} for training and others")
@@ -178,7 +186,7 @@ class Proof:
         run = folder / ("run" if with_images else "run_alone")
         options = ["--images", str(folder / "images")] if with_images else []
         heartmend("run", folder / "labels", "--output", run, *options, "--uncertainty", "--stop-after", "fuse",
-                  "--workers", "1", "--device", "cpu", "--quiet")  # fmt: skip
+                  "--preset", self.preset, "--workers", "1", "--device", "cpu", "--quiet")  # fmt: skip
         return run
 
     def _exported(self, run: Path) -> Path:
@@ -304,6 +312,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=12, help="number of training cases")
     parser.add_argument("--other", type=Path, help="a second cohort to test on")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--preset", default="mend", help="preset of the repair")
     parser.add_argument("--alone", action="store_true", help="also repair without the CTs")
     parser.add_argument("--clean-noisy", action="store_true", help="no repaired arms, to choose the settings")
     parser.add_argument("--steps", type=int, default=NetworkSettings.steps)
@@ -323,8 +332,8 @@ def main() -> None:
         arguments.spacing_mm, arguments.steps, arguments.patch, 1, channels, arguments.residual_units, arguments.rate,
         not arguments.float32,
     )  # fmt: skip
-    proof = Proof(arguments.cohort, arguments.output, arguments.train, arguments.other, settings)
-    kept = Results(arguments.output / "trainings", {**settings.to_dict(), "train": arguments.train})
+    proof = Proof(arguments.cohort, arguments.output, arguments.train, arguments.other, settings, arguments.preset)
+    kept = Results(arguments.output / "trainings", {**settings.to_dict(), "train": arguments.train}, arguments.preset)
     arms = [NOISY] if arguments.clean_noisy else [NOISY, REPAIRED, IGNORE] + [ALONE] * arguments.alone
     planned = list(trainings([*noisy], arms, arguments.seeds))
     started = time.monotonic()

@@ -115,8 +115,14 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path, monkeypatch: pytest
 
 
 def test_results_of_trainings_that_are_planned(tmp_path: Path) -> None:
-    results = Results(tmp_path, {"steps": 1})
+    results = Results(tmp_path, {"steps": 1}, "mend")
     first, second = Training("", "clean", 0), Training("a", "repaired, ignore", 0)
     results.write(first, [{"case": "1", "dice": 0.5}], 1.0)
     assert results.read(second) is None
     assert results.rows([first, second]) == [{"kind": "", "arm": "clean", "seed": 0, "case": "1", "dice": 0.5}]
+    # The preset of the repair matters for repaired labels alone.
+    results.write(second, [], 1.0)
+    other = Results(tmp_path, {"steps": 1}, "fast")
+    assert other.read(first) is not None
+    with pytest.raises(SystemExit, match="'preset': 'mend'"):
+        other.read(second)

@@ -24,8 +24,8 @@ SMOOTHING_FACTOR = 0.5
 SMOOTHING_ITERATIONS = 100
 SMALL_SHARE = 0.1
 """ShapeKit removes components of less than a tenth of their organ."""
-NEIGHBOURS = {1: (3, 5), 2: (4, 8), 3: (1, 6), 4: (2, 5), 5: (4, 7), 6: (3, 7), 7: (5, 6), 8: (2,)}
-"""For ShapeKit: structures that a large part of a structure may belong to; none for vessels of many parts."""
+NEIGHBOURS = {1: (3, 5), 2: (4, 8), 3: (1,), 4: (2, 5), 5: (1, 4), 8: (2,)}
+"""For ShapeKit: structures that a large part of a structure may belong to; none for vessels, which have many parts."""
 
 
 def largest_component(mask: Mask, connectivity: Connectivity = 26) -> Mask:

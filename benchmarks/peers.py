@@ -67,7 +67,7 @@ FINISHED = "methods"
 """Key of the finished methods in OUT/measured.json."""
 NETWORK_MM = 2.0
 """Voxels of the networks."""
-console = Console(width=150, highlight=False)
+console = Console(width=150, highlight=False, markup=False)
 
 
 def first_cases(cohort: Path, folder: Path, cases: int) -> tuple[Path, Path]:

@@ -101,3 +101,48 @@ def test_a_long_graft_far_from_the_heart_is_kept_and_flagged() -> None:
     (change,) = result.changes
     assert (change.action, change.severity) == ("original kept", "warning")
     assert "a graft?" in change.note
+
+
+def test_a_bridge_is_listed_with_the_volume_that_it_adds() -> None:
+    interrupted = vessel(2.1)
+    interrupted[28:33] = False
+    result = repaired(interrupted, Calibre(2.1, 0.5))
+    (bridge,) = [c for c in result.changes if c.action == "bridged"]
+    assert bridge.note in ("gap of 5 mm", "gap of 6 mm")
+    assert bridge.voxels == (result.mask & ~interrupted).sum() == bridge.volume_mm3 > 20
+    # A bridge has a verdict of its own and does not count in the acceptance of the rest.
+    np.testing.assert_array_equal(result.reference, result.mask)
+
+
+def test_the_box_of_a_change_holds_it_on_an_oblique_grid() -> None:
+    affine = np.eye(4)
+    affine[:2, :2] = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2)
+    label = vessel(2.1)
+    island = np.zeros(SHAPE, bool)
+    island[20:24, 32:38, 34:37] = True
+    result = repaired(label | island, Calibre(2.1, 0.5), affine)
+    (removed,) = [c for c in result.changes if c.action == "removed"]
+    points = Grid(SHAPE, affine).index_to_world(np.argwhere(island))
+    low, high = np.array(removed.box_mm)
+    assert (points >= low - 0.6).all() and (points <= high + 0.6).all()
+
+
+def test_at_most_40_percent_of_a_label_are_removed_and_the_largest_piece_is_kept_and_listed() -> None:
+    at = np.indices(SHAPE)
+    main = (np.hypot(at[1] - 20, at[2] - 20) < 1.6) & (at[0] > 4) & (at[0] < 20)
+    pieces = [
+        np.linalg.norm(at - np.reshape(c, (3, 1, 1, 1)), axis=0) < r
+        for c, r in (((40, 8, 8), 3.1), ((40, 32, 32), 2.6))
+    ]
+    result = repaired(main | pieces[0] | pieces[1], Calibre(1.6, 0.5))
+    assert (result.mask & pieces[0]).sum() == pieces[0].sum() and not (result.mask & pieces[1]).any()
+    (kept,) = [c for c in result.changes if c.action == "original kept"]
+    assert "% of the label" in kept.note and kept.severity == "warning"
+
+
+def test_specks_are_one_entry() -> None:
+    label = vessel(2.1)
+    label[30, 36, 36] = label[40, 4, 4] = True
+    result = repaired(label, Calibre(2.1, 0.5))
+    (removed,) = [c for c in result.changes if c.action == "removed"]
+    assert (removed.note, removed.voxels, removed.severity) == ("2 specks below 3 mm³", 2, "info")

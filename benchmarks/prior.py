@@ -25,7 +25,7 @@ from rich.table import Table
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.evaluation import EvaluationSettings
-from heartmend.metrics.summary import StructureSummary
+from heartmend.metrics.summary import StructureSummary, count_worse
 from heartmend.pipelines.config import load_config
 from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.pipelines.run import Request, run
@@ -113,7 +113,7 @@ def main() -> None:
             row = [
                 str(size), Path(prior).stem, *(f"{removed.get(id, float('nan')):.2f}" for id in anatomy.ids),
                 f"{np.mean([share for id, share in removed.items() if id <= 8]):.3f}",
-                f"{sum(s.n_worse or 0 for s in found)}/{sum(s.cases for s in found)}", f"{seconds:.0f}",
+                str(count_worse(found)), f"{seconds:.0f}",
             ]  # fmt: skip
             console.print(" | ".join(row))
             table.add_row(*row)

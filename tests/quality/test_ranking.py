@@ -46,6 +46,20 @@ def test_a_structure_with_a_high_median_error_is_not_ranked_first() -> None:
     assert order(ranking)[0] == ("c", "LV")
 
 
+def test_an_appendage_that_may_be_part_of_the_atrium_is_named_without_an_error() -> None:
+    there = [ErrorIndicators(case, "LAA", True, volume_ml=9.0, defect_error=0.05) for case in "ab"]
+    ranking = rank([*there, absent("c", "LAA"), absent("d", "LAA")], ANATOMY, True)
+    found = {one.case: one for one in ranking.structures}
+    assert found["c"].expected_error == 0
+    assert found["c"].reasons == ("absent, present in 2 of 4 cases; it may be part of the LA here",)
+    host = ErrorIndicators("e", "LAA", False, host="LA")
+    (told,) = (one for one in rank([*there, host], ANATOMY, True).structures if one.case == "e")
+    assert told.expected_error == 0
+    assert told.reasons == ("part of the LA in this label map, on its own in 2 of 3 cases; each stays as it is",)
+    rare = rank([there[0], *(absent(case, "LAA") for case in "cdefg")], ANATOMY, True)
+    assert [one.case for one in rare.structures] == ["a"], "where nearly all lack it, its absence is usual"
+
+
 def test_the_error_of_an_absent_structure_is_the_fraction_of_cases_that_have_it() -> None:
     there = [ErrorIndicators(case, "LA", True, defect_error=0.05) for case in "abc"]
     ranking = rank([*there, absent("d")], ANATOMY, True)

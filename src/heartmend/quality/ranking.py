@@ -14,6 +14,8 @@ from heartmend.repair.shared_errors.report import SharedErrors
 
 MIN_MEDIAN_ERROR = 0.005
 """A smaller median Dice error is below the resolution of voxels; it is replaced by this value in ratios."""
+MIN_TOLD_SHARE = 0.25
+"""A structure that grows out of another one and is absent is named if at least this share of the cases has it."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def rank(
     """Rank structures and cases by their expected error relative to the median of the cohort.
 
     The expected error of an absent structure is the fraction of cases that have it; where most cases lack a structure,
-    its absence is not ranked. One that is part of another structure in its label map has no expected error.
+    its absence is not ranked. One that is part of another structure in its label map has no expected error, nor has one
+    that grows out of another structure and may be part of it: a quarter of the cases or more have it on its own.
 
     Args:
         indicators: error indicators of all structures of all cases.
@@ -116,9 +119,11 @@ def rank(
     for name, members in by_structure.items():
         medians = CohortMedians.of(members)
         for one in members:
-            lacking = 0.0 if one.host else medians.n_present / medians.n_cases
-            error = one.expected_error if one.present else lacking
-            if one.present or one.host or error > 0.5:
+            share = medians.n_present / medians.n_cases
+            is_missed = not one.host and share > 0.5
+            is_told = bool(anatomy.by_name(name).must_touch) and share >= MIN_TOLD_SHARE
+            if one.present or one.host or is_missed or is_told:
+                error = one.expected_error if one.present else share if is_missed else 0.0
                 texts = reasons(one, medians, anatomy.by_name(name))
                 ranked.append(RankedStructure(one.case, name, error, medians.expected_error, texts, one))
     ranked.sort(key=lambda r: (-r.relative_expected_error, r.case, r.structure))

@@ -82,7 +82,8 @@ def reasons(indicators: ErrorIndicators, medians: CohortMedians, structure: Stru
         on_its_own = f"on its own in {medians.n_present} of {medians.n_cases} cases"
         return (f"part of the {indicators.host} in this label map, {on_its_own}; each stays as it is",)
     if not indicators.present:
-        return (f"absent, present in {medians.n_present} of {medians.n_cases} cases",)
+        where = f"; it may be part of the {' or '.join(structure.must_touch)} here" if structure.must_touch else ""
+        return (f"absent, present in {medians.n_present} of {medians.n_cases} cases{where}",)
     found = [*_volume_reason(indicators, medians), *_rule_reasons(indicators.changes, structure)]
     if indicators.outside_ml >= MIN_ML:
         found.append(f"{indicators.outside_ml:.1f} ml outside the ROI of the heart")

@@ -306,3 +306,9 @@ def test_merge_convention_and_screen_take_the_words_of_their_commands(folder: Pa
         workers=1,
     )  # fmt: skip
     assert ranking.shared_errors is not None and ranking.shared_errors.source == "trusted"
+
+
+def test_faults_of_phantoms_that_there_are_not_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(hm.ConfigError, match='faults="rough": give "realistic" or "harsh"'):
+        hm.make_phantoms(tmp_path, count=1, faults="rough")  # type: ignore[arg-type]
+    assert not any(tmp_path.iterdir())

@@ -33,7 +33,7 @@ from heartmend.repair.shared_errors.estimate import (
     locate_edges,
 )
 from heartmend.repair.shared_errors.measurement import MeasuredCase, measure_case
-from heartmend.repair.shared_errors.surface import PATCH_MM, Floats, SurfacePatches, sample_surface
+from heartmend.repair.shared_errors.surface import Floats, SurfacePatches, sample_surface, spread_patches
 
 RULE = "own_errors"
 """Name of this method in the change log."""
@@ -145,14 +145,7 @@ def _patches(distances: DistanceMap, labels: npt.NDArray[np.uint8], id: int, roi
     samples = sample_surface(distances, labels, id, spacing, np.random.default_rng(0))
     if samples is None:
         return None
-    unit, size_mm = roi.box_index_to_unit(samples.points), np.asarray(roi.size_mm, np.float64)
-    in_mm = unit * (size_mm / 2)
-    picks = [int(np.linalg.norm(in_mm - in_mm.mean(axis=0), axis=1).argmax())]
-    nearest_mm = np.linalg.norm(in_mm - in_mm[picks[0]], axis=1)
-    while nearest_mm.max() >= PATCH_MM:
-        picks.append(int(nearest_mm.argmax()))
-        nearest_mm = np.minimum(nearest_mm, np.linalg.norm(in_mm - in_mm[picks[-1]], axis=1))
-    return SurfacePatches(unit[picks], size_mm)
+    return spread_patches(roi.box_index_to_unit(samples.points), np.asarray(roi.size_mm, np.float64))
 
 
 def _errors(offsets: CohortOffsets, size_mm: Floats) -> list[PatchError]:

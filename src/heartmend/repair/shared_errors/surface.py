@@ -73,15 +73,28 @@ def divide_surface(distance_mm: Floats, size_mm: Floats) -> SurfacePatches | Non
     if distance_mm.max() <= 0 or distance_mm.min() >= 0:
         return None
     vertices = marching_cubes(distance_mm.astype(np.float32), 0.0)[0]
-    unit = (vertices + 0.5) / distance_mm.shape[0] * 2 - 1
+    return spread_patches((vertices + 0.5) / distance_mm.shape[0] * 2 - 1, size_mm)
+
+
+def spread_patches(unit: Floats, size_mm: Floats) -> SurfacePatches:
+    """Choose centres of patches among the points of a surface, by farthest-point sampling.
+
+    Args:
+        unit: (n, 3) points in a unit frame.
+        size_mm: (3,) extent of this frame in mm.
+
+    Returns:
+        Patches such that each point is within `PATCH_MM` of a centre.
+    """
+    size_mm = np.asarray(size_mm, np.float64)
     in_mm = unit * (size_mm / 2)
-    # The first centre is the vertex that is farthest from the middle: it depends on the shape alone.
+    # The first centre is the point that is farthest from the middle: it depends on the shape alone.
     picks = [int(np.linalg.norm(in_mm - in_mm.mean(axis=0), axis=1).argmax())]
     nearest_mm = np.linalg.norm(in_mm - in_mm[picks[0]], axis=1)
     while nearest_mm.max() >= PATCH_MM:
         picks.append(int(nearest_mm.argmax()))
         nearest_mm = np.minimum(nearest_mm, np.linalg.norm(in_mm - in_mm[picks[-1]], axis=1))
-    return SurfacePatches(unit[picks].astype(np.float64), np.asarray(size_mm, np.float64))
+    return SurfacePatches(np.asarray(unit[picks], np.float64), size_mm)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,11 @@ MIN_CASES = 5
 """With fewer cases the surface noise of the cleanest labels is not estimated."""
 BAND_VOXELS = 0.9
 """Voxels up to this far from the surface are measured."""
+NOISE_OF_VOXELS = 0.06
+"""Surface noise of a smooth ball, relative to the square of the shortest side of its voxels: 0.057 to 0.067 for cubes
+of 0.4 to 2 mm, 0.052 to 0.080 for other voxels, whatever its radius."""
+REFERENCE_VOXEL_MM = 1.0
+"""Surface noises of several grids are compared as on voxels of this side."""
 
 
 def surface_noise_mm2(label: Mask, spacing_mm: Sequence[float]) -> float:
@@ -62,20 +67,42 @@ def residual_variance_mm2(distance_mm: DistanceField, spacing_mm: Sequence[float
     return float((distance_mm - smooth)[near].var())
 
 
-def lowest_surface_noise_mm2(noises_mm2: Sequence[float]) -> float:
+def lowest_surface_noise_mm2(noises_mm2: Sequence[float], voxels_mm: Sequence[float]) -> float:
     """Estimate the surface noise of the cleanest labels of a cohort.
 
     Args:
         noises_mm2: surface noise of one structure in every case, in mm².
+        voxels_mm: shortest side of the voxels of every case, in mm: larger voxels alone make a surface rougher.
 
     Returns:
-        The 5 % quantile in mm²; infinite, that is unknown, for fewer than `MIN_CASES` cases.
+        The 5 % quantile in mm², as on voxels of `REFERENCE_VOXEL_MM`; infinite, that is unknown, for fewer than
+        `MIN_CASES` cases.
 
     Example:
-        >>> lowest_surface_noise_mm2([0.1, 0.2]), lowest_surface_noise_mm2([0.1] * 5)
+        >>> lowest_surface_noise_mm2([0.1, 0.2], [1.0, 1.0]), lowest_surface_noise_mm2([0.1] * 5, [1.0] * 5)
         (inf, 0.1)
     """
-    return float(np.quantile(noises_mm2, 0.05)) if len(noises_mm2) >= MIN_CASES else float("inf")
+    if len(noises_mm2) < MIN_CASES:
+        return float("inf")
+    noises = np.asarray(noises_mm2) + NOISE_OF_VOXELS * (REFERENCE_VOXEL_MM**2 - np.square(voxels_mm))
+    return max(float(np.quantile(noises, 0.05)), 0.0)
+
+
+def noise_on_voxels_mm2(noise_mm2: float, voxel_mm: float) -> float:
+    """Convert the surface noise of the cleanest labels to other voxels.
+
+    Args:
+        noise_mm2: surface noise in mm², as on voxels of `REFERENCE_VOXEL_MM`.
+        voxel_mm: shortest side of the voxels, in mm.
+
+    Returns:
+        The noise in mm² that labels as clean as these have on such voxels.
+
+    Example:
+        >>> round(noise_on_voxels_mm2(0.1, 2.0), 3)
+        0.28
+    """
+    return max(noise_mm2 + NOISE_OF_VOXELS * (voxel_mm**2 - REFERENCE_VOXEL_MM**2), 0.0)
 
 
 def surface_area_mm2(mask: Mask, spacing_mm: Sequence[float]) -> float:

@@ -73,7 +73,8 @@ class HeartModel:
         frames: for each case the position of its unit frame: a box on its original grid.
         absent: for each case the structures that it lacks.
         calibres: radius of each thin vessel in this cohort.
-        lowest_surface_noise_mm2: for each structure the roughness of the smoothest labels of this cohort, in mm².
+        lowest_surface_noise_mm2: for each structure the surface noise of the cleanest labels of this cohort, in mm², as
+            on voxels of `REFERENCE_VOXEL_MM`.
         metadata: further information, as JSON values.
 
     Example:

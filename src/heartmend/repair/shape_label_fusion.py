@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from heartmend.geometry.boxes import Box, bounding_box_mm, full_box
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
 from heartmend.geometry.interpolation import block_means, interpolate_along
-from heartmend.geometry.surface_noise import BAND_VOXELS, residual_variance_mm2
+from heartmend.geometry.surface_noise import BAND_VOXELS, noise_on_voxels_mm2, residual_variance_mm2
 from heartmend.types import DistanceField, Mask
 
 REGISTRATION_MM = 3.0
@@ -122,7 +122,8 @@ def fuse_shape_and_label(
         shape_mm: (x, y, z) float32, signed distance of the fitted shape, positive inside; clipped at `CLIP_MM`.
         spacing_mm: voxel spacing.
         slice_staircase_mm: thickness of the slices that the label was drawn on; 0 for thin slices.
-        lowest_surface_noise_mm2: surface noise of the cohort's cleanest labels of this structure; infinite if unknown.
+        lowest_surface_noise_mm2: surface noise of the cohort's cleanest labels of this structure, as on voxels of
+            `REFERENCE_VOXEL_MM`; infinite if unknown.
         weight: weight of the label.
         local_misfit: weight of the local part of the misfit; 0: the margin is the same everywhere.
 
@@ -147,7 +148,8 @@ def fuse_shape_and_label(
     if misfit_mm > MAX_MISFIT_MM:
         return label_only
     shape_noise = residual_variance_mm2(signed_distance_mm(registered > 0, spacing_mm), spacing_mm)
-    excess = max(residual_variance_mm2(label_mm, spacing_mm) - min(lowest_surface_noise_mm2, shape_noise), 0.0)
+    lowest_noise = noise_on_voxels_mm2(lowest_surface_noise_mm2, voxel)
+    excess = max(residual_variance_mm2(label_mm, spacing_mm) - min(lowest_noise, shape_noise), 0.0)
     noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRCASE * slice_staircase_mm) ** 2 + voxel**2 / 80
     if local_misfit:
         change_mm2 = local_misfit * _local_change_mm2(label_mm, shape_mm, registered, spacing_mm)

@@ -134,8 +134,8 @@ class CohortStatistics:
 
     Attributes:
         calibres: radius of the trees of each thin vessel.
-        lowest_surface_noise_mm2: surface noise (variance) of the cleanest labels, by structure; infinite where there
-            are too few cases to measure it.
+        lowest_surface_noise_mm2: surface noise (variance) of the cleanest labels, by structure, as on voxels of
+            `REFERENCE_VOXEL_MM`; infinite where there are too few cases to measure it.
     """
 
     calibres: Mapping[str, Calibre] = field(default_factory=dict)
@@ -152,14 +152,16 @@ class CohortStatistics:
             The statistics.
         """
         radii: dict[str, list[tuple[float, float]]] = {}
-        noises: dict[str, list[float]] = {}
+        noises: dict[str, list[tuple[float, float]]] = {}
         for facts in cases:
             for name, radius_mm in facts.vessel_radii_mm.items():
                 radii.setdefault(name, []).append((radius_mm, min(facts.roi.grid.spacing_mm)))
             for name, noise in facts.surface_noise_mm2.items():
-                noises.setdefault(name, []).append(noise)
+                noises.setdefault(name, []).append((noise, min(facts.roi.grid.spacing_mm)))
         calibres = {}
         for name, found in radii.items():
             radii_mm, voxels_mm = zip(*found, strict=True)
             calibres[name] = Calibre.of_cohort(radii_mm, float(np.median(voxels_mm)))
-        return cls(calibres, {name: lowest_surface_noise_mm2(found) for name, found in noises.items()})
+        return cls(
+            calibres, {name: lowest_surface_noise_mm2(*zip(*found, strict=True)) for name, found in noises.items()}
+        )

@@ -60,6 +60,14 @@ def test_a_wiggle_is_averaged_away() -> None:
     assert result.mask.sum() == pytest.approx(label.sum(), rel=0.08)
 
 
+def test_thick_slices_of_a_vessel_are_no_noise() -> None:
+    """Across slices of 3 mm the cross-sections of a sound vessel jump by themselves."""
+    spacing = (*SPACING[:2], 3.0)
+    mask = tube(0.9)[..., :: round(3.0 / SPACING[2])]
+    result = repair_tree(mask, spacing, settings=TreeSettings(calibre=None))
+    assert mask.any() and not result.smoothed.any()
+
+
 def test_the_average_does_not_depend_on_the_volume_around_the_label() -> None:
     label = tube(0.9)
     large = np.pad(label, ((3, 9), (0, 12), (5, 0)))

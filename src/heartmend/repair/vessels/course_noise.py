@@ -112,7 +112,7 @@ def sound_wiggle_mm(spacing_mm: Spacing) -> float:
         >>> round(sound_wiggle_mm((0.5, 0.5, 0.5)), 2)
         0.1
     """
-    return float(_SOUND_RATIO * np.hypot(_SOUND_MM, _SOUND_VOXELS * min(spacing_mm)))
+    return float(_SOUND_RATIO * np.hypot(_SOUND_MM, _SOUND_VOXELS * max(spacing_mm)))
 
 
 def average_along_course(label: Mask, tree: CentreTree, spacing_mm: Spacing, one: CourseFilter) -> Mask:

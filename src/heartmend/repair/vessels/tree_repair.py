@@ -260,9 +260,13 @@ def _without_course_noise(label: Mask, clean: Mask, tree: CentreTree, spacing: S
     `clean` is the label without noise of voxels, and the tree is its own.
     """
     has_voxel_noise = bool((label ^ clean).any())
+    one = FOR_VOXELS if has_voxel_noise else FOR_WIGGLES
+    # Slices that are thicker than the reach of the average have no neighbours to be averaged with.
+    if max(spacing) > one.along_mm:
+        return clean
     if not has_voxel_noise and course_wiggle_mm(label, tree, spacing) <= sound_wiggle_mm(spacing):
         return label
-    result = average_along_course(label, tree, spacing, FOR_VOXELS if has_voxel_noise else FOR_WIGGLES)
+    result = average_along_course(label, tree, spacing, one)
     if count_components(result) != count_components(clean):
         line = extract_skeleton(clean)
         components, sizes = label_components(result | line)  # a vessel may be one voxel wide

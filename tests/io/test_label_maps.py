@@ -78,7 +78,7 @@ def test_a_data_set_can_have_its_own_ids(tmp_path: Path) -> None:
     assert volume.labels.ravel().tolist() == [0, 9, 3, 2] * 2
     write_labels_like(volume.labels, path, tmp_path / "out.nii.gz", volume.meaning)
     assert decompressed(tmp_path / "out.nii.gz") == decompressed(path)
-    with pytest.raises(BadInputError, match=r"no number for the ids \[4\]"):
+    with pytest.raises(BadInputError, match=r"has no value for the ids \[4\]"):
         write_labels_like(np.full_like(volume.labels, 4), path, tmp_path / "out.nii.gz", volume.meaning)
     values[0, 0, 0] = 3
     save_nifti(path, values)

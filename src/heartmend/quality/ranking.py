@@ -14,7 +14,7 @@ from heartmend.repair.shared_errors.report import SharedErrors
 
 MIN_MEDIAN_ERROR = 0.005
 """A smaller median Dice error is below the resolution of voxels; it is replaced by this value in ratios."""
-MIN_TOLD_SHARE = 0.25
+MIN_NAMED_SHARE = 0.25
 """A structure that grows out of another one and is absent is named if at least this share of the cases has it."""
 
 
@@ -121,8 +121,8 @@ def rank(
         for one in members:
             share = medians.n_present / medians.n_cases
             is_missed = not one.host and share > 0.5
-            is_told = bool(anatomy.by_name(name).must_touch) and share >= MIN_TOLD_SHARE
-            if one.present or one.host or is_missed or is_told:
+            is_named = bool(anatomy.by_name(name).must_touch) and share >= MIN_NAMED_SHARE
+            if one.present or one.host or is_missed or is_named:
                 error = one.expected_error if one.present else share if is_missed else 0.0
                 texts = reasons(one, medians, anatomy.by_name(name))
                 ranked.append(RankedStructure(one.case, name, error, medians.expected_error, texts, one))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from heartmend.geometry.centrelines.tree import CentreTree
 from heartmend.repair.vessels.vessel_context import Lumen
@@ -13,8 +13,8 @@ VEIN_MM = 15.0
 """Shorter components are not judged by their contrast."""
 DARK = 0.7
 """Contrast, as a share of that of the vessels with a root, below which a vessel may be a vein."""
-_SAMPLING_MM, _BLUR_MM = 0.5, 0.8
-"""Smoothing of the samples, and the blur of the vessel that they contain: that of the scanner and the smoothing."""
+_BLUR_MM = 0.8
+"""Blur of the vessel in a sample: that of the scanner and of the smoothing (`Lumen.smooth`)."""
 _LEAST_SHARE = 0.3
 """Thinner vessels are nearly invisible, and a division by their share would be one by noise."""
 
@@ -29,8 +29,7 @@ def contrast_of_points(tree: CentreTree, lumen: Lumen) -> FloatArray:
     Returns:
         (n,) contrast as a share of that of the label's median voxel.
     """
-    smooth = gaussian_filter(lumen.image.values, [_SAMPLING_MM / step for step in lumen.image.spacing_mm])
-    values = map_coordinates(smooth, (tree.points_mm / lumen.image.spacing_mm).T, order=1, mode="nearest")
+    values = map_coordinates(lumen.smooth, (tree.points_mm / lumen.image.spacing_mm).T, order=1, mode="nearest")
     share = (values - lumen.outside) / (lumen.inside - lumen.outside)
     # The middle of a blurred disc.
     visible = 1 - np.exp(-0.5 * np.square(tree.radius_mm / _BLUR_MM))

@@ -151,14 +151,13 @@ def repair_tree(
     if surroundings is not None:
         context = replace(context, sides=partial(_certain_sides, surroundings=surroundings, offset_mm=offset))
     result = _repaired(label, spacing, context, settings)
+    tree = CentreTree.from_networkx(result.graph)
     if chambers is not None:
-        tree = CentreTree.from_networkx(result.graph)
         found = stretches_in_chambers(tree, result.mask, _cropped(chambers, window), spacing)
         result = replace(result, remarks=(*result.remarks, *found))
     if settings.missing_branches and context.lumen is not None:
         others = nothing[window] if heart is None else _cropped(heart, window)
         blood = nothing[window] if chambers is None else _cropped(chambers, window)
-        tree = CentreTree.from_networkx(result.graph)
         found_branches = find_missing_branches(result.mask, tree, others, context.lumen, spacing, others & ~blood)
         result = replace(result, branches=found_branches)
     mask, dropped, smoothed, bridged = (
@@ -207,8 +206,8 @@ def _repaired(label: Mask, spacing: Spacing, context: VesselContext, settings: T
     tree, bridges_left = replace(tree, bridge=number[tree.bridge]), tuple(bridges[i] for i in used)
     # The centre of a bridge along a visible lumen is known.
     drawn = narrow_bridges(tree, bridges_left, min(spacing)) if context.lumen is None else tree
-    smoothed = without_dots ^ smooth
     if excess or weight:
+        smoothed = without_dots ^ smooth
         mask = blend_tube_and_label(drawn, own, spacing, excess, weight)
         bridged, bridges_left = _with_volumes(bridges_left, tree, mask & ~own, spacing)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ _DEEP_MM = 2.0
 """Depth inside the heart's structures from which on no coronary runs."""
 _CORRIDOR_MM = 3.0
 """Largest distance of a path along the lumen from the arc of its bridge."""
+_SAMPLING_MM = 0.5
+"""Standard deviation of the smoothing of an image for single samples."""
 _COARSE_MM = 2.0
 """Voxel spacing of the distance to the heart: fine enough to separate deep from far."""
 _SMALL_SHARE = 0.05
@@ -40,6 +43,11 @@ class Lumen:
     image: ScalarField
     inside: float
     outside: float
+
+    @cached_property
+    def smooth(self) -> FloatArray:
+        """(x, y, z) intensities for single samples: without most of their noise."""
+        return gaussian_filter(self.image.values, [_SAMPLING_MM / step for step in self.image.spacing_mm])
 
     @classmethod
     def of(cls, image: npt.NDArray[np.generic], label: Mask, spacing_mm: Spacing) -> Lumen | None:

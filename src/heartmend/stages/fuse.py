@@ -28,11 +28,13 @@ from heartmend.io.digests import compute_fingerprint
 from heartmend.io.forms.open import open_label_map
 from heartmend.io.label_maps import LabelVolume
 from heartmend.io.label_writing import restore_values
+from heartmend.models.template import TemplateShape
 from heartmend.repair import far_components
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change, box_in_mm
+from heartmend.repair.contacts import CohortTemplate, place_contacts
 from heartmend.repair.fusion import Mode
 from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
@@ -112,6 +114,7 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
                      else (plan.trusted.without_cases(), trusted[case.id]))
             )  # fmt: skip
     _CORRECTIONS.clear()
+    _TEMPLATES.clear()
     moved = {job.case.id: run.set_aside(job.case.id, run.result_path(job.case)) for job in jobs}
     for job, _, error in context.compute.each(_work, jobs):
         if error is None:
@@ -147,8 +150,8 @@ class RefinedCase:
         correction: correction of the errors that all cases share; None where there is none.
         margins_mm: label margin of each refined structure; None where the label alone counts.
         misfits_mm: median distance between label and fitted shape of each refined structure.
-        corrects_own_errors: whether surfaces that are beside the edges of the case's own CT are moved there, as those
-            of all cases were.
+        template: template of the data set, where CTs corrected the errors that all cases share: then surfaces that are
+            beside the edges of the case's own CT are moved there too, and contacts to where the template has them.
     """
 
     original: Labels
@@ -159,7 +162,7 @@ class RefinedCase:
     correction: CaseCorrection | None = None
     margins_mm: Mapping[str, float | None] = field(default_factory=dict)
     misfits_mm: Mapping[str, float] = field(default_factory=dict)
-    corrects_own_errors: bool = False
+    template: CohortTemplate | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,19 +212,19 @@ def fuse_case(
     repaired = [one for one in tubes if settings.repair_vessels and (not structures or one.name in structures)]
     maps, verdicts = _accepted_maps(case, anatomy, {one.name for one in repaired})
     # After the acceptance: a repair is compared with its label, which has the error that all cases share.
-    corrected = CorrectedCase({}, {}, ())
+    corrected = own = CorrectedCase({}, {}, ())
+    image = volume.image if settings.image_edges else None
+    with_edges = [
+        one.name for one in anatomy.structures
+        if one.name in case.maps and one.kind != "tube" and one.image_edges and one.name in (structures or maps)
+    ]  # fmt: skip
     if case.correction is not None:
         movable = {name: one for name, one in maps.items() if not structures or name in structures}
-        image = volume.image if settings.image_edges else None
         corrected = correct_case(movable, original, roi, anatomy, case.correction, image)
         maps |= corrected.maps
         changes += corrected.changes
-    if case.corrects_own_errors and volume.image is not None and settings.image_edges:
-        movable_names = [
-            one.name for one in anatomy.structures
-            if one.name in case.maps and one.kind != "tube" and one.image_edges and one.name in (structures or maps)
-        ]  # fmt: skip
-        own = correct_own_errors(maps, volume.image, roi, anatomy, movable_names)
+    if case.template is not None and image is not None:
+        own = correct_own_errors(maps, image, roi, anatomy, with_edges)
         maps |= own.maps
         changes += own.changes
     chambers = tuple(one.name for one in anatomy.structures if one.kind == "chamber")
@@ -242,7 +245,11 @@ def fuse_case(
     without_tubes[[one.id for one in tubes]] = BACKGROUND
     without_vessels = without_tubes[cleaned]
     fused = fuse_maps(maps, anatomy, spacing, without_vessels, settings.mode, settings.margin_mm)
-    if volume.image is not None and settings.image_edges:
+    if case.template is not None and image is not None and any(one.action == "moved" for one in own.changes):
+        placed = place_contacts(fused, maps, image, case.template, roi, anatomy, with_edges)
+        fused, maps = placed.labels, dict(placed.maps)
+        changes += placed.changes
+    if image is not None:
         reference = cleaned if case.correction is None else fused
         snapped = snap_case(fused, maps, reference, volume, anatomy, verdicts, structures or tuple(maps))
         fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
@@ -305,10 +312,20 @@ def _correction_of(run: RunFolder, case_id: str) -> CaseCorrection | None:
     return CaseCorrection(correction, shape.frame_map(codes.of([case_id])))
 
 
-def _corrects_by_image(run: RunFolder) -> bool:
-    """Whether CTs corrected the errors that all cases share: then labels with another convention are not wanted."""
+def _template_of(run: RunFolder) -> CohortTemplate | None:
+    """The template of the run, where CTs corrected the errors that all cases share.
+
+    Otherwise labels with another convention than the edges of the CTs are wanted.
+    """
     shared = run.shared_errors()
-    return shared is not None and shared.source == "image" and shared.is_corrected
+    if shared is None or shared.source != "image" or not shared.is_corrected:
+        return None
+    if run.output not in _TEMPLATES:
+        shape, codes = run.fitted()
+        sizes_mm = np.mean([run.roi(id).size_mm for id in codes.ids], axis=0)
+        x, y, z = (float(size) for size in sizes_mm)
+        _TEMPLATES[run.output] = CohortTemplate(shape, (x, y, z)) if isinstance(shape, TemplateShape) else None
+    return _TEMPLATES[run.output]
 
 
 def _accepted_maps(
@@ -367,6 +384,8 @@ class _Job:
 
 _CORRECTIONS: dict[Path, tuple[Correction, Any, CodeBook] | None] = {}
 """Correction of each run, with the template and the codes, read once in each process."""
+_TEMPLATES: dict[Path, CohortTemplate | None] = {}
+"""Template of each run, read once in each process."""
 
 
 def _work(job: _Job) -> None:
@@ -434,6 +453,6 @@ def fuse_stored_case(
     refined = RefinedCase(
         volume.labels, prepared, maps, None if image is None else image.values, run.refine_changes(case.id),
         _correction_of(run, case.id), run.label_margins_mm(case.id) if maps else {}, run.misfits_mm(case.id),
-        _corrects_by_image(run),
+        _template_of(run),
     )  # fmt: skip
     return fuse_case(refined, cohort.anatomy, settings, structures, calibres)

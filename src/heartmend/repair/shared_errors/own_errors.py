@@ -44,9 +44,10 @@ STANDARD_ERROR_MM = 0.4
 """Standard error of the offset of a patch in one case."""
 MIN_MEDIAN_MM = 0.25
 """A structure moves if the median size of its offsets is at least this; where surfaces are right it is at most 0.2."""
-MIN_MEASURED_SHARE, MAX_SHIFT_MM = 0.5, 1.2
+MIN_MEASURED_SHARE, MAX_SHIFT_MM = 0.35, 1.2
 """Image and labels do not show the same heart if fewer of the patches have an edge, or if the image is displaced as a
-whole by more than the second of these. Then nothing moves."""
+whole by more than the second of these. Then nothing moves. (Measured: another heart or a displacement of 7 mm at most
+0.03; labels of which a third is wrong at least 0.41.)"""
 
 
 def correct_own_errors(

@@ -34,7 +34,6 @@ from heartmend.types import BACKGROUND, Labels, Mask
 
 RULE = "contacts"
 """Name of this method in the change log."""
-
 BLOOD = ("chamber", "vessel", "appendage")
 """Kinds of structures that contain blood."""
 AROUND_MM = 7.0
@@ -171,8 +170,8 @@ def exchange_blood(
 ) -> Labels:
     """Exchange voxels between blood-filled structures, as another label map has them.
 
-    Parts that reach less than `MIN_DEPTH_MM` into a structure stay: there the label map is as good as a shape. Where two
-    structures differ in brightness, the image has to agree. The outer surface of all blood does not move.
+    Parts that reach less than `MIN_DEPTH_MM` into a structure stay: there the label map is as good as a shape. Where
+    two structures differ in brightness, the image has to agree. The outer surface of all blood does not move.
 
     Args:
         labels: (x, y, z) uint8.

@@ -39,6 +39,7 @@ from heartmend.phantom.coronary_tree import STEP_MM, CoronaryPhantom, draw_tree,
 from heartmend.phantom.plan import Label
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.vessels.case import repair_vessel
+from heartmend.repair.vessels.settings import ImageUse
 
 TAIL_MM = 20.0
 VEIN_MM, VEIN_RADIUS_MM = 35.0, 1.6
@@ -107,7 +108,9 @@ def score(seed: int, spacing_mm: float) -> dict[str, Any]:
     x, y, z = (slice(0, n) for n in truth.shape)
     volume = CaseVolume(Grid(truth.shape, np.diag([*spacing, 1.0])), (x, y, z), image)
     coronary = load_anatomy("heart").by_name("Coronary")
-    found = repair_vessel(coronary, label, structures, volume, Calibre(), tuple(CHAMBERS), missing_branches=True)
+    found = repair_vessel(
+        coronary, label, structures, volume, Calibre(), tuple(CHAMBERS), ImageUse(missing_branches=True)
+    )
     added = measure_tree(found.mask & ~label, spacing)
     line = np.concatenate([one[:: round(0.5 / STEP_MM)] for one in lines])
     covered = cKDTree(added.points_mm).query(line)[0] <= NEAR_MM if len(added) else np.zeros(len(line), bool)

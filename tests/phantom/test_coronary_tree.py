@@ -29,6 +29,14 @@ def test_there_are_two_trees_of_real_size_that_touch_the_aorta(seed: int) -> Non
         assert min(np.abs(aorta - v).max(axis=1).min() for v in voxels[::3]) <= 3
 
 
+def test_the_distance_to_the_wall_is_negative_in_the_vessels() -> None:
+    one = phantom(2)
+    inside = one.wall_mm < 0
+    assert (inside >= (one.labels == Label.CORONARY)).all()
+    assert (one.labels[inside & (one.labels != Label.CORONARY)] == Label.AORTA).all()
+    assert np.isinf(one.wall_mm).mean() > 0.5
+
+
 def test_every_voxel_of_a_vessel_has_a_segment() -> None:
     one = phantom(2)
     np.testing.assert_array_equal(one.segments > 0, one.labels == Label.CORONARY)

@@ -62,6 +62,7 @@ VALUES = {
     ("fuse", "margin_mm"): ("-1", "inf", "nan", "1e6"),
     ("fuse", "repair_vessels"): ("1", '"no"'),
     ("fuse", "image_edges"): ("0", '"off"'),
+    ("fuse", "calcium"): ("true", '"yes"'),
     ("unify", "resolution"): ("31", "513", '"x"'),
     ("unify", "cases_per_step"): ("0", "1_000_000"),
     ("unify", "points"): ("63", "1_000_001"),

@@ -74,6 +74,7 @@ class CoronaryPhantom:
         segments: (x, y, z) uint8, 1 + index in `SEGMENTS` for each voxel of the coronaries, else 0.
         chambers: (x, y, z) uint8 in the ids of `Label`: the aorta, and atria and ventricles around the grooves; the
             heart of `labels` is solid.
+        wall_mm: (x, y, z) float32, how far each voxel is outside the wall, negative inside; infinite far from vessels.
         spacing_mm: (3,) voxel size.
         affine: (4, 4), from voxel indices to mm, RAS+, of the heart's coordinates.
         branches: the vessels, in mm of the grid (voxel index times spacing).
@@ -82,6 +83,7 @@ class CoronaryPhantom:
     labels: NDArray[np.uint8]
     segments: NDArray[np.uint8]
     chambers: NDArray[np.uint8]
+    wall_mm: NDArray[np.float32]
     spacing_mm: Float
     affine: Float
     branches: tuple[Branch, ...]
@@ -184,7 +186,7 @@ def draw_tree(branches: Sequence[Branch], spacing_mm: Sequence[float], rng: np.r
     affine = np.eye(4)
     to_ras = np.diag([-1.0, -1.0, 1.0]) @ turn.inv().as_matrix()
     affine[:3, :3], affine[:3, 3] = to_ras * spacing, to_ras @ corner
-    return CoronaryPhantom(labels, segments, heart.chambers(body), spacing, affine, placed)
+    return CoronaryPhantom(labels, segments, heart.chambers(body), wall, spacing, affine, placed)
 
 
 def _smooth_gaussian(n: int, length_mm: float, rng: np.random.Generator) -> Float:

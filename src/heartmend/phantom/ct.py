@@ -10,6 +10,8 @@ noise 12-45 HU.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -24,13 +26,46 @@ _THIN_WALLED = np.isin(np.arange(256), (Label.RV, Label.RA, Label.LA))
 FAT_HU, LUNG_HU, SOFT_HU = -95.0, -830.0, 45.0
 
 
-def scan(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator) -> NDArray[np.int16]:
+@dataclass(frozen=True, eq=False)
+class ThinVessels:
+    """Thin vessels with the partial volume of their voxels, which a label map cannot have.
+
+    Attributes:
+        share: (x, y, z) float, the share of each voxel that is lumen, 0 to 1.
+        contrast: (x, y, z) float, the level of the lumen as a multiple of that of the coronaries.
+        calcium: (x, y, z) float, the share of each voxel that is calcified plaque.
+        calcium_hu: (x, y, z) float, intensity of the plaque.
+    """
+
+    share: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+    calcium: NDArray[np.float32]
+    calcium_hu: NDArray[np.float32]
+
+    def drawn_on(self, hu: NDArray[np.float32], level_hu: float) -> NDArray[np.float32]:
+        """Draw the vessels on a CT without blur.
+
+        Args:
+            hu: (x, y, z) the CT without the vessels, in HU.
+            level_hu: level of the coronaries.
+
+        Returns:
+            (x, y, z) the CT with them.
+        """
+        hu = self.share * self.contrast * np.float32(level_hu) + (1 - self.share) * hu
+        return np.asarray(self.calcium * self.calcium_hu + (1 - self.calcium) * hu, np.float32)
+
+
+def scan(
+    labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator, vessels: ThinVessels | None = None
+) -> NDArray[np.int16]:
     """Simulate the CT of a label map.
 
     Args:
         labels: label map (x, y, z), uint8; z is the patient's long axis.
         spacing_mm: (3,) voxel size in mm.
         rng: random generator.
+        vessels: thin vessels that `labels` does not contain, with their plaques; None for those of the label map.
 
     Returns:
         Image (x, y, z) in HU, int16.
@@ -39,8 +74,11 @@ def scan(labels: NDArray[np.uint8], spacing_mm: Vector, rng: np.random.Generator
     hu = _background_tissue(labels, spacing_mm, rng)
     wall = float(rng.uniform(85, 130))
     hu = np.where(_thin_walls(labels, spacing), np.float32(0.75 * wall), hu)
-    hu = np.where(labels > 0, _tissue_table(wall, rng)[labels], hu)
+    table = _tissue_table(wall, rng)
+    hu = np.where(labels > 0, table[labels], hu)
     _mix(hu, labels, spacing_mm, rng)
+    if vessels is not None:
+        hu = vessels.drawn_on(hu, float(table[Label.CORONARY]))
     if rng.random() < 0.4:
         _calcify(hu, labels, spacing_mm, rng)
     in_plane, through = rng.uniform(0.4, 0.7), rng.uniform(0.45, 0.8)

@@ -44,7 +44,9 @@ from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, c
 from heartmend.repair.shared_errors.own_errors import correct_own_errors
 from heartmend.repair.uncertainty.case import judge_case
 from heartmend.repair.uncertainty.evidence import RepairedRoi
+from heartmend.repair.vessels.calcium import Calcium
 from heartmend.repair.vessels.case import repair_vessel
+from heartmend.repair.vessels.settings import ImageUse
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FUSE, PREPARE, REFINE
 from heartmend.run_folder.records import PreparedCase
@@ -69,6 +71,9 @@ class FuseSettings(BaseModel):
     """Repair thin vessels as trees; off: their labels stay unchanged."""
     missing_branches: Annotated[bool, Field(strict=True)] = False
     """Add branches of thin vessels that the label lacks and the CT shows; each is listed for a review."""
+    calcium: Calcium = "as_labelled"
+    """Whether calcified plaques belong to the label of a thin vessel where a CT shows them: as it has them, "included"
+    or "excluded"."""
     image_edges: Annotated[bool, Field(strict=True)] = True
     """Move boundaries to the edges of the CT, where there is one; off: labels alone decide."""
     uncertainty: Annotated[bool, Field(strict=True)] = False
@@ -230,10 +235,19 @@ def fuse_case(
     chambers = tuple(one.name for one in anatomy.structures if one.kind == "chamber")
     solid = {one.name for one in anatomy.structures if one.kind != "tube"}
     inside = {name: one.inside for name, one in maps.items() if name in solid} if repaired else {}
+    lumens = set[str]()  # the vessels whose surface is at its edge already
     for structure in repaired:
         label = corrected.tubes.get(structure.name, original == structure.id)
         calibre = (calibres or {}).get(structure.name, Calibre())
-        vessel = repair_vessel(structure, label, inside, volume, calibre, chambers, settings.missing_branches)
+        use = ImageUse(
+            follows_lumen=settings.image_edges and structure.image_edges,
+            keeps_width=structure.name not in corrected.to_lumen,
+            calcium=settings.calcium,
+            missing_branches=settings.missing_branches,
+        )
+        vessel = repair_vessel(structure, label, inside, volume, calibre, chambers, use)
+        if vessel.follows_lumen:
+            lumens.add(structure.name)
         verdict = check_acceptance(vessel.reference, vessel.mask, structure, spacing)
         verdicts.append(verdict)
         maps[structure.name] = DistanceMap.of_mask(vessel.mask if verdict.accepted else label, spacing)
@@ -251,7 +265,8 @@ def fuse_case(
         changes += placed.changes
     if image is not None:
         reference = cleaned if case.correction is None else fused
-        snapped = snap_case(fused, maps, reference, volume, anatomy, verdicts, structures or tuple(maps))
+        at_edges = [name for name in structures or maps if name not in lumens]
+        snapped = snap_case(fused, maps, reference, volume, anatomy, verdicts, at_edges)
         fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
         changes += snapped.changes
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)

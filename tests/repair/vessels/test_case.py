@@ -1,12 +1,15 @@
 """Repair of a thin vessel of a case, and the changes that are listed."""
 
 import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.vessels.case import RepairedVessel, repair_vessel
+from heartmend.repair.vessels.settings import ImageUse
 
 SHAPE = (60, 40, 40)
 BOX = tuple(slice(0, n) for n in SHAPE)
@@ -146,3 +149,32 @@ def test_specks_are_one_entry() -> None:
     result = repaired(label, Calibre(2.1, 0.5))
     (removed,) = [c for c in result.changes if c.action == "removed"]
     assert (removed.note, removed.voxels, removed.severity) == ("2 specks below 3 mm³", 2, "info")
+
+
+def with_ct(label: np.ndarray, lumen: np.ndarray, use: ImageUse) -> RepairedVessel:
+    image = gaussian_filter(np.where(lumen, 400.0, -90.0), 0.8) + np.random.default_rng(0).normal(0, 20, SHAPE)
+    volume = CaseVolume(Grid(SHAPE, np.eye(4)), BOX, image)
+    return repair_vessel(CORONARY, label, {}, volume, Calibre(3.0, 1.0), image_use=use)
+
+
+def test_with_a_ct_the_surface_follows_the_lumen_and_is_listed() -> None:
+    # The label has twice the radius of the lumen over 20 mm, which no limit of volume may undo.
+    at = np.indices(SHAPE)
+    lumen = vessel(3.1) & ((np.abs(at[0] - 30) > 10) | vessel(2.1))
+    found = with_ct(vessel(3.1), lumen, ImageUse())
+    assert found.follows_lumen
+    wrong, left = (np.count_nonzero(one ^ lumen) for one in (vessel(3.1), found.mask))
+    assert left < 0.4 * wrong
+    (change,) = [one for one in found.changes if "lumen" in one.note]
+    assert (change.action, change.severity) == ("moved", "review")
+    narrower = float(change.note.split("CT: ")[1].split(" mm")[0])
+    assert narrower == pytest.approx(20, abs=5)
+    assert change.voxels == np.count_nonzero(found.mask ^ vessel(3.1))
+    moved = found.mask ^ vessel(3.1)
+    np.testing.assert_array_equal(found.reference[moved], found.mask[moved])
+
+
+def test_the_surface_stays_where_the_ct_is_not_to_be_followed() -> None:
+    found = with_ct(vessel(3.1), vessel(2.1), ImageUse(follows_lumen=False))
+    assert not found.follows_lumen and not [one for one in found.changes if "lumen" in one.note]
+    assert (found.mask == vessel(3.1)).all()

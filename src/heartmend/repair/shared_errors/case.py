@@ -47,11 +47,13 @@ class CorrectedCase:
         maps: distance map of each structure on the voxels of the ROI, by name.
         tubes: (x, y, z) bool, mask of each thin vessel that was moved, by name.
         changes: what was moved.
+        to_lumen: names of the thin vessels that were moved to the width of their lumen in the CT.
     """
 
     maps: Mapping[str, DistanceMap]
     tubes: Mapping[str, Mask]
     changes: tuple[Change, ...]
+    to_lumen: frozenset[str] = frozenset()
 
 
 def correct_case(
@@ -103,7 +105,8 @@ def correct_case(
         tubes[name] = tube
         reason = WHY if shift_mm == shared_mm else "the width of the lumen in the CT"
         changes.append(_change(name, tube != label, f"by {shift_mm:+.1f} mm", roi, reason))
-    return CorrectedCase(moved, tubes, tuple(change for change in changes if change is not None))
+    to_lumen = frozenset(tubes) & set(correction.typical_tubes_mm)
+    return CorrectedCase(moved, tubes, tuple(change for change in changes if change is not None), to_lumen)
 
 
 def _change(structure: str, changed: Mask, how_far: str, roi: Roi, reason: str = WHY) -> Change | None:

@@ -17,7 +17,8 @@ from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, Corner, Severity, box_in_mm
 from heartmend.repair.vessels.branch_acceptance import judge_branches
 from heartmend.repair.vessels.bridge import BoxMm
-from heartmend.repair.vessels.settings import TreeSettings
+from heartmend.repair.vessels.lumen_surface import LumenSurface, move_to_lumen
+from heartmend.repair.vessels.settings import ImageUse, TreeSettings
 from heartmend.repair.vessels.tree_repair import TreeRepair, repair_tree
 from heartmend.repair.vessels.verdicts import VesselPart, box_of_voxels
 from heartmend.types import Mask
@@ -25,7 +26,11 @@ from heartmend.types import Mask
 MIN_EXCESS_MM = 0.1
 """Smallest difference from the cohort's radius that is listed as a change."""
 REVIEW_MM = 10.0
-"""Removed components of this length need a review."""
+"""Removed components of this length, and as much vessel with another width, need a review."""
+NOTED_MM = 0.3
+"""A radius that changes by more is noted."""
+LEAST_LEFT = 0.2
+"""Least share of a vessel that is left, and by which it grows, when its surface moves to the lumen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +42,13 @@ class RepairedVessel:
         reference: (x, y, z) bool, the label narrowed or widened to the cohort's radius, with which the repaired mask
             is compared for its acceptance.
         changes: what was changed.
+        follows_lumen: whether the surface is that of the lumen in the CT.
     """
 
     mask: Mask
     reference: Mask
     changes: tuple[Change, ...]
+    follows_lumen: bool = False
 
 
 def repair_vessel(
@@ -51,7 +58,7 @@ def repair_vessel(
     volume: CaseVolume,
     calibre: Calibre,
     chambers: Collection[str] = (),
-    missing_branches: bool = False,
+    image_use: ImageUse | None = None,
 ) -> RepairedVessel:
     """Repair a thin vessel in the ROI of a case.
 
@@ -62,16 +69,16 @@ def repair_vessel(
         volume: the ROI; with an image, bridges follow the bright lumen.
         calibre: radii of the cohort's trees.
         chambers: names of the structures in `inside` that are blood pools, in which no vessel runs.
-        missing_branches: whether branches that the label lacks are added where the image shows them.
+        image_use: what the image is used for; None for the defaults.
 
     Returns:
         The repaired mask and the changes.
     """
-    grid, spacing = volume.grid, volume.grid.spacing_mm
+    grid, spacing, use = volume.grid, volume.grid.spacing_mm, image_use or ImageUse()
     heart = np.logical_or.reduce(list(inside.values())) if inside else None
     root = inside.get(structure.root) if structure.root else None
     settings = TreeSettings(
-        calibre=calibre, max_removed_share=1 - structure.max_volume_change[0], missing_branches=missing_branches
+        calibre=calibre, max_removed_share=1 - structure.max_volume_change[0], missing_branches=use.missing_branches
     )
     pools = [inside[name] for name in chambers if name in inside]
     blood = np.logical_or.reduce(pools) if pools else None
@@ -101,13 +108,47 @@ def repair_vessel(
     reference = judged.reference
     if int(result.bridged.sum()) <= (structure.max_volume_change[1] - 1) * int(label.sum()):
         reference = reference | result.bridged
-    mask = judged.mask
+    mask, follows_lumen = judged.mask, False
+    if use.follows_lumen and volume.image is not None:
+        filled = [one for one in (blood, root) if one is not None]
+        others = np.logical_or.reduce(filled) if filled else np.zeros_like(mask)
+        surface = move_to_lumen(
+            mask, tree, others, volume.image, spacing, keeps_width=use.keeps_width, calcium=use.calcium
+        )
+        if surface is not None and _is_plausible(surface.mask, mask):
+            follows_lumen = True
+            changes += _lumen_changes(structure.name, surface, mask, tree, volume)
+            # The CT is the evidence for these voxels, not the label.
+            reference = np.where(surface.mask ^ mask, surface.mask, reference)
+            mask = surface.mask
     if (branches := result.branches) is not None:
         mask, reference = mask | branches.mask, reference | branches.mask
         for part in branches.parts:
             note = f"{part.length_mm:.0f} mm long, {part.reason}"
             changes.append(_change(structure.name, "extended", "review", (part.box, part.mm3), note, volume))
-    return RepairedVessel(mask, reference, tuple(changes))
+    return RepairedVessel(mask, reference, tuple(changes), follows_lumen)
+
+
+def _is_plausible(moved: Mask, mask: Mask) -> bool:
+    before, after = (int(np.count_nonzero(one)) for one in (mask, moved))
+    return LEAST_LEFT * before <= after <= before / LEAST_LEFT
+
+
+def _lumen_changes(name: str, surface: LumenSurface, mask: Mask, tree: CentreTree, volume: CaseVolume) -> list[Change]:
+    """List how the surface moved to the lumen."""
+    spacing = volume.grid.spacing_mm
+    box = box_of_voxels(surface.mask ^ mask, spacing)
+    if box is None:
+        return []
+    narrower, wider = (float(tree.share_mm[part].sum()) for part in
+                       (surface.offset_mm < -NOTED_MM, surface.offset_mm > NOTED_MM))  # fmt: skip
+    severity: Severity = "review" if max(narrower, wider) >= REVIEW_MM else "info"
+    note = (
+        f"surface moved to the lumen in the CT: {narrower:.0f} mm of vessel narrower and {wider:.0f} mm wider by more "
+        f"than {NOTED_MM:g} mm of radius"
+    )
+    mm3 = int(np.count_nonzero(surface.mask ^ mask)) * volume.grid.voxel_mm3
+    return [_change(name, "moved", severity, (box, mm3), note, volume)]
 
 
 def _tree_changes(name: str, result: TreeRepair, volume: CaseVolume) -> list[Change]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.geometry.centrelines.measurement import CentrelineSettings
+from heartmend.repair.vessels.calcium import Calcium
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,24 @@ class BridgeSettings:
     unrooted_mm: float = 15.0
     unrooted_max_cost_mm: float = 30.0
     unrooted_root_max_cost_mm: float = 20.0
+
+
+@dataclass(frozen=True)
+class ImageUse:
+    """What the CT of a case is used for in the repair of its thin vessels, beside bridges and veins.
+
+    Attributes:
+        follows_lumen: whether the surface moves to the lumen.
+        keeps_width: whether the mean width of the tree stays when it does; not for a label that was moved to the width
+            of its lumen before.
+        calcium: whether calcified plaques belong to the label of a vessel.
+        missing_branches: whether branches that the label lacks are added.
+    """
+
+    follows_lumen: bool = True
+    keeps_width: bool = True
+    calcium: Calcium = "as_labelled"
+    missing_branches: bool = False
 
 
 @dataclass(frozen=True)

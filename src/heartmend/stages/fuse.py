@@ -246,9 +246,9 @@ def fuse_case(
             missing_branches=settings.missing_branches,
         )
         vessel = repair_vessel(structure, label, inside, volume, calibre, chambers, use)
-        if vessel.follows_lumen:
-            lumens.add(structure.name)
         verdict = check_acceptance(vessel.reference, vessel.mask, structure, spacing)
+        if vessel.follows_lumen and verdict.accepted:
+            lumens.add(structure.name)
         verdicts.append(verdict)
         maps[structure.name] = DistanceMap.of_mask(vessel.mask if verdict.accepted else label, spacing)
         changes += vessel.changes if verdict.accepted else []

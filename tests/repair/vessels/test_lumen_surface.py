@@ -105,6 +105,12 @@ def test_the_label_does_not_grow_into_other_structures() -> None:
     assert found is not None and not (found.mask & others).any()
 
 
+def test_a_displaced_ct_moves_nothing() -> None:
+    label = vessel()
+    image = np.roll(scan(), 3, axis=1)  # by 1.8 mm, about the radius
+    assert move_to_lumen(label, measure_tree(label, SPACING_MM), np.zeros(SHAPE, bool), image, SPACING_MM) is None
+
+
 def test_a_ct_that_does_not_show_the_vessel_moves_nothing() -> None:
     label = vessel()
     image = np.random.default_rng(0).normal(60, 20, SHAPE)

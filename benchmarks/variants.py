@@ -69,11 +69,11 @@ TOLD: Mapping[str, Told] = {
     "giant-la": Told("LA", "unusual"),
     "extra-vein": Told("PV", "unusual"),
     "common-trunk": Told("PV", "unusual"),
-    "one-coronary": Told("Coronary", "unusual|tree"),
+    "one-coronary": Told("Coronary", "one coronary tree"),
     "ascending-aneurysm": Told("Aorta", "unusual"),
     "vein-graft": Told("Aorta", "unusual"),
     "cut-below-arch": Told("", "field of view"),
-    "oblique-padding": Told("", "field of view"),
+    "oblique-padding": Told("", "oblique"),
 }
 
 
@@ -106,15 +106,17 @@ def make_cohort(
         if (output / "labels_noisy" / path.name).exists():
             continue
         stored = nib.load(path)
-        truth, affine, part = np.asarray(stored.dataobj).astype(np.uint8), stored.affine, None
+        truth, affine, part, outside = np.asarray(stored.dataobj).astype(np.uint8), stored.affine, None, None
         if name:
             heart = make_variant(name, truth, affine)
-            truth, affine, part = heart.labels, heart.affine, heart.part
+            truth, affine, part, outside = heart.labels, heart.affine, heart.part, heart.outside
         spacing = nib.affines.voxel_sizes(affine)
         rng = np.random.default_rng([seed, index])
         noisy, _ = (
             corrupt(truth, spacing, rng) if faults == "harsh" else corrupt_as_network(truth, spacing, rng, tendency)
         )
+        if outside is not None:
+            noisy[outside] = 0
         volumes = {"labels_true": truth, "labels_noisy": noisy}
         if part is not None:
             volumes["parts"] = part.astype(np.uint8)
@@ -156,7 +158,7 @@ def told_by_screen(ranking: Ranking, case: str, told: Told) -> str:
     """What the screen says of the abnormal structure of a case; empty if nothing."""
     found = next(one for one in ranking.cases if one.case == case)
     texts = [text for ranked in found.structures if told.structure in ("", ranked.structure) for text in ranked.reasons]
-    return next((text for text in (*found.reasons, *texts) if re.search(told.pattern, text)), "")
+    return next((text for text in texts if re.search(told.pattern, text)), "")
 
 
 def told_by_log(finished: OpenRun, case: str, told: Told) -> str:

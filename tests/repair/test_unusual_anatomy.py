@@ -115,6 +115,40 @@ def test_a_detached_component_is_not_kept() -> None:
     assert find(labels).kept is None
 
 
+def graft(*gaps: slice) -> np.ndarray:
+    """A tube of 4 by 4 voxels that leaves the LV through its wall and runs along the array, less the gaps in it."""
+    labels = np.zeros((120, 48, 48), dtype=np.uint8)
+    labels[: SHAPE[0]] = ordinary()
+    labels[20:24, 24:44, 22:26] = np.where(labels[20:24, 24:44, 22:26] == 0, LV, labels[20:24, 24:44, 22:26])
+    for slot in (slice(20, 118),):
+        labels[slot, 40:44, 22:26] = LV
+    labels[20:24, 34:42, 22:26] = LV
+    for gap in gaps:
+        labels[gap, 40:44, 22:26] = 0
+    return labels
+
+
+def kept_of_graft(labels: np.ndarray) -> UnusualAnatomy:
+    truth = np.zeros(labels.shape, dtype=np.uint8)
+    truth[: SHAPE[0]] = ordinary()
+    names = {"Myocardium": MYO, "LV": LV, "LA": LA, "PV": PV}
+    whole = {n: LocalField.of_whole(signed_distance_mm(truth == id, (1.0, 1.0, 1.0))) for n, id in names.items()}
+    return find_unusual_anatomy(labels, whole, HEART, Grid(labels.shape, np.eye(4)))
+
+
+def test_a_thin_graft_is_kept_whole_or_in_pieces() -> None:
+    whole = kept_of_graft(graft())
+    assert whole.kept is not None and [one.structure for one in whole.changes] == ["LV"] and not whole.detached
+    labels = graft(slice(64, 70))
+    pieces = kept_of_graft(labels)
+    assert pieces.kept is not None and pieces.kept[30:118, 40:44, 22:26][labels[30:118, 40:44, 22:26] > 0].all()
+    assert len(pieces.changes) == 2 and [part.voxels for part in pieces.detached["LV"]] == [48 * 16]
+
+
+def test_a_piece_that_is_far_from_the_graft_is_none_of_it() -> None:
+    assert len(kept_of_graft(graft(slice(62, 80))).changes) == 1
+
+
 def test_a_shape_that_fits_badly_everywhere_makes_nothing_unusual() -> None:
     """All surfaces are 2 mm off: then 3 mm beyond the shape is nothing special."""
     labels, truth = ordinary(), ordinary()

@@ -110,20 +110,23 @@ def make_case(index: int, seed: int, settings: PhantomSettings | None = None) ->
         truth = heart.with_venae_cavae(built, truth)
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ (np.array(truth.shape) - 1) / 2
-    cropped: tuple[str, ...] = ()
+    cropped, outside = tuple[str, ...](), None
     if vary_grid and settings.size is None and grid_rng.random() < 0.3:
         truth, affine, cut_mm = _crop_field_of_view(truth, affine, spacing, grid_rng)
         cropped = (f"field_of_view@{cut_mm:.0f}mm",)
     if index < len(settings.variants):
         name = settings.variants[index]
         heart_of_case = make_variant(name, truth, affine)
-        truth, affine, cropped = heart_of_case.labels, heart_of_case.affine, (*cropped, f"variant:{name}")
+        truth, affine, outside = heart_of_case.labels, heart_of_case.affine, heart_of_case.outside
+        cropped = (*cropped, f"variant:{name}")
     if settings.faults == "harsh":
         noisy, corruptions = corrupt(truth, spacing, corruption_rng, settings.recipe)
     else:
         # Drawn anew for each case, by the seed alone: all cases of a cohort share it.
         tendency = draw_tendency(np.random.default_rng([seed, _TENDENCY]))
         noisy, corruptions = corrupt_as_network(truth, spacing, corruption_rng, tendency)
+    if outside is not None:
+        noisy = np.where(outside, np.uint8(0), noisy)
     volumes: list[NDArray[Any]] = [truth, noisy]
     if settings.images:
         volumes.append(ct.scan(truth, spacing, scan_rng))

@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 
 from heartmend.errors import ConfigError
 from heartmend.geometry.components import largest_component
@@ -33,11 +34,14 @@ class VariantHeart:
         labels: label map (x, y, z), uint8.
         affine: (4, 4) voxel index to world (RAS) in mm; another one than before where slices were cut off.
         part: (x, y, z) bool, the abnormal part; None where the whole heart is abnormal, or something is missing.
+        outside: (x, y, z) bool, voxels of the array that the scan does not have, so that no label is there; None where
+            it has all of them.
     """
 
     labels: Labels
     affine: NDArray[np.float64]
     part: Mask | None = None
+    outside: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,11 +155,20 @@ def _apical_aneurysm(heart: _Heart) -> VariantHeart:
 
 
 def _giant_la(heart: _Heart) -> VariantHeart:
-    """A left atrium of 1.85 times the volume; its neighbours are pushed aside."""
+    """A left atrium of 1.85 times the volume; its neighbours are pushed aside and compressed."""
     centre = heart.centre_mm(Label.LA)
-    voxels = np.argwhere(heart.labels == Label.LA) * heart.spacing_mm
-    radius = float(np.linalg.norm(voxels - centre, axis=1).max())
-    labels = _inflated(heart, centre, radius, 1.85 ** (1 / 3), 60.0)
+    voxels = np.argwhere(heart.labels == Label.LA) * heart.spacing_mm - centre
+    distance = np.linalg.norm(voxels, axis=1)
+    # How far the atrium reaches in each direction, smoothed over some of them.
+    directions = _directions(600)
+    of_voxel = cKDTree(directions).query(voxels / np.maximum(distance, 1e-6)[:, None])[1]
+    reach = np.zeros(len(directions))
+    np.maximum.at(reach, of_voxel, distance)
+    reach = reach[cKDTree(directions).query(directions, 12)[1]].mean(axis=1)
+    offset = heart.points_mm() - centre.astype(np.float32).reshape(3, 1, 1, 1)
+    radius = np.linalg.norm(offset, axis=0)
+    nearest = cKDTree(directions).query((offset / np.maximum(radius, 1e-6)).reshape(3, -1).T, 4)[1]
+    labels = _stretched(heart, centre, reach[nearest].mean(axis=1).reshape(radius.shape), 1.85 ** (1 / 3), 40.0)
     return VariantHeart(labels, heart.affine, np.isin(labels, (Label.LA, Label.LAA)))
 
 
@@ -172,12 +185,21 @@ def _ascending_aneurysm(heart: _Heart) -> VariantHeart:
 
 def _inflated(heart: _Heart, centre: Vector, radius: float, scale: float, reach: float) -> Labels:
     """Scale everything within a radius of a centre; what surrounds it over `reach` mm is compressed."""
+    return _stretched(heart, centre, np.float64(radius), scale, reach)
+
+
+def _stretched(
+    heart: _Heart, centre: Vector, radius: NDArray[np.floating] | np.float64, scale: float, reach: float
+) -> Labels:
+    """Scale what is within a radius of a centre, which may differ by direction; what surrounds it is compressed."""
     offset = heart.points_mm() - centre.astype(np.float32).reshape(3, 1, 1, 1)
     distance = np.linalg.norm(offset, axis=0)
     inner, outer = radius * scale, radius * scale + reach
-    source = np.interp(distance, [0, inner, outer], [0, radius, outer])
-    source = np.where(distance > outer, distance, source) / np.maximum(distance, 1e-6)
-    at = (offset * source + centre.reshape(3, 1, 1, 1)) / heart.spacing_mm.reshape(3, 1, 1, 1)
+    beyond = radius + (distance - inner) * (outer - radius) / reach
+    source = np.where(distance <= inner, distance / scale, np.where(distance <= outer, beyond, distance))
+    at = (offset * (source / np.maximum(distance, 1e-6)) + centre.reshape(3, 1, 1, 1)) / heart.spacing_mm.reshape(
+        3, 1, 1, 1
+    )
     return np.asarray(map_coordinates(heart.labels, at, order=0, mode="constant"), dtype=np.uint8)
 
 
@@ -265,7 +287,8 @@ def _oblique_padding(heart: _Heart) -> VariantHeart:
     normal[up], normal[side] = up_sign * np.cos(np.deg2rad(25)), np.sin(np.deg2rad(25))
     height = np.tensordot(normal, heart.points_mm(), axes=1)
     limit = np.quantile(height[heart.labels > 0], 0.93)
-    return VariantHeart(np.where(height > limit, np.uint8(0), heart.labels), heart.affine)
+    outside = height > limit
+    return VariantHeart(np.where(outside, np.uint8(0), heart.labels), heart.affine, outside=outside)
 
 
 def _root_of_aorta(heart: _Heart) -> Vector:

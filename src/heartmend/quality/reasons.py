@@ -9,6 +9,7 @@ import numpy as np
 
 from heartmend.anatomy.schema import Structure
 from heartmend.quality.error_indicators import ErrorIndicators
+from heartmend.repair import unusual_size
 from heartmend.repair.changes import ORIGINAL_KEPT, Change
 
 OUTLIER_RATIO = 1.4
@@ -105,6 +106,8 @@ def reasons(indicators: ErrorIndicators, medians: CohortMedians, structure: Stru
 
 def _volume_reason(indicators: ErrorIndicators, medians: CohortMedians) -> list[str]:
     difference = indicators.volume_ml - medians.volume_ml
+    if any(change.rule == unusual_size.RULE for change in indicators.changes):
+        return []  # it is named beside the rest of its heart
     if medians.volume_sd_ml <= 0 or abs(difference) < VOLUME_OUTLIER_Z * medians.volume_sd_ml:
         return []
     size = "large" if difference > 0 else "small"
@@ -116,6 +119,7 @@ def _rule_reasons(changes: Iterable[Change], structure: Structure) -> list[str]:
     by_rule: dict[str, list[Change]] = {}
     for change in changes:
         rule = "swapped in" if change.action == f"moved to {structure.name}" else change.rule
+        rule = "scan_border" if rule == "field_of_view" and change.note else rule
         by_rule.setdefault(ORIGINAL_KEPT if change.action == ORIGINAL_KEPT else rule, []).append(change)
     found = []
     for rule, text in _TEXTS.items():
@@ -140,6 +144,7 @@ _TEXTS = {
     "holes": "{n} hole{s}, {ml:.1f} ml",
     "speckle": "speckle, {ml:.1f} ml",
     "field_of_view": "cut off by the field of view",
+    "scan_border": "cut off by the field of view, {note}",
 }
 
 

@@ -131,5 +131,7 @@ def _measure(job: _Job) -> list[ErrorIndicators]:
         if is_mirrored(codes.of([case.case_id])):
             remark = mirrored_remark(case.roi.source_box(), case.roi.grid)
             case = replace(case, facts=replace(case.facts, changes=(*case.facts.changes, remark)))
+    if unusual := job.statistics.unusual_sizes.get(case.case_id, ()):
+        case = replace(case, facts=replace(case.facts, changes=(*case.facts.changes, *unusual)))
     original = np.ascontiguousarray(job.cohort.read_labels(job.case).labels)
     return case_indicators(original, case, job.cohort.anatomy, distances, job.statistics)

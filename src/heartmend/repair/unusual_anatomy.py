@@ -2,12 +2,13 @@
 
 Noise is in patches of a few mm and in detached components; the errors of networks are shallow or are claimed by
 another structure. A vein more, a bypass graft or an aneurysm is deep, coherent and connected, and only this case has
-it.
+it. A graft is thin, and noise may interrupt it: it is recognised by being long and of an even width, which no noise is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from heartmend.anatomy.schema import Anatomy, Structure
 from heartmend.geometry.boxes import Box, expand_box, margin_voxels
 from heartmend.geometry.components import Component, find_components, label_components
 from heartmend.geometry.distance_transform import distance_transform_mm
+from heartmend.geometry.elongation import measure_elongation
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.local_field import LocalField
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, box_in_mm
@@ -29,9 +31,18 @@ BEYOND_MM, BEYOND_MISFITS = 2.0, 3.0
 """A part begins this far outside its shape, or at this multiple of the shape's median misfit if that is more."""
 MIN_MM3, MIN_RADIUS_MM = 500.0, 2.0
 """Least volume and radius of a part where the shapes have background."""
+MIN_DEEP_MM3, DEEP_MM = 250.0, 5.0
+"""Least volume of a part there that reaches so far outside its shape."""
 MIN_CLAIMED_RADIUS_MM, MIN_NECK = 4.5, 0.5
 """Least radius of a part that the shapes of other structures claim, and least area of its contact with the rest of its
 structure, as a share of the area of a cube of its volume: a swapped patch is smaller or joined by a narrow neck."""
+MIN_WIDE_MM3, MIN_WIDE_RADIUS_MM, MIN_WIDE_NECK = 2000.0, 3.0, 1.0
+"""The same of a wide and shallow part, such as what a sac has more than the shape, which has followed it halfway."""
+MIN_TUBE_MM3, MAX_TUBE_CLAIMED_SHARE = 100.0, 0.2
+"""Least volume of a part that is a tube, and largest share of it that the shapes of other structures contain."""
+LINK_MM, MIN_DETACHED_MM = 15.0, 40.0
+"""A tube belongs to its structure if it is this near to an unusual part of it: noise interrupts a thin vessel. One of
+the second length belongs to a vessel if it is as near to the vessel itself."""
 CLAIMED_SHARE = 0.5
 """A part is claimed if the shapes of other structures contain this share of it."""
 TOUCH_MM = 3.0
@@ -50,10 +61,32 @@ class UnusualAnatomy(NamedTuple):
     Attributes:
         kept: (x, y, z) bool, where the label map stays as it is; None where there is no such part.
         changes: a remark for each part.
+        detached: components of a structure that unusual parts belong to, apart from its largest one, by its name.
     """
 
     kept: Mask | None
     changes: list[Change]
+    detached: Mapping[str, list[Component]] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """What parts are judged by."""
+
+    labels: Labels
+    shapes_mm: Mapping[str, LocalField]
+    anatomy: Anatomy
+    grid: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A part of a structure far outside its shape, and the component of the label that it is in."""
+
+    part: Component
+    owner: Component
+    is_rooted: bool
+    claimed_share: float
 
 
 def find_unusual_anatomy(
@@ -63,8 +96,9 @@ def find_unusual_anatomy(
 
     A part is connected, and farther outside the shape of its structure than 2 mm and three times the median misfit. It
     counts if it is connected with the rest of its structure, or with a structure that it must touch, and either where
-    the shapes have background (a vein more, a graft), from 500 mm³ and a radius of 2 mm on, or inside other shapes (the
-    sac of an aneurysm inside the wall), from a radius of 4.5 mm on and with a wide neck.
+    the shapes have background (a vein more), from 500 mm³ and a radius of 2 mm on, or inside other shapes (the sac of
+    an aneurysm inside the wall), from a radius of 4.5 mm on and with a wide neck. A part that is a tube, outside all
+    shapes, counts from 100 mm³ on, as do the tubes near it that are not connected: a bypass graft, also in pieces.
 
     Args:
         labels: (x, y, z) uint8, the prepared label map.
@@ -75,45 +109,87 @@ def find_unusual_anatomy(
     Returns:
         Where the label map stays, and a remark of the severity `warning` for each part.
     """
+    case = _Case(labels, shapes_mm, anatomy, grid)
     kept: Mask | None = None
-    changes = []
+    changes, detached = list[Change](), dict[str, list[Component]]()
     for name, shape in shapes_mm.items():
         structure = anatomy.by_name(name)
-        for part in _parts(labels, structure, shape, anatomy, grid):
-            others = [one.on(part.box, -np.inf)[part.mask] for other, one in shapes_mm.items() if other != name]
-            is_claimed = bool(others) and float((np.max(others, axis=0) > 0).mean()) >= CLAIMED_SHARE
-            if not _is_coherent(part, labels, structure.id, grid, is_claimed=is_claimed):
-                continue
+        beyond = _beyond(structure, case)
+        if beyond is None:
+            continue
+        components = find_components(labels[shape.box] == structure.id, shape.box)
+        for one in _unusual(_candidates(structure, beyond, components, case), structure, components[0], case):
             if kept is None:
                 kept = np.zeros(labels.shape, dtype=bool)
-            _add_surroundings(kept, part, SURROUNDINGS_MM, grid)
-            _add_surroundings(kept, _with_leads(part, labels, structure.id, shape, grid), LEADS_SURROUNDINGS_MM, grid)
-            changes.append(_remark(structure, part, shape, grid))
-    return UnusualAnatomy(kept, changes)
+            _add_surroundings(kept, one.part, SURROUNDINGS_MM, grid)
+            leads = _with_leads(one.part, labels, structure.id, shape, grid)
+            _add_surroundings(kept, leads, LEADS_SURROUNDINGS_MM, grid)
+            changes.append(_remark(structure, one.part, shape, grid))
+            if one.owner is not components[0]:
+                detached.setdefault(name, []).append(one.owner)
+    return UnusualAnatomy(kept, changes, detached)
 
 
-def _parts(labels: Labels, structure: Structure, shape: LocalField, anatomy: Anatomy, grid: Grid) -> list[Component]:
-    """Connected parts of a structure far outside its shape that belong to the heart."""
-    label, shape_mm = labels[shape.box] == structure.id, shape.values
+def _beyond(structure: Structure, case: _Case) -> Mask | None:
+    """Where a structure is far outside its shape, on the box of the shape; None if that is too little for a part."""
+    shape, voxel_mm3 = case.shapes_mm[structure.name], case.grid.voxel_mm3
+    label, shape_mm = case.labels[shape.box] == structure.id, shape.values
     if not (label & (np.abs(shape_mm) < 4 * BEYOND_MM)).any():
-        return []
+        return None
     surface = label & ~_eroded(label)
     misfit_mm = float(np.median(np.abs(shape_mm[surface])))
-    beyond = label & (shape_mm < -max(BEYOND_MM, BEYOND_MISFITS * misfit_mm))
-    min_voxels = MIN_MM3 / grid.voxel_mm3
-    if int(beyond.sum()) < min_voxels:
-        return []
-    components = find_components(label, shape.box)
-    roots = [anatomy.by_name(origin).id for origin in structure.must_touch]
+    beyond: Mask = label & (shape_mm < -max(BEYOND_MM, BEYOND_MISFITS * misfit_mm))
+    return beyond if int(beyond.sum()) * voxel_mm3 >= MIN_TUBE_MM3 else None
+
+
+def _candidates(
+    structure: Structure, beyond: Mask, components: list[Component], case: _Case
+) -> list[_Candidate]:  # fmt: skip
+    """Connected parts of a structure far outside its shape, the largest first."""
+    shape, grid = case.shapes_mm[structure.name], case.grid
+    roots = np.isin(case.labels, [case.anatomy.by_name(origin).id for origin in structure.must_touch])
+    others = [one for name, one in case.shapes_mm.items() if name != structure.name]
     found = []
     for part in find_components(beyond, shape.box):
-        if part.voxels < min_voxels:
+        if part.voxels * grid.voxel_mm3 < MIN_TUBE_MM3:
             break
         owner = next(one for one in components if _contains(one, part))
         is_of_main = owner is components[0] and part.voxels < 0.5 * owner.voxels
-        if is_of_main or (roots and _touches(owner, np.isin(labels, roots), grid)):
-            found.append(part)
+        is_rooted = is_of_main or _touches(owner, roots, TOUCH_MM, grid)
+        inside = [one.on(part.box, -np.inf)[part.mask] > 0 for one in others]
+        claimed = float(np.any(inside, axis=0).mean()) if inside else 0.0
+        found.append(_Candidate(part, owner, is_rooted, claimed))
     return found
+
+
+def _unusual(
+    found: list[_Candidate], structure: Structure, main: Component, case: _Case
+) -> list[_Candidate]:  # fmt: skip
+    """Those of the candidates that are no errors."""
+    unusual = [one for one in found if one.is_rooted and _is_coherent(one, structure.id, case)]
+    free = [one for one in found if one not in unusual and one.claimed_share <= MAX_TUBE_CLAIMED_SHARE]
+    lengths = [(one, measure_elongation(one.part.mask, case.grid.spacing_mm)) for one in free]
+    tubes = [(one, size.length_mm) for one, size in lengths if size.is_tube]
+    if not tubes:
+        return unusual
+    of_main, of_unusual = np.zeros(case.labels.shape, dtype=bool), np.zeros(case.labels.shape, dtype=bool)
+    of_main[main.box] |= main.mask
+    for one in unusual:
+        of_unusual[one.part.box] |= one.part.mask
+
+    def belongs(one: _Candidate, length_mm: float) -> bool:
+        if one.is_rooted or _touches(one.owner, of_unusual, LINK_MM, case.grid):
+            return True
+        is_long = structure.kind == "vessel" and length_mm >= MIN_DETACHED_MM
+        return is_long and _touches(one.owner, of_main, LINK_MM, case.grid)
+
+    # From what is connected on, from tube to tube.
+    while near := [(one, mm) for one, mm in tubes if belongs(one, mm)]:
+        for one, _ in near:
+            of_unusual[one.part.box] |= one.part.mask
+            unusual.append(one)
+        tubes = [pair for pair in tubes if pair not in near]
+    return unusual
 
 
 def _contains(component: Component, part: Component) -> bool:
@@ -124,26 +200,32 @@ def _contains(component: Component, part: Component) -> bool:
     return bool(component.mask[tuple(at - side.start for at, side in zip(first, component.box, strict=True))])
 
 
-def _is_coherent(part: Component, labels: Labels, id: int, grid: Grid, *, is_claimed: bool) -> bool:
-    padded = np.pad(part.mask, 1)
-    radius_mm = float(distance_transform_mm(padded, grid.spacing_mm).max())
-    if not is_claimed:
-        return radius_mm >= MIN_RADIUS_MM
-    if radius_mm < MIN_CLAIMED_RADIUS_MM:
+def _is_coherent(one: _Candidate, id: int, case: _Case) -> bool:
+    """Whether a rooted part is too large and deep for an error."""
+    part, grid = one.part, case.grid
+    volume_mm3 = part.voxels * grid.voxel_mm3
+    radius_mm = float(distance_transform_mm(np.pad(part.mask, 1), grid.spacing_mm).max())
+    if one.claimed_share < CLAIMED_SHARE:
+        shape = case.shapes_mm[case.anatomy.by_id(id).name]
+        is_deep = float(shape.on(part.box, -np.inf)[part.mask].min()) <= -DEEP_MM
+        is_free = is_deep and one.claimed_share <= MAX_TUBE_CLAIMED_SHARE
+        return radius_mm >= MIN_RADIUS_MM and volume_mm3 >= (MIN_DEEP_MM3 if is_free else MIN_MM3)
+    is_wide = volume_mm3 >= MIN_WIDE_MM3 and radius_mm >= MIN_WIDE_RADIUS_MM
+    if radius_mm < MIN_CLAIMED_RADIUS_MM and not is_wide:
         return False
-    box = expand_box(part.box, 1, labels.shape)
+    box = expand_box(part.box, 1, case.labels.shape)
     mask = part.in_box(box)
-    contact = binary_dilation(mask) & (labels[box] == id) & ~mask
-    area_mm2 = int(contact.sum()) * grid.voxel_mm3 ** (2 / 3)
-    return area_mm2 >= MIN_NECK * (part.voxels * grid.voxel_mm3) ** (2 / 3)
+    contact = binary_dilation(mask) & (case.labels[box] == id) & ~mask
+    neck = int(contact.sum()) * (grid.voxel_mm3 / volume_mm3) ** (2 / 3)
+    return neck >= (MIN_NECK if radius_mm >= MIN_CLAIMED_RADIUS_MM else MIN_WIDE_NECK)
 
 
-def _touches(component: Component, roots: Mask, grid: Grid) -> bool:
-    if not roots.any():
+def _touches(component: Component, others: Mask, reach_mm: float, grid: Grid) -> bool:
+    box = expand_box(component.box, margin_voxels(reach_mm, grid.spacing_mm), others.shape)
+    if not others[box].any():
         return False
-    box = expand_box(component.box, margin_voxels(TOUCH_MM, grid.spacing_mm), roots.shape)
     near_mm = distance_transform_mm(~component.in_box(box), grid.spacing_mm)
-    return bool((near_mm[roots[box]] <= TOUCH_MM).any())
+    return bool((near_mm[others[box]] <= reach_mm).any())
 
 
 def _with_leads(part: Component, labels: Labels, id: int, shape: LocalField, grid: Grid) -> Component:

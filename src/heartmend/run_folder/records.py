@@ -10,11 +10,14 @@ import numpy as np
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.errors import BadInputError, RunError
+from heartmend.geometry.boxes import Box
+from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.geometry.surface_noise import lowest_surface_noise_mm2
 from heartmend.io.copies import Content
 from heartmend.repair.changes import Change
 from heartmend.repair.slice_staircase.detection import SliceStaircase
+from heartmend.repair.unusual_size import ComparedSize, name_unusual_sizes
 from heartmend.types import Labels
 
 
@@ -33,6 +36,7 @@ class CaseFacts:
         structures: names of the structures in its label map.
         value_names: value of its label map -> name of the structure, or of something else; empty for masks.
         content: content of its label map, equal for copies; None where it was not measured.
+        sizes: size of each structure, to be compared with the other cases.
     """
 
     case_id: str
@@ -45,6 +49,7 @@ class CaseFacts:
     structures: tuple[str, ...] = ()
     value_names: Mapping[int, str] = field(default_factory=dict)
     content: Content | None = None
+    sizes: Mapping[str, ComparedSize] = field(default_factory=dict)
 
     @property
     def slice_staircase_mm(self) -> float:
@@ -68,6 +73,7 @@ class CaseFacts:
             "structures": self.structures,
             "value_names": {str(value): name for value, name in self.value_names.items()},
             "content": None if self.content is None else asdict(self.content),
+            "sizes": {name: asdict(size) for name, size in self.sizes.items()},
         }
 
     @classmethod
@@ -96,6 +102,7 @@ class CaseFacts:
                 tuple(table["structures"]),
                 {int(value): str(name) for value, name in table["value_names"].items()},
                 None if table.get("content") is None else Content(**table["content"]),
+                {str(name): ComparedSize(**size) for name, size in table.get("sizes", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError, BadInputError) as error:
             raise RunError(
@@ -136,10 +143,12 @@ class CohortStatistics:
         calibres: radius of the trees of each thin vessel.
         lowest_surface_noise_mm2: surface noise (variance) of the cleanest labels, by structure, as on voxels of
             `REFERENCE_VOXEL_MM`; infinite where there are too few cases to measure it.
+        unusual_sizes: remarks about structures of an unusual size, and about those that others have, by case.
     """
 
     calibres: Mapping[str, Calibre] = field(default_factory=dict)
     lowest_surface_noise_mm2: Mapping[str, float] = field(default_factory=dict)
+    unusual_sizes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, cases: Iterable[CaseFacts]) -> CohortStatistics:
@@ -153,7 +162,9 @@ class CohortStatistics:
         """
         radii: dict[str, list[tuple[float, float]]] = {}
         noises: dict[str, list[tuple[float, float]]] = {}
+        sizes, hearts = dict[str, Mapping[str, ComparedSize]](), dict[str, tuple[Box, Grid]]()
         for facts in cases:
+            sizes[facts.case_id], hearts[facts.case_id] = facts.sizes, (facts.roi.source_box(), facts.roi.grid)
             for name, radius_mm in facts.vessel_radii_mm.items():
                 radii.setdefault(name, []).append((radius_mm, min(facts.roi.grid.spacing_mm)))
             for name, noise in facts.surface_noise_mm2.items():
@@ -162,6 +173,5 @@ class CohortStatistics:
         for name, found in radii.items():
             radii_mm, voxels_mm = zip(*found, strict=True)
             calibres[name] = Calibre.of_cohort(radii_mm, float(np.median(voxels_mm)))
-        return cls(
-            calibres, {name: lowest_surface_noise_mm2(*zip(*found, strict=True)) for name, found in noises.items()}
-        )
+        lowest = {name: lowest_surface_noise_mm2(*zip(*found, strict=True)) for name, found in noises.items()}
+        return cls(calibres, lowest, name_unusual_sizes(sizes, hearts))

@@ -29,7 +29,7 @@ from heartmend.io.forms.open import open_label_map
 from heartmend.io.label_maps import LabelVolume
 from heartmend.io.label_writing import restore_values
 from heartmend.models.template import TemplateShape
-from heartmend.repair import far_components
+from heartmend.repair import far_components, merged_structures
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
@@ -38,6 +38,7 @@ from heartmend.repair.contacts import CohortTemplate, place_contacts
 from heartmend.repair.fusion import Mode
 from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
+from heartmend.repair.lost_parts import name_lost_parts
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.segment_names import has_segment_names, name_case_segments
 from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
@@ -100,14 +101,17 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
     run, cohort, settings, plan = context.run, context.cohort, context.config, context.plan
     structures = plan.structures
     trusted = plan.trusted_cases
-    calibres = corrected_calibres(run, context.statistics(cases).calibres) if settings.repair_vessels else {}
+    statistics = context.statistics(cases)
+    calibres = corrected_calibres(run, statistics.calibres) if settings.repair_vessels else {}
     calibre_table = {name: asdict(calibre) for name, calibre in calibres.items()}
     jobs = []
     for case in cases:
+        unusual = statistics.unusual_sizes.get(case.id, ())
         fingerprint = compute_fingerprint(
             run.digest(REFINE, case.id), run.digest(PREPARE, case.id), run.digest(CORRECT), case.labels_path, settings,
             structures, trusted[case.id].labels_path if case.id in trusted else "",
-            cohort.anatomy, calibre_table, *([case.image_path] if case.image_path and settings.reads_images else []),
+            cohort.anatomy, calibre_table, [one.to_dict() for one in unusual],
+            *([case.image_path] if case.image_path and settings.reads_images else []),
         )  # fmt: skip
         is_kept = case.id in plan.kept and run.has_fused(case)
         if is_kept or run.is_done(FUSE, case.id, fingerprint):
@@ -116,7 +120,7 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
             jobs.append(
                 _Job(run.output, cohort.without_cases(), case, settings, structures, calibres, fingerprint,
                      None if plan.trusted is None or case.id not in trusted
-                     else (plan.trusted.without_cases(), trusted[case.id]))
+                     else (plan.trusted.without_cases(), trusted[case.id]), unusual)
             )  # fmt: skip
     _CORRECTIONS.clear()
     _TEMPLATES.clear()
@@ -270,12 +274,14 @@ def fuse_case(
         fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
         changes += snapped.changes
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)
+    changes += found
+    changes += name_lost_parts(original, labels[box], roi.source_grid(), anatomy, changes)
     judged = RepairedRoi(
         original, cleaned, np.ascontiguousarray(labels[box]), case.maps, maps, spacing, volume.image,
         case.misfits_mm, case.margins_mm, case.prepared.facts.surface_noise_mm2,
     )  # fmt: skip
     uncertainty = judge_case(judged, anatomy, of_voxels=settings.uncertainty)
-    log = ChangeLog(case.prepared.case_id, (*changes, *found), tuple(verdicts), uncertainty.estimates)
+    log = ChangeLog(case.prepared.case_id, tuple(changes), tuple(verdicts), uncertainty.estimates)
     return FusedCase(labels, log, judged, uncertainty.percent)
 
 
@@ -395,6 +401,7 @@ class _Job:
     calibres: dict[str, Calibre]
     fingerprint: str
     trusted: tuple[Cohort, Case] | None = None
+    unusual_sizes: tuple[Change, ...] = ()
 
 
 _CORRECTIONS: dict[Path, tuple[Correction, Any, CodeBook] | None] = {}
@@ -415,7 +422,7 @@ def _work(job: _Job) -> None:
         trusted, own = job.trusted
         fused = trusted_case(case.id, volume.labels, trusted.read_labels(own).on_grid(volume.grid).labels, volume.grid)
     run.forget(FUSE, case.id)
-    log, files = fused.log, list[Path]()
+    log, files = _with_unusual_sizes(fused.log, job.unusual_sizes), list[Path]()
     if job.settings.segments:
         values, found = name_case_segments(
             fused.labels, volume.grid, job.cohort.anatomy, _given_names(job, fused, volume)
@@ -434,6 +441,12 @@ def _work(job: _Job) -> None:
     else:
         run.uncertainty_path(case.id).unlink(missing_ok=True)
     run.finish(FUSE, case.id, job.fingerprint, files)
+
+
+def _with_unusual_sizes(log: ChangeLog, remarks: tuple[Change, ...]) -> ChangeLog:
+    """The log with what is known from the other cases; a structure that is part of another one is not absent."""
+    merged = {change.structure for change in log.changes if change.rule == merged_structures.RULE}
+    return replace(log, changes=(*log.changes, *(one for one in remarks if one.structure not in merged)))
 
 
 def _given_names(job: _Job, fused: FusedCase, volume: LabelVolume) -> npt.NDArray[np.integer] | None:

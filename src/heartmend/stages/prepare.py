@@ -28,9 +28,11 @@ from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
 from heartmend.repair.changes import Change
 from heartmend.repair.far_components import without_far_components
+from heartmend.repair.missing_tree import name_missing_tree
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.slice_staircase.detection import SliceStaircase, find_slice_staircases
 from heartmend.repair.slice_staircase.repair import without_slice_staircases
+from heartmend.repair.unusual_size import measure_compared_sizes
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import PREPARE
 from heartmend.run_folder.records import CaseFacts, PreparedCase
@@ -154,17 +156,19 @@ def prepare_labels(
         labels, more = apply_rules(labels, grid, anatomy, only=RULES_BEFORE_THE_FIT)
         changes += more
     cleaned = np.ascontiguousarray(labels[roi.source_box()])
-    radii_mm = {
-        s.name: round(tree_radius_mm(measure_tree(cleaned == s.id, grid.spacing_mm)), 4)
-        for s in anatomy.structures
-        if s.kind == "tube"
-    }
+    trees = {s.name: measure_tree(cleaned == s.id, grid.spacing_mm) for s in anatomy.structures if s.kind == "tube"}
+    radii_mm = {name: round(tree_radius_mm(tree), 4) for name, tree in trees.items()}
+    for name, tree in trees.items():
+        changes += name_missing_tree(tree, cleaned, anatomy.by_name(name), anatomy, roi.source_grid())
     noise_mm2 = {
         s.name: round(surface_noise_mm2(without_small_components(cleaned == s.id), grid.spacing_mm), 5)
         for s in anatomy.structures
         if s.kind != "tube" and np.any(cleaned == s.id)
     }
-    facts = CaseFacts(case_id, roi, staircases, tuple(changes), radii_mm, noise_mm2, structures=structures)
+    facts = CaseFacts(
+        case_id, roi, staircases, tuple(changes), radii_mm, noise_mm2, structures=structures,
+        sizes=measure_compared_sizes(cleaned, anatomy, grid, roi.source_box()),
+    )  # fmt: skip
     return PreparedCase(facts, roi.resample_labels(labels, settings.resolution), cleaned)
 
 

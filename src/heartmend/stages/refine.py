@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.boxes import boxes_by_id
+from heartmend.geometry.boxes import boxes_by_id, relative_box
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import CLIP_MM, DistanceMap
 from heartmend.io.dataset import Case, Cohort
@@ -149,6 +149,8 @@ def refine_case(
             refined = replace(shape_mm, values=np.full_like(shape_mm.values, -CLIP_MM))
         elif by_label:
             label = without_small_components(case.cleaned[shape_mm.box] == heads[name])
+            for part in unusual.detached.get(name, ()):
+                label[relative_box(part.box, shape_mm.box)] |= part.mask
             fused = fuse_shape_and_label(
                 label, shape_mm.values, spacing, case.facts.slice_staircase_mm,
                 (lowest_noise_mm2 or {}).get(name, np.inf), settings.label_weight, settings.local_misfit,

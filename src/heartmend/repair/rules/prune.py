@@ -7,10 +7,13 @@ import numpy as np
 from heartmend.anatomy.rule_parameters import ComponentsRule, DetachedSegmentsRule, FieldOfViewRule
 from heartmend.anatomy.schema import Structure
 from heartmend.geometry.boxes import boxes_by_id
-from heartmend.geometry.components import Component, components_of
+from heartmend.geometry.components import Component, components_of, without_small_components
+from heartmend.geometry.elongation import measure_elongation
+from heartmend.geometry.flat_border import find_flat_border
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, Severity
 from heartmend.repair.rules.context import BULKY_KINDS, Result, RuleContext
 from heartmend.repair.rules.neighbours import relabel_by_nearest, touches
+from heartmend.repair.unusual_anatomy import LINK_MM, MIN_TUBE_MM3
 from heartmend.types import Labels
 from heartmend.wording import plural
 
@@ -19,9 +22,9 @@ def components(labels: Labels, context: RuleContext, rule: ComponentsRule) -> Re
     """Remove small components and components beyond the expected number.
 
     A component of a structure that must touch another one is expected if it touches it, whatever the number. A
-    structure never loses its main component. Large surplus components, and components that the field of view cuts off,
-    stay and are reported. A removed voxel gets the label of the nearest voxel: a structure's inside that structure,
-    background outside.
+    structure never loses its main component. Large surplus components, components that are long and thin as the pieces
+    of a graft, and components that the field of view cuts off, stay and are reported. A removed voxel gets the label of
+    the nearest voxel: a structure's inside that structure, background outside.
 
     Args:
         labels: (x, y, z) uint8; it is not changed.
@@ -60,6 +63,10 @@ def _pruned(
     main = next((c for c in large if is_rooted(c)), found[0]) if origins else found[0]
     changes: list[Change] = []
 
+    def is_piece_of_vessel(component: Component) -> bool:
+        is_near = structure.kind == "vessel" and touches(labels, component, [structure.id], LINK_MM, spacing)
+        return is_near and measure_elongation(component.mask, spacing).is_tube
+
     def report(component: Component, severity: Severity, note: str) -> None:
         change = context.change("components", structure.name, ORIGINAL_KEPT, component.box, 0, severity, note)
         changes.append(change)
@@ -85,6 +92,8 @@ def _pruned(
         elif not is_small and not origins and component.voxels >= rule.keep_share * main.voxels:
             count += 1
             report(component, "warning", f"large surplus component; expected number: {structure.components}")
+        elif component.voxels * voxel_mm3 >= MIN_TUBE_MM3 and is_piece_of_vessel(component):
+            report(component, "review", "long and thin: a piece of a vessel, such as a graft, or an error")
         else:
             surplus.append(component)
     if count > structure.components and origins:
@@ -135,21 +144,35 @@ def detached_segments(labels: Labels, context: RuleContext, rule: DetachedSegmen
 def field_of_view(labels: Labels, context: RuleContext, rule: FieldOfViewRule) -> Result:
     """Report the structures that reach the border of the volume, where nothing is completed.
 
+    The border of a scan may be inside the array, such as that of an oblique scan that was padded with zeros: a plane at
+    which three structures or more end. It is reported too.
+
     Args:
         labels: (x, y, z) uint8.
         context: grid and anatomy.
         rule: parameters.
 
     Returns:
-        The same label map, and one remark for each structure.
+        The same label map, and one remark for each structure and border.
     """
     changes = []
+    wanted = {structure.id for structure in context.structures(rule.structures, *BULKY_KINDS)}
     for id, box in boxes_by_id(labels).items():
         structure = context.anatomy.by_id(id)
         if not rule.structures or structure.name in rule.structures:
             voxels_of_structure = Component(labels[box] == id, box, 0)
             if voxels_of_structure.at_border(labels.shape):
                 changes.append(context.change("field_of_view", structure.name, "cut off", box, 0, "info"))
+    large = np.zeros_like(labels)
+    boxes = {id: box for id, box in boxes_by_id(labels).items() if id in wanted}
+    for id, box in boxes.items():
+        large[box][without_small_components(labels[box] == id)] = id
+    border = find_flat_border(large, context.grid.spacing_mm)
+    if border is not None and not border.at_border(labels.shape, context.grid.spacing_mm):
+        note = f"along {'an oblique' if border.is_oblique else 'a'} plane inside the array, the border of the scan"
+        for id in border.areas_mm2:
+            name = context.anatomy.by_id(id).name
+            changes.append(context.change("field_of_view", name, "cut off", boxes[id], 0, "review", note))
     return labels, changes
 
 

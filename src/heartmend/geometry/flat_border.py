@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,17 @@ class FlatBorder:
     def is_oblique(self) -> bool:
         """Whether the plane is tilted by more than 3 degrees against the axes of the array."""
         return float(np.abs(self.normal).max()) < np.cos(np.deg2rad(PARALLEL_DEGREES))
+
+    def moved(self, offset_mm: FloatArray) -> FlatBorder:
+        """Return the plane in an array that begins before this one.
+
+        Args:
+            offset_mm: (3,) position of the first voxel of this array in the other one.
+
+        Returns:
+            The same plane there.
+        """
+        return replace(self, height_mm=self.height_mm + float(self.normal @ offset_mm))
 
     def at_border(self, shape: tuple[int, ...], spacing_mm: Spacing) -> bool:
         """Test whether the plane is a face of the array, where every field of view ends.

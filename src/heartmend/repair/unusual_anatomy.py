@@ -40,9 +40,9 @@ MIN_WIDE_MM3, MIN_WIDE_RADIUS_MM, MIN_WIDE_NECK = 2000.0, 3.0, 1.0
 """The same of a wide and shallow part, such as what a sac has more than the shape, which has followed it halfway."""
 MIN_TUBE_MM3, MAX_TUBE_CLAIMED_SHARE = 100.0, 0.2
 """Least volume of a part that is a tube, and largest share of it that the shapes of other structures contain."""
-LINK_MM, MIN_DETACHED_MM = 15.0, 40.0
-"""A tube belongs to its structure if it is this near to an unusual part of it: noise interrupts a thin vessel. One of
-the second length belongs to a vessel if it is as near to the vessel itself."""
+LINK_MM, VESSEL_LINK_MM = 25.0, 10.0
+"""A tube belongs to its structure if it is this near to an unusual part of it, or as near as the second to a vessel
+that it may leave: noise interrupts a thin vessel."""
 CLAIMED_SHARE = 0.5
 """A part is claimed if the shapes of other structures contain this share of it."""
 TOUCH_MM = 3.0
@@ -168,8 +168,7 @@ def _unusual(
     """Those of the candidates that are no errors."""
     unusual = [one for one in found if one.is_rooted and _is_coherent(one, structure.id, case)]
     free = [one for one in found if one not in unusual and one.claimed_share <= MAX_TUBE_CLAIMED_SHARE]
-    lengths = [(one, measure_elongation(one.part.mask, case.grid.spacing_mm)) for one in free]
-    tubes = [(one, size.length_mm) for one, size in lengths if size.is_tube]
+    tubes = [one for one in free if measure_elongation(one.part.mask, case.grid.spacing_mm).is_tube]
     if not tubes:
         return unusual
     of_main, of_unusual = np.zeros(case.labels.shape, dtype=bool), np.zeros(case.labels.shape, dtype=bool)
@@ -177,18 +176,17 @@ def _unusual(
     for one in unusual:
         of_unusual[one.part.box] |= one.part.mask
 
-    def belongs(one: _Candidate, length_mm: float) -> bool:
+    def belongs(one: _Candidate) -> bool:
         if one.is_rooted or _touches(one.owner, of_unusual, LINK_MM, case.grid):
             return True
-        is_long = structure.kind == "vessel" and length_mm >= MIN_DETACHED_MM
-        return is_long and _touches(one.owner, of_main, LINK_MM, case.grid)
+        return structure.kind == "vessel" and _touches(one.owner, of_main, VESSEL_LINK_MM, case.grid)
 
     # From what is connected on, from tube to tube.
-    while near := [(one, mm) for one, mm in tubes if belongs(one, mm)]:
-        for one, _ in near:
+    while near := [one for one in tubes if belongs(one)]:
+        for one in near:
             of_unusual[one.part.box] |= one.part.mask
             unusual.append(one)
-        tubes = [pair for pair in tubes if pair not in near]
+        tubes = [one for one in tubes if one not in near]
     return unusual
 
 

@@ -30,6 +30,7 @@ from heartmend.repair.changes import Change
 from heartmend.repair.far_components import without_far_components
 from heartmend.repair.missing_tree import name_missing_tree
 from heartmend.repair.rules.apply import apply_rules
+from heartmend.repair.scan_border import name_scan_border
 from heartmend.repair.slice_staircase.detection import SliceStaircase, find_slice_staircases
 from heartmend.repair.slice_staircase.repair import without_slice_staircases
 from heartmend.repair.unusual_size import measure_compared_sizes
@@ -158,6 +159,7 @@ def prepare_labels(
     cleaned = np.ascontiguousarray(labels[roi.source_box()])
     trees = {s.name: measure_tree(cleaned == s.id, grid.spacing_mm) for s in anatomy.structures if s.kind == "tube"}
     radii_mm = {name: round(tree_radius_mm(tree), 4) for name, tree in trees.items()}
+    changes += name_scan_border(cleaned, roi, anatomy)
     for name, tree in trees.items():
         changes += name_missing_tree(tree, cleaned, anatomy.by_name(name), anatomy, roi.source_grid())
     noise_mm2 = {

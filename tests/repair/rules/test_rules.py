@@ -320,20 +320,6 @@ def test_a_piece_of_a_graft_stays_and_is_reported_and_a_bead_goes() -> None:
     assert not result[34:].any()
 
 
-@pytest.mark.parametrize("is_oblique", [True, False])
-def test_a_border_of_the_scan_inside_the_array_is_reported(is_oblique: bool) -> None:
-    labels = np.zeros((72, 72, 72), dtype=np.uint8)
-    inside = ball(labels, (36, 36, 36), 30, AORTA)
-    labels[:28][inside[:28]], labels[44:][inside[44:]] = PA, RA
-    y, z = np.ogrid[:72, :72]
-    beyond = (y - 36) * 0.4 + (z - 36) * 0.92 > 15 if is_oblique else (z > 51) & (y >= 0)
-    labels[:, beyond] = 0
-    result, changes = run(labels, "field_of_view")
-    assert np.array_equal(result, labels)
-    assert {c.structure for c in changes} == {"Aorta", "PA", "RA"} and {c.action for c in changes} == {"cut off"}
-    assert all(("an oblique plane" in c.note) == is_oblique and "inside the array" in c.note for c in changes)
-
-
 def test_components_that_the_field_of_view_cuts_off_stay() -> None:
     labels = empty()
     labels[12:30, 5:35, 5:35] = RV

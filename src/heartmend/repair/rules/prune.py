@@ -7,9 +7,8 @@ import numpy as np
 from heartmend.anatomy.rule_parameters import ComponentsRule, DetachedSegmentsRule, FieldOfViewRule
 from heartmend.anatomy.schema import Structure
 from heartmend.geometry.boxes import boxes_by_id
-from heartmend.geometry.components import Component, components_of, without_small_components
+from heartmend.geometry.components import Component, components_of
 from heartmend.geometry.elongation import measure_elongation
-from heartmend.geometry.flat_border import find_flat_border
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, Severity
 from heartmend.repair.rules.context import BULKY_KINDS, Result, RuleContext
 from heartmend.repair.rules.neighbours import relabel_by_nearest, touches
@@ -144,35 +143,21 @@ def detached_segments(labels: Labels, context: RuleContext, rule: DetachedSegmen
 def field_of_view(labels: Labels, context: RuleContext, rule: FieldOfViewRule) -> Result:
     """Report the structures that reach the border of the volume, where nothing is completed.
 
-    The border of a scan may be inside the array, such as that of an oblique scan that was padded with zeros: a plane at
-    which three structures or more end. It is reported too.
-
     Args:
         labels: (x, y, z) uint8.
         context: grid and anatomy.
         rule: parameters.
 
     Returns:
-        The same label map, and one remark for each structure and border.
+        The same label map, and one remark for each structure.
     """
     changes = []
-    wanted = {structure.id for structure in context.structures(rule.structures, *BULKY_KINDS)}
     for id, box in boxes_by_id(labels).items():
         structure = context.anatomy.by_id(id)
         if not rule.structures or structure.name in rule.structures:
             voxels_of_structure = Component(labels[box] == id, box, 0)
             if voxels_of_structure.at_border(labels.shape):
                 changes.append(context.change("field_of_view", structure.name, "cut off", box, 0, "info"))
-    large = np.zeros_like(labels)
-    boxes = {id: box for id, box in boxes_by_id(labels).items() if id in wanted}
-    for id, box in boxes.items():
-        large[box][without_small_components(labels[box] == id)] = id
-    border = find_flat_border(large, context.grid.spacing_mm)
-    if border is not None and not border.at_border(labels.shape, context.grid.spacing_mm):
-        note = f"along {'an oblique' if border.is_oblique else 'a'} plane inside the array, the border of the scan"
-        for id in border.areas_mm2:
-            name = context.anatomy.by_id(id).name
-            changes.append(context.change("field_of_view", name, "cut off", boxes[id], 0, "review", note))
     return labels, changes
 
 

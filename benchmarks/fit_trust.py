@@ -3,7 +3,7 @@
 
 usage: fit_trust.py families SAMPLES FAMILIES [--preset fast]    repair the cohorts of fault_families.py, take samples
        fit_trust.py collect SAMPLES NAME RUN TRUTH [--cases N]   samples of a run that has reached `refine`
-       fit_trust.py test SAMPLES [--figure FILE]                 tables: hearts left out, kinds of faults left out
+       fit_trust.py test SAMPLES [--figure FILE] [--order-figure FILE]   hearts, kinds of faults left out; order
        fit_trust.py fit SAMPLES ESTIMATOR                        the estimator, as estimator.json of the package
 
 NAME is FAULT-COHORT-INPUT, such as network-heart_dev-ct: a test that leaves out a kind of faults leaves out all label
@@ -45,7 +45,8 @@ def main() -> None:
             command.add_argument(argument, type=str if argument == "name" else Path)
     commands.choices["families"].add_argument("--preset", default="fast", help="settings of the repair")
     commands.choices["collect"].add_argument("--cases", type=int, default=10**6, help="the first N cases only")
-    commands.choices["test"].add_argument("--figure", type=Path)
+    commands.choices["test"].add_argument("--figure", type=Path, help="reliability of the probabilities")
+    commands.choices["test"].add_argument("--order-figure", type=Path, help="error met in several orders of review")
     arguments, console = parser.parse_args(), Console(width=190)
     match arguments.command:
         case "families":
@@ -53,7 +54,7 @@ def main() -> None:
         case "collect":
             collect(arguments.samples, arguments.name, arguments.run, arguments.truth, arguments.cases, console)
         case "test":
-            print_tables(read_samples(arguments.samples), fit, console, arguments.figure)
+            print_tables(read_samples(arguments.samples), fit, console, arguments.figure, arguments.order_figure)
         case _:
             estimator = fit(read_samples(arguments.samples))
             arguments.estimator.write_text(estimator.model_dump_json(indent=1) + "\n")

@@ -1,41 +1,72 @@
-"""Share of the remaining Dice error that a reviewer meets, against the share of structures that were looked at.
+"""Share of the remaining Dice error that a reviewer meets, against the share of structures and of minutes.
 
-    python benchmarks/review_budget.py OUT TRUTH [--cases N] [--csv curve.csv]
+    python benchmarks/review_budget.py OUT TRUTH [--cases N] [--network FOLDER]
 
-OUT is a finished run, TRUTH a folder of true label maps with the file names of its input. The structures are looked at
-in the order of the review queue (`heartmend.review.priority.expected_errors`); beside it the order of the calibrated
-estimates of the change logs, where the run has them for all structures, that of the change of the volume by the repair,
-a random order, and the best order that there is (that of the true error), which no estimate can exceed.
+OUT is a finished run, TRUTH a folder of true label maps with the file names of its input. The orders:
+
+  queue              expected error in a minute of correction, as the review page (`heartmend.review.priority`)
+  error alone        the expected error, whatever the time
+  calibrated         the calibrated estimates of the change logs, where the run has them for all structures
+  volume change      the change of the volume by the repair
+  cleanlab           with --network (OUT/network of `peers.py --networks`): cleanlab's quality scores of the repaired
+                     labels by the probabilities of a network trained on the CTs and noisy labels of other cases
+  random, best, best by minute   the last two by the true error, which no estimate can exceed
+
+The minutes are those of `heartmend.repair.editing.correction_time`, a model that was not fitted to measured times.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from trust_order import share_met, share_met_in_time
 
-from heartmend.geometry.boxes import bounding_box
+from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.boxes import bounding_box, expand_box
 from heartmend.geometry.surface_noise import surface_area_mm2
-from heartmend.io.tables import format_csv
+from heartmend.io.atomic import read_npz
+from heartmend.io.label_maps import LabelVolume
+from heartmend.repair.editing.correction_time import correction_minutes
 from heartmend.review.priority import expected_error, expected_errors
 from heartmend.run_folder.finished import FinishedRun
+from heartmend.types import FloatArray
 
-SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
+NETWORK_MM = 2.0
+"""Voxels of the probabilities of `peers.py --networks`."""
 
 
-def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tuple[float, float, float, float]]:
-    """Expected and calibrated Dice error, change of the logarithm of the volume, and true Dice error of each structure.
+@dataclass(frozen=True)
+class Reviewed:
+    """A structure of a case: what orders it, and its error.
 
-    Of the first cases; NaN where an estimate is not known.
+    Attributes:
+        expected: expected error by the queue.
+        calibrated: calibrated expected error; NaN where it is not known.
+        volume_change: change of the logarithm of the volume.
+        cleanlab: 1 - cleanlab's label quality score; NaN without a network.
+        minutes: time of a correction.
+        error: true 1 - Dice.
     """
-    calibrated: dict[tuple[str, str], float] = {}
+
+    expected: float
+    calibrated: float
+    volume_change: float
+    cleanlab: float
+    minutes: float
+    error: float
+
+
+def reviewed_structures(finished: FinishedRun, truth: Path, cases: int, network: Path | None) -> list[Reviewed]:
+    """List the structures of the first cases."""
+    found: dict[tuple[str, str], Reviewed] = {}
     own: dict[str, dict[str, tuple[float, float]]] = {}
-    true_errors: dict[tuple[str, str], float] = {}
-    volume_changes: dict[tuple[str, str], float] = {}
     for case in list(finished)[: cases or None]:
         before, after = finished.before(case), finished.after(case)
         true = finished.cohort.read_other_labels(case, truth / case.labels_path.name).on_grid(before.grid).labels
@@ -44,8 +75,11 @@ def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tup
         same_true = np.bincount(after.labels[after.labels == true], minlength=256)
         inside = bounding_box(after.labels, margin=1)
         part = after.labels[inside]
+        calibrated = {one.structure: one.expected_error for one in finished.changes(case).estimates}
+        scores = (
+            {} if network is None else label_scores(after, finished.anatomy, network / f"probabilities_{case.id}.npz")
+        )
         own[case.id] = {}
-        calibrated |= {(case.id, one.structure): one.expected_error for one in finished.changes(case).estimates}
         for s in finished.anatomy.structures:
             n_before, n_after, n_true = (int(c[s.id]) for c in count)
             if not n_after + n_true:
@@ -54,19 +88,64 @@ def structure_errors(finished: FinishedRun, truth: Path, cases: int) -> list[tup
             changed = 1 - 2 * int(same_before[s.id]) / max(n_before + n_after, 1)
             mm3 = n_after * before.grid.voxel_mm3
             own[case.id][s.name] = expected_error(mm3, area, changed), mm3
-            volume_changes[case.id, s.name] = abs(float(np.log((n_after + 1) / (n_before + 1))))
-            true_errors[case.id, s.name] = 1 - 2 * int(same_true[s.id]) / (n_after + n_true)
+            found[case.id, s.name] = Reviewed(
+                0.0, calibrated.get(s.name, np.nan), abs(float(np.log((n_after + 1) / (n_before + 1)))),
+                1 - scores.get(s.name, np.nan), correction_minutes(mm3, area),
+                1 - 2 * int(same_true[s.id]) / (n_after + n_true),
+            )  # fmt: skip
     expected = expected_errors(own)
-    return [
-        (expected[case][name], calibrated.get((case, name), np.nan), volume_changes[case, name], error)
-        for (case, name), error in true_errors.items()
-    ]
+    return [Reviewed(expected[case][name], *astuple(one)[1:]) for (case, name), one in found.items()]
 
 
-def share_met(order: np.ndarray, error: np.ndarray) -> list[float]:
-    """Share of all error in the first structures of an order, for each of `SHARES`."""
-    met = np.cumsum(error[order]) / error.sum()
-    return [float(met[max(round(share * len(order)), 1) - 1]) for share in SHARES]
+def label_scores(volume: LabelVolume, anatomy: Anatomy, probabilities: Path) -> dict[str, float]:
+    """Score the label of each structure by cleanlab, with the probabilities of a network on a coarse lattice.
+
+    `cleanlab.segmentation.rank.get_label_quality_scores`, its default: the soft minimum of the probabilities of the
+    given labels. An image is the box of a structure, with two classes: the structure and the rest.
+    """
+    from cleanlab.segmentation.rank import get_label_quality_scores
+    from coarse_cases import coarse_labels
+
+    shares = read_npz(probabilities)["shares"].astype(np.float32)
+    coarse = coarse_labels(volume.labels, volume.grid, NETWORK_MM)
+    found = {}
+    for number, s in enumerate(anatomy.structures, start=1):
+        mask = coarse == s.id
+        own = bounding_box(mask | (shares.argmax(axis=0) == number))
+        if own is None:
+            continue
+        wide = expand_box(own, (2, 2, 2), mask.shape)
+        labels, share = mask[wide].reshape(1, 1, -1).astype(np.int64), shares[number][wide].reshape(1, 1, -1)
+        scores, _ = get_label_quality_scores(labels, np.stack([1 - share, share], axis=1), verbose=False)
+        found[s.name] = float(scores[0])
+    return found
+
+
+def orders(found: list[Reviewed]) -> dict[str, FloatArray]:
+    """List the orders that the estimates allow, the largest value first."""
+    expected, calibrated, volume, cleanlab, minutes, error = np.array([astuple(one) for one in found]).T
+    known = {"queue": expected / minutes, "error alone": expected}
+    known |= {"calibrated": calibrated} if np.isfinite(calibrated).all() else {}
+    known |= {"volume change": volume}
+    known |= {"cleanlab": cleanlab} if np.isfinite(cleanlab).all() else {}
+    return known | {"best": error, "best by minute": error / minutes}
+
+
+def curves_table(found: list[Reviewed], by_minutes: bool) -> Table:
+    """Make the table of the share of the error that each order meets, by share of structures or of minutes."""
+    error, minutes = np.array([one.error for one in found]), np.array([one.minutes for one in found])
+
+    def met(order: FloatArray, share: float) -> float:
+        return share_met_in_time(error, order, minutes, share) if by_minutes else share_met(error, order, share)
+
+    table = Table("minutes" if by_minutes else "looked at", *(f"{share:.0%}" for share in SHARES), box=box.SIMPLE_HEAD)
+    rng = np.random.default_rng(0)
+    rows = {name: [met(order, share) for share in SHARES] for name, order in orders(found).items()}
+    draws = [rng.random(len(error)) for _ in range(200)]
+    rows["random"] = [float(np.mean([met(order, share) for order in draws])) for share in SHARES]
+    for name, shares in rows.items():
+        table.add_row(name, *(f"{share:.0%}" for share in shares))
+    return table
 
 
 def main() -> None:
@@ -75,26 +154,16 @@ def main() -> None:
     parser.add_argument("output", type=Path, metavar="OUT")
     parser.add_argument("truth", type=Path, metavar="TRUTH")
     parser.add_argument("--cases", type=int, default=0, help="use the first N cases only")
-    parser.add_argument("--csv", type=Path, help="write the curve")
+    parser.add_argument("--network", type=Path, help="folder of the probabilities of a network")
     arguments = parser.parse_args()
-    found = structure_errors(FinishedRun.open(arguments.output), arguments.truth, arguments.cases)
-    expected, calibrated, volume, error = np.array(found).T
-    rng = np.random.default_rng(0)
-    random = np.mean([share_met(rng.permutation(len(error)), error) for _ in range(200)], axis=0)
-    curves = {"queue": share_met(np.argsort(-expected, kind="stable"), error)}
-    if np.isfinite(calibrated).all():
-        curves["calibrated estimate"] = share_met(np.argsort(-calibrated, kind="stable"), error)
-    curves["change of the volume"] = share_met(np.argsort(-volume, kind="stable"), error)
-    curves |= {"random": random.tolist(), "best possible": share_met(np.argsort(-error, kind="stable"), error)}
+    run = FinishedRun.open(arguments.output)
+    found = reviewed_structures(run, arguments.truth, arguments.cases, arguments.network)
     console = Console(width=100)
-    console.print(f"{len(error)} structures, mean Dice error {error.mean():.4f}, expected {expected.mean():.4f}")
-    table = Table("looked at", *(f"{share:.0%}" for share in SHARES), box=box.SIMPLE_HEAD)
-    for name, met in curves.items():
-        table.add_row(name, *(f"{share:.0%}" for share in met))
-    console.print(table)
-    if arguments.csv:
-        rows = [[share, *(round(met[k], 4) for met in curves.values())] for k, share in enumerate(SHARES)]
-        arguments.csv.write_text(format_csv(["looked_at", *curves], rows))
+    minutes = sum(one.minutes for one in found) / 60
+    error = float(np.mean([one.error for one in found]))
+    console.print(f"{len(found)} structures, mean Dice error {error:.4f}, {minutes:.0f} hours of correction in all")
+    for by_minutes in (False, True):
+        console.print(curves_table(found, by_minutes))
 
 
 if __name__ == "__main__":

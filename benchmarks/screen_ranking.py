@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
+from trust_order import LOOKED_AT, share_met, share_met_in_time
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.metrics.evaluation import EvaluationSettings
@@ -71,12 +72,36 @@ def main() -> None:
             large.append(combined)
     console.print(table)
     console.print(f"mean correlation over structures 1 to 8: {np.mean(large):.3f}; screened in {seconds:.0f} s")
+    print_orders(console, ranking.structures, true_error)
     pairs = [
         (r.expected_error, true_error[r.case, r.structure])
         for r in ranking.structures
         if (r.case, r.structure) in true_error
     ]
     console.print(f"over all {len(pairs)} structures of all cases: {_correlation(*zip(*pairs, strict=True)):.3f}")
+
+
+def print_orders(
+    console: Console, ranked: Sequence[RankedStructure], true_error: Mapping[tuple[str, str], float]
+) -> None:
+    """Print the share of the true error in the first fifth of the structures, and of the minutes, in several orders."""
+    counted = [one for one in ranked if (one.case, one.structure) in true_error]
+    error = np.array([true_error[one.case, one.structure] for one in counted])
+    minutes = np.array([one.minutes for one in counted])
+    expected = np.array([one.expected_error for one in counted])
+    orders = {
+        "expected error in a minute (screen)": expected / minutes,
+        "expected error": expected,
+        "relative expected error": np.array([one.relative_expected_error for one in counted]),
+        "random": np.random.default_rng(0).random(len(counted)),
+        "true error": error,
+        "true error in a minute": error / minutes,
+    }
+    table = Table("order", "of the structures", "of the minutes", title=f"Dice error in the first {LOOKED_AT:.0%}")
+    for name, order in orders.items():
+        met = share_met(error, order), share_met_in_time(error, order, minutes)
+        table.add_row(name, *(f"{share:.2f}" for share in met))
+    console.print(table)
 
 
 def _shape_error(ranked: RankedStructure) -> float:

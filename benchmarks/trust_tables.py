@@ -11,17 +11,16 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 from trust_fit import case_weights, fit_log_error
-from trust_samples import ERRORS, Sample
+from trust_order import LabelSet, print_order
+from trust_samples import Sample
 
 from heartmend.metrics.summary import WORSE_BY, Worse
 from heartmend.repair.uncertainty.estimate import StructureEstimate
 from heartmend.repair.uncertainty.estimator import DICE_FLOOR, Estimator
-from heartmend.review.priority import expected_error, expected_errors
 from heartmend.types import FloatArray
 
 FOLDS = 4
 BINS = 15
-LOOKED_AT = 0.2
 Fit = Callable[[Sequence[Sample]], Estimator]
 
 
@@ -198,37 +197,20 @@ def harm_table(samples: Sequence[Sample]) -> Table:
     return made
 
 
-def order_table(found: Mapping[str, Sequence[Judged]]) -> Table:
-    """Share of the Dice error that is left in the first fifth of the structures, in several orders, by label set."""
-    orders = ("queue", "expected error", "both", "change of the volume", "changed", "best possible")
-    made = Table("labels", *orders, title=f"Dice error met in the first {LOOKED_AT:.0%} of the structures")
-    rows = []
-    for name, members in found.items():
-        of = {key: np.concatenate([one.sample.error(key) for one in members]) for key in ERRORS}
-        estimated = np.concatenate([[estimate.expected_error for estimate in one.estimates] for one in members])
-        own: dict[str, dict[str, tuple[float, float]]] = {}
-        places = [(one.sample.case, s.name) for one in members for s in one.sample.structures]
-        for (case, s), mm3, mm2, changed in zip(places, of["volume_mm3"], of["area_mm2"], of["changed"], strict=True):
-            own.setdefault(case, {})[s] = expected_error(mm3, mm2, changed), mm3
-        queued = expected_errors(own)
-        queue = np.array([queued[case][s] for case, s in places])
-        volume = np.abs(np.log((of["volume_mm3"] + 1) / (of["volume_before_mm3"] + 1)))
-        error = 1 - of["dice"]
-        ranks = (queue, estimated, queue * estimated, volume, of["changed"], error)
-        rows.append([share_met(error, rank) for rank in ranks])
-        made.add_row(name, *(f"{share:.2f}" for share in rows[-1]))
-    made.add_section()
-    made.add_row("mean of the label sets", *(f"{share:.2f}" for share in np.mean(rows, axis=0)))
-    return made
+def label_sets(found: Mapping[str, Sequence[Judged]]) -> list[LabelSet]:
+    """Collect the structures of each label set, with the estimates of a test."""
+    return [
+        LabelSet.of(
+            name, [one.sample for one in members],
+            np.concatenate([[estimate.expected_error for estimate in one.estimates] for one in members]),
+        )
+        for name, members in found.items()
+    ]  # fmt: skip
 
 
-def share_met(errors: FloatArray, order: FloatArray, looked_at: float = LOOKED_AT) -> float:
-    """Share of all errors that the first structures have, those first of which `order` is largest."""
-    count = max(round(looked_at * len(errors)), 1)
-    return float(errors[np.argsort(-order, kind="stable")][:count].sum() / errors.sum())
-
-
-def print_tables(samples: Sequence[Sample], fit: Fit, console: Console, figure: Path | None = None) -> None:
+def print_tables(
+    samples: Sequence[Sample], fit: Fit, console: Console, figure: Path | None = None, order_figure: Path | None = None
+) -> None:
     """Print the tables, with each heart and each kind of faults left out."""
     tests = {
         "hearts left out": leave_out(samples, by_heart(samples), fit),
@@ -236,7 +218,7 @@ def print_tables(samples: Sequence[Sample], fit: Fit, console: Console, figure: 
     }
     for title, found in tests.items():
         console.print(table(title, found))
-    console.print(order_table(tests["kind of faults left out"]))
+    print_order(label_sets(tests["kind of faults left out"]), console, order_figure)
     console.print(harm_table(samples))
     if figure is not None:
         draw_reliability(tests, figure)

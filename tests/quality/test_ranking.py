@@ -33,17 +33,29 @@ def order(ranking: Ranking) -> list[tuple[str, str]]:
     return [(f.case, f.structure) for f in ranking.structures]
 
 
-def test_the_largest_error_relative_to_the_median_comes_first() -> None:
+def test_the_largest_error_of_a_structure_comes_first() -> None:
     ranking = rank([lv("a", 0.02), lv("b", 0.04), lv("c", 0.08)], ANATOMY, True)
     assert order(ranking) == [("c", "LV"), ("b", "LV"), ("a", "LV")]
     assert [f.relative_expected_error for f in ranking.structures] == pytest.approx([2.0, 1.0, 0.5])
     assert [c.case for c in ranking.cases] == ["c", "b", "a"]
 
 
-def test_a_structure_with_a_high_median_error_is_not_ranked_first() -> None:
-    veins = [ErrorIndicators(c, "PV", True, defect_error=e) for c, e in (("a", 0.20), ("b", 0.22), ("c", 0.21))]
-    ranking = rank([lv("a", 0.02), lv("b", 0.02), lv("c", 0.06), *veins], ANATOMY, True)
-    assert order(ranking)[0] == ("c", "LV")
+def test_what_a_minute_of_correction_removes_decides_the_order() -> None:
+    """An LV of 0.06 in 4 minutes removes 0.015 a minute, coronaries of 0.20 in 25 minutes 0.008."""
+    vessels = [
+        ErrorIndicators(c, "Coronary", True, defect_error=e, minutes=m)
+        for c, e, m in (("a", 0.20, 25.0), ("b", 0.20, 20.0), ("c", 0.20, 30.0))
+    ]
+    ranking = rank(
+        [*(lv(c, e, minutes=4.0) for c, e in (("a", 0.06), ("b", 0.02), ("c", 0.02))), *vessels], ANATOMY, True
+    )
+    assert order(ranking)[:4] == [("a", "LV"), ("a", "Coronary"), ("b", "Coronary"), ("c", "Coronary")]
+    first = ranking.structures[0]
+    assert first.error_per_minute == pytest.approx(0.015)
+    # The surface of a label with many errors is large: the usual time of the structure counts, not its own.
+    assert {f.minutes for f in ranking.structures if f.structure == "Coronary"} == {25.0}
+    case = ranking.cases[0]
+    assert (case.case, case.minutes, case.error_per_minute) == ("a", 29.0, pytest.approx(0.26 / 29))
 
 
 def test_an_appendage_that_may_be_part_of_the_atrium_is_named_without_an_error() -> None:

@@ -18,6 +18,7 @@ from heartmend.metrics.segment import Segment
 from heartmend.metrics.smoothness import segment_roughness_mm
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import Change
+from heartmend.repair.editing.correction_time import LOOK_MINUTES, correction_minutes
 from heartmend.repair.merged_structures import merge_structures
 from heartmend.repair.rules.apply import apply_rules
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label
@@ -62,6 +63,7 @@ class ErrorIndicators:
         shape_weight: weight of `shape_error` in `expected_error`, 0 to 1.
         changes: changes that the rules of anatomy make in the structure, and those in the whole map.
         host: name of the structure that an absent one is part of in this label map; empty where it is not.
+        minutes: time that a correction takes (`correction_time.correction_minutes`).
     """
 
     case: str
@@ -78,6 +80,7 @@ class ErrorIndicators:
     shape_weight: float = 0.0
     changes: tuple[Change, ...] = ()
     host: str = ""
+    minutes: float = LOOK_MINUTES
 
     @property
     def expected_error(self) -> float:
@@ -157,6 +160,9 @@ class _CaseMaps:
             self.case.facts.slice_staircase_mm, roughness_mm, _dice_error(original, cleaned, outside), roughness_error,
             shape_error, shape_distance_mm, shape_weight,
             tuple(c for c in changes if c.structure in ("", name) or c.action == f"moved to {name}"),
+            minutes=correction_minutes(
+                int(original.sum()) * grid.voxel_mm3, surface_area_mm2(original, grid.spacing_mm)
+            ),
         )  # fmt: skip
 
     def _registered(self, structure: Structure, shape: npt.NDArray[np.float32]) -> tuple[Mask, float]:

@@ -18,16 +18,21 @@ from heartmend.repair.shared_errors.tables import region_table
 
 N_SHOWN = 20
 STRUCTURE_COLUMNS = (
-    "rank", "case", "structure", "relative_expected_error", "expected_dice_error", "median_dice_error", "present",
+    "rank", "case", "structure", "relative_expected_error", "expected_dice_error", "median_dice_error", "minutes",
+    "error_per_minute", "present",
     "volume_ml", "outside_ml", "slice_staircase_mm", "roughness_mm", "defect_dice_error", "roughness_dice_error",
     "shape_dice_error", "shape_distance_mm", "shape_weight", "reasons",
 )  # fmt: skip
-CASE_COLUMNS = ("rank", "case", "relative_expected_error", "expected_dice_error", "worst_structures", "reasons")
+CASE_COLUMNS = (
+    "rank", "case", "relative_expected_error", "expected_dice_error", "minutes", "error_per_minute",
+    "worst_structures", "reasons",
+)  # fmt: skip
 _LEGEND = (
-    "expected error: expected 1 - Dice of the label; relative: as a multiple of the median of the structure in the "
-    "data set"
+    "in the order of the expected error that a person can remove in a minute; expected error: expected 1 - Dice of "
+    "the label; relative: as a multiple of the median of the structure in the data set; minutes: a model of the time "
+    "that a correction takes"
 )
-_NUMBER_HEADINGS = ("relative", "expected error, %")
+_NUMBER_HEADINGS = ("relative", "expected error, %", "minutes")
 
 
 def ranking_tables(ranking: Ranking, n_shown: int = N_SHOWN) -> RenderableType:
@@ -97,8 +102,8 @@ def _structure_row(number: int, ranked: RankedStructure) -> dict[str, Any]:
     i = ranked.indicators
     values = (
         number, ranked.case, ranked.structure, _rounded(ranked.relative_expected_error),
-        _rounded(ranked.expected_error),
-        _rounded(ranked.median_error), i.present, _rounded(i.volume_ml), _rounded(i.outside_ml),
+        _rounded(ranked.expected_error), _rounded(ranked.median_error), _rounded(ranked.minutes),
+        _rounded(ranked.error_per_minute), i.present, _rounded(i.volume_ml), _rounded(i.outside_ml),
         _rounded(i.slice_staircase_mm), _rounded(i.roughness_mm), _rounded(i.defect_error), _rounded(i.roughness_error),
         _rounded(i.shape_error), _rounded(i.shape_distance_mm), _rounded(i.shape_weight), list(ranked.reasons),
     )  # fmt: skip
@@ -107,7 +112,10 @@ def _structure_row(number: int, ranked: RankedStructure) -> dict[str, Any]:
 
 def _case_row(number: int, case: RankedCase) -> dict[str, Any]:
     worst = [ranked.structure for ranked in case.structures[:3]]
-    errors = _rounded(case.relative_expected_error), _rounded(case.expected_error)
+    errors = (
+        _rounded(case.relative_expected_error), _rounded(case.expected_error), _rounded(case.minutes),
+        _rounded(case.error_per_minute),
+    )  # fmt: skip
     return dict(zip(CASE_COLUMNS, (number, case.case, *errors, worst, list(case.reasons)), strict=True))
 
 
@@ -126,8 +134,8 @@ def _table(title: str, headings: tuple[str, ...]) -> Table:
     return table
 
 
-def _numbers(ranked: RankedCase | RankedStructure) -> tuple[str, str]:
-    return f"{ranked.relative_expected_error:.1f} x", f"{100 * ranked.expected_error:.1f}"
+def _numbers(ranked: RankedCase | RankedStructure) -> tuple[str, str, str]:
+    return f"{ranked.relative_expected_error:.1f} x", f"{100 * ranked.expected_error:.1f}", f"{ranked.minutes:.0f}"
 
 
 def _reasons(texts: Sequence[str]) -> Text:

@@ -11,6 +11,7 @@ from heartmend.anatomy.schema import Structure
 from heartmend.quality.error_indicators import ErrorIndicators
 from heartmend.repair import unusual_size
 from heartmend.repair.changes import ORIGINAL_KEPT, Change
+from heartmend.repair.editing.correction_time import LOOK_MINUTES
 
 OUTLIER_RATIO = 1.4
 """A value this many times the median of the cohort is a reason."""
@@ -36,6 +37,7 @@ class CohortMedians:
         shape_distance_mm: median of the distance to the fitted shape.
         volume_ml: median of the volume.
         volume_sd_ml: robust standard deviation of the volume, from the median absolute deviation.
+        minutes: median time of a correction.
     """
 
     n_cases: int
@@ -45,6 +47,7 @@ class CohortMedians:
     shape_distance_mm: float
     volume_ml: float
     volume_sd_ml: float
+    minutes: float = LOOK_MINUTES
 
     @classmethod
     def of(cls, indicators: Sequence[ErrorIndicators]) -> CohortMedians:
@@ -54,7 +57,7 @@ class CohortMedians:
             indicators: indicators of the structure in all cases.
 
         Returns:
-            The medians; 0 where no case has the structure.
+            The medians; 0 where no case has the structure, and the shortest time.
         """
         present = [i for i in indicators if i.present]
         volumes = [i.volume_ml for i in present]
@@ -63,9 +66,11 @@ class CohortMedians:
         distances = [i.shape_distance_mm for i in present if i.shape_distance_mm is not None]
         roughness = [i.roughness_mm for i in present]
         errors = [i.expected_error for i in present]
+        minutes = max(_median([i.minutes for i in present]), LOOK_MINUTES)
         return cls(
-            len(indicators), len(present), _median(errors), _median(roughness), _median(distances), median_ml, sd_ml
-        )
+            len(indicators), len(present), _median(errors), _median(roughness), _median(distances), median_ml, sd_ml,
+            minutes,
+        )  # fmt: skip
 
 
 def reasons(indicators: ErrorIndicators, medians: CohortMedians, structure: Structure) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from heartmend.run_folder.finished import FinishedRun
 from heartmend.run_folder.paths import REVIEW
 from heartmend.types import Labels
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """Version of the review files; raised whenever their content changes."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import exp
 from statistics import median
 
 from heartmend.repair.changes import Change
@@ -11,15 +12,12 @@ from heartmend.repair.changes import Change
 # A structure that failed the acceptance test outweighs forty changes with the severity `review`, of which a correct
 # case can have a dozen. A change of a tenth of the labelled voxels weighs as much as ten of them.
 NOT_ACCEPTED_WEIGHT, WARNING_WEIGHT, REVIEW_WEIGHT, CHANGED_FRACTION_WEIGHT = 20.0, 10.0, 0.5, 50.0
-DISPLACEMENT_MM = 0.06
-"""Expected displacement of a repaired surface. One of area A that is displaced by d has a Dice error of d A / 2 V."""
-CHANGED_WEIGHT, CHANGED_LIMIT = 0.5, 0.1
-"""Share of what the repair changed that is expected to be wrong still; up to this Dice error between before and after,
-because beyond it the change is a removed artefact rather than a moved surface."""
-
-
-VOLUME_WEIGHT, VOLUME_LIMIT = 0.3, 0.1
-"""Share of an unusual volume that is expected to be an error, beyond this deviation from the median of the cohort."""
+ERROR_SCALE, AREA_POWER, CHANGED_POWER, VOLUME_POWER = 0.1, 0.56, 0.34, 1.26
+"""The expected Dice error is ERROR_SCALE (area / volume)^AREA_POWER (changed + CHANGED_FLOOR)^CHANGED_POWER
+exp(VOLUME_POWER deviation). The powers are those with which the shares of the error agree best with the true ones
+within each of the label sets of `benchmarks/fit_trust.py test`; the scale has no influence on the order."""
+CHANGED_FLOOR = 0.003
+"""Dice error between before and after that is below what voxels resolve."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def priority_of(changes: Iterable[Change], n_not_accepted: int, changed_fraction
 
 
 def expected_error(volume_mm3: float, area_mm2: float, changed_error: float) -> float:
-    """Estimate the Dice error that a repaired structure has still.
+    """Estimate the Dice error that a repaired structure has still, up to a factor that all structures share.
 
     Thin structures and those that the repair had to change most have the largest ones: `benchmarks/review_budget.py`
     measures how much of the true error the order finds.
@@ -81,20 +79,20 @@ def expected_error(volume_mm3: float, area_mm2: float, changed_error: float) -> 
         changed_error: 1 - Dice between the original and the repaired structure.
 
     Returns:
-        The expected 1 - Dice; that of the change alone where the repaired structure is empty.
+        The expected 1 - Dice; 1 where nothing of the structure remains.
 
     Example:
         >>> round(expected_error(100_000.0, 12_000.0, 0.03), 4), expected_error(0.0, 0.0, 1.0)
-        (0.0186, 0.05)
+        (0.0096, 1.0)
     """
-    changed = CHANGED_WEIGHT * min(changed_error, CHANGED_LIMIT)
     if not volume_mm3:
-        return changed
-    return min(DISPLACEMENT_MM * area_mm2 / (2 * volume_mm3) + changed, 1.0)
+        return 1.0
+    thin = (area_mm2 / volume_mm3) ** AREA_POWER
+    return min(ERROR_SCALE * thin * (changed_error + CHANGED_FLOOR) ** CHANGED_POWER, 1.0)
 
 
 def expected_errors(cases: Mapping[str, Mapping[str, tuple[float, float]]]) -> dict[str, dict[str, float]]:
-    """Add to the expected errors of structures what their volumes show beside those of the other cases.
+    """Raise the expected errors of structures whose volumes are unusual beside those of the other cases.
 
     The volume of a structure is taken as a share of that of all structures of its case. The deviation of v from the
     median m is |v - m| / (v + m), the Dice error of two nested masks of these volumes.
@@ -109,7 +107,7 @@ def expected_errors(cases: Mapping[str, Mapping[str, tuple[float, float]]]) -> d
         >>> heart = {"LV": (0.02, 100.0), "RV": (0.02, 100.0)}
         >>> errors = expected_errors({"1": heart, "2": heart, "3": {"LV": (0.02, 20.0), "RV": (0.02, 100.0)}})
         >>> errors["1"]["LV"], round(errors["3"]["LV"], 3)
-        (0.02, 0.14)
+        (0.02, 0.038)
     """
     shares: dict[str, dict[str, float]] = {}
     for case, structures in cases.items():
@@ -123,5 +121,5 @@ def expected_errors(cases: Mapping[str, Mapping[str, tuple[float, float]]]) -> d
         for name, (own, _) in structures.items():
             share, usual = shares[case][name], medians[name]
             deviation = abs(share - usual) / (share + usual) if share + usual else 0.0
-            result[case][name] = min(own + VOLUME_WEIGHT * max(deviation - VOLUME_LIMIT, 0.0), 1.0)
+            result[case][name] = min(own * exp(VOLUME_POWER * deviation), 1.0)
     return result

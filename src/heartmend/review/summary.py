@@ -19,6 +19,7 @@ from heartmend.repair.acceptance import Verdict
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.change_voxels import CaseChanges, VoxelChange
 from heartmend.repair.changes import SEVERITIES, Change, Severity
+from heartmend.repair.editing.correction_time import LOOK_MINUTES, correction_minutes
 from heartmend.review.priority import ReviewPriority, expected_error, priority_of
 from heartmend.run_folder.finished import FinishedRun
 from heartmend.types import Labels, Triple
@@ -42,6 +43,7 @@ class StructureChange:
         acceptance_failure: why its repaired mask failed the acceptance test; empty where it passed.
         point_mm: RAS+ position where most of it changed; None where nothing changed.
         expected_error: Dice error that is expected to be left in it (`priority.expected_error`).
+        minutes: time that a correction takes (`correction_time.correction_minutes`).
     """
 
     name: str
@@ -53,6 +55,7 @@ class StructureChange:
     acceptance_failure: str
     point_mm: Point | None
     expected_error: float = 0.0
+    minutes: float = LOOK_MINUTES
 
     @property
     def changed_ml(self) -> float:
@@ -275,9 +278,9 @@ def summarise_case(
         )
         point = _densest_point(density, mask_before ^ mask_after, grid)
         failure = failures.get(s.name, "")
-        error = _expected_error(mask_before, mask_after, grid)
+        error, minutes = _error_and_minutes(mask_before, mask_after, grid)
         structures.append(
-            StructureChange(s.name, before_ml, after_ml, added_ml, removed_ml, severity, failure, point, error)
+            StructureChange(s.name, before_ml, after_ml, added_ml, removed_ml, severity, failure, point, error, minutes)
         )
     n_labelled = int(np.count_nonzero(before | after))
     n_changed = int(np.count_nonzero(changed))
@@ -289,12 +292,14 @@ def summarise_case(
     )  # fmt: skip
 
 
-def _expected_error(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], grid: Grid) -> float:
+def _error_and_minutes(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], grid: Grid) -> tuple[float, float]:
+    """Estimate the error of a repaired structure, and the minutes of its correction."""
     volumes = int(np.count_nonzero(before)), int(np.count_nonzero(after))
     changed = 1 - 2 * int(np.count_nonzero(before & after)) / sum(volumes)
     box = bounding_box(after, margin=1)
     area_mm2 = 0.0 if box is None else surface_area_mm2(after[box], grid.spacing_mm)
-    return round(expected_error(volumes[1] * grid.voxel_mm3, area_mm2, changed), 5)
+    mm3 = volumes[1] * grid.voxel_mm3
+    return round(expected_error(mm3, area_mm2, changed), 5), round(correction_minutes(mm3, area_mm2), 2)
 
 
 def _densest_point(density: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_], grid: Grid) -> Point | None:

@@ -1,5 +1,7 @@
 """Repair of a thin vessel of a case, and the changes that are listed."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -8,12 +10,19 @@ from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.grid import Grid
 from heartmend.repair.case_volume import CaseVolume
+from heartmend.repair.vessels import case
 from heartmend.repair.vessels.case import RepairedVessel, repair_vessel
-from heartmend.repair.vessels.settings import ImageUse
+from heartmend.repair.vessels.settings import ImageUse, TreeSettings
 
 SHAPE = (60, 40, 40)
 BOX = tuple(slice(0, n) for n in SHAPE)
 CORONARY = load_anatomy("heart").by_name("Coronary")
+
+
+@pytest.fixture(autouse=True)
+def short_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vessels here have 15 to 50 mm, and nothing is missing of them."""
+    monkeypatch.setattr(case, "TreeSettings", partial(TreeSettings, sparse_mm=0.0))
 
 
 def vessel(radius: float) -> np.ndarray:

@@ -134,13 +134,27 @@ def test_a_far_island_and_specks_are_removed() -> None:
     island = tube((40, 35, 34), (44, 35, 34), 2.0)
     speck = np.zeros(SHAPE, bool)
     speck[10, 30, 30] = True
-    result = repaired(vessel | island | speck)
+    result = repaired(vessel | island | speck, TreeSettings(calibre=None, sparse_mm=50))
     assert not (result.mask & (island | speck)).any()
     assert dice(result.mask, vessel) > 0.99
     assert len(result.removed) == 1
     assert result.removed[0].mm3 == island.sum()
     low, high = np.array(result.removed[0].box)
     assert (low <= (40, 35, 34)).all() and (high >= (44, 35, 34)).all()
+
+
+def test_short_components_are_kept_where_most_of_the_tree_is_missing() -> None:
+    """50 mm of a vessel would be left, and two islands of 5 and 7 voxels (about 4 and 6 mm) beside it."""
+    vessel = tube((5, 10, 10), (55, 10, 10))
+    islands = tube((40, 35, 34), (44, 35, 34), 2.0), tube((10, 35, 34), (16, 35, 34), 2.0)
+    speck = np.zeros(SHAPE, bool)
+    speck[10, 30, 30] = True
+    result = repaired(vessel | islands[0] | islands[1] | speck, TreeSettings(calibre=None, sparse_mm=60))
+    assert (result.mask & islands[0]).sum() == islands[0].sum() and (result.mask & islands[1]).sum() == islands[1].sum()
+    assert not result.removed and not result.mask[10, 30, 30]
+    (remark,) = result.remarks
+    assert remark.reason.startswith("2 components too short for a vessel, kept as only 5")
+    assert remark.mm3 == islands[1].sum(), "the longest one has the remark"
 
 
 def test_a_vessel_far_from_the_heart_is_removed() -> None:

@@ -73,6 +73,8 @@ class TreeSettings(CentrelineSettings):
     Attributes:
         min_radius_mm: smallest radius of a labelled vessel.
         component_mm: shorter components without a root are removed.
+        sparse_mm: where less than this length would be left, short components are kept: most of the tree is missing,
+            and they are what is known of it. Right and left arteries have 300 mm and more together.
         far_mm: components at a larger distance from the heart are removed.
         max_removed_share: largest share of the label that may be removed; beyond it the largest components are kept.
         tube_weight: weight of the tube beside the label, 0 to 1; None to estimate it from the label.
@@ -83,6 +85,7 @@ class TreeSettings(CentrelineSettings):
 
     min_radius_mm: float = 0.5
     component_mm: float = 8.0
+    sparse_mm: float = 150.0
     far_mm: float = 10.0
     max_removed_share: float = 1.0
     tube_weight: float | None = None

@@ -7,7 +7,7 @@ of that vessel by then. Each component has its own verdict, so that one doubtful
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,11 +20,13 @@ from heartmend.repair.vessels.brightness import DARK, contrast_of_components
 from heartmend.repair.vessels.settings import TreeSettings
 from heartmend.repair.vessels.vessel_context import VesselContext
 from heartmend.types import FloatArray, Mask
+from heartmend.wording import plural
 
 _MAX_FAR_SHARE = 0.25
 """A component far from the heart with more than this share of the forest's length is kept: it may be a graft."""
 _DEEP_MM = 3.0
 """Depth of a vessel's wall inside a chamber, from which on it is no vessel on the chamber's surface."""
+_TOO_SHORT = "too short for a vessel"
 _DEEP_LENGTH_MM = 8.0
 """Shorter stretches inside a chamber are errors of the two surfaces."""
 
@@ -73,7 +75,8 @@ def judge_components(
         settings: limits of length and distance.
 
     Returns:
-        A verdict for each component, in their order. Half of the longest component is always long enough.
+        A verdict for each component, in their order. Half of the longest component is always long enough, and so is
+        every component where less than `sparse_mm` would be left.
     """
     lengths_mm = tree.component_mm
     longest_mm = float(lengths_mm.max(initial=0.0))
@@ -85,7 +88,7 @@ def judge_components(
         points = tree.component == number
         limit_mm = min(settings.spur_mm if rooted[points].any() else settings.component_mm, 0.5 * longest_mm)
         if length_mm < limit_mm:
-            verdicts.append(ComponentVerdict(number, False, "too short for a vessel"))
+            verdicts.append(ComponentVerdict(number, False, _TOO_SHORT))
             continue
         away_mm = float(np.median(context.heart(tree.points_mm[points]))) if context.heart else 0.0
         if away_mm <= settings.far_mm:
@@ -99,7 +102,31 @@ def judge_components(
             share = length_mm / float(lengths_mm.sum())
             reason = f"{away_mm:.0f} mm from the heart, but {100 * share:.0f} % of the vessels: a graft?"
             verdicts.append(ComponentVerdict(number, True, reason))
-    return verdicts
+    return _with_short_ones(verdicts, lengths_mm, settings.sparse_mm)
+
+
+def _with_short_ones(
+    verdicts: Sequence[ComponentVerdict], lengths_mm: FloatArray, sparse_mm: float
+) -> list[ComponentVerdict]:
+    """Keep short components where most of the tree is missing.
+
+    The removal of a component raises the Dice if less than half of the Dice of it is vessel: of the fragments of a tree
+    of which a quarter is labelled, one in eight has to be right.
+    """
+    left_mm = float(sum(lengths_mm[one.component] for one in verdicts if one.is_vessel))
+    short = [one.component for one in verdicts if one.reason == _TOO_SHORT]
+    if left_mm >= sparse_mm or not short:
+        return list(verdicts)
+    reason = (
+        f"{plural(len(short), 'component')} too short for a vessel, kept as only {left_mm:.0f} mm would be left: is "
+        "most of the tree missing?"
+    )
+    # One remark for all, at the longest of them.
+    noted = max(short, key=lambda number: lengths_mm[number])
+    return [
+        replace(one, is_vessel=True, reason=reason if one.component == noted else "") if one.component in short else one
+        for one in verdicts
+    ]
 
 
 def limit_removal(verdicts: Sequence[ComponentVerdict], mm3: FloatArray, max_share: float) -> list[ComponentVerdict]:

@@ -1,5 +1,5 @@
 // Review budget: how much error is estimated to be left, how many cases hold half of it, and the refit that learns from
-// corrected cases. The estimates are those of priority.py.
+// corrected cases. The estimates are those of priority.py, the minutes those of correction_time.py.
 
 import * as api from "./api.js";
 
@@ -30,13 +30,14 @@ export function budget(store) {
   return { share: all ? sum / all : 0, mean: left.length ? sum / left.length : 0, cases: left.length, half };
 }
 
-// The open structure of all cases with the largest expected error.
+// The open structure of all cases whose correction removes most of the expected error in a minute.
 export function worstOpen(store) {
   let worst = null;
   for (const c of store.cases.values()) {
     for (const s of c.structures) {
       const isOpen = c.changed_structures.includes(s.name) && store.structureState(c.case, s.name) === "open";
-      if (isOpen && (!worst || s.expected_error > worst.error)) worst = { case: c.case, structure: s.name, error: s.expected_error };
+      const gain = s.expected_error / s.minutes;
+      if (isOpen && (!worst || gain > worst.gain)) worst = { case: c.case, structure: s.name, error: s.expected_error, gain };
     }
   }
   return worst;

@@ -7,7 +7,7 @@ export function keyTable(page) {
     ["n", "next case", () => page.step(1)],
     ["p", "previous case", () => page.step(-1)],
     ["j", "next open case", () => page.nextOpen()],
-    ["q", "open structure with the largest expected error", () => page.worst()],
+    ["q", "open structure whose correction removes most of the expected error in a minute", () => page.worst()],
     ["ArrowDown", "next structure", () => page.selectBy(1)],
     ["ArrowUp", "previous structure", () => page.selectBy(-1)],
     ["0", "all structures", () => page.select(null)],

@@ -191,13 +191,16 @@ def draw_curves(sets: Sequence[LabelSet], path: Path) -> None:
 
     powers = left_out_powers(sets)
     drawing, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
-    styles = {"best": ("0.45", ":"), "best by minute": ("0.45", "--"), "queue": ("C3", "-"), "error alone": ("C0", "-")}
+    styles = {
+        "queue": ("C3", "-"), "error alone": ("C0", "-"), "calibrated": ("C4", "-"), "volume change": ("C1", "-"),
+        "changed": ("C2", "-"), "best": ("0.45", ":"), "best by minute": ("0.45", "--"),
+    }  # fmt: skip
     for ax, label in zip(axes, ("structures looked at", "minutes of correction"), strict=True):
         for name, order in ORDERS.items():
             curve = [
                 np.mean([_met(label, one, order(one, powers[one.fault]), share) for one in sets]) for share in SHARES
             ]
-            colour, line = styles.get(name, (None, "-"))
+            colour, line = styles[name]
             ax.plot([0, *SHARES], [0, *curve], line, color=colour, label=name, linewidth=2 if name == "queue" else 1.2)
         ax.plot([0, 1], [0, 1], color="0.8", linewidth=1, label="random")
         ax.plot(0.2, 0.5, "k+", markersize=11)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from trust_fit import case_weights, fit, fit_log_error
+from trust_order import share_met
 from trust_samples import ERRORS, Sample
-from trust_tables import calibration_error, half_of_error, harm_table, share_met
+from trust_tables import calibration_error, half_of_error, harm_table
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.repair.uncertainty.estimator import group_of, spread_at

@@ -17,7 +17,8 @@ def label_set(name: str, seed: int, powers: tuple[float, float, float], level: f
 
 def test_the_powers_are_found_whatever_the_level_of_each_label_set() -> None:
     powers = (0.7, 0.3, 1.2)
-    sets = [label_set(f"{kind}-a-alone", seed, powers, 10.0**-seed) for seed, kind in enumerate(("white", "steps", "warp"))]
+    kinds = ("white", "steps", "warp")
+    sets = [label_set(f"{kind}-a-alone", seed, powers, 10.0**-seed) for seed, kind in enumerate(kinds)]
     # The penalty shrinks them, as it counts as a tenth of a label set of three.
     np.testing.assert_allclose(trust_order.fit_powers(sets), powers, rtol=0.12)
 

@@ -97,7 +97,7 @@ class Page {
     return this.showMessage("All listed cases are decided.", "good");
   }
 
-  // The open structure with the largest expected error, in any case.
+  // The open structure whose correction removes most of the expected error in a minute, in any case.
   async worst() {
     const found = worstOpen(this.store);
     if (!found) return this.showMessage("Nothing is open.", "good");

@@ -36,6 +36,7 @@ from heartmend.repair.shared_errors.estimate import (
     MIN_TRUSTED,
     CohortOffsets,
     PatchError,
+    edge_shares,
     estimate_patch_errors,
     locate_edges,
     trusted_offsets,
@@ -50,7 +51,7 @@ from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FIT, REFINE
 from heartmend.stages.contract import Context, Outcome
 
-METHOD = 2
+METHOD = 3
 """Number of the way in which errors are measured and a correction is stored: what another one left is made anew."""
 ROUNDS = 2
 """The second round measures what the first correction left."""
@@ -172,6 +173,7 @@ class _Cohort:
         results, offsets, errors, correction = self._by_image(patches, none, 0)
         tubes = [one.tubes_mm for one in results]
         shared = self._report(offsets, errors, patches, "image")
+        shared = replace(shared, edge_shares=edge_shares(offsets, [one.case_id for one in results]))
         if reports_only:
             return replace(_with_tubes(shared, tubes, {}), is_corrected=False), none
         for number in range(1, ROUNDS):
@@ -299,6 +301,7 @@ class _Job:
 class _Measured:
     """Measurements of a case: its patches, its differences to a trusted map, and the movement of its thin vessels."""
 
+    case_id: str
     patches: PatchMeasurements
     differences: CaseDifferences
     tubes_mm: Mapping[str, float]
@@ -343,4 +346,4 @@ def _measure(job: _Job) -> _Measured:
                 tubes[tube.name] = tube_shift_mm(label, trusted == tube.id, spacing_mm)
             elif image is not None:
                 tubes[tube.name] = lumen_shift_mm(label, labels, image, spacing_mm)
-    return _Measured(patches, differences, {name: shift for name, shift in tubes.items() if shift is not None})
+    return _Measured(id, patches, differences, {name: shift for name, shift in tubes.items() if shift is not None})

@@ -146,6 +146,23 @@ def locate_edges(cases: Sequence[PatchMeasurements]) -> CohortOffsets:
     return _offsets(cases, offsets, by_image=True)
 
 
+def edge_shares(offsets: CohortOffsets, case_ids: Sequence[str]) -> dict[str, float]:
+    """Compute at which share of its patches the image of each case has an edge.
+
+    The worse a label map is, the fewer of its surfaces are near an edge.
+
+    Args:
+        offsets: the offsets of the edges in all cases.
+        case_ids: id of each case, in the order of their numbers.
+
+    Returns:
+        The share by case id; without cases that have no patch.
+    """
+    known = np.isfinite(offsets.offsets_mm)
+    rows = {id: offsets.cases == number for number, id in enumerate(case_ids)}
+    return {id: round(float(known[own].mean()), 4) for id, own in rows.items() if own.any()}
+
+
 def trusted_offsets(cases: Sequence[PatchMeasurements]) -> CohortOffsets:
     """Collect the distances of the trusted surfaces of all cases.
 

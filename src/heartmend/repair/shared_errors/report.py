@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from heartmend.errors import RunError
@@ -41,6 +41,7 @@ class SharedErrors:
         n_cases: number of cases that were measured.
         regions: the named regions.
         patches: the patches of the surfaces.
+        edge_shares: share of the patches of each case at which its CT has an edge, by case id; empty without CTs.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class SharedErrors:
     n_cases: int
     regions: Sequence[RegionError] = ()
     patches: Sequence[PatchRecord] = ()
+    edge_shares: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the record for JSON.
@@ -58,6 +60,7 @@ class SharedErrors:
         return {
             "source": self.source, "is_corrected": self.is_corrected, "n_cases": self.n_cases,
             "regions": [region.to_dict() for region in self.regions], "patches": [vars(one) for one in self.patches],
+            "edge_shares": dict(self.edge_shares),
         }  # fmt: skip
 
     @classmethod
@@ -78,6 +81,7 @@ class SharedErrors:
                 table["source"], bool(table["is_corrected"]), int(table["n_cases"]),
                 tuple(RegionError.from_dict(region) for region in table["regions"]),
                 tuple(PatchRecord(**{**one, "place_mm": tuple(one["place_mm"])}) for one in table["patches"]),
+                {str(id): float(share) for id, share in table.get("edge_shares", {}).items()},
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"the record of the shared errors is damaged: {error!r}") from error

@@ -22,7 +22,7 @@ def run(tmp_path: Path) -> RunFolder:
     (tmp_path / "labels").mkdir()
     folder = RunFolder.open(tmp_path / "out", tmp_path / "labels")
     convention = Convention.of(TemplateShape(HEADS, 8), np.full(3, 100.0), Correction.none(HEADS), "heart")
-    files = folder.write_correction(SharedErrors("convention", True, 3), convention)
+    files = folder.write_correction(SharedErrors("convention", True, 3, edge_shares={"001": 0.75}), convention)
     folder.finish(CORRECT, None, "fingerprint", files)
     return folder
 
@@ -30,6 +30,7 @@ def run(tmp_path: Path) -> RunFolder:
 def test_the_records_are_read(run: RunFolder) -> None:
     shared, convention = run.shared_errors(), run.convention()
     assert shared is not None and (shared.source, shared.n_cases) == ("convention", 3)
+    assert shared.edge_shares == {"001": 0.75}
     assert convention is not None and convention.correction.heads == HEADS
 
 

@@ -44,6 +44,8 @@ MIN_SHARE = 0.1
 """Least share of the points that has to be left."""
 MAX_RESIDUAL_MM = 0.6
 """Largest median distance of the fitted template from the other surfaces: farther away it does not fit this heart."""
+BETTER = 0.1
+"""A label map is better than most if the share of its patches with an edge is above the median by more."""
 MIN_CONTRAST_HU = 40.0
 """Where the levels of two structures differ by more, the image has to agree."""
 EVIDENCE_MM = 1.5
@@ -76,6 +78,26 @@ class PlacedContacts:
     labels: Labels
     maps: Mapping[str, DistanceMap]
     changes: tuple[Change, ...] = ()
+
+
+def is_better_than_most(case_id: str, edge_shares: Mapping[str, float]) -> bool:
+    """Test whether the surfaces of a label map are nearer to the edges of its CT than those of most others.
+
+    The template has the errors that are typical of the data set; such a label map has better contacts.
+
+    Args:
+        case_id: id of the case.
+        edge_shares: share of the patches of each case at which its CT has an edge, by case id.
+
+    Returns:
+        Whether it is; False for a case that was not measured.
+
+    Example:
+        >>> shares = {"a": 0.8, "b": 0.6, "c": 0.6}
+        >>> is_better_than_most("a", shares), is_better_than_most("b", shares), is_better_than_most("d", shares)
+        (True, False, False)
+    """
+    return case_id in edge_shares and edge_shares[case_id] > float(np.median([*edge_shares.values()])) + BETTER
 
 
 def place_contacts(

@@ -34,7 +34,7 @@ from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change, box_in_mm
-from heartmend.repair.contacts import CohortTemplate, place_contacts
+from heartmend.repair.contacts import CohortTemplate, is_better_than_most, place_contacts
 from heartmend.repair.fusion import Mode
 from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
@@ -159,8 +159,10 @@ class RefinedCase:
         correction: correction of the errors that all cases share; None where there is none.
         margins_mm: label margin of each refined structure; None where the label alone counts.
         misfits_mm: median distance between label and fitted shape of each refined structure.
-        template: template of the data set, where CTs corrected the errors that all cases share: then surfaces that are
-            beside the edges of the case's own CT are moved there too, and contacts to where the template has them.
+        corrects_own_errors: whether surfaces that are beside the edges of the case's own CT are moved there, as those
+            of all cases were.
+        template: template of the data set, to whose contacts those of a case with errors of its own are moved; None
+            where they stay.
     """
 
     original: Labels
@@ -171,6 +173,7 @@ class RefinedCase:
     correction: CaseCorrection | None = None
     margins_mm: Mapping[str, float | None] = field(default_factory=dict)
     misfits_mm: Mapping[str, float] = field(default_factory=dict)
+    corrects_own_errors: bool = False
     template: CohortTemplate | None = None
 
 
@@ -232,7 +235,7 @@ def fuse_case(
         corrected = correct_case(movable, original, roi, anatomy, case.correction, image)
         maps |= corrected.maps
         changes += corrected.changes
-    if case.template is not None and image is not None:
+    if case.corrects_own_errors and image is not None:
         own = correct_own_errors(maps, image, roi, anatomy, with_edges)
         maps |= own.maps
         changes += own.changes
@@ -333,18 +336,20 @@ def _correction_of(run: RunFolder, case_id: str) -> CaseCorrection | None:
     return CaseCorrection(correction, shape.frame_map(codes.of([case_id])))
 
 
-def _template_of(run: RunFolder) -> CohortTemplate | None:
-    """The template of the run, where CTs corrected the errors that all cases share.
-
-    Otherwise labels with another convention than the edges of the CTs are wanted.
-    """
+def _corrects_by_image(run: RunFolder) -> bool:
+    """Whether CTs corrected the errors that all cases share: then labels with another convention are not wanted."""
     shared = run.shared_errors()
-    if shared is None or shared.source != "image" or not shared.is_corrected:
+    return shared is not None and shared.source == "image" and shared.is_corrected
+
+
+def _template_of(run: RunFolder, case_id: str) -> CohortTemplate | None:
+    """The template of the run, if its contacts are better than those of the label map of this case."""
+    shared = run.shared_errors()
+    if shared is None or not _corrects_by_image(run) or is_better_than_most(case_id, shared.edge_shares):
         return None
     if run.output not in _TEMPLATES:
         shape, codes = run.fitted()
-        sizes_mm = np.mean([run.roi(id).size_mm for id in codes.ids], axis=0)
-        x, y, z = (float(size) for size in sizes_mm)
+        x, y, z = (float(size) for size in run.mean_size_mm(codes.ids))
         _TEMPLATES[run.output] = CohortTemplate(shape, (x, y, z)) if isinstance(shape, TemplateShape) else None
     return _TEMPLATES[run.output]
 
@@ -481,6 +486,6 @@ def fuse_stored_case(
     refined = RefinedCase(
         volume.labels, prepared, maps, None if image is None else image.values, run.refine_changes(case.id),
         _correction_of(run, case.id), run.label_margins_mm(case.id) if maps else {}, run.misfits_mm(case.id),
-        _template_of(run),
+        _corrects_by_image(run), _template_of(run, case.id),
     )  # fmt: skip
     return fuse_case(refined, cohort.anatomy, settings, structures, calibres)

@@ -8,8 +8,10 @@ from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.distance import DistanceMap
 from heartmend.repair.shared_errors.estimate import (
     MIN_CASES,
+    CohortOffsets,
     PatchError,
     confidence_interval_mm,
+    edge_shares,
     estimate_patch_errors,
     locate_edges,
     trusted_offsets,
@@ -100,3 +102,12 @@ def test_an_outlier_is_not_part_of_the_mean() -> None:
 
 def test_confidence_interval_of_one_value_is_infinite() -> None:
     assert confidence_interval_mm(np.array([0.3])) == (-np.inf, np.inf)
+
+
+def test_the_share_of_patches_with_an_edge_is_that_of_each_case() -> None:
+    offsets = CohortOffsets(
+        np.array([0, 0, 1, 1, 1], np.int32), np.full(5, 3, np.uint8), np.arange(5, dtype=np.int32),
+        np.zeros(5, np.uint8), np.zeros(5, bool), np.array([0.5, np.nan, -1, 0, np.nan]), np.full(5, 9, np.int32),
+        np.zeros((5, 3), np.float32), by_image=True,
+    )  # fmt: skip
+    assert edge_shares(offsets, ["a", "b", "without patches"]) == {"a": 0.5, "b": pytest.approx(2 / 3, abs=1e-4)}

@@ -28,7 +28,7 @@ from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
 from heartmend.repair.changes import REVIEW_MM3, Change, Severity, box_in_mm
 from heartmend.repair.image_edges.snap import smooth_maps
-from heartmend.training.placement import PlacementSchedule, place_template, placement_error_mm
+from heartmend.training.placement import PlacementSchedule, place_template, placement_errors_mm
 from heartmend.training.sampling import CaseSamples, sample_case
 from heartmend.types import BACKGROUND, Labels, Mask
 
@@ -42,8 +42,9 @@ MIN_DEPTH_MM = 1.5
 """A part that is exchanged reaches at least this far into the structure that loses it."""
 MIN_SHARE = 0.1
 """Least share of the points that has to be left."""
-MAX_RESIDUAL_MM = 0.6
-"""Largest median distance of the fitted template from the other surfaces: farther away it does not fit this heart."""
+MAX_RESIDUAL_MM = 0.33
+"""Largest median distance of the fitted template from the other surface of a structure. One that it does not fit, such
+as veins that differ from heart to heart, keeps its contacts."""
 BETTER = 0.1
 """A label map is better than most if the share of its patches with an edge is above the median by more."""
 MIN_CONTRAST_HU = 40.0
@@ -123,13 +124,14 @@ def place_contacts(
     if not at_contact.any():
         return PlacedContacts(labels, maps)
     away = distance_transform_mm(~at_contact, roi.grid.spacing_mm) >= AROUND_MM
-    wanted = shape_by_part(labels, away, template, roi, anatomy)
-    if wanted is None:
+    wanted, fitting = shape_by_part(labels, away, template, roi, anatomy)
+    exchanged = [id for id in blood if anatomy.by_id(id).name in fitting]
+    if len(exchanged) < 2:
         box_mm = box_in_mm(roi.source_box(), roi.grid)
         note = "contacts not moved: the template of the data set does not fit the other surfaces of this heart"
         return PlacedContacts(labels, maps, (Change(RULE, "", "not moved", 0, 0.0, box_mm, "review", note),))
-    result = exchange_blood(labels, wanted, image, blood, roi.grid.spacing_mm)
-    changes = _changes(labels, result, roi, anatomy, blood)
+    result = exchange_blood(labels, wanted, image, exchanged, roi.grid.spacing_mm)
+    changes = _changes(labels, result, roi, anatomy, exchanged)
     moved = sorted({*np.unique(labels[labels != result]), *np.unique(result[labels != result])})
     smooth = smooth_maps(result, [int(id) for id in moved], roi.grid.spacing_mm)
     redone = {anatomy.by_id(id).name: distances for id, distances in smooth.items()}
@@ -159,7 +161,9 @@ def contact_voxels(labels: Labels, ids: Sequence[int]) -> Mask:
     return found
 
 
-def shape_by_part(labels: Labels, part: Mask, template: CohortTemplate, roi: Roi, anatomy: Anatomy) -> Labels | None:
+def shape_by_part(
+    labels: Labels, part: Mask, template: CohortTemplate, roi: Roi, anatomy: Anatomy
+) -> tuple[Labels, tuple[str, ...]]:
     """Compute the label map of a template that is fitted to a part of the surfaces of a case.
 
     Args:
@@ -170,21 +174,22 @@ def shape_by_part(labels: Labels, part: Mask, template: CohortTemplate, roi: Roi
         anatomy: the structures.
 
     Returns:
-        (x, y, z) uint8, without structures that the case or the template lacks; None where the template does not fit.
+        (x, y, z) uint8, without structures that the case or the template lacks; and the names of those that it fits,
+        none if the part has too few points.
     """
     present = [name for name in template.shape.heads if (labels == anatomy.by_name(name).id).any()]
     ids = np.array([anatomy.by_name(name).id for name in present], np.uint8)
     whole = sample_case("", labels, roi, ids.tolist())
     samples = _samples_where(whole, part, roi)
     if samples.band < MIN_SHARE * whole.band:
-        return None
+        return labels, ()
     code = place_template(template.shape, template.size_mm, samples, present, PlacementSchedule())
-    if placement_error_mm(template.shape, samples, present, code) > MAX_RESIDUAL_MM:
-        return None
+    errors_mm = placement_errors_mm(template.shape, samples, present, code)
     with torch.no_grad():
         depths = evaluate_case(template.shape, CodeBook([""], code), "", roi)
     stacked = np.stack([depths[name] for name in present])
-    return np.where(stacked.max(axis=0) > 0, ids[stacked.argmax(axis=0)], np.uint8(BACKGROUND))
+    found = np.where(stacked.max(axis=0) > 0, ids[stacked.argmax(axis=0)], np.uint8(BACKGROUND))
+    return found, tuple(name for name in present if errors_mm[name] <= MAX_RESIDUAL_MM)
 
 
 def exchange_blood(

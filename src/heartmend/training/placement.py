@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from heartmend.geometry.distance import STEP_MM
@@ -92,14 +93,40 @@ def placement_error_mm(
     Returns:
         Median absolute difference in mm of the distances within 1 mm of the surfaces of the case.
     """
+    difference_mm, near = _differences_mm(template, samples, names, code)
+    return float(np.median(difference_mm[near])) if near.any() else float("inf")
+
+
+def placement_errors_mm(
+    template: TemplateShape, samples: CaseSamples, names: Sequence[str], code: Mapping[str, torch.Tensor]
+) -> dict[str, float]:
+    """Compute how far the surface of each structure of a placed template is from that of the case.
+
+    Args:
+        template: the template.
+        samples: samples of the case, with one head for each of `names`.
+        names: structures of the template that the case has.
+        code: the code of the case.
+
+    Returns:
+        The value of `placement_error_mm` for each structure by itself, by name; infinite where it has no sample.
+    """
+    difference_mm, near = _differences_mm(template, samples, names, code)
+    columns = zip(names, difference_mm.T, near.T, strict=True)
+    return {name: float(np.median(values[at])) if at.any() else float("inf") for name, values, at in columns}
+
+
+def _differences_mm(
+    template: TemplateShape, samples: CaseSamples, names: Sequence[str], code: Mapping[str, torch.Tensor]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Absolute differences (points, heads) of the distances, and where the surface of the case is within 1 mm."""
     picked = np.linspace(0, samples.band - 1, min(samples.band, ERROR_POINTS)).astype(int)
     cells = np.stack(np.unravel_index(samples.voxels[picked], samples.counts), axis=-1)
     points = torch.from_numpy((2 * (cells + 0.5) / np.array(samples.counts) - 1).astype(np.float32))
     wanted = samples.distances[picked].astype(np.float32) * STEP_MM
     with torch.no_grad():
         found = select_heads(template, names)(points[None], code)[0].numpy()
-    near = np.abs(wanted) < 1
-    return float(np.median(np.abs(found - wanted)[near])) if near.any() else float("inf")
+    return np.abs(found - wanted), np.abs(wanted) < 1
 
 
 def select_heads(template: TemplateShape, names: Sequence[str]) -> TemplateShape:

@@ -22,7 +22,8 @@ from heartmend.metrics.surface import surface_distances
 from heartmend.repair.uncertainty.evidence import VoxelEvidence, measure_evidence, measure_voxel_evidence
 from heartmend.repair.uncertainty.structures import STRUCTURE_FEATURES, judged_structures, structure_features
 from heartmend.run_folder.folder import RunFolder
-from heartmend.stages.fuse import FuseSettings, corrected_calibres, fuse_stored_case
+from heartmend.stages.fuse.settings import FuseSettings
+from heartmend.stages.fuse.stage import corrected_calibres, fuse_stored_case
 from heartmend.types import FloatArray, Labels
 
 PER_GROUP = 400

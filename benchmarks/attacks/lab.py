@@ -45,7 +45,7 @@ phases = [{steps = 5, code_lr = 0.05, shape_lr = 0.005, loss = "joint"}]
 """
 RUN_MODULES = (
     "heartmend.cli.run", "heartmend.pipelines.run", "heartmend.stages.prepare", "heartmend.stages.fit",
-    "heartmend.stages.refine", "heartmend.stages.fuse", "heartmend.stages.unify",
+    "heartmend.stages.refine", "heartmend.stages.fuse.stage", "heartmend.stages.unify",
     "tensorboard.summary", "torch._dynamo",
 )  # fmt: skip
 """Modules that `heartmend run` imports while it works."""

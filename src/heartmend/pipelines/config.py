@@ -15,7 +15,7 @@ from heartmend.anatomy.validation import error_lines, list_errors, place
 from heartmend.errors import ConfigError
 from heartmend.stages.correct import CorrectSettings
 from heartmend.stages.fit import FitSettings
-from heartmend.stages.fuse import FuseSettings
+from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.stages.prepare import PrepareSettings
 from heartmend.stages.refine import RefineSettings
 from heartmend.stages.unify import UnifySettings

@@ -21,7 +21,8 @@ from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.records import CohortStatistics
 from heartmend.stages.contract import Context, RunPlan
 from heartmend.stages.embed import ENCODE, PLACE, EmbedSettings, encode, place
-from heartmend.stages.fuse import FuseSettings, fuse
+from heartmend.stages.fuse.settings import FuseSettings
+from heartmend.stages.fuse.stage import fuse
 from heartmend.stages.prepare import PrepareSettings, prepare
 from heartmend.stages.refine import RefineSettings, refine
 

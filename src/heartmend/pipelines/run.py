@@ -38,7 +38,7 @@ from heartmend.stages.contract import Context, Outcome, RunPlan
 from heartmend.stages.correct import correct
 from heartmend.stages.embed import EmbedSettings, place
 from heartmend.stages.fit import FitSettings, fit
-from heartmend.stages.fuse import fuse
+from heartmend.stages.fuse.stage import fuse
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import RefineSettings, refine
 from heartmend.stages.unify import unify

@@ -22,7 +22,8 @@ from heartmend.repair.change_table import change_table
 from heartmend.report.tables import segment_summary
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context
-from heartmend.stages.fuse import FuseSettings, fuse
+from heartmend.stages.fuse.settings import FuseSettings
+from heartmend.stages.fuse.stage import fuse
 from heartmend.stages.prepare import PrepareSettings, prepare
 
 

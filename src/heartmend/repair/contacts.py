@@ -28,7 +28,7 @@ from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
 from heartmend.repair.changes import REVIEW_MM3, Change, Severity, box_in_mm
 from heartmend.repair.image_edges.snap import smooth_maps
-from heartmend.training.placement import PlacementSchedule, place_template, placement_errors_mm
+from heartmend.training.placement import PlacementSchedule, place_template, placement_error_mm, placement_errors_mm
 from heartmend.training.sampling import CaseSamples, sample_case
 from heartmend.types import BACKGROUND, Labels, Mask
 
@@ -42,9 +42,10 @@ MIN_DEPTH_MM = 1.5
 """A part that is exchanged reaches at least this far into the structure that loses it."""
 MIN_SHARE = 0.1
 """Least share of the points that has to be left."""
-MAX_RESIDUAL_MM = 0.33
+MAX_RESIDUAL_MM, MAX_RESIDUAL_OF_ALIKE_MM, ALIKE_MM = 0.33, 0.6, 0.22
 """Largest median distance of the fitted template from the other surface of a structure. One that it does not fit, such
-as veins that differ from heart to heart, keeps its contacts."""
+as veins that differ from heart to heart, keeps its contacts. The second limit holds where the template fits the whole
+heart more closely than the third number: these hearts are alike."""
 BETTER = 0.1
 """A label map is better than most if the share of its patches with an edge is above the median by more."""
 MIN_CONTRAST_HU = 40.0
@@ -185,11 +186,13 @@ def shape_by_part(
         return labels, ()
     code = place_template(template.shape, template.size_mm, samples, present, PlacementSchedule())
     errors_mm = placement_errors_mm(template.shape, samples, present, code)
+    is_alike = placement_error_mm(template.shape, samples, present, code) <= ALIKE_MM
+    limit_mm = MAX_RESIDUAL_OF_ALIKE_MM if is_alike else MAX_RESIDUAL_MM
     with torch.no_grad():
         depths = evaluate_case(template.shape, CodeBook([""], code), "", roi)
     stacked = np.stack([depths[name] for name in present])
     found = np.where(stacked.max(axis=0) > 0, ids[stacked.argmax(axis=0)], np.uint8(BACKGROUND))
-    return found, tuple(name for name in present if errors_mm[name] <= MAX_RESIDUAL_MM)
+    return found, tuple(name for name in present if errors_mm[name] <= limit_mm)
 
 
 def exchange_blood(

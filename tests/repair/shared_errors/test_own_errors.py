@@ -12,7 +12,8 @@ from heartmend.geometry.grid import Grid
 from heartmend.geometry.roi import Roi
 from heartmend.metrics.overlap import dice
 from heartmend.repair.shared_errors.case import CorrectedCase
-from heartmend.repair.shared_errors.own_errors import RULE, correct_own_errors
+from heartmend.repair.shared_errors.estimate import PatchError
+from heartmend.repair.shared_errors.own_errors import RULE, _with_own_error, correct_own_errors
 
 HEART = load_anatomy("heart").without_absent(())
 SHAPE = (72, 72, 72)
@@ -62,6 +63,16 @@ def test_smooth_errors_of_a_millimetre_and_more_are_corrected(image: np.ndarray)
     outer = binary_fill_holes(after.maps["Myocardium"].inside | after.maps["LV"].inside)
     assert np.cbrt(outer.sum() * 3 / (4 * np.pi)) == pytest.approx(WALL, abs=0.35)
     assert {(change.rule, change.structure) for change in after.changes} == {(RULE, "LV"), (RULE, "Myocardium")}
+
+
+@pytest.mark.parametrize(("n_displaced", "n_moved"), [(3, 0), (4, 4), (9, 9)])
+def test_a_few_structures_beside_their_edges_do_not_move(n_displaced: int, n_moved: int) -> None:
+    names = {id: f"structure {id}" for id in range(1, 10)}
+    errors = [
+        PatchError(id, 0, 0, False, 1, 9.0, (0.0, 0.0, 0.0), "measured", 0.5 if id <= n_displaced else 0.1)
+        for id in names
+    ]
+    assert len(_with_own_error(errors, names)) == n_moved
 
 
 @pytest.mark.parametrize("voxels", [4, 30])

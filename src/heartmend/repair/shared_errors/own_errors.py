@@ -44,6 +44,9 @@ STANDARD_ERROR_MM = 0.4
 """Standard error of the offset of a patch in one case."""
 MIN_MEDIAN_MM = 0.25
 """A structure moves if the median size of its offsets is at least this; where surfaces are right it is at most 0.2."""
+MIN_STRUCTURE_SHARE = 0.4
+"""Nothing moves if fewer of the measured structures are beside their edges: a network is off nearly everywhere, and in
+a label map that is right a chamber of low contrast is taken for one that is not."""
 MIN_MEASURED_SHARE, MAX_SHIFT_MM = 0.35, 1.2
 """Image and labels do not show the same heart if fewer of the patches have an edge, or if the image is displaced as a
 whole by more than the second of these. Then nothing moves. (Measured: another heart or a displacement of 7 mm at most
@@ -131,13 +134,14 @@ def _shows_this_heart(errors: Sequence[PatchError], roi: Roi) -> bool:
 
 
 def _with_own_error(errors: Sequence[PatchError], names: Mapping[int, str]) -> set[str]:
-    """Names of the structures whose surface is beside the edges of the CT."""
-    found = set()
+    """Names of the structures whose surface is beside the edges of the CT; none if they are few."""
+    found, n_measured = set(), 0
     for id, name in names.items():
         sizes = [abs(error.mean_mm) for error in errors if error.structure == id and error.evidence == "measured"]
+        n_measured += bool(sizes)
         if sizes and float(np.median(sizes)) >= MIN_MEDIAN_MM:
             found.add(name)
-    return found
+    return found if len(found) >= MIN_STRUCTURE_SHARE * n_measured else set()
 
 
 def _patches(distances: DistanceMap, labels: npt.NDArray[np.uint8], id: int, roi: Roi) -> SurfacePatches | None:

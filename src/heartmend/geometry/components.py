@@ -178,6 +178,27 @@ def without_components_below(mask: Mask, min_voxels: int) -> Mask:
     return _filtered(mask, box, (sizes >= min_voxels)[components])
 
 
+def components_through(mask: Mask, line: Mask) -> Mask:
+    """Keep the components that contain a voxel of a line, such as the skeleton of a vessel, and the line itself.
+
+    Args:
+        mask: (x, y, z) bool.
+        line: (x, y, z) bool; a vessel may be one voxel wide, so the mask need not contain it.
+
+    Returns:
+        (x, y, z) bool.
+
+    Example:
+        >>> import numpy as np
+        >>> mask, line = np.array([[[1, 1, 0, 0, 1]]], dtype=bool), np.array([[[0, 1, 1, 0, 0]]], dtype=bool)
+        >>> components_through(mask, line).astype(int).tolist()
+        [[[1, 1, 1, 0, 0]]]
+    """
+    components, sizes = label_components(mask | line)
+    kept: Mask = (np.bincount(components[line], minlength=len(sizes)) > 0)[components]
+    return kept
+
+
 def _filtered(mask: Mask, box: Box, kept: Mask) -> Mask:
     """The voxels of a mask that are kept in its box."""
     result: Mask = np.zeros(mask.shape, bool, order=_memory_order(mask))

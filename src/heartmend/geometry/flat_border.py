@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.boxes import Spacing
-from heartmend.types import FloatArray, Labels, Mask
+from heartmend.geometry.directions import spread_directions
+from heartmend.geometry.masks import inner_voxels
+from heartmend.types import FloatArray, Labels
 
 BLOCK_MM = 3.0
 """Directions are compared on blocks of this size first."""
@@ -93,7 +95,7 @@ def find_flat_border(labels: Labels, spacing_mm: Spacing) -> FlatBorder | None:
         The plane of the largest area; None where there is none.
     """
     inside = labels != 0
-    index = np.argwhere(inside & ~_inner(inside))
+    index = np.argwhere(inside & ~inner_voxels(inside))
     if len(index) < 100:
         return None
     points, ids = index * np.array(spacing_mm), labels[tuple(index.T)]
@@ -105,19 +107,10 @@ def find_flat_border(labels: Labels, spacing_mm: Spacing) -> FlatBorder | None:
     return best
 
 
-def _inner(mask: Mask) -> Mask:
-    """Voxels whose six neighbours are set."""
-    padded, inner = np.pad(mask, 1), mask.copy()
-    for axis in range(3):
-        for side in (slice(None, -2), slice(2, None)):
-            inner &= padded[tuple(side if one == axis else slice(1, -1) for one in range(3))]
-    return inner
-
-
 def _candidates(points: FloatArray) -> FloatArray:
     """(n, 3) directions in which much of the surface is near its farthest place."""
     blocks = np.unique((points / BLOCK_MM).round().astype(np.int32), axis=0) * np.float32(BLOCK_MM)
-    directions = _spread(DIRECTIONS)
+    directions = spread_directions(DIRECTIONS)
     heights = blocks @ directions.T.astype(np.float32)
     near = heights > heights.max(axis=0) - 2 * BLOCK_MM
     return directions[np.argsort(-near.sum(axis=0), kind="stable")[:CANDIDATES]]
@@ -131,7 +124,7 @@ def _refined(
     near = heights > heights.max() - 4 * BAND_MM
     points, ids, angle = points[near], ids[near], np.deg2rad(CONE_DEGREES)
     for _ in range(ROUNDS):
-        tried = normal + angle * _spread(TRIED)
+        tried = normal + angle * spread_directions(TRIED)
         tried = np.concatenate([normal[None], tried / np.linalg.norm(tried, axis=1, keepdims=True)])
         counts = [_top(column)[1] for column in np.ascontiguousarray((points @ tried.T).T)]
         normal, angle = tried[int(np.argmax(counts))], angle / 3
@@ -159,11 +152,3 @@ def _top(heights: FloatArray) -> tuple[float, int]:
     # The layer ends with this slice.
     at = int(np.argmax(layers))
     return lowest + (at + 1) * step, int(layers[at])
-
-
-def _spread(count: int) -> FloatArray:
-    """(n, 3) unit vectors, evenly spread (a Fibonacci lattice)."""
-    turn = np.arange(count) + 0.5
-    height = 1 - 2 * turn / count
-    width, angle = np.sqrt(1 - height**2), np.pi * (1 + np.sqrt(5)) * turn
-    return np.stack([width * np.cos(angle), width * np.sin(angle), height], axis=1)

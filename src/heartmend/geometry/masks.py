@@ -147,6 +147,28 @@ def shrink_mask(mask: Mask, depth_mm: float, spacing_mm: Spacing) -> Mask:
     return ~grow_mask(~mask, depth_mm, spacing_mm)
 
 
+def inner_voxels(mask: Mask) -> Mask:
+    """Find the voxels whose six neighbours are set.
+
+    Beyond the border of the volume nothing is set.
+
+    Args:
+        mask: (x, y, z) bool.
+
+    Returns:
+        (x, y, z) bool, a part of the mask.
+
+    Example:
+        >>> np.argwhere(inner_voxels(np.ones((3, 3, 3), dtype=bool))).tolist()
+        [[1, 1, 1]]
+    """
+    padded, inner = np.pad(mask, 1), mask.copy()
+    for axis in range(3):
+        for side in (slice(None, -2), slice(2, None)):
+            inner &= padded[tuple(side if one == axis else slice(1, -1) for one in range(3))]
+    return inner
+
+
 def _near(mask: Mask, reach_mm: float, spacing_mm: Spacing) -> Mask:
     """Voxels within a distance of a mask, by the distance transform."""
     if not mask.any():

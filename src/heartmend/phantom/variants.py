@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from heartmend.errors import ConfigError
 from heartmend.geometry.components import largest_component
+from heartmend.geometry.directions import spread_directions
 from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.phantom.plan import Label, Vector
 
@@ -160,7 +161,7 @@ def _giant_la(heart: _Heart) -> VariantHeart:
     voxels = np.argwhere(heart.labels == Label.LA) * heart.spacing_mm - centre
     distance = np.linalg.norm(voxels, axis=1)
     # How far the atrium reaches in each direction, smoothed over some of them.
-    directions = _directions(600)
+    directions = spread_directions(600)
     of_voxel = cKDTree(directions).query(voxels / np.maximum(distance, 1e-6)[:, None])[1]
     reach = np.zeros(len(directions))
     np.maximum.at(reach, of_voxel, distance)
@@ -211,7 +212,7 @@ def _extra_vein(heart: _Heart) -> VariantHeart:
     others = heart.distance_mm((heart.labels > 0) & ~atrium)
     veins = heart.distance_mm(np.isin(heart.labels, (Label.PV, Label.LAA)))
     best, path = -1.0, np.empty((0, 3))
-    for direction in _directions(400):
+    for direction in spread_directions(400):
         ray = _on_grid(heart, centre + np.arange(0, 90, 0.5)[:, None] * direction)
         inside = atrium[tuple(ray.T)]
         if not inside.any():
@@ -303,15 +304,6 @@ def _root_of_aorta(heart: _Heart) -> Vector:
 def _on_grid(heart: _Heart, points_mm: NDArray[np.float64]) -> NDArray[np.int64]:
     """(n, 3) indices of the voxels at points in mm, clipped to the array."""
     return np.clip(np.rint(points_mm / heart.spacing_mm).astype(np.int64), 0, np.array(heart.labels.shape) - 1)
-
-
-def _directions(count: int) -> NDArray[np.float64]:
-    """(n, 3) unit vectors, evenly spread (a Fibonacci lattice)."""
-    turn = np.arange(count) + 0.5
-    height = 1 - 2 * turn / count
-    angle = np.pi * (1 + np.sqrt(5)) * turn
-    width = np.sqrt(1 - height**2)
-    return np.stack([width * np.cos(angle), width * np.sin(angle), height], axis=1)
 
 
 VARIANTS: Mapping[str, Callable[[_Heart], VariantHeart]] = {

@@ -28,7 +28,7 @@ from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
 from heartmend.repair.changes import REVIEW_MM3, Change, Severity, box_in_mm
 from heartmend.repair.image_edges.snap import smooth_maps
-from heartmend.training.placement import PlacementSchedule, place_template, placement_error_mm, placement_errors_mm
+from heartmend.training.placement import PlacementSchedule, measure_placement, place_template
 from heartmend.training.sampling import CaseSamples, sample_case
 from heartmend.types import BACKGROUND, Labels, Mask
 
@@ -185,14 +185,13 @@ def shape_by_part(
     if samples.band < MIN_SHARE * whole.band:
         return labels, ()
     code = place_template(template.shape, template.size_mm, samples, present, PlacementSchedule())
-    errors_mm = placement_errors_mm(template.shape, samples, present, code)
-    is_alike = placement_error_mm(template.shape, samples, present, code) <= ALIKE_MM
-    limit_mm = MAX_RESIDUAL_OF_ALIKE_MM if is_alike else MAX_RESIDUAL_MM
+    error = measure_placement(template.shape, samples, present, code)
+    limit_mm = MAX_RESIDUAL_OF_ALIKE_MM if error.whole_mm <= ALIKE_MM else MAX_RESIDUAL_MM
     with torch.no_grad():
         depths = evaluate_case(template.shape, CodeBook([""], code), "", roi)
     stacked = np.stack([depths[name] for name in present])
     found = np.where(stacked.max(axis=0) > 0, ids[stacked.argmax(axis=0)], np.uint8(BACKGROUND))
-    return found, tuple(name for name in present if errors_mm[name] <= limit_mm)
+    return found, tuple(name for name in present if error.of_structure_mm[name] <= limit_mm)
 
 
 def exchange_blood(

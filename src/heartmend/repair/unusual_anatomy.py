@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import binary_dilation
 
 from heartmend.anatomy.schema import Anatomy, Structure
@@ -22,6 +21,7 @@ from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.elongation import measure_elongation
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.local_field import LocalField
+from heartmend.geometry.masks import inner_voxels
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, box_in_mm
 from heartmend.types import Labels, Mask
 
@@ -136,7 +136,7 @@ def _beyond(structure: Structure, case: _Case) -> Mask | None:
     label, shape_mm = case.labels[shape.box] == structure.id, shape.values
     if not (label & (np.abs(shape_mm) < 4 * BEYOND_MM)).any():
         return None
-    surface = label & ~_eroded(label)
+    surface = label & ~inner_voxels(label)
     misfit_mm = float(np.median(np.abs(shape_mm[surface])))
     beyond: Mask = label & (shape_mm < -max(BEYOND_MM, BEYOND_MISFITS * misfit_mm))
     return beyond if int(beyond.sum()) * voxel_mm3 >= MIN_TUBE_MM3 else None
@@ -249,16 +249,6 @@ def _remark(structure: Structure, part: Component, shape: LocalField, grid: Grid
         "the label was kept"
     )
     return Change(RULE, structure.name, ORIGINAL_KEPT, 0, 0.0, box_in_mm(part.box, grid), "warning", note)
-
-
-def _eroded(mask: Mask) -> npt.NDArray[np.bool_]:
-    """Voxels whose six neighbours are set."""
-    padded = np.pad(mask, 1)
-    inner = mask.copy()
-    for axis in range(3):
-        for side in (slice(None, -2), slice(2, None)):
-            inner &= padded[tuple(side if one == axis else slice(1, -1) for one in range(3))]
-    return inner
 
 
 def mirrored_remark(box: Box, grid: Grid) -> Change:

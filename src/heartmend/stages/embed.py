@@ -35,8 +35,8 @@ from heartmend.training.placement import (
     PLACEMENT,
     NoObserver,
     PlacementSchedule,
+    measure_placement,
     place_template,
-    placement_error_mm,
     select_heads,
 )
 from heartmend.training.point_sampler import PointSampler
@@ -193,7 +193,8 @@ def place_models(
             drawn[present] = sample_case(case.case_id, case.cleaned, case.roi, ids, resolution=resolution, seed=seed)
         schedule = PlacementSchedule(settings.place_phases, settings.points, seed)
         code = place_template(template, _mean_size_mm(model), drawn[present], present, schedule)
-        placed.append(PlacedModel(model, code, placement_error_mm(template, drawn[present], present, code)))
+        error = measure_placement(template, drawn[present], present, code)
+        placed.append(PlacedModel(model, code, error.whole_mm))
     return placed
 
 

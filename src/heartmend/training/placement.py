@@ -79,10 +79,23 @@ def place_template(
     return {**found, "field": refine_controls(found["field"], template.controls)}
 
 
-def placement_error_mm(
+@dataclass(frozen=True)
+class PlacementError:
+    """How far the surfaces of a placed template are from those of the case.
+
+    Attributes:
+        whole_mm: median absolute difference in mm of the distances within 1 mm of the surfaces of the case.
+        of_structure_mm: the same for each structure by itself, by name; infinite where it has no sample.
+    """
+
+    whole_mm: float
+    of_structure_mm: Mapping[str, float]
+
+
+def measure_placement(
     template: TemplateShape, samples: CaseSamples, names: Sequence[str], code: Mapping[str, torch.Tensor]
-) -> float:
-    """Compute how far the surfaces of a placed template are from those of the case.
+) -> PlacementError:
+    """Measure how far the surfaces of a placed template are from those of the case.
 
     Args:
         template: the template.
@@ -91,42 +104,23 @@ def placement_error_mm(
         code: the code of the case.
 
     Returns:
-        Median absolute difference in mm of the distances within 1 mm of the surfaces of the case.
+        The error.
     """
-    difference_mm, near = _differences_mm(template, samples, names, code)
-    return float(np.median(difference_mm[near])) if near.any() else float("inf")
-
-
-def placement_errors_mm(
-    template: TemplateShape, samples: CaseSamples, names: Sequence[str], code: Mapping[str, torch.Tensor]
-) -> dict[str, float]:
-    """Compute how far the surface of each structure of a placed template is from that of the case.
-
-    Args:
-        template: the template.
-        samples: samples of the case, with one head for each of `names`.
-        names: structures of the template that the case has.
-        code: the code of the case.
-
-    Returns:
-        The value of `placement_error_mm` for each structure by itself, by name; infinite where it has no sample.
-    """
-    difference_mm, near = _differences_mm(template, samples, names, code)
-    columns = zip(names, difference_mm.T, near.T, strict=True)
-    return {name: float(np.median(values[at])) if at.any() else float("inf") for name, values, at in columns}
-
-
-def _differences_mm(
-    template: TemplateShape, samples: CaseSamples, names: Sequence[str], code: Mapping[str, torch.Tensor]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Absolute differences (points, heads) of the distances, and where the surface of the case is within 1 mm."""
     picked = np.linspace(0, samples.band - 1, min(samples.band, ERROR_POINTS)).astype(int)
     cells = np.stack(np.unravel_index(samples.voxels[picked], samples.counts), axis=-1)
     points = torch.from_numpy((2 * (cells + 0.5) / np.array(samples.counts) - 1).astype(np.float32))
     wanted = samples.distances[picked].astype(np.float32) * STEP_MM
     with torch.no_grad():
         found = select_heads(template, names)(points[None], code)[0].numpy()
-    return np.abs(found - wanted), np.abs(wanted) < 1
+    difference_mm, near = np.abs(found - wanted), np.abs(wanted) < 1
+    columns = zip(names, difference_mm.T, near.T, strict=True)
+    return PlacementError(
+        _median_where(difference_mm, near), {name: _median_where(values, at) for name, values, at in columns}
+    )
+
+
+def _median_where(values: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> float:
+    return float(np.median(values[mask])) if mask.any() else float("inf")
 
 
 def select_heads(template: TemplateShape, names: Sequence[str]) -> TemplateShape:

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.centrelines.tree import CentreTree, Spacing
-from heartmend.geometry.components import count_components, label_components
+from heartmend.geometry.components import components_through, count_components
 from heartmend.geometry.distance import smooth_distance_mm
 from heartmend.geometry.skeletons import extract_skeleton
 from heartmend.geometry.voxel_band import Values
@@ -119,7 +119,5 @@ def _moved(label: Mask, others: Mask, distance_mm: Values, movement_mm: Values, 
     movable = np.abs(distance_mm) < MOVABLE_MM
     moved = np.where(label, (place_mm > -margin_mm) | ~movable, (place_mm > margin_mm) & movable & ~others)
     if count_components(moved) != count_components(label):
-        line = extract_skeleton(label)
-        components, sizes = label_components(moved | line)  # a vessel may be one voxel wide
-        moved = (np.bincount(components[line], minlength=len(sizes)) > 0)[components]
+        moved = components_through(moved, extract_skeleton(label))
     return np.asarray(moved, bool)

@@ -22,7 +22,7 @@ from heartmend.geometry.boxes import Box, bounding_box_mm
 from heartmend.geometry.centrelines.measurement import measure_tree, tree_radius_mm, without_specks
 from heartmend.geometry.centrelines.tree import CentreTree, IntArray, Spacing, voxel_points
 from heartmend.geometry.centrelines.tube import smoothed_radius
-from heartmend.geometry.components import count_components, label_components
+from heartmend.geometry.components import components_through, count_components
 from heartmend.geometry.skeletons import extract_skeleton
 from heartmend.repair.vessels.blend import (
     blend_tube_and_label,
@@ -267,9 +267,7 @@ def _without_course_noise(label: Mask, clean: Mask, tree: CentreTree, spacing: S
         return label
     result = average_along_course(label, tree, spacing, one)
     if count_components(result) != count_components(clean):
-        line = extract_skeleton(clean)
-        components, sizes = label_components(result | line)  # a vessel may be one voxel wide
-        result = (np.bincount(components[line], minlength=len(sizes)) > 0)[components]
+        result = components_through(result, extract_skeleton(clean))
     return result
 
 

@@ -32,6 +32,7 @@ from heartmend.stages.fuse.settings import FuseSettings
 if TYPE_CHECKING:
     from heartmend.models.code_book import CodeBook
     from heartmend.repair.shared_errors.correction import Correction
+    from heartmend.repair.shared_errors.report import SharedErrors
 
 
 def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -69,7 +70,6 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
                      else (plan.trusted.without_cases(), trusted[case.id]), unusual)
             )  # fmt: skip
     _CORRECTIONS.clear()
-    _TEMPLATES.clear()
     moved = {job.case.id: run.set_aside(job.case.id, run.result_path(job.case)) for job in jobs}
     for job, _, error in context.compute.each(_work, jobs):
         if error is None:
@@ -92,33 +92,43 @@ def corrected_calibres(run: RunFolder, calibres: Mapping[str, Calibre]) -> dict[
     return {name: replace(one, mean_mm=one.mean_mm + shifts.get(name, 0.0)) for name, one in calibres.items()}
 
 
-def _correction_of(run: RunFolder, case_id: str) -> CaseCorrection | None:
-    """The correction of the errors that all cases share, where these were measured."""
+@dataclass(frozen=True, eq=False)
+class _Correction:
+    """Correction of the errors that all cases of a run share, with what was fitted."""
+
+    errors: SharedErrors
+    correction: Correction
+    shape: Any
+    codes: CodeBook
+    template: CohortTemplate | None
+
+    @property
+    def is_by_image(self) -> bool:
+        """Whether CTs corrected the errors: then labels with another convention are not wanted."""
+        return self.errors.source == "image"
+
+    def of_case(self, case_id: str) -> CaseCorrection:
+        """The correction, for one case."""
+        return CaseCorrection(self.correction, self.shape.frame_map(self.codes.of([case_id])))
+
+    def template_of(self, case_id: str) -> CohortTemplate | None:
+        """The template, if its contacts are better than those of the label map of a case."""
+        is_wanted = self.is_by_image and not is_better_than_most(case_id, self.errors.edge_shares)
+        return self.template if is_wanted else None
+
+
+def _correction_of(run: RunFolder) -> _Correction | None:
+    """The correction of a run, read once in each process; None where nothing is corrected."""
     if run.output not in _CORRECTIONS:
-        convention = run.convention()
-        _CORRECTIONS[run.output] = None if convention is None else (convention.correction, *run.fitted())
-    if (found := _CORRECTIONS[run.output]) is None:
-        return None
-    correction, shape, codes = found
-    return CaseCorrection(correction, shape.frame_map(codes.of([case_id])))
-
-
-def _corrects_by_image(run: RunFolder) -> bool:
-    """Whether CTs corrected the errors that all cases share: then labels with another convention are not wanted."""
-    shared = run.shared_errors()
-    return shared is not None and shared.source == "image" and shared.is_corrected
-
-
-def _template_of(run: RunFolder, case_id: str) -> CohortTemplate | None:
-    """The template of the run, if its contacts are better than those of the label map of this case."""
-    shared = run.shared_errors()
-    if shared is None or not _corrects_by_image(run) or is_better_than_most(case_id, shared.edge_shares):
-        return None
-    if run.output not in _TEMPLATES:
-        shape, codes = run.fitted()
-        x, y, z = (float(size) for size in run.mean_size_mm(codes.ids))
-        _TEMPLATES[run.output] = CohortTemplate(shape, (x, y, z)) if isinstance(shape, TemplateShape) else None
-    return _TEMPLATES[run.output]
+        errors, convention = run.shared_errors(), run.convention()
+        found = None
+        if errors is not None and convention is not None:
+            shape, codes = run.fitted()
+            x, y, z = (float(size) for size in run.mean_size_mm(codes.ids))
+            template = CohortTemplate(shape, (x, y, z)) if isinstance(shape, TemplateShape) else None
+            found = _Correction(errors, convention.correction, shape, codes, template)
+        _CORRECTIONS[run.output] = found
+    return _CORRECTIONS[run.output]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +144,7 @@ class _Job:
     unusual_sizes: tuple[Change, ...] = ()
 
 
-_CORRECTIONS: dict[Path, tuple[Correction, Any, CodeBook] | None] = {}
-"""Correction of each run, with the template and the codes, read once in each process."""
-_TEMPLATES: dict[Path, CohortTemplate | None] = {}
-"""Template of each run, read once in each process."""
+_CORRECTIONS: dict[Path, _Correction | None] = {}
 
 
 def _work(job: _Job) -> None:
@@ -207,10 +214,11 @@ def fuse_stored_case(
     """
     prepared = run.prepared(case.id)
     image = cohort.read_image(case, prepared.roi.grid) if settings.reads_images else None
-    maps = run.distances(case.id)
+    maps, shared = run.distances(case.id), _correction_of(run)
     refined = RefinedCase(
         volume.labels, prepared, maps, None if image is None else image.values, run.refine_changes(case.id),
-        _correction_of(run, case.id), run.label_margins_mm(case.id) if maps else {}, run.misfits_mm(case.id),
-        _corrects_by_image(run), _template_of(run, case.id),
+        None if shared is None else shared.of_case(case.id), run.label_margins_mm(case.id) if maps else {},
+        run.misfits_mm(case.id),
+        shared is not None and shared.is_by_image, None if shared is None else shared.template_of(case.id),
     )  # fmt: skip
     return fuse_case(refined, cohort.anatomy, settings, structures, calibres)

@@ -84,6 +84,19 @@ def test_what_leads_to_an_unusual_part_along_the_wall_is_kept_too() -> None:
     assert not found.kept[63].any()
 
 
+def test_a_common_trunk_of_two_veins_is_kept_and_named() -> None:
+    truth = ordinary()
+    truth[((Y - 37) ** 2 + (Z - 36) ** 2 <= 16) & (X > 34) & (X < 64) & (truth == 0)] = PV
+    labels = truth.copy()
+    trunk = (Y > 28) & (Y < 34) & (Z > 32) & (Z < 40) & (X > 40) & (X < 56) & (labels == 0)
+    labels[trunk] = PV
+    found = find(labels, truth)
+    assert found.kept is not None and found.kept[trunk].all()
+    (remark,) = found.changes
+    assert (remark.structure, remark.action, remark.severity) == ("PV", ORIGINAL_KEPT, "warning")
+    assert not found.kept[:36].any()
+
+
 def test_a_vein_without_an_atrium_is_not_kept() -> None:
     labels = ordinary()
     labels[ball((5, 40, 5), 5.5)] = PV

@@ -3,6 +3,7 @@
 Noise is in patches of a few mm and in detached components; the errors of networks are shallow or are claimed by
 another structure. A vein more, a bypass graft or an aneurysm is deep, coherent and connected, and only this case has
 it. A graft is thin, and noise may interrupt it: it is recognised by being long and of an even width, which no noise is.
+Branches of a vessel that unite early fill a groove of the shape, and are recognised by what is on both sides of it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from heartmend.geometry.grid import Grid
 from heartmend.geometry.local_field import LocalField
 from heartmend.geometry.masks import inner_voxels
 from heartmend.repair.changes import ORIGINAL_KEPT, Change, box_in_mm
+from heartmend.repair.joined_branches import find_joined_branches
 from heartmend.types import Labels, Mask
 
 RULE = "unusual_anatomy"
@@ -53,6 +55,8 @@ LEADS_INSIDE_MM, LEADS_WITHIN_MM, LEADS_SURROUNDINGS_MM = 0.5, 20.0, 4.0
 """A graft leaves the aorta along its wall, less than 2 mm outside it. So the label map also stays where the label is at
 most the first of these inside the shape, connected with the part and not farther from it than the second, and within
 the third about that."""
+JOINED_SURROUNDINGS_MM = 3.0
+"""The label map stays within this distance of a part that joins two branches of a vessel."""
 
 
 class UnusualAnatomy(NamedTuple):
@@ -85,6 +89,7 @@ class _Candidate:
 
     part: Component
     owner: Component
+    is_of_largest: bool
     is_rooted: bool
     claimed_share: float
 
@@ -98,7 +103,8 @@ def find_unusual_anatomy(
     counts if it is connected with the rest of its structure, or with a structure that it must touch, and either where
     the shapes have background (a vein more), from 500 mm³ and a radius of 2 mm on, or inside other shapes (the sac of
     an aneurysm inside the wall), from a radius of 4.5 mm on and with a wide neck. A part that is a tube, outside all
-    shapes, counts from 100 mm³ on, as do the tubes near it that are not connected: a bypass graft, also in pieces.
+    shapes, counts from 100 mm³ on, as do the tubes near it that are not connected: a bypass graft, also in pieces. So
+    does what joins two branches of a vessel, from 1 mm outside the shape on: a common trunk of veins.
 
     Args:
         labels: (x, y, z) uint8, the prepared label map.
@@ -110,36 +116,28 @@ def find_unusual_anatomy(
         Where the label map stays, and a remark of the severity `warning` for each part.
     """
     case = _Case(labels, shapes_mm, anatomy, grid)
-    kept: Mask | None = None
+    kept = np.zeros(labels.shape, dtype=bool)
     changes, detached = list[Change](), dict[str, list[Component]]()
     for name, shape in shapes_mm.items():
         structure = anatomy.by_name(name)
-        beyond = _beyond(structure, case)
-        if beyond is None:
+        label = labels[shape.box] == structure.id
+        if not (label & (np.abs(shape.values) < 4 * BEYOND_MM)).any():
             continue
-        components = find_components(labels[shape.box] == structure.id, shape.box)
-        for one in _unusual(_candidates(structure, beyond, components, case), structure, components[0], case):
-            if kept is None:
-                kept = np.zeros(labels.shape, dtype=bool)
+        misfit_mm = float(np.median(np.abs(shape.values[label & ~inner_voxels(label)])))
+        for one in _unusual(structure, label, misfit_mm, case):
             _add_surroundings(kept, one.part, SURROUNDINGS_MM, grid)
             leads = _with_leads(one.part, labels, structure.id, shape, grid)
             _add_surroundings(kept, leads, LEADS_SURROUNDINGS_MM, grid)
             changes.append(_remark(structure, one.part, shape, grid))
-            if one.owner is not components[0]:
+            if not one.is_of_largest:
                 detached.setdefault(name, []).append(one.owner)
-    return UnusualAnatomy(kept, changes, detached)
-
-
-def _beyond(structure: Structure, case: _Case) -> Mask | None:
-    """Where a structure is far outside its shape, on the box of the shape; None if that is too little for a part."""
-    shape, voxel_mm3 = case.shapes_mm[structure.name], case.grid.voxel_mm3
-    label, shape_mm = case.labels[shape.box] == structure.id, shape.values
-    if not (label & (np.abs(shape_mm) < 4 * BEYOND_MM)).any():
-        return None
-    surface = label & ~inner_voxels(label)
-    misfit_mm = float(np.median(np.abs(shape_mm[surface])))
-    beyond: Mask = label & (shape_mm < -max(BEYOND_MM, BEYOND_MISFITS * misfit_mm))
-    return beyond if int(beyond.sum()) * voxel_mm3 >= MIN_TUBE_MM3 else None
+        if structure.kind == "vessel":
+            others = [one for other, one in shapes_mm.items() if other != name]
+            for part in find_joined_branches(label, shape, others, misfit_mm, grid):
+                if not kept[part.box][part.mask].all():
+                    _add_surroundings(kept, part, JOINED_SURROUNDINGS_MM, grid)
+                    changes.append(_remark(structure, part, shape, grid))
+    return UnusualAnatomy(kept if changes else None, changes, detached)
 
 
 def _candidates(
@@ -154,18 +152,23 @@ def _candidates(
         if part.voxels * grid.voxel_mm3 < MIN_TUBE_MM3:
             break
         owner = next(one for one in components if _contains(one, part))
-        is_of_main = owner is components[0] and part.voxels < 0.5 * owner.voxels
+        is_of_largest = owner is components[0]
+        is_of_main = is_of_largest and part.voxels < 0.5 * owner.voxels
         is_rooted = is_of_main or _touches(owner, roots, TOUCH_MM, grid)
         inside = [one.on(part.box, -np.inf)[part.mask] > 0 for one in others]
         claimed = float(np.any(inside, axis=0).mean()) if inside else 0.0
-        found.append(_Candidate(part, owner, is_rooted, claimed))
+        found.append(_Candidate(part, owner, is_of_largest, is_rooted, claimed))
     return found
 
 
-def _unusual(
-    found: list[_Candidate], structure: Structure, main: Component, case: _Case
-) -> list[_Candidate]:  # fmt: skip
-    """Those of the candidates that are no errors."""
+def _unusual(structure: Structure, label: Mask, misfit_mm: float, case: _Case) -> list[_Candidate]:
+    """Parts of a structure, `label` on the box of its shape, that are far outside the shape and no errors."""
+    shape = case.shapes_mm[structure.name]
+    beyond = label & (shape.values < -max(BEYOND_MM, BEYOND_MISFITS * misfit_mm))
+    if int(beyond.sum()) * case.grid.voxel_mm3 < MIN_TUBE_MM3:
+        return []
+    components = find_components(label, shape.box)
+    found, main = _candidates(structure, beyond, components, case), components[0]
     unusual = [one for one in found if one.is_rooted and _is_coherent(one, structure.id, case)]
     free = [one for one in found if one not in unusual and one.claimed_share <= MAX_TUBE_CLAIMED_SHARE]
     tubes = [one for one in free if measure_elongation(one.part.mask, case.grid.spacing_mm).is_tube]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from heartmend.geometry.surface_noise import lowest_surface_noise_mm2, surface_noise_mm2
 from heartmend.repair.shape_label_fusion import PRIOR_LOCAL_MISFIT, ShapeLabelFusion, fuse_shape_and_label
 
 SHAPE, SPACING = (56, 56, 56), (1.0, 1.0, 1.0)
@@ -96,6 +97,28 @@ def test_the_cleanest_labels_of_the_cohort_give_the_lowest_possible_noise() -> N
     shape = np.where(label, 1.0, -1.0).astype(np.float32) * np.abs(ball(18))
     unknown, known = (margin_mm(label, shape, lowest_surface_noise_mm2=noise) for noise in (np.inf, 0.06))
     assert known < 0.5 * unknown
+
+
+def vein(spacing: tuple[float, float, float], radius: float = 4.0) -> np.ndarray:
+    """Signed distance to a tube of 48 mm along the diagonal of a volume of 60 mm, positive inside."""
+    at = np.moveaxis(np.indices([int(60 / side) for side in spacing]), 0, -1) * np.array(spacing) - 29.7
+    along = at @ (np.ones(3) / np.sqrt(3))
+    across = np.linalg.norm(at - along[..., None] / np.sqrt(3), axis=-1)
+    return np.asarray(np.minimum(radius - across, 24 - np.abs(along)), dtype=np.float32)
+
+
+def test_a_clean_vein_on_coarse_voxels_has_no_noise_beside_clean_ones_on_fine_voxels() -> None:
+    fine, coarse = (0.8, 0.8, 0.8), (1.2, 1.2, 1.5)
+    noise_mm2 = surface_noise_mm2(vein(fine) > 0, fine)
+    lowest_mm2 = lowest_surface_noise_mm2([noise_mm2] * 5, [0.8] * 5)
+    label, shape = vein(coarse) > 0, vein(coarse, 4.7)
+    converted, sound = (
+        fuse_shape_and_label(label, shape, coarse, 0.0, lowest).label_margin_mm
+        for lowest in (lowest_mm2, surface_noise_mm2(label, coarse))
+    )
+    assert converted == pytest.approx(sound, rel=0.1)
+    rough = label & ~((np.random.default_rng(0).random(label.shape) < 0.25) & (vein(coarse) < 1.3))
+    assert fuse_shape_and_label(rough, shape, coarse, 0.0, lowest_mm2).label_margin_mm < 0.5 * converted
 
 
 def test_the_margin_is_proportional_to_the_weight() -> None:

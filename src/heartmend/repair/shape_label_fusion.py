@@ -11,7 +11,12 @@ from scipy.ndimage import gaussian_filter
 from heartmend.geometry.boxes import Box, bounding_box_mm, full_box
 from heartmend.geometry.distance import CLIP_MM, signed_distance_mm
 from heartmend.geometry.interpolation import block_means, interpolate_along
-from heartmend.geometry.surface_noise import BAND_VOXELS, noise_on_voxels_mm2, residual_variance_mm2
+from heartmend.geometry.surface_noise import (
+    BAND_VOXELS,
+    REFERENCE_VOXEL_MM,
+    noise_on_voxels_mm2,
+    residual_variance_mm2,
+)
 from heartmend.types import DistanceField, Mask
 
 REGISTRATION_MM = 3.0
@@ -123,7 +128,8 @@ def fuse_shape_and_label(
         spacing_mm: voxel spacing.
         slice_staircase_mm: thickness of the slices that the label was drawn on; 0 for thin slices.
         lowest_surface_noise_mm2: surface noise of the cohort's cleanest labels of this structure, as on voxels of
-            `REFERENCE_VOXEL_MM`; infinite if unknown.
+            `REFERENCE_VOXEL_MM`; infinite if unknown. It is converted to larger voxels by what these add to the noise
+            of the shape.
         weight: weight of the label.
         local_misfit: weight of the local part of the misfit; 0: the margin is the same everywhere.
 
@@ -149,6 +155,10 @@ def fuse_shape_and_label(
         return label_only
     shape_noise = residual_variance_mm2(signed_distance_mm(registered > 0, spacing_mm), spacing_mm)
     lowest_noise = noise_on_voxels_mm2(lowest_surface_noise_mm2, voxel)
+    if np.prod(spacing_mm) > REFERENCE_VOXEL_MM**3:
+        # Coarse voxels add more noise to a thin structure than to a large one: as much as to the shape.
+        added_mm2 = shape_noise - _noise_on_reference_mm2(registered, spacing_mm)
+        lowest_noise = max(lowest_noise, lowest_surface_noise_mm2 + added_mm2)
     excess = max(residual_variance_mm2(label_mm, spacing_mm) - min(lowest_noise, shape_noise), 0.0)
     noise = NOISE_OF_ROUGHNESS * excess + (NOISE_OF_STAIRCASE * slice_staircase_mm) ** 2 + voxel**2 / 80
     if local_misfit:
@@ -159,6 +169,14 @@ def fuse_shape_and_label(
     label_margin_mm = weight * misfit_mm**2 / noise
     fits = label_margin_mm < MAX_MISFIT_MM
     return ShapeLabelFusion(box, registered, label_mm, label_margin_mm, misfit_mm=before_mm) if fits else label_only
+
+
+def _noise_on_reference_mm2(shape_mm: DistanceField, spacing_mm: Sequence[float]) -> float:
+    """Surface noise that a shape has on voxels of `REFERENCE_VOXEL_MM`."""
+    sides, fine = (REFERENCE_VOXEL_MM,) * 3, shape_mm
+    for axis, (side, count) in enumerate(zip(spacing_mm, shape_mm.shape, strict=True)):
+        fine = interpolate_along(fine, np.arange(0, count - 1, REFERENCE_VOXEL_MM / side), axis)
+    return residual_variance_mm2(signed_distance_mm(fine > 0, sides), sides)
 
 
 def _local_misfit_mm(label_mm: DistanceField, shape_mm: DistanceField, spacing_mm: Sequence[float]) -> DistanceField:

@@ -147,15 +147,18 @@ def _draw(
         )
     width = tendency.coronary_width_mm
     yield f"coronary_width{width:+.1f}mm", own(bias, label=Label.CORONARY, offset_mm=width)
+    planes = []
     for pair in VALVES:
         shift = tendency.shifts_mm[pair] + severity * float(rng.normal(0, recipe.own_shift_mm))
         tilt = float(rng.uniform(0, recipe.tilt_degrees))
         name = f"plane:{pair[0].name}-{pair[1].name}{shift:+.1f}mm"
-        yield name, own(straight_plane, pair=pair, shift_mm=shift, tilt_degrees=tilt)
+        planes.append((name, own(straight_plane, pair=pair, shift_mm=shift, tilt_degrees=tilt)))
     size, length = severity * float(rng.uniform(*recipe.smooth_mm)), float(rng.uniform(*recipe.length_mm))
     biases = {id: mm + severity * float(rng.normal(0, recipe.own_bias_mm)) for id, mm in tendency.bias_mm.items()}
     name = f"smooth_surfaces@{size:.1f}mm/{length:.0f}mm"
     yield name, own(smooth_surfaces, bias_mm=biases, size_mm=size, length_mm=length)
+    # After the smooth errors, which would bend them.
+    yield from planes
     on_grid = partial(network_grid, spacing_mm=spacing_mm, grid_mm=recipe.grid_mm)
     yield f"network_grid@{recipe.grid_mm:g}mm", lambda labels: without_pieces(on_grid(labels))
     for label in STRUCTURES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -17,8 +18,9 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import minimize
-from trust_samples import Sample
+from trust_samples import Sample, short_names
 
+from heartmend.metrics.statistics import COVERAGE, RESAMPLES, bootstrap_interval
 from heartmend.repair.editing.correction_time import correction_minutes
 from heartmend.review import priority
 from heartmend.types import FloatArray
@@ -41,6 +43,7 @@ class LabelSet:
         changed: 1 - Dice between before and after.
         minutes: time of a correction.
         error: true 1 - Dice.
+        case: number of the case of each structure.
     """
 
     name: str
@@ -50,6 +53,7 @@ class LabelSet:
     changed: FloatArray
     minutes: FloatArray
     error: FloatArray
+    case: npt.NDArray[np.intp]
 
     @property
     def fault(self) -> str:
@@ -68,7 +72,8 @@ class LabelSet:
         ])  # fmt: skip
         change = np.abs(np.log((of["volume_mm3"] + 1) / (of["volume_before_mm3"] + 1)))
         minutes = np.array([correction_minutes(v, a) for v, a in zip(volume, area, strict=True)])
-        return cls(name, terms, estimated, change, of["changed"], minutes, 1 - of["dice"])
+        case = np.repeat(np.arange(len(samples)), [len(one.structures) for one in samples])
+        return cls(name, terms, estimated, change, of["changed"], minutes, 1 - of["dice"], case)
 
 
 _USED = ("dice", "changed", "volume_mm3", "volume_before_mm3", "area_mm2")
@@ -140,32 +145,64 @@ def left_out_powers(sets: Sequence[LabelSet]) -> dict[str, FloatArray]:
     return {kind: fit_powers([one for one in sets if one.fault != kind]) for kind in sorted({s.fault for s in sets})}
 
 
+Met = Callable[[FloatArray, FloatArray, FloatArray, float], float]
+MET: Mapping[str, Met] = {
+    "structures": lambda error, order, minutes, share: share_met(error, order, share),
+    "minutes": lambda error, order, minutes, share: share_met_in_time(error, order, minutes, share),
+}
+"""Share of the error that is met in the first structures, and in the first minutes."""
+
+
 def order_tables(sets: Sequence[LabelSet]) -> list[Table]:
-    """Make the tables: share of the error met in a fifth of the structures, and in a fifth of the minutes."""
-    powers, tables = left_out_powers(sets), []
-    for title in ("structures", "minutes"):
+    """Make the tables: share of the error met in a fifth of the structures, and in a fifth of the minutes.
+
+    95 % bootstrap intervals: of the queue in a label set over its cases, of the means over the label sets.
+    """
+    powers, tables, short = left_out_powers(sets), [], short_names(one.name for one in sets)
+    for title, met in MET.items():
         made = Table("labels", *ORDERS, "random", title=f"Dice error met in the first {LOOKED_AT:.0%} of the {title}")
         rows = []
         for one in sets:
             orders = [order(one, powers[one.fault]) for order in ORDERS.values()]
-            met = share_met if title == "structures" else _in_time(one.minutes)
-            rows.append([*(met(one.error, order) for order in orders), _random(one, met)])
-            made.add_row(one.name, *(f"{share:.2f}" for share in rows[-1]))
+            rows.append([*(met(one.error, order, one.minutes, LOOKED_AT) for order in orders), _random(one, met)])
+            low, high = case_interval(one.case, partial(_met_by, one, orders[0], met))
+            first, *others = (f"{share:.2f}" for share in rows[-1])
+            made.add_row(short[one.name], f"{first} ({low:.2f} to {high:.2f})", *others)
         made.add_section()
-        for name, values in (("mean of the label sets", rows), ("at least half", np.array(rows) >= 0.495)):
-            cells = np.mean(values, axis=0) if name.startswith("mean") else np.sum(values, axis=0)
-            made.add_row(name, *(f"{value:.2f}" if name.startswith("mean") else f"{value:.0f}" for value in cells))
+        shares = np.array(rows)
+        spans = [bootstrap_interval(column) for column in shares.T]
+        means = zip(shares.mean(axis=0), spans, strict=True)
+        made.add_row("mean of the label sets", *(f"{m:.2f} ({a:.2f} to {b:.2f})" for m, (a, b) in means))
+        made.add_row("at least half", *(f"{count}" for count in (shares >= 0.495).sum(axis=0)))
         tables.append(made)
     return tables
 
 
-def _in_time(minutes: FloatArray) -> Callable[[FloatArray, FloatArray], float]:
-    return lambda error, order: share_met_in_time(error, order, minutes)
+def case_interval(case: npt.NDArray[np.intp], met: Callable[[npt.NDArray[np.intp]], float]) -> tuple[float, float]:
+    """Compute a 95 % bootstrap interval over cases, each with several structures.
+
+    Args:
+        case: (structure,) number of the case of each structure.
+        met: value of a choice of structures, by their indices.
+
+    Returns:
+        Lower and upper bound.
+    """
+    own = [np.flatnonzero(case == one) for one in np.unique(case)]
+    picks = np.random.default_rng(0).integers(0, len(own), (RESAMPLES, len(own)))
+    found = [met(np.concatenate([own[one] for one in pick])) for pick in picks]
+    low, high = np.percentile(found, [50 * (1 - COVERAGE), 50 * (1 + COVERAGE)])
+    return float(low), float(high)
 
 
-def _random(one: LabelSet, met: Callable[[FloatArray, FloatArray], float], draws: int = 100) -> float:
+def _met_by(one: LabelSet, order: FloatArray, met: Met, at: npt.NDArray[np.intp]) -> float:
+    return met(one.error[at], order[at], one.minutes[at], LOOKED_AT)
+
+
+def _random(one: LabelSet, met: Met, draws: int = 100) -> float:
     rng = np.random.default_rng(0)
-    return float(np.mean([met(one.error, rng.random(len(one.error))) for _ in range(draws)]))
+    orders = (rng.random(len(one.error)) for _ in range(draws))
+    return float(np.mean([met(one.error, order, one.minutes, LOOKED_AT) for order in orders]))
 
 
 def print_order(sets: Sequence[LabelSet], console: Console, figure: Path | None = None) -> None:
@@ -195,10 +232,11 @@ def draw_curves(sets: Sequence[LabelSet], path: Path) -> None:
         "queue": ("C3", "-"), "error alone": ("C0", "-"), "calibrated": ("C4", "-"), "volume change": ("C1", "-"),
         "changed": ("C2", "-"), "best": ("0.45", ":"), "best by minute": ("0.45", "--"),
     }  # fmt: skip
-    for ax, label in zip(axes, ("structures looked at", "minutes of correction"), strict=True):
+    for ax, met, label in zip(axes, MET.values(), ("structures looked at", "minutes of correction"), strict=True):
         for name, order in ORDERS.items():
             curve = [
-                np.mean([_met(label, one, order(one, powers[one.fault]), share) for one in sets]) for share in SHARES
+                np.mean([met(one.error, order(one, powers[one.fault]), one.minutes, share) for one in sets])
+                for share in SHARES
             ]
             colour, line = styles[name]
             ax.plot([0, *SHARES], [0, *curve], line, color=colour, label=name, linewidth=2 if name == "queue" else 1.2)
@@ -210,9 +248,3 @@ def draw_curves(sets: Sequence[LabelSet], path: Path) -> None:
     axes[1].legend(fontsize=8, loc="lower right")
     drawing.tight_layout()
     drawing.savefig(path, dpi=110)
-
-
-def _met(label: str, one: LabelSet, order: npt.NDArray[np.float64], share: float) -> float:
-    if label.startswith("structures"):
-        return share_met(one.error, order, share)
-    return share_met_in_time(one.error, order, one.minutes, share)

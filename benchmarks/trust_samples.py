@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -130,6 +130,13 @@ class Sample:
 def read_samples(folder: Path) -> list[Sample]:
     """Read all samples of a folder."""
     return [Sample.read(path) for path in sorted(folder.glob("*/*.npz"))]
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Give label sets the names of their kinds of faults, where these differ."""
+    names = list(names)
+    short = {name: name.split("-")[0] + (", with CT" if name.endswith("-ct") else "") for name in names}
+    return {name: one if list(short.values()).count(one) == 1 else name for name, one in short.items()}
 
 
 def collect(samples: Path, name: str, output: Path, truth: Path, most: int, console: Console) -> None:

@@ -1,11 +1,14 @@
 """Tests of the fit of the estimator, on errors with a known law."""
 
+import re
+
 import numpy as np
 import pytest
 from trust_fit import case_weights, fit, fit_log_error
+from trust_judged import Tally, kinds_spread, leave_out
 from trust_order import share_met
 from trust_samples import ERRORS, Sample
-from trust_tables import calibration_error, half_of_error, harm_table
+from trust_tables import half_of_error, harm_table, ignored_table, tables, worse_table
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.repair.uncertainty.estimator import group_of, spread_at
@@ -97,9 +100,41 @@ def test_measures_of_the_tables_by_hand() -> None:
     assert share_met(errors, errors, 0.25) == pytest.approx(0.4) and share_met(errors, -errors, 0.5) == pytest.approx(
         0.3
     )
-    # Half of the weight at 0.1 with 0.3 wrong, the other half at 0.9 with 0.9 wrong.
-    p, wrong = np.repeat([0.1, 0.9], 10), np.repeat([1.0, 0, 1, 0], [3, 7, 9, 1])
-    assert calibration_error(p, wrong, np.ones(20)) == pytest.approx(0.1)
+
+
+def tally(p_less_wrong: float, inside: float) -> Tally:
+    """Four cases alike: Dice 0.8, expected 0.9; the probability less the error in the first bin."""
+    structures = np.tile([10, 8, 9, 10 * inside, 5, 6, 10 * inside], (4, 1))
+    bins = np.zeros((4, 15))
+    bins[:, 0] = p_less_wrong
+    return Tally(structures, np.tile([0.1, 0.1 + p_less_wrong], (4, 1)), bins)
+
+
+def test_means_of_a_label_set_and_of_kinds_by_hand() -> None:
+    means, spans = tally(0.2, 0.9).spread()
+    np.testing.assert_allclose(means, [0.8, 0.9, 0.9, 0.5, 0.6, 0.9, 0.1, 0.3, 0.2])
+    np.testing.assert_allclose(spans, [means, means])
+    # What is too high for one kind by 0.2 and too low for the other by 0.1 is together too high by 0.05. The two label
+    # sets of a kind count as one.
+    together, spans = kinds_spread([("a", tally(0.2, 1.0)), ("a", tally(0.2, 0.9)), ("b", tally(-0.1, 0.5))])
+    np.testing.assert_allclose(together[[0, 2, 8]], [0.8, 0.725, 0.05])
+    # Of two kinds a draw may have one twice.
+    np.testing.assert_allclose(spans[:, 2], [0.5, 0.95])
+    np.testing.assert_allclose(spans[1, 8], 0.2)
+
+
+def test_tables_have_a_row_for_each_label_set_and_one_for_all() -> None:
+    rng = np.random.default_rng(5)
+    samples = [one for k in range(3) for one in cohort(f"kind{k}", 0.0, rng)]
+    found = leave_out(samples, lambda sample: sample.fault, fit)
+    for made in tables("kinds", found):
+        assert list(made.columns[0].cells) == ["kind0", "kind1", "kind2", "mean of kinds"]
+    # The true Dice is about 1 - exp(-3).
+    first = next(iter(tables("kinds", found)[0].columns[2].cells))
+    mean, low, high = (float(number) for number in re.findall(r"\d\.\d+", str(first)))
+    assert low < mean < high and 0.85 < mean < 0.97
+    ignored = ignored_table("kinds", found)
+    assert ignored.row_count == 9
 
 
 def test_the_map_with_the_lower_true_error_is_never_worse() -> None:
@@ -113,4 +148,8 @@ def test_the_map_with_the_lower_true_error_is_never_worse() -> None:
             one.errors[:, ERRORS.index(name)] = 0.8 + change
     worse, removed = ([*column.cells] for column in harm_table(samples).columns[2:])
     assert worse[0].startswith("60 of 120 ") and worse[2].startswith("0 of 120 ")
-    assert float(removed[0]) == pytest.approx(0, abs=1e-6) and float(removed[2]) == pytest.approx(0.25)
+    assert removed[0].lstrip("-") == "0.000 (0.000 to 0.000)" and removed[2] == "0.250 (0.250 to 0.250)"
+    worse, removed = ([*column.cells] for column in worse_table(samples).columns[1:])
+    assert all(str(one).startswith("20 of 40 ") for one in worse)
+    # Half of the structures lose half of their Dice error of 0.2, the others gain as much.
+    assert [str(one) for one in removed] == ["0.00 (0.00 to 0.00)"] * 3

@@ -12,7 +12,7 @@ def label_set(name: str, seed: int, powers: tuple[float, float, float], level: f
     terms = np.random.default_rng(seed).normal(size=(400, 3))
     error = level * np.exp(terms @ np.array(powers) - 3)
     one = np.ones(400)
-    return LabelSet(name, terms, one, one, one, one, error)
+    return LabelSet(name, terms, one, one, one, one, error, np.repeat(np.arange(40), 10))
 
 
 def test_the_powers_are_found_whatever_the_level_of_each_label_set() -> None:
@@ -49,3 +49,12 @@ def test_the_deviation_is_that_of_the_queue() -> None:
     """As in `priority.expected_errors`: a third of the heart where a half is usual deviates by (3 - 2) / (3 + 2)."""
     found = trust_order._deviation(np.array([1 / 2, 1 / 2, 1 / 3]), ["LV", "LV", "LV"])
     np.testing.assert_allclose(found, [0, 0, 0.2])
+
+
+def test_the_interval_of_an_order_is_over_the_cases() -> None:
+    """Drawn are the first case twice (its first structure has 4 of 5), the second twice (1 of 2), or both (5 of 7)."""
+    case, error = np.repeat([0, 1], 2), np.array([4.0, 1.0, 1.0, 1.0])
+    bounds = trust_order.case_interval(case, lambda at: trust_order.share_met(error[at], error[at], 0.5))
+    assert bounds == pytest.approx((0.5, 0.8))
+    alike = trust_order.case_interval(case, lambda at: trust_order.share_met(np.ones(len(at)), np.ones(len(at)), 0.5))
+    assert alike == pytest.approx((0.5, 0.5))

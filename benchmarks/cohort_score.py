@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class Score:
         low: lower bound of its 95 % bootstrap interval over the cases.
         high: upper bound of it.
         worse: the pairs of case and structure that became worse, with their number and bound.
+        spans: by structure, the 95 % bootstrap interval of the share that was removed, over the cases.
+        nsd: mean over the structures of the NSD at 1 mm before, after, and the 95 % bootstrap interval after.
     """
 
     cases: int
@@ -38,6 +40,8 @@ class Score:
     low: float
     high: float
     worse: str
+    spans: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    nsd: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Convert into a mapping that `Score(**mapping)` reverses."""
@@ -62,7 +66,10 @@ def score(rows: Iterable[Row], seed: int = 0) -> Score:
     removed = {s.structure: float(s.dice_error_reduction or 0.0) for s in counted}
     dice = {s.structure: (s.spreads["dice"]["a"].mean, s.spreads["dice"]["b"].mean) for s in counted}
     mean = float(np.mean(list(removed.values())))
-    return Score(errors.shape[1], dice, removed, mean, low, high, str(count_worse(summary)))
+    spans = {name: reduction_interval(errors[..., [at]], seed)[1:] for at, name in enumerate(removed)}
+    before, after = _values(rows, list(removed), "nsd_1mm")
+    nsd = mean_interval(before, seed)[0], *mean_interval(after, seed)
+    return Score(errors.shape[1], dice, removed, mean, low, high, str(count_worse(summary)), spans, nsd)
 
 
 def reduction_interval(errors: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
@@ -88,6 +95,25 @@ def reduction_interval(errors: np.ndarray, seed: int = 0) -> tuple[float, float,
     return float(whole), float(low), float(high)
 
 
+def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Compute the mean over structures of their means over cases, with its interval over the cases.
+
+    Args:
+        values: (cases, structures); NaN does not count.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The mean, and the lower and upper bound of its 95 % bootstrap interval.
+    """
+    picks = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        means = np.nanmean(np.nansum(values[picks], axis=1) / there[picks].sum(axis=1), axis=-1)
+        whole = np.nanmean(np.nansum(values, axis=0) / there.sum(axis=0))
+    low, high = np.nanpercentile(means, [50 * (1 - COVERAGE), 50 * (1 + COVERAGE)])
+    return float(whole), float(low), float(high)
+
+
 def dice_errors(rows: Iterable[Row], structures: Sequence[str]) -> np.ndarray:
     """List the Dice errors of an evaluation.
 
@@ -98,11 +124,16 @@ def dice_errors(rows: Iterable[Row], structures: Sequence[str]) -> np.ndarray:
     Returns:
         (2, cases, structures); NaN where the reference does not have the structure.
     """
-    found = {(row.labels, row.case, row.structure): row for row in rows if row.expected and "dice" in row.values}
+    return 1 - _values(rows, structures, "dice")
+
+
+def _values(rows: Iterable[Row], structures: Sequence[str], key: str) -> np.ndarray:
+    """List a metric, (2, cases, structures)."""
+    found = {(row.labels, row.case, row.structure): row for row in rows if row.expected and key in row.values}
     cases = sorted({case for _, case, _ in found})
     return np.array([
         [
-            [1 - row.values["dice"] if (row := found.get((which, case, name))) else np.nan for name in structures]
+            [row.values[key] if (row := found.get((which, case, name))) else np.nan for name in structures]
             for case in cases
         ]
         for which in ("a", "b")

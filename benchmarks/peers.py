@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Accuracy and CPU time of Heartmend beside the post-processing of other tools, on the same label maps.
 
-usage: peers.py COHORT OUT [--cases 20] [--workers 2] [--preset mend] [--config FILE] [--networks]
+usage: peers.py COHORT OUT [--cases 20] [--workers 2] [--preset mend] [--config FILE] [--networks] [--post-dae]
 
 COHORT contains labels_true/ and labels_noisy/, and images/ for --networks. The methods, each described in
 peer_methods.py and peer_networks.py:
@@ -20,9 +20,15 @@ With --networks also, on the CTs and the noisy labels:
   U-Net relabel              a small U-Net in two folds, trained until twice the steps gain no more (needs MONAI)
   confident learning         the labels that cleanlab finds wrong by its probabilities, replaced (needs cleanlab)
 
-CPU seconds of a case include reading and writing the label map (by Heartmend's own functions for all), but not the
-decision of nnU-Net's rule. Prints the mean share of the Dice error removed over the structures, with the 95 % interval
-over the cases, the pairs of case and structure that became worse, and the error removed in a second of CPU time.
+With --post-dae also, fitted to corrupted phantoms (needs MONAI):
+
+  Post-DAE                   what a denoising auto-encoder of label maps at 3 mm returns (post_dae.py)
+  Post-DAE, its changes      the same; voxels of the label keep their place where its 3 mm say nothing else
+
+CPU seconds of a case include reading and writing the label map (by Heartmend's own functions for all), but not what is
+done once: the decision of nnU-Net's rule, the training of Post-DAE. Prints the mean share of the Dice error removed and
+the mean NSD (1 mm) over the structures, with 95 % intervals over the cases, the pairs of case and structure that became
+worse, and the error removed in a second of CPU time; then the error removed by structure, with intervals.
 An interrupted benchmark continues: OUT/measured.json has the finished methods.
 """
 
@@ -54,9 +60,10 @@ from thousand import Measured, RunSettings
 
 from heartmend.anatomy.load import load_anatomy
 from heartmend.io.dataset import discover_cohort
-from heartmend.io.label_maps import read_labels
+from heartmend.io.label_maps import LabelVolume, read_labels
 from heartmend.io.label_writing import write_labels_like
 from heartmend.metrics.evaluation import EvaluationSettings
+from heartmend.metrics.overlap import dice
 from heartmend.pipelines.evaluate import evaluate_folders
 from heartmend.release.case_layouts import link_or_copy
 from heartmend.types import Labels
@@ -67,7 +74,11 @@ FINISHED = "methods"
 """Key of the finished methods in OUT/measured.json."""
 NETWORK_MM = 2.0
 """Voxels of the networks."""
-console = Console(width=150, highlight=False, markup=False)
+POST_DAE = {"Post-DAE, 3 mm": False, "Post-DAE, 3 mm, its changes": True}
+"""Whether only the changes are applied."""
+UNSEEN = 6
+"""Phantoms that Post-DAE is tested on."""
+console = Console(width=170, highlight=False, markup=False)
 
 
 def first_cases(cohort: Path, folder: Path, cases: int) -> tuple[Path, Path]:
@@ -83,12 +94,17 @@ def first_cases(cohort: Path, folder: Path, cases: int) -> tuple[Path, Path]:
 
 def apply(method: Method, noisy: Path, out: Path) -> float:
     """Apply a method to every label map of a folder; returns its CPU seconds a case."""
+    return apply_on_grid(lambda volume: method(volume.labels, volume.grid.spacing_mm), noisy, out)
+
+
+def apply_on_grid(method: Callable[[LabelVolume], Labels], noisy: Path, out: Path) -> float:
+    """Apply a method that needs the place of the voxels as well."""
     out.mkdir(parents=True, exist_ok=True)
     cohort = discover_cohort(noisy, anatomy=ANATOMY)
     started = time.process_time()
     for case in cohort:
         volume = read_labels(case.labels_path, ANATOMY)
-        found = method(volume.labels, volume.grid.spacing_mm)
+        found = method(volume)
         write_labels_like(found, case.labels_path, out / case.labels_path.name, volume.meaning)
     return (time.process_time() - started) / len(cohort)
 
@@ -152,6 +168,40 @@ def apply_networks(noisy: Path, images: Path, output: Path, max_steps: int) -> d
     return {name: (folder, cpu_s / len(cohort)) for (name, folder), cpu_s in zip(folders.items(), seconds, strict=True)}
 
 
+def apply_post_dae(true: Path, noisy: Path, output: Path) -> dict[str, tuple[Path, float, float]]:
+    """Fit Post-DAE to phantoms and apply it; returns each method's folder, CPU seconds a case, and those of the fit.
+
+    Also prints the Dice of phantoms that it has not seen, and what its voxels cost: the Dice of the true maps that are
+    resampled to the cube and back.
+    """
+    from heart_cube import through_cube
+    from post_dae import DaeSettings, fitted, unseen_phantoms
+
+    settings = DaeSettings()
+    method = fitted(settings, output / "post_dae", console.print)
+    before, after = unseen_phantoms(method, UNSEEN)
+    console.print(
+        f"Post-DAE: {method.steps} steps, {method.cpu_s:.0f} CPU s with the phantoms; mean Dice of {UNSEEN} phantoms "
+        f"that it has not seen {before:.3f} > {after:.3f}"
+    )
+    found = {}
+    for name, changes in POST_DAE.items():
+        folder = output / name.replace(",", "").replace(" ", "_")
+        cpu_s = apply_on_grid(
+            lambda volume, changes=changes: method(volume.labels, volume.grid, changes), noisy, folder
+        )
+        found[name] = folder, cpu_s, method.cpu_s
+    kept: dict[str, list[float]] = {name: [] for name in ANATOMY.names}
+    for case in discover_cohort(true, anatomy=ANATOMY):
+        volume = read_labels(case.labels_path, ANATOMY)
+        coarse = through_cube(volume.labels, volume.grid, settings.spacing_mm)
+        for s in ANATOMY.structures:
+            kept[s.name].append(dice(volume.labels == s.id, coarse == s.id))
+    texts = (f"{name} {np.mean(values):.3f}" for name, values in kept.items())
+    console.print(f"Dice of the true maps at {settings.spacing_mm:g} mm and back: {', '.join(texts)}")
+    return found
+
+
 def _labels(folder: Path) -> Iterator[Labels]:
     for case in discover_cohort(folder, anatomy=ANATOMY):
         yield read_labels(case.labels_path, ANATOMY).labels
@@ -165,30 +215,41 @@ def joint_gaussian_in_box(labels: Labels, spacing_mm: tuple[float, float, float]
     return out
 
 
-def peers_table(title: str, found: Mapping[str, tuple[float, Score]]) -> Table:
+def peers_table(title: str, found: Mapping[str, tuple[float, float, Score]]) -> Table:
     """Make the table: a row for each method, by the error that it removes."""
-    table = Table(title=title)
-    headings = ("method", "CPU, s a case", "Dice error removed (95 % interval)", "worse", "removed in a CPU second")
+    given = next((scored.nsd[0] for *_, scored in found.values() if scored.nsd), float("nan"))
+    table = Table(title=f"{title}; NSD (1 mm) of the labels as given {given:.3f}")
+    headings = (
+        "method", "CPU, s a case", "once, s", "Dice error removed (95 % interval)", "NSD (95 % interval)", "worse",
+        "removed in a CPU second",
+    )  # fmt: skip
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "method" else "right")
-    for name, (seconds, scored) in sorted(found.items(), key=lambda item: -item[1][1].mean):
+    for name, (seconds, once_s, scored) in sorted(found.items(), key=lambda item: -item[1][2].mean):
         table.add_row(
-            name, f"{seconds:.2f}", f"{scored.mean:.3f} ({scored.low:.3f} to {scored.high:.3f})", scored.worse,
+            name, f"{seconds:.2f}", f"{once_s:.0f}" if once_s else "",
+            f"{scored.mean:.3f} ({scored.low:.3f} to {scored.high:.3f})",
+            "{1:.3f} ({2:.3f} to {3:.3f})".format(*scored.nsd) if scored.nsd else "", scored.worse,
             f"{scored.mean / seconds:.3f}",
         )  # fmt: skip
     return table
 
 
-def structure_table(found: Mapping[str, tuple[float, Score]]) -> Table:
-    """Make the table of the Dice error removed by structure."""
-    table = Table(title="Dice error removed by structure")
-    table.add_column("structure")
-    for name in found:
-        table.add_column(name, justify="right")
+def structure_table(found: Mapping[str, tuple[float, float, Score]]) -> Table:
+    """Make the table of the Dice error removed by structure, a row for each method."""
+    table = Table("method", title="Dice error removed by structure (95 % interval)")
     for name in ANATOMY.names:
-        cells = (f"{scored.removed[name]:.2f}" if name in scored.removed else "" for _, scored in found.values())
-        table.add_row(name, *cells)
+        table.add_column(name, justify="right")
+    for name, (*_, scored) in sorted(found.items(), key=lambda item: -item[1][2].mean):
+        table.add_row(name, *(_removed(scored, structure) for structure in ANATOMY.names))
     return table
+
+
+def _removed(scored: Score, structure: str) -> str:
+    if structure not in scored.removed:
+        return ""
+    span = scored.spans.get(structure)
+    return f"{scored.removed[structure]:.2f}" + (f" ({span[0]:.2f} to {span[1]:.2f})" if span else "")
 
 
 def main() -> None:
@@ -201,6 +262,7 @@ def main() -> None:
     parser.add_argument("--preset", default="mend")
     parser.add_argument("--config", type=Path, help="settings file in place of the preset")
     parser.add_argument("--networks", action="store_true", help="methods that need CTs, and Heartmend with CTs")
+    parser.add_argument("--post-dae", action="store_true", help="a denoising auto-encoder that is fitted to phantoms")
     parser.add_argument("--max-steps", type=int, default=3200, help="limit of the training of the networks")
     arguments = parser.parse_args()
     output = arguments.output
@@ -226,20 +288,28 @@ def main() -> None:
     if arguments.networks:
         for name, (folder, cpu_s) in apply_networks(noisy, images, output, arguments.max_steps).items():
             keep_score(measured, name, cpu_s, folder, (true, noisy))
-    found = {name: (entry["cpu_s"], Score(**entry["score"])) for name, entry in measured.table[FINISHED].items()}
+    if arguments.post_dae and not set(POST_DAE) <= set(measured.table.get(FINISHED, {})):
+        for name, (folder, cpu_s, once_s) in apply_post_dae(true, noisy, output).items():
+            keep_score(measured, name, cpu_s, folder, (true, noisy), once_s)
+    found = {
+        name: (entry["cpu_s"], entry.get("once_s", 0.0), Score(**entry["score"]))
+        for name, entry in measured.table[FINISHED].items()
+    }
     console.print(peers_table(f"{arguments.cohort.name}: {count} cases", found))
     console.print(structure_table(found))
 
 
-def keep_score(measured: Measured, name: str, cpu_s: float, folder: Path, maps: tuple[Path, Path]) -> None:
-    """Score the label maps of a method, once, and keep the score with its CPU seconds a case."""
+def keep_score(
+    measured: Measured, name: str, cpu_s: float, folder: Path, maps: tuple[Path, Path], once_s: float = 0.0
+) -> None:
+    """Score the label maps of a method, once, and keep the score with its CPU seconds a case and those of its fit."""
     finished = measured.table.setdefault(FINISHED, {})
     if name in finished:
         return
     true, noisy = maps
     evaluation = EvaluationSettings(metrics=METRICS, workers=measured.table["settings"]["workers"], parts=False)
     rows = evaluate_folders(noisy, folder, ANATOMY, true, evaluation).rows
-    finished[name] = {"cpu_s": cpu_s, "score": score(rows).to_dict()}
+    finished[name] = {"cpu_s": cpu_s, "once_s": once_s, "score": score(rows).to_dict()}
     measured.save()
     console.print(f"{name}: {cpu_s:.2f} CPU s a case, {finished[name]['score']['mean']:.3f} of the Dice error removed")
 

@@ -54,7 +54,8 @@ def test_the_changes_are_a_mask_and_counts(found: hm.RepairedSegments, labels: n
     differs = {name: found.masks[name] != mask for name, mask in before.items()}
     assert np.array_equal(found.changed, differs["left ventricle"] | differs["RV"])
     assert found.changed_voxels == {name: int(mask.sum()) for name, mask in differs.items() if mask.any()}
-    assert f"left ventricle: {differs['left ventricle'].sum():,} voxels changed" in found.summary
+    count = int(differs["left ventricle"].sum())
+    assert f"left ventricle: {count:,} {'voxel' if count == 1 else 'voxels'} changed" in found.summary
 
 
 def test_a_segment_that_is_no_structure_stays(found: hm.RepairedSegments) -> None:

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
+from scipy.spatial.transform import Rotation
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from heartmend.anatomy.schema import Anatomy
@@ -33,6 +34,8 @@ CHAMBERS = (1, 2, 3, 4, 5)
 WATCHED_CASES = 2
 EMA_DECAY = 0.98
 """The weights that predict are a running mean over about 1 / (1 - EMA_DECAY) steps."""
+MAX_TURN_DEGREES, MAX_SCALE = 15.0, 1.15
+"""A patch is turned and scaled by at most this: a network of ten hearts learns their poses otherwise."""
 STRIDE = 8
 """The network needs a multiple of this number of voxels along each axis."""
 Array = npt.NDArray[np.float32]
@@ -212,15 +215,20 @@ def train(
 
 
 def _patch(case: CoarseCase, side: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw a patch of a case, with another contrast; it is not mirrored: hearts have a left and a right."""
+    """Draw a patch of a case, turned, scaled, with another contrast; not mirrored: hearts have a left and a right."""
     shape = np.array(case.classes.shape)
     first = rng.integers(np.maximum(shape - side, 0) + 1)
-    box = tuple(slice(a, a + side) for a in first)
-    padding = [(0, max(side - n, 0)) for n in shape]
-    inputs = np.pad(case.inputs[(slice(None), *box)], [(0, 0), *padding], mode="edge")
-    inputs[0] = inputs[0] * rng.uniform(0.85, 1.15) + rng.normal(0, 0.03)
-    target = np.pad(case.classes[box], padding)
-    return torch.from_numpy(inputs[None].astype(np.float32)), torch.from_numpy(target[None, None])
+    turn = Rotation.from_rotvec(np.deg2rad(MAX_TURN_DEGREES) * rng.uniform(-1, 1, 3) / np.sqrt(3)).as_matrix()
+    # From the voxels of the patch to those of the volume, and from there to -1 to 1, in the order z, y, x.
+    linear = turn * np.exp(rng.uniform(-1, 1) * np.log(MAX_SCALE))
+    corners = np.stack(np.meshgrid(*(np.arange(side) - (side - 1) / 2,) * 3, indexing="ij"), axis=-1)
+    places = corners @ linear.T + first + (side - 1) / 2
+    unit = torch.from_numpy(((2 * places + 1) / shape - 1)[..., ::-1].astype(np.float32).copy())[None]
+    inputs = F.grid_sample(torch.from_numpy(case.inputs)[None], unit, padding_mode="border", align_corners=False)
+    classes = torch.from_numpy(case.classes)[None, None].float()
+    target = F.grid_sample(classes, unit, mode="nearest", padding_mode="zeros", align_corners=False)
+    inputs[:, 0] = inputs[:, 0] * rng.uniform(0.85, 1.15) + rng.normal(0, 0.03)
+    return inputs, target.long()
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from heartmend.repair.uncertainty.evidence import VoxelEvidence, measure_evidenc
 from heartmend.repair.uncertainty.structures import STRUCTURE_FEATURES, judged_structures, structure_features
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.fuse.settings import FuseSettings
-from heartmend.stages.fuse.stage import corrected_calibres, fuse_stored_case
+from heartmend.stages.fuse.stored_case import corrected_calibres, fuse_stored_case
 from heartmend.types import FloatArray, Labels
 
 PER_GROUP = 400

@@ -31,7 +31,8 @@ from heartmend.repair.changes import Change
 from heartmend.repair.shape_label_fusion import PRIOR_LOCAL_MISFIT
 from heartmend.run_folder.folder import model_file
 from heartmend.stages.embed import EmbedSettings, place_models, present_heads
-from heartmend.stages.fuse.case import RefinedCase, fuse_case
+from heartmend.stages.fuse.case import fuse_case
+from heartmend.stages.fuse.corrected import RefinedCase
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.stages.prepare import PrepareSettings, prepare_labels
 from heartmend.stages.refine import RefineSettings, refine_case

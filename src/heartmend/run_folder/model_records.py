@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from heartmend.errors import RunError
 from heartmend.io.atomic import write_json, write_text
 from heartmend.io.regular import check_regular, is_regular, read_regular
-from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, UNIFY, inside, read_table
+from heartmend.run_folder.paths import CLASSIFIERS, EMBED, FIT, REFERENCE, UNIFY, inside, read_table
 from heartmend.run_folder.stamped_stages import StampedStages
 
 if TYPE_CHECKING:
@@ -138,13 +138,16 @@ class ModelRecords(StampedStages):
             raise RunError(f"{self.output}: has no fitted shape; run `heartmend fit` first")
         return load_shape_and_codes(path)
 
-    def has_fitted(self) -> bool:
+    def has_fitted(self, stage: str = FIT) -> bool:
         """Check whether a shape was fitted.
+
+        Args:
+            stage: name of the stage.
 
         Returns:
             True if its file exists.
         """
-        return is_regular(self.fitted_path())
+        return is_regular(self.fitted_path(stage))
 
     def fitted_path(self, stage: str = FIT) -> Path:
         """Return the file of the fitted shape and codes of a stage.
@@ -156,6 +159,36 @@ class ModelRecords(StampedStages):
             The path, whether or not the file exists.
         """
         return inside(self._folder(stage), "model.safetensors")
+
+    def write_reference_misfits(self, misfits_mm: Mapping[str, float]) -> list[Path]:
+        """Write how far the template that is placed in CTs is from the best label maps.
+
+        Args:
+            misfits_mm: mean distance of each structure in mm, by name.
+
+        Returns:
+            The files that were written.
+        """
+        path = self._misfits_path()
+        write_json(path, dict(misfits_mm))
+        return [path]
+
+    def reference_misfits(self) -> dict[str, float]:
+        """Read how far the template that is placed in CTs is from the best label maps.
+
+        Returns:
+            Mean distance of each structure in mm, by name; empty where there is no such template.
+
+        Raises:
+            RunError: if the record is damaged.
+        """
+        path = self._misfits_path()
+        self.check_intact(REFERENCE, None, path)
+        table = read_table(path) if is_regular(path) else {}
+        return {str(name): float(mm) for name, mm in table.items()}
+
+    def _misfits_path(self) -> Path:
+        return inside(inside(self._root, REFERENCE), "misfits.json")
 
     def write_classifiers(self, classifiers: VoxelClassifiers) -> list[Path]:
         """Write the voxel classifiers of a cohort.

@@ -10,6 +10,8 @@ from heartmend.io.atomic import read_json
 
 PREPARE, FIT, REFINE, CORRECT, FUSE, UNIFY = "prepare", "fit", "refine", "correct", "fuse", "unify"
 EMBED, REVIEW = "embed", "review"
+REFERENCE = "reference"
+"""Template that is placed in the CTs of bad label maps, learned from the best ones: a part of `fuse`."""
 CLASSIFIERS = "classifiers"
 UNCERTAINTY = "uncertainty"
 """Folder in OUT of the probabilities of an error."""

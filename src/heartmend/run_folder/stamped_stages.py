@@ -20,6 +20,7 @@ from heartmend.run_folder.paths import (
     FIT,
     FUSE,
     RECORDS,
+    REFERENCE,
     REVIEW,
     SEGMENTS,
     UNCERTAINTY,
@@ -30,7 +31,7 @@ from heartmend.run_folder.stamp import Stamp, content_digest
 
 WITHDRAWN = "withdrawn"
 """Folder of results that are not those of the run any more."""
-_COMMANDS = {CLASSIFIERS: FIT, RECORDS: "run", REVIEW: REVIEW, EMBED: EMBED}
+_COMMANDS = {CLASSIFIERS: FIT, REFERENCE: FUSE, RECORDS: "run", REVIEW: REVIEW, EMBED: EMBED}
 """Command that writes the files of a stage, where it has another name."""
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from heartmend.repair.change_table import change_table
 from heartmend.repair.far_components import RULE
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context
-from heartmend.stages.fuse.case import FusedCase, RefinedCase, fuse_case
+from heartmend.stages.fuse.case import FusedCase, fuse_case
+from heartmend.stages.fuse.corrected import RefinedCase
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.stages.fuse.stage import fuse
 from heartmend.stages.prepare import PrepareSettings, prepare, prepare_labels

@@ -72,11 +72,11 @@ def correct_own_errors(
     """
     names = {anatomy.by_name(name).id: name for name in structures if name in maps}
     moved = dict(maps)
-    errors = _measure(moved, image, roi, anatomy, names)
+    errors = measure_surfaces(moved, image, roi, anatomy, names)
     chosen = _with_own_error(errors, names) if _shows_this_heart(errors, roi) else set()
     frame = SurfacePatches(np.zeros((0, 3)), np.asarray(roi.size_mm, np.float64))
     for number in range(ROUNDS if chosen else 0):
-        errors = _measure(moved, image, roi, anatomy, names) if number else errors
+        errors = measure_surfaces(moved, image, roi, anatomy, names) if number else errors
         of_case = {name: moved[name] for name in names.values() if name in chosen}
         correction = correct_patches(Correction.none(tuple(of_case)), errors, dict.fromkeys(of_case, frame), names)
         moved |= correction.apply(of_case, roi, lambda points: points)
@@ -101,11 +101,22 @@ def correct_own_errors(
     return CorrectedCase(moved, {}, tuple(changes))
 
 
-def _measure(
+def measure_surfaces(
     maps: Mapping[str, DistanceMap], image: npt.NDArray[np.generic], roi: Roi, anatomy: Anatomy,
     names: Mapping[int, str],
 ) -> list[PatchError]:  # fmt: skip
-    """The error of each patch of the case; none where no surface can be measured."""
+    """Measure how far the surfaces of a case are from the edges of its CT.
+
+    Args:
+        maps: distance map of each structure on the voxels of the ROI, by name.
+        image: (x, y, z) CT in HU on the voxels of the ROI.
+        roi: the region of interest.
+        anatomy: the structures.
+        names: name of each structure that is measured, by id.
+
+    Returns:
+        The error of each patch of the case; none where no surface can be measured.
+    """
     spacing_mm = roi.grid.spacing_mm
     labels = fuse(maps, anatomy, spacing_mm)
     found = {name: _patches(maps[name], labels, id, roi) for id, name in names.items()}

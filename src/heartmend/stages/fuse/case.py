@@ -8,16 +8,14 @@ interest only far components are removed.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from heartmend.anatomy.calibre import Calibre
 from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.boxes import bounding_box
-from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.grid import Grid
 from heartmend.repair import far_components
@@ -25,51 +23,18 @@ from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change, box_in_mm
-from heartmend.repair.contacts import CohortTemplate, place_contacts
 from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
 from heartmend.repair.lost_parts import name_lost_parts
+from heartmend.repair.placed_shape import replace_by_placed
 from heartmend.repair.rules.apply import apply_rules
-from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
-from heartmend.repair.shared_errors.own_errors import correct_own_errors
 from heartmend.repair.uncertainty.case import judge_case
 from heartmend.repair.uncertainty.evidence import RepairedRoi
 from heartmend.repair.vessels.case import repair_vessel
 from heartmend.repair.vessels.settings import ImageUse
-from heartmend.run_folder.records import PreparedCase
+from heartmend.stages.fuse.corrected import RefinedCase, correct_maps, with_edges
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.types import BACKGROUND, Labels
-
-
-@dataclass(frozen=True, eq=False)
-class RefinedCase:
-    """A case that is to be fused.
-
-    Attributes:
-        original: (x, y, z) uint8, the label map before any repair, on the whole grid.
-        prepared: the prepared case.
-        maps: distance maps of the refined structures on the voxels of the ROI, by name.
-        image: (x, y, z) CT in HU on the whole grid; None where there is none.
-        remarks: remarks of `refine` about unusual anatomy.
-        correction: correction of the errors that all cases share; None where there is none.
-        margins_mm: label margin of each refined structure; None where the label alone counts.
-        misfits_mm: median distance between label and fitted shape of each refined structure.
-        corrects_own_errors: whether surfaces that are beside the edges of the case's own CT are moved there, as those
-            of all cases were.
-        template: template of the data set, to whose contacts those of a case with errors of its own are moved; None
-            where they stay.
-    """
-
-    original: Labels
-    prepared: PreparedCase
-    maps: Mapping[str, DistanceMap]
-    image: npt.NDArray[np.generic] | None = None
-    remarks: tuple[Change, ...] = ()
-    correction: CaseCorrection | None = None
-    margins_mm: Mapping[str, float | None] = field(default_factory=dict)
-    misfits_mm: Mapping[str, float] = field(default_factory=dict)
-    corrects_own_errors: bool = False
-    template: CohortTemplate | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,33 +82,29 @@ def fuse_case(
     original = np.ascontiguousarray(case.original[box])
     tubes = [structure for structure in anatomy.structures if structure.kind == "tube"]
     repaired = [one for one in tubes if settings.repair_vessels and (not structures or one.name in structures)]
-    maps, verdicts = _accepted_maps(case, anatomy, {one.name for one in repaired})
-    # After the acceptance: a repair is compared with its label, which has the error that all cases share.
-    corrected = own = CorrectedCase({}, {}, ())
+    names = with_edges(case, anatomy, structures)
+    corrected = correct_maps(case, anatomy, settings, structures, {one.name for one in repaired})
+    maps, verdicts = dict(corrected.maps), list(corrected.verdicts)
+    changes += corrected.changes
     image = volume.image if settings.image_edges else None
-    with_edges = [
-        one.name for one in anatomy.structures
-        if one.name in case.maps and one.kind != "tube" and one.image_edges and one.name in (structures or maps)
-    ]  # fmt: skip
-    if case.correction is not None:
-        movable = {name: one for name, one in maps.items() if not structures or name in structures}
-        corrected = correct_case(movable, original, roi, anatomy, case.correction, image)
-        maps |= corrected.maps
-        changes += corrected.changes
-    if case.corrects_own_errors and image is not None:
-        own = correct_own_errors(maps, image, roi, anatomy, with_edges)
-        maps |= own.maps
-        changes += own.changes
+    if case.template is not None and image is not None and corrected.has_own_errors:
+        placed = replace_by_placed(maps, image, case.template, roi, anatomy, names, corrected.before_own)
+        maps |= placed.maps
+        changes += placed.changes
+        verdicts = [
+            _placed_verdict(one, maps, cleaned, anatomy, spacing) if one.structure in placed.replaced else one
+            for one in verdicts
+        ]
     chambers = tuple(one.name for one in anatomy.structures if one.kind == "chamber")
     solid = {one.name for one in anatomy.structures if one.kind != "tube"}
     inside = {name: one.inside for name, one in maps.items() if name in solid} if repaired else {}
     lumens = set[str]()  # the vessels whose surface is at its edge already
     for structure in repaired:
-        label = corrected.tubes.get(structure.name, original == structure.id)
+        label = corrected.shared.tubes.get(structure.name, original == structure.id)
         calibre = (calibres or {}).get(structure.name, Calibre())
         use = ImageUse(
             follows_lumen=settings.image_edges and structure.image_edges,
-            keeps_width=structure.name not in corrected.to_lumen,
+            keeps_width=structure.name not in corrected.shared.to_lumen,
             calcium=settings.calcium,
             missing_branches=settings.missing_branches,
         )
@@ -161,10 +122,6 @@ def fuse_case(
     without_tubes[[one.id for one in tubes]] = BACKGROUND
     without_vessels = without_tubes[cleaned]
     fused = fuse_maps(maps, anatomy, spacing, without_vessels, settings.mode, settings.margin_mm)
-    if case.template is not None and image is not None and any(one.action == "moved" for one in own.changes):
-        placed = place_contacts(fused, maps, image, case.template, roi, anatomy, with_edges)
-        fused, maps = placed.labels, dict(placed.maps)
-        changes += placed.changes
     if image is not None:
         reference = cleaned if case.correction is None else fused
         at_edges = [name for name in structures or maps if name not in lumens]
@@ -220,23 +177,14 @@ def trusted_case(case_id: str, original: Labels, trusted: Labels, grid: Grid) ->
     return FusedCase(trusted, ChangeLog(case_id, (change,)))
 
 
-def _accepted_maps(
-    case: RefinedCase, anatomy: Anatomy, without: Container[str]
-) -> tuple[dict[str, DistanceMap], list[Verdict]]:
-    """The refined map of each structure where it is accepted, else that of its prepared label, if not `without` it."""
-    cleaned, spacing = case.prepared.cleaned, case.prepared.roi.grid.spacing_mm
-    maps, verdicts = dict(case.maps), list[Verdict]()
-    for structure in anatomy.structures:
-        label, refined = cleaned == structure.id, case.maps.get(structure.name)
-        if refined is not None:
-            verdict = check_acceptance(label, refined.inside, structure, spacing)
-            verdicts.append(verdict)
-            if verdict.accepted:
-                continue
-            label = without_small_components(label)
-        if structure.name not in without:
-            maps[structure.name] = DistanceMap.of_mask(label, spacing)
-    return maps, verdicts
+def _placed_verdict(
+    verdict: Verdict, maps: Mapping[str, DistanceMap], cleaned: Labels, anatomy: Anatomy,
+    spacing_mm: tuple[float, float, float],
+) -> Verdict:  # fmt: skip
+    """The verdict on a structure that was replaced: with its own figures, and within no limits of a repair."""
+    structure = anatomy.by_name(verdict.structure)
+    found = check_acceptance(cleaned == structure.id, maps[structure.name].inside, structure, spacing_mm)
+    return replace(found, accepted=True, reason="")
 
 
 def _apply_rules(

@@ -1,0 +1,163 @@
+"""The template that is placed in the CTs of bad label maps, learned anew from the best label maps of a run.
+
+The template of the run was learned from all label maps as they came, so it has the errors that are typical of them. The
+surfaces of the better half of the cases, moved to the edges of their CTs, make a better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from heartmend.compute.workers import available_cores
+from heartmend.io.dataset import Case, Cohort
+from heartmend.io.digests import compute_fingerprint
+from heartmend.models.code_book import CodeBook
+from heartmend.models.template import TemplateShape
+from heartmend.repair.case_volume import CaseVolume
+from heartmend.repair.fusion import fuse as fuse_maps
+from heartmend.repair.image_edges.case import snap_case
+from heartmend.repair.placed_shape import CaseTemplate, placed_labels, present_heads, surface_misfit_mm
+from heartmend.run_folder.folder import RunFolder
+from heartmend.run_folder.paths import CORRECT, FIT, REFERENCE, REFINE
+from heartmend.stages.contract import Context
+from heartmend.stages.fuse.corrected import RefinedCase, correct_maps, with_edges
+from heartmend.stages.fuse.settings import FuseSettings
+from heartmend.stages.fuse.stored_case import forget_models, read_refined
+from heartmend.training.checkpoint import load_shape_and_codes
+from heartmend.training.loop import Fit
+from heartmend.training.placement import NoObserver
+from heartmend.training.point_sampler import PointSampler
+from heartmend.training.sampling import CaseSamples, sample_case
+from heartmend.training.schedule import Phase
+from heartmend.types import Labels
+
+METHOD = 1
+"""Number of the way in which the template is learned: what another one left is made anew."""
+BEST_SHARE, MIN_CASES, MAX_CASES = 0.5, 3, 24
+"""Share of the cases from which the template is learned, the least number of them and the largest one."""
+PHASE = Phase(
+    steps=200, code_lr=0.005, shape_lr=0.05, side=96, controls=12, tolerance_mm=1.5, regularisation=3e-5,
+)  # fmt: skip
+"""From the template of the run, which has the place of everything already."""
+CASES_PER_STEP, POINTS = 8, 2500
+JUDGED_CASES = 6
+"""In so many of these cases the template is placed, to learn which structures it fits."""
+
+
+def learn_reference(context: Context[FuseSettings]) -> None:
+    """Learn the template from the best label maps of a run, unless that is done already.
+
+    Where CTs do not correct the shared errors of the run, or the best label maps have no errors of their own, there is
+    none: then label maps are better than a shape.
+
+    Args:
+        context: run, settings and resources.
+    """
+    run, settings = context.run, context.config
+    cases = _best_cases(context)
+    fingerprint = compute_fingerprint(
+        METHOD, settings.image_edges, settings.mode, settings.margin_mm, run.digest(FIT), run.digest(CORRECT),
+        [run.digest(REFINE, case.id) for case in cases], *(case.image_path for case in cases if case.image_path),
+    )  # fmt: skip
+    if run.is_done(REFERENCE, None, fingerprint):
+        return
+    run.forget(REFERENCE)
+    run.fitted_path(REFERENCE).unlink(missing_ok=True)
+    forget_models()
+    if not cases:
+        return
+    jobs = [_Job(run, context.cohort.without_cases(), case, settings, context.plan.shaped) for case in cases]
+    # A case that cannot be read has its own error when it is fused.
+    found = [one for _, one, _ in context.compute.each(_sample, jobs) if one is not None]
+    files = []
+    if len(found) >= MIN_CASES and any(has_own_errors for _, has_own_errors in found):
+        samples = sorted((one for one, _ in found), key=lambda one: one.case_id)
+        files = run.write_fitted(*_learn(run, samples, context.plan.seed), stage=REFERENCE)
+        judged = [_JudgeJob(job, files[0]) for job in jobs[:: max(len(jobs) // JUDGED_CASES, 1)][:JUDGED_CASES]]
+        misfits = [one for _, one, _ in context.compute.each(_judge, judged) if one is not None]
+        files += run.write_reference_misfits(_medians(misfits))
+    run.finish(REFERENCE, None, fingerprint, files)
+
+
+def _best_cases(context: Context[FuseSettings]) -> list[Case]:
+    """The cases whose surfaces are nearest to the edges of their CTs; none where CTs correct nothing."""
+    run, by_id = context.run, {case.id: case for case in context.cohort}
+    errors = run.shared_errors()
+    if errors is None or errors.source != "image" or not errors.is_corrected or not context.config.image_edges:
+        return []
+    ranked = sorted(errors.edge_shares, key=lambda id: (-errors.edge_shares[id], id))
+    best = [by_id[id] for id in ranked[: max(round(BEST_SHARE * len(ranked)), MIN_CASES)] if id in by_id]
+    step = max(len(best) / MAX_CASES, 1.0)
+    return [best[int(at * step)] for at in range(int(len(best) / step))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    run: RunFolder
+    cohort: Cohort
+    case: Case
+    settings: FuseSettings
+    heads: Mapping[str, int]
+
+
+def _sample(job: _Job) -> tuple[CaseSamples, bool]:
+    """Samples of the corrected surfaces of a case, and whether the case has errors of its own."""
+    case, labels, has_own_errors = _corrected_labels(job)
+    return sample_case(job.case.id, labels, case.prepared.roi, [*job.heads.values()]), has_own_errors
+
+
+def _corrected_labels(job: _Job) -> tuple[RefinedCase, Labels, bool]:
+    """The label map (x, y, z) of a case on the voxels of its ROI, with its surfaces at the edges of its CT."""
+    case = read_refined(job.run, job.cohort, job.case, job.cohort.read_labels(job.case))
+    anatomy, roi = job.cohort.anatomy, case.prepared.roi
+    corrected = correct_maps(case, anatomy, job.settings)
+    maps = {one.name: corrected.maps[one.name] for one in anatomy.structures if one.name in corrected.maps}
+    labels = fuse_maps(maps, anatomy, roi.grid.spacing_mm, None, job.settings.mode, job.settings.margin_mm)
+    if case.image is not None:
+        box = roi.source_box()
+        inside = CaseVolume(roi.grid, box, case.image[box])
+        labels = snap_case(labels, maps, labels, inside, anatomy, corrected.verdicts, with_edges(case, anatomy)).labels
+    return case, labels, corrected.has_own_errors
+
+
+def _learn(run: RunFolder, samples: list[CaseSamples], seed: int) -> tuple[TemplateShape, CodeBook]:
+    """The template of the run after it was fitted to these samples, and their codes."""
+    shape, codes = run.fitted()
+    assert isinstance(shape, TemplateShape)
+    ids = [one.case_id for one in samples]
+    book = CodeBook(ids, codes.of(ids))
+    torch.set_num_threads(available_cores())
+    sampler = PointSampler(samples, torch.device("cpu"), seed)
+    Fit(shape, book, sampler, (PHASE,), cases_per_step=CASES_PER_STEP, points=POINTS).run(NoObserver())
+    return shape, book
+
+
+@dataclass(frozen=True, eq=False)
+class _JudgeJob:
+    case: _Job
+    path: Path
+
+
+def _judge(job: _JudgeJob) -> dict[str, float]:
+    """How far the template, placed in the CT of a case, is from the surfaces of its label map, in mm."""
+    case, labels, _ = _corrected_labels(job.case)
+    if case.image is None:
+        return {}
+    shape, codes = load_shape_and_codes(job.path)
+    assert isinstance(shape, TemplateShape)
+    roi, heads = case.prepared.roi, job.case.heads
+    template = CaseTemplate(shape, codes.of([job.case.case.id]))
+    placed = placed_labels(labels, case.image[roi.source_box()], template, roi, present_heads(labels, heads))
+    return {name: mm for name, id in heads.items() if (mm := surface_misfit_mm(labels == id, placed == id, roi))}
+
+
+def _medians(misfits: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median over the cases of each structure that at least half of them have."""
+    names = dict.fromkeys(name for one in misfits for name in one)
+    known = {name: [one[name] for one in misfits if name in one] for name in names}
+    return {name: round(float(np.median(mm)), 3) for name, mm in known.items() if 2 * len(mm) >= len(misfits)}

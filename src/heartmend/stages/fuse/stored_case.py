@@ -1,0 +1,140 @@
+"""fuse, for one case of a run: what it needs is read from the records of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from heartmend.anatomy.calibre import Calibre
+from heartmend.io.dataset import Case, Cohort
+from heartmend.io.label_maps import LabelVolume
+from heartmend.models.base import Shape
+from heartmend.models.code_book import CodeBook
+from heartmend.models.template import TemplateShape
+from heartmend.repair.placed_shape import MAX_REFERENCE_MM, CaseTemplate, is_better_than_most, is_worse_than_most
+from heartmend.repair.shared_errors.case import CaseCorrection
+from heartmend.repair.shared_errors.correction import Correction
+from heartmend.repair.shared_errors.report import SharedErrors
+from heartmend.run_folder.folder import RunFolder
+from heartmend.run_folder.paths import REFERENCE
+from heartmend.stages.fuse.case import FusedCase, fuse_case
+from heartmend.stages.fuse.corrected import RefinedCase
+from heartmend.stages.fuse.settings import FuseSettings
+
+
+def corrected_calibres(run: RunFolder, calibres: Mapping[str, Calibre]) -> dict[str, Calibre]:
+    """Correct the radii of thin vessels by the error that all cases share.
+
+    Args:
+        run: the run, with a correction or without.
+        calibres: radius of the trees of each thin vessel in the cohort.
+
+    Returns:
+        The corrected radii.
+    """
+    convention = run.convention()
+    shifts = {} if convention is None else convention.correction.tubes_mm
+    return {name: replace(one, mean_mm=one.mean_mm + shifts.get(name, 0.0)) for name, one in calibres.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Models:
+    """What cases have in common: the correction of shared errors, and the template that is placed in CTs."""
+
+    errors: SharedErrors
+    correction: Correction
+    shape: Shape
+    codes: CodeBook
+    reference: TemplateShape | None
+    reference_codes: CodeBook | None
+    fitted: frozenset[str]
+
+    def template_of(self, case_id: str) -> CaseTemplate | None:
+        """The template for a case; None where there is none, or the label map of the case is better than most."""
+        shares = self.errors.edge_shares
+        if self.reference is None or self.reference_codes is None or is_better_than_most(case_id, shares):
+            return None
+        is_learned_from = case_id in self.reference_codes.ids
+        code = (self.reference_codes if is_learned_from else self.codes).of([case_id])
+        usual = self.reference_codes.values["affine"].median(dim=0, keepdim=True).values
+        worse = is_worse_than_most(case_id, shares)
+        return CaseTemplate(self.reference, code, self.fitted, usual.detach() if worse else None)
+
+
+_MODELS: dict[Path, _Models | None] = {}
+"""Those of a run, read once in each process."""
+
+
+def forget_models() -> None:
+    """Forget what was read from runs in this process."""
+    _MODELS.clear()
+
+
+def _models_of(run: RunFolder) -> _Models | None:
+    """The models of a run; None where nothing is corrected."""
+    if run.output not in _MODELS:
+        errors, convention = run.shared_errors(), run.convention()
+        found = None
+        if errors is not None and convention is not None:
+            shape, codes = run.fitted()
+            reference, reference_codes = run.fitted(REFERENCE) if run.has_fitted(REFERENCE) else (None, None)
+            template = reference if isinstance(reference, TemplateShape) else None
+            misfits = run.reference_misfits()
+            fitted = frozenset(name for name, mm in misfits.items() if mm <= MAX_REFERENCE_MM)
+            found = _Models(errors, convention.correction, shape, codes, template, reference_codes, fitted)
+        _MODELS[run.output] = found
+    return _MODELS[run.output]
+
+
+def read_refined(
+    run: RunFolder, cohort: Cohort, case: Case, volume: LabelVolume, *, reads_image: bool = True
+) -> RefinedCase:
+    """Read a case from the records of a run.
+
+    Args:
+        run: the run, which has refined the case.
+        cohort: how the images of the data set are read.
+        case: the case.
+        volume: its label map.
+        reads_image: whether its CT is read.
+
+    Returns:
+        The case.
+    """
+    prepared = run.prepared(case.id)
+    image = cohort.read_image(case, prepared.roi.grid) if reads_image else None
+    maps, models = run.distances(case.id), _models_of(run)
+    correction, by_image, template = None, False, None
+    if models is not None:
+        assert isinstance(models.shape, TemplateShape)
+        correction = CaseCorrection(models.correction, models.shape.frame_map(models.codes.of([case.id])))
+        # Trusted label maps and conventions correct to what is wanted, which may not be the edge of the CT.
+        by_image = models.errors.source == "image"
+        template = models.template_of(case.id) if by_image else None
+    return RefinedCase(
+        volume.labels, prepared, maps, None if image is None else image.values, run.refine_changes(case.id),
+        correction, run.label_margins_mm(case.id) if maps else {}, run.misfits_mm(case.id), by_image, template,
+    )  # fmt: skip
+
+
+def fuse_stored_case(
+    run: RunFolder, cohort: Cohort, case: Case, volume: LabelVolume, settings: FuseSettings,
+    structures: tuple[str, ...] = (), calibres: Mapping[str, Calibre] | None = None,
+) -> FusedCase:  # fmt: skip
+    """Fuse a case from the records of a run, without writing anything.
+
+    Args:
+        run: the run, which has refined the case.
+        cohort: how the images of the data set are read.
+        case: the case.
+        volume: its label map.
+        settings: settings of the stage.
+        structures: names of the structures that may change; empty: all of them.
+        calibres: radius of the trees of each thin vessel in the cohort.
+
+    Returns:
+        The repaired case.
+    """
+    refined = read_refined(run, cohort, case, volume, reads_image=settings.reads_images)
+    return fuse_case(refined, cohort.anatomy, settings, structures, calibres)

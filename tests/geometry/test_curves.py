@@ -52,6 +52,13 @@ def test_smoothing_keeps_the_ends() -> None:
     assert rms_mm[1] < 0.6 * rms_mm[0]
 
 
+@pytest.mark.parametrize("step_mm", [0.5, 2.0, 10.0])
+def test_a_short_curve_that_returns_to_its_start_has_a_length_and_directions(step_mm: float) -> None:
+    curve = frame_curve(np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]]), step_mm=step_mm)
+    assert 0.5 < curve.length_mm <= 2 + 2**0.5
+    assert np.linalg.norm(curve.tangent, axis=1) == pytest.approx(np.ones(len(curve.tangent)))
+
+
 @settings(max_examples=30)
 @given(st.lists(st.tuples(*[st.floats(-50, 50)] * 3), min_size=2, max_size=8))
 def test_the_frames_are_orthonormal(points: list[tuple[float, float, float]]) -> None:

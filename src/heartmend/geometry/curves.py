@@ -86,7 +86,9 @@ def frame_curve(points_mm: FloatArray, step_mm: float = 0.5, smooth_mm: float = 
 
 def _resampled(points_mm: FloatArray, step_mm: float) -> FloatArray:
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points_mm, axis=0), axis=1))])
-    count = max(2, round(along[-1] / step_mm) + 1)
+    # Two or three samples of a curve that returns to its start would have no direction.
+    returns = np.linalg.norm(points_mm[-1] - points_mm[0]) < along[-1] / 2
+    count = max(4 if returns else 2, round(along[-1] / step_mm) + 1)
     at = np.linspace(0, along[-1], count)
     return np.stack([np.interp(at, along, points_mm[:, axis]) for axis in range(3)], axis=1)
 

@@ -2,7 +2,7 @@
 """Repair of labels that a network made, at three strengths, beside filters of label maps.
 
 usage: network_labels.py COHORT OUT [--strengths early,middle,converged] [--arms alone,ct] [--no-filters] [--labels DIR]
-       [--relabel-steps 0] [--spacing-mm 1.5,2] [--steps 1500] [--seed 0] [--preset mend] [--workers 2]
+       [--relabel-steps 0] [--spacing-mm 1.5,2] [--steps 1500] [--every 25] [--seed 0] [--preset mend] [--workers 2]
 
 COHORT contains labels_true/ and images/. The cohorts of predictions are made once, in OUT/cohorts (network_cohort.py):
 in two folds, one network at 1.5 mm and one at 2 mm, half of the maps by the nearest voxel and half interpolated, taken
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--relabel-steps", type=int, default=0, help="steps of the U-Net that relabels; 0: without")
     parser.add_argument("--spacing-mm", default="1.5,2", help="voxel size of the network of each fold")
     parser.add_argument("--steps", type=int, default=1500, help="largest number of training steps of a fold")
+    parser.add_argument("--every", type=int, default=25, help="training steps between two looks at the Dice")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--preset", default="mend")
     parser.add_argument("--workers", type=int, default=2)
@@ -214,7 +215,7 @@ def main() -> None:
     from network_cohort import NetworkSettings, make_cohorts
 
     first, second = (float(mm) for mm in arguments.spacing_mm.split(","))
-    settings = NetworkSettings((first, second), steps=arguments.steps, seed=arguments.seed)
+    settings = NetworkSettings((first, second), steps=arguments.steps, every=arguments.every, seed=arguments.seed)
     made = make_cohorts(arguments.cohort, output / "cohorts", ANATOMY, settings, console.print)
     for name in arguments.strengths.split(","):
         measure(made[name], made[name] / "labels_noisy", output / name, arguments)

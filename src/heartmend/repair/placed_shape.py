@@ -19,6 +19,7 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.boxes import bounding_box, nested_box
 from heartmend.geometry.distance import DistanceMap, smooth_distance_mm
 from heartmend.geometry.roi import Roi
+from heartmend.metrics.overlap import dice
 from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
@@ -50,6 +51,8 @@ MIN_GAIN_MM = 0.0
 label has its contacts, which have no edge, in addition."""
 MAX_LOSS_MM = 0.6
 """A structure stays if its own distance to the edges would become larger by more than this."""
+SAME_DICE = 0.5
+"""Unless label and placed shape have a lower Dice: a label that is elsewhere lies at the edges of something else."""
 MAX_REFERENCE_MM, MAX_MISFIT_MM = 1.3, 5.0
 """The template fits a structure if it is this near to the surfaces of the best label maps, on average; and the largest
 distance that counts. (Measured: hearts of one anatomy at most 1.15 mm, veins and appendages of hearts that differ 1.5
@@ -160,7 +163,10 @@ def replace_by_placed(
     gains_mm = {id: own_mm[id] - new_mm[id] for id in own_mm.keys() & new_mm.keys()}
     if not gains_mm or np.mean([*gains_mm.values()]) < MIN_GAIN_MM:
         return PlacedCase(maps)
-    gains = {wanted[id]: gains_mm[id] for id in sorted(gains_mm) if gains_mm[id] >= -MAX_LOSS_MM}
+    gains = {
+        wanted[id]: gains_mm[id] for id in sorted(gains_mm)
+        if gains_mm[id] >= -MAX_LOSS_MM or dice(labels == id, placed == id) < SAME_DICE
+    }  # fmt: skip
     chosen = {name: gain for name, gain in gains.items() if name in structures}
     return PlacedCase({**maps, **{name: new[name] for name in chosen}}, tuple(_changes(maps, new, chosen, roi)))
 

@@ -34,10 +34,12 @@ from heartmend.pipelines.trusted import check_convention, find_trusted
 from heartmend.repair.shape_label_fusion import PRIOR_LOCAL_MISFIT
 from heartmend.run_folder.admission import check_no_overlap
 from heartmend.run_folder.folder import RunFolder, model_file
+from heartmend.run_folder.paths import REFERENCE
 from heartmend.stages.contract import Context, Outcome, RunPlan
 from heartmend.stages.correct import correct
 from heartmend.stages.embed import EmbedSettings, place
 from heartmend.stages.fit import FitSettings, fit
+from heartmend.stages.fuse.reference import learn_reference
 from heartmend.stages.fuse.stage import fuse
 from heartmend.stages.prepare import prepare
 from heartmend.stages.refine import RefineSettings, refine
@@ -297,6 +299,9 @@ def steps_of(config: Config, stop_after: StageName, anatomy: Anatomy, prior: str
         PipelineStep("unify", _unify, config.unify, per_case=False),
     ]
     steps = steps[: STAGES.index(stop_after) + 1]
+    if stop_after in ("fuse", "unify"):
+        # Not a stage of its own: it belongs to `fuse`, but works on the whole cohort.
+        steps.insert(STAGES.index("fuse"), PipelineStep(REFERENCE, learn_reference, config.fuse, per_case=False))
     if stop_after == "unify" and all(structure.kind == "tube" for structure in anatomy.structures):
         log.warning("unify: anatomy %s has thin vessels alone, which no template can contain", anatomy.name)
         steps.pop()

@@ -160,6 +160,13 @@ class ModelRecords(StampedStages):
         """
         return inside(self._folder(stage), "model.safetensors")
 
+    def forget_reference(self) -> None:
+        """Remove the template that is placed in CTs, where there is one."""
+        if self.is_stamped(REFERENCE):
+            self.forget(REFERENCE)
+            for path in (self.fitted_path(REFERENCE), self._misfits_path()):
+                path.unlink(missing_ok=True)
+
     def write_reference_misfits(self, misfits_mm: Mapping[str, float]) -> list[Path]:
         """Write how far the template that is placed in CTs is from the best label maps.
 

@@ -6,7 +6,7 @@ surfaces of the better half of the cases, moved to the edges of their CTs, make 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from heartmend.repair.image_edges.case import snap_case
 from heartmend.repair.placed_shape import CaseTemplate, placed_labels, present_heads, surface_misfit_mm
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FIT, REFERENCE, REFINE
-from heartmend.stages.contract import Context
+from heartmend.stages.contract import Context, Outcome
 from heartmend.stages.fuse.corrected import RefinedCase, correct_maps, with_edges
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.stages.fuse.stored_case import forget_models, read_refined
@@ -49,7 +49,7 @@ JUDGED_CASES = 6
 """In so many of these cases the template is placed, to learn which structures it fits."""
 
 
-def learn_reference(context: Context[FuseSettings]) -> None:
+def learn_reference(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
     """Learn the template from the best label maps of a run, unless that is done already.
 
     Where CTs do not correct the shared errors of the run, or the best label maps have no errors of their own, there is
@@ -57,37 +57,29 @@ def learn_reference(context: Context[FuseSettings]) -> None:
 
     Args:
         context: run, settings and resources.
+        cases: the refined cases.
+
+    Yields:
+        One outcome for the cohort.
     """
     run, settings = context.run, context.config
-    cases = _best_cases(context)
+    best = _best_cases(context, cases)
     fingerprint = compute_fingerprint(
         METHOD, settings.image_edges, settings.mode, settings.margin_mm, run.digest(FIT), run.digest(CORRECT),
-        [run.digest(REFINE, case.id) for case in cases], *(case.image_path for case in cases if case.image_path),
+        [run.digest(REFINE, case.id) for case in best], *(case.image_path for case in best if case.image_path),
     )  # fmt: skip
-    if run.is_done(REFERENCE, None, fingerprint):
-        return
-    run.forget(REFERENCE)
-    run.fitted_path(REFERENCE).unlink(missing_ok=True)
-    forget_models()
-    if not cases:
-        return
-    jobs = [_Job(run, context.cohort.without_cases(), case, settings, context.plan.shaped) for case in cases]
-    # A case that cannot be read has its own error when it is fused.
-    found = [one for _, one, _ in context.compute.each(_sample, jobs) if one is not None]
-    files = []
-    if len(found) >= MIN_CASES and any(has_own_errors for _, has_own_errors in found):
-        samples = sorted((one for one, _ in found), key=lambda one: one.case_id)
-        files = run.write_fitted(*_learn(run, samples, context.plan.seed), stage=REFERENCE)
-        judged = [_JudgeJob(job, files[0]) for job in jobs[:: max(len(jobs) // JUDGED_CASES, 1)][:JUDGED_CASES]]
-        misfits = [one for _, one, _ in context.compute.each(_judge, judged) if one is not None]
-        files += run.write_reference_misfits(_medians(misfits))
-    run.finish(REFERENCE, None, fingerprint, files)
+    if not best:
+        run.forget_reference()
+    elif not run.is_done(REFERENCE, None, fingerprint):
+        run.forget_reference()
+        forget_models()
+        run.finish(REFERENCE, None, fingerprint, _learn_from(context, best))
+    yield Outcome()
 
 
-def _best_cases(context: Context[FuseSettings]) -> list[Case]:
+def _best_cases(context: Context[FuseSettings], cases: Sequence[Case]) -> list[Case]:
     """The cases whose surfaces are nearest to the edges of their CTs; none where CTs correct nothing."""
-    run, by_id = context.run, {case.id: case for case in context.cohort}
-    errors = run.shared_errors()
+    errors, by_id = context.run.shared_errors(), {case.id: case for case in cases}
     if errors is None or errors.source != "image" or not errors.is_corrected or not context.config.image_edges:
         return []
     ranked = sorted(errors.edge_shares, key=lambda id: (-errors.edge_shares[id], id))
@@ -96,9 +88,37 @@ def _best_cases(context: Context[FuseSettings]) -> list[Case]:
     return [best[int(at * step)] for at in range(int(len(best) / step))]
 
 
+def _learn_from(context: Context[FuseSettings], best: Sequence[Case]) -> list[Path]:
+    """Learn the template from some cases; returns the files that were written, none where it is not needed."""
+    run, plan = context.run, context.plan
+    cohort = context.cohort.without_cases()
+    jobs = [_Job(run.output, cohort, case, context.config, plan.shaped) for case in best]
+    judged = jobs[:: max(len(jobs) // JUDGED_CASES, 1)][:JUDGED_CASES]
+    context.progress.start(REFERENCE, len(jobs) + 1 + len(judged))
+    samples, has_own_errors = list[CaseSamples](), False
+    for done, (job, found, _) in enumerate(context.compute.each(_sample, jobs), start=1):
+        # A case that cannot be read has its own error when it is fused.
+        if found is not None:
+            samples.append(found[0])
+            has_own_errors |= found[1]
+        context.progress.advance(done, job.case.id)
+    if len(samples) < MIN_CASES or not has_own_errors:
+        context.progress.advance(len(jobs) + 1 + len(judged), "not needed")
+        return []
+    samples.sort(key=lambda one: one.case_id)
+    files = run.write_fitted(*_learn(run, samples, plan.seed), stage=REFERENCE)
+    context.progress.advance(len(jobs) + 1, "template")
+    misfits = []
+    judging = context.compute.each(_judge, [_JudgeJob(job, files[0]) for job in judged])
+    for done, (judge_job, found_mm, _) in enumerate(judging, start=len(jobs) + 2):
+        misfits += [found_mm] if found_mm else []
+        context.progress.advance(done, judge_job.case.case.id)
+    return [*files, *run.write_reference_misfits(_medians(misfits))]
+
+
 @dataclass(frozen=True, eq=False)
 class _Job:
-    run: RunFolder
+    output: Path
     cohort: Cohort
     case: Case
     settings: FuseSettings
@@ -113,7 +133,7 @@ def _sample(job: _Job) -> tuple[CaseSamples, bool]:
 
 def _corrected_labels(job: _Job) -> tuple[RefinedCase, Labels, bool]:
     """The label map (x, y, z) of a case on the voxels of its ROI, with its surfaces at the edges of its CT."""
-    case = read_refined(job.run, job.cohort, job.case, job.cohort.read_labels(job.case))
+    case = read_refined(RunFolder.at(job.output), job.cohort, job.case, job.cohort.read_labels(job.case))
     anatomy, roi = job.cohort.anatomy, case.prepared.roi
     corrected = correct_maps(case, anatomy, job.settings)
     maps = {one.name: corrected.maps[one.name] for one in anatomy.structures if one.name in corrected.maps}

@@ -23,7 +23,6 @@ from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FUSE, PREPARE, REFERENCE, REFINE
 from heartmend.stages.contract import Context, Outcome
 from heartmend.stages.fuse.case import FusedCase, trusted_case
-from heartmend.stages.fuse.reference import learn_reference
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.stages.fuse.stored_case import corrected_calibres, forget_models, fuse_stored_case
 
@@ -44,7 +43,6 @@ def fuse(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outc
     statistics = context.statistics(cases)
     calibres = corrected_calibres(run, statistics.calibres) if settings.repair_vessels else {}
     calibre_table = {name: asdict(calibre) for name, calibre in calibres.items()}
-    learn_reference(context)
     jobs = []
     for case in cases:
         unusual = statistics.unusual_sizes.get(case.id, ())

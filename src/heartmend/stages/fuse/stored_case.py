@@ -78,9 +78,10 @@ def _models_of(run: RunFolder) -> _Models | None:
         found = None
         if errors is not None and convention is not None:
             shape, codes = run.fitted()
-            reference, reference_codes = run.fitted(REFERENCE) if run.has_fitted(REFERENCE) else (None, None)
+            is_learned = run.is_stamped(REFERENCE) and run.has_fitted(REFERENCE)
+            reference, reference_codes = run.fitted(REFERENCE) if is_learned else (None, None)
             template = reference if isinstance(reference, TemplateShape) else None
-            misfits = run.reference_misfits()
+            misfits = run.reference_misfits() if is_learned else {}
             fitted = frozenset(name for name, mm in misfits.items() if mm <= MAX_REFERENCE_MM)
             found = _Models(errors, convention.correction, shape, codes, template, reference_codes, fitted)
         _MODELS[run.output] = found

@@ -45,6 +45,8 @@ PHASE = Phase(
 )  # fmt: skip
 """From the template of the run, which has the place of everything already."""
 CASES_PER_STEP, POINTS = 8, 2500
+PROBED_CASES = 4
+"""Nothing is learned if none of so many cases has errors of its own."""
 JUDGED_CASES = 6
 """In so many of these cases the template is placed, to learn which structures it fits."""
 
@@ -95,13 +97,18 @@ def _learn_from(context: Context[FuseSettings], best: Sequence[Case]) -> list[Pa
     jobs = [_Job(run.output, cohort, case, context.config, plan.shaped) for case in best]
     judged = jobs[:: max(len(jobs) // JUDGED_CASES, 1)][:JUDGED_CASES]
     context.progress.start(REFERENCE, len(jobs) + 1 + len(judged))
+    # The worst of the best come first: where they have no errors of their own, the others have none.
+    probed, rest = jobs[-PROBED_CASES:], jobs[:-PROBED_CASES]
     samples, has_own_errors = list[CaseSamples](), False
-    for done, (job, found, _) in enumerate(context.compute.each(_sample, jobs), start=1):
-        # A case that cannot be read has its own error when it is fused.
-        if found is not None:
-            samples.append(found[0])
-            has_own_errors |= found[1]
-        context.progress.advance(done, job.case.id)
+    for part, before in ((probed, 0), (rest, len(probed))):
+        for done, (job, found, _) in enumerate(context.compute.each(_sample, part), start=before + 1):
+            # A case that cannot be read has its own error when it is fused.
+            if found is not None:
+                samples.append(found[0])
+                has_own_errors |= found[1]
+            context.progress.advance(done, job.case.id)
+        if not has_own_errors:
+            break
     if len(samples) < MIN_CASES or not has_own_errors:
         context.progress.advance(len(jobs) + 1 + len(judged), "not needed")
         return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,15 @@ def test_a_label_map_that_is_millimetres_off_is_replaced(template: CaseTemplate)
     assert {(one.rule, one.action, one.severity) for one in found.changes} == {(RULE, "replaced", "review")}
     by_name = {one.structure: one.voxels for one in found.changes}
     assert by_name["LV"] == np.count_nonzero((labels == IDS["LV"]) != found.maps["LV"].inside)
+
+
+def test_unusual_anatomy_stays_where_the_label_is_like_the_placed_shape_but_for_it(template: CaseTemplate) -> None:
+    labels = heart((2, 0, 0))
+    unusual = replace(template, unusual=frozenset({"LV"}))
+    assert replaced(template, labels, heart()).replaced == {*IDS}
+    assert replaced(unusual, labels, heart()).replaced == {"Myocardium", "LA"}
+    # A label that is elsewhere is wrong, and not unusual.
+    assert replaced(unusual, heart((4, -4, 0)), heart()).replaced >= {"LV"}
 
 
 def test_a_label_map_at_the_edges_stays(template: CaseTemplate) -> None:

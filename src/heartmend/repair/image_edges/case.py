@@ -6,17 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
+from heartmend.geometry.boxes import bounding_box, nested_box
 from heartmend.geometry.distance import DistanceMap
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.changes import Change, box_in_mm
+from heartmend.repair.image_edges.half_level import move_to_half_level
 from heartmend.repair.image_edges.snap import SnapResult, smooth_maps, snap_to_image_edges
 from heartmend.types import Labels, Mask
 
-RULE = "image_edges"
+RULE, HALF_LEVEL_RULE = "image_edges", "half_level"
+"""Names of the two movements in the change log."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +84,59 @@ def snap_case(
         snapped = snap_to_image_edges(fused, by_id, image, spacing, references.keys(), thin)
         checked = _verdicts(references, snapped, anatomy, spacing)
     changes = [_not_moved(anatomy.by_id(id).name, reason, volume) for id, reason in exceeding.items()]
-    changes += _moved(snapped, fused, anatomy, volume)
+    changes += _moved(fused, snapped.labels, anatomy, volume, (RULE, "boundary moved to the image's edges"))
     if snapped.mismatch:
         changes.append(_mismatched(snapped, volume))
     accepted = {v.structure: v for v in checked.values() if v.accepted}
     by_id = smooth_maps(snapped.labels, by_id, spacing, thin)
     named = {name: by_id[anatomy.by_name(name).id] for name in maps}
     return SnappedCase(snapped.labels, named, tuple(accepted.get(v.structure, v) for v in verdicts), tuple(changes))
+
+
+@dataclass(frozen=True, eq=False)
+class HalfLevelCase:
+    """Label map after the surfaces of vessels and appendages were moved to the half level of the image.
+
+    Attributes:
+        labels: (x, y, z) uint8.
+        maps: distance map of each structure in `labels`, by name.
+        changes: what was moved.
+    """
+
+    labels: Labels
+    maps: dict[str, DistanceMap]
+    changes: tuple[Change, ...]
+
+
+def half_level_case(
+    labels: Labels, maps: Mapping[str, DistanceMap], volume: CaseVolume, anatomy: Anatomy, structures: Collection[str]
+) -> HalfLevelCase:
+    """Move the surfaces of vessels and appendages to the half level of a case's image.
+
+    Args:
+        labels: (x, y, z) uint8 in the ROI.
+        maps: distance map (x, y, z) of each structure, by name.
+        volume: the ROI, with an image.
+        anatomy: the structures.
+        structures: names of the structures that may move.
+
+    Returns:
+        The moved label map with its distance maps and changes.
+
+    Raises:
+        ValueError: if the case has no image.
+    """
+    if volume.image is None:
+        raise ValueError("a case without an image has no levels")
+    ids = [s.id for s in anatomy.structures if s.name in structures and s.kind in ("vessel", "appendage")]
+    moved = move_to_half_level(labels, volume.image, volume.grid.spacing_mm, ids)
+    differs = moved != labels
+    changed = {*np.unique(moved[differs]).tolist(), *np.unique(labels[differs]).tolist()} & {*ids}
+    redone = smooth_maps(moved, sorted(changed), volume.grid.spacing_mm)
+    named = {anatomy.by_id(id).name: distances for id, distances in redone.items()}
+    note = "surface moved to where the image is half-way between the levels of its two sides"
+    changes = _moved(labels, moved, anatomy, volume, (HALF_LEVEL_RULE, note))
+    return HalfLevelCase(moved, {**maps, **named}, tuple(changes))
 
 
 def _verdicts(
@@ -114,23 +162,19 @@ def _mismatched(snapped: SnapResult, volume: CaseVolume) -> Change:
     return Change(RULE, "", "not moved", 0, 0.0, box_in_mm(volume.box, volume.grid), "warning", note)
 
 
-def _moved(snapped: SnapResult, fused: Labels, anatomy: Anatomy, volume: CaseVolume) -> list[Change]:
+def _moved(
+    before: Labels, after: Labels, anatomy: Anatomy, volume: CaseVolume, rule_and_note: tuple[str, str]
+) -> list[Change]:
     """List what each structure gained and lost."""
     changes, voxel_mm3 = [], volume.grid.voxel_mm3
     for structure in anatomy.structures:
-        before, after = fused == structure.id, snapped.labels == structure.id
-        added, removed = int(np.count_nonzero(after & ~before)), int(np.count_nonzero(before & ~after))
-        if added + removed == 0:
+        had, has = before == structure.id, after == structure.id
+        added, removed = int(np.count_nonzero(has & ~had)), int(np.count_nonzero(had & ~has))
+        box = bounding_box(had != has)
+        if box is None:
             continue
-        changed: npt.NDArray[np.intp] = np.argwhere(before != after)
-        low, high = changed.min(axis=0), changed.max(axis=0) + 1
-        x, y, z = (
-            slice(side.start + int(a), side.start + int(b)) for side, a, b in zip(volume.box, low, high, strict=True)
-        )
-        note = (
-            f"boundary moved to the image's edges: {added * voxel_mm3:.0f} mm³ added, {removed * voxel_mm3:.0f} removed"
-        )
+        note = f"{rule_and_note[1]}: {added * voxel_mm3:.0f} mm³ added, {removed * voxel_mm3:.0f} removed"
         mm3 = round((added + removed) * voxel_mm3, 2)
-        box_mm = box_in_mm((x, y, z), volume.grid)
-        changes.append(Change(RULE, structure.name, "moved", added + removed, mm3, box_mm, "info", note))
+        box_mm = box_in_mm(nested_box(volume.box, box), volume.grid)
+        changes.append(Change(rule_and_note[0], structure.name, "moved", added + removed, mm3, box_mm, "info", note))
     return changes

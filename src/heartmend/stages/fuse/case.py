@@ -24,7 +24,7 @@ from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change, box_in_mm
 from heartmend.repair.fusion import fuse as fuse_maps
-from heartmend.repair.image_edges.case import snap_case
+from heartmend.repair.image_edges.case import half_level_case, snap_case
 from heartmend.repair.lost_parts import name_lost_parts
 from heartmend.repair.placed_shape import replace_by_placed
 from heartmend.repair.rules.apply import apply_rules
@@ -128,6 +128,10 @@ def fuse_case(
         snapped = snap_case(fused, maps, reference, volume, anatomy, verdicts, at_edges)
         fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
         changes += snapped.changes
+        if corrected.has_own_errors:
+            halved = half_level_case(fused, maps, volume, anatomy, names)
+            fused, maps = halved.labels, dict(halved.maps)
+            changes += halved.changes
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)
     changes += found
     changes += name_lost_parts(original, labels[box], roi.source_grid(), anatomy, changes)

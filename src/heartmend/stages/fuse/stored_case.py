@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from heartmend.io.label_maps import LabelVolume
 from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
+from heartmend.repair import unusual_anatomy
+from heartmend.repair.changes import Change
 from heartmend.repair.placed_shape import MAX_REFERENCE_MM, CaseTemplate, is_better_than_most, is_worse_than_most
 from heartmend.repair.shared_errors.case import CaseCorrection
 from heartmend.repair.shared_errors.correction import Correction
@@ -50,7 +52,7 @@ class _Models:
     reference_codes: CodeBook | None
     fitted: frozenset[str]
 
-    def template_of(self, case_id: str) -> CaseTemplate | None:
+    def template_of(self, case_id: str, remarks: Sequence[Change]) -> CaseTemplate | None:
         """The template for a case; None where there is none, or the label map of the case is better than most."""
         shares = self.errors.edge_shares
         if self.reference is None or self.reference_codes is None or is_better_than_most(case_id, shares):
@@ -58,8 +60,11 @@ class _Models:
         is_learned_from = case_id in self.reference_codes.ids
         code = (self.reference_codes if is_learned_from else self.codes).of([case_id])
         usual = self.reference_codes.values["affine"].median(dim=0, keepdim=True).values
-        worse = is_worse_than_most(case_id, shares)
-        return CaseTemplate(self.reference, code, self.fitted, usual.detach() if worse else None)
+        if is_worse_than_most(case_id, shares):
+            return CaseTemplate(self.reference, code, self.fitted, usual.detach())
+        # In a label map that is worse than most, what is unusual is wrong.
+        unusual = {one.structure for one in remarks if one.rule == unusual_anatomy.RULE}
+        return CaseTemplate(self.reference, code, self.fitted, None, frozenset(unusual))
 
 
 _MODELS: dict[Path, _Models | None] = {}
@@ -105,16 +110,16 @@ def read_refined(
     """
     prepared = run.prepared(case.id)
     image = cohort.read_image(case, prepared.roi.grid) if reads_image else None
-    maps, models = run.distances(case.id), _models_of(run)
+    maps, models, remarks = run.distances(case.id), _models_of(run), run.refine_changes(case.id)
     correction, by_image, template = None, False, None
     if models is not None:
         assert isinstance(models.shape, TemplateShape)
         correction = CaseCorrection(models.correction, models.shape.frame_map(models.codes.of([case.id])))
         # Trusted label maps and conventions correct to what is wanted, which may not be the edge of the CT.
         by_image = models.errors.source == "image"
-        template = models.template_of(case.id) if by_image else None
+        template = models.template_of(case.id, remarks) if by_image else None
     return RefinedCase(
-        volume.labels, prepared, maps, None if image is None else image.values, run.refine_changes(case.id),
+        volume.labels, prepared, maps, None if image is None else image.values, remarks,
         correction, run.label_margins_mm(case.id) if maps else {}, run.misfits_mm(case.id), by_image, template,
     )  # fmt: skip
 

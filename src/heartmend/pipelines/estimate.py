@@ -24,7 +24,8 @@ REFERENCE_VOXELS = 4.9e6
 CASE_SECONDS = {"prepare": 0.95, "fit": 0.35, "refine": 1.4, "fuse": 1.2}
 FIT_SAMPLE_SECONDS, UNIFY_SAMPLE_SECONDS = 0.0018, 0.0066
 REFERENCE_POINTS, REFERENCE_CORES = 2500, 2
-CORRECT_CASE_SECONDS = 3.0
+IMAGE_SECONDS = {"correct": 3.0, "fuse": 10.0}
+"""The same for what a CT adds. Label maps of a failed network take up to three times as long."""
 MAX_FIT_CORES = 8
 """More cores are not counted for a fit, whose steps are short."""
 HEART_MM3 = 3.6e6
@@ -115,8 +116,8 @@ def run_seconds(cohort: Cohort, config: Config, last_stage: Stage, device: str, 
         return None
     n, size = len(cohort), _box_voxels(cohort) / REFERENCE_VOXELS
     alone = sum(seconds for stage, seconds in CASE_SECONDS.items() if stage in wanted)
-    if "correct" in wanted and any(case.image_path for case in cohort):
-        alone += CORRECT_CASE_SECONDS
+    if any(case.image_path for case in cohort):
+        alone += sum(seconds for stage, seconds in IMAGE_SECONDS.items() if stage in wanted)
     seconds = alone * size * n / min(processes, n)
     share = REFERENCE_CORES / min(processes, MAX_FIT_CORES)
     if "fit" in wanted:

@@ -33,8 +33,8 @@ class Change:
         rule: name of the rule or method.
         structure: name of the structure that gained or lost voxels; empty for all structures.
         action: what was done: `interpolated`, `shifted`, `filled`, `moved`, `moved to LA`, `moved to neighbours`,
-            `removed`, `joined`, `bridged`, `extended`, `pruned`, `smoothed`, `narrowed`, `widened`; or what was not
-            done: `original kept`, `not joined`, `not moved`, `cut off`.
+            `removed`, `replaced`, `joined`, `bridged`, `extended`, `pruned`, `smoothed`, `narrowed`, `widened`; or what
+            was not done: `original kept`, `not joined`, `not moved`, `cut off`.
         voxels: number of changed voxels; 0 for a remark.
         volume_mm3: volume of the changed voxels.
         box_mm: lowest and highest corner of the change in mm (RAS+) of the original label map.

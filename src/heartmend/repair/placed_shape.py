@@ -284,6 +284,6 @@ def _changes(
         where = box_in_mm(nested_box(roi.source_box(), box), roi.grid)
         mm3 = round(voxels * roi.grid.voxel_mm3, 2)
         nearer = f"{abs(gain_mm):.1f} mm {'nearer to' if gain_mm >= 0 else 'farther from'} its edges than the label"
-        note = f"replaced by the shape that the CT places, {nearer}"
+        note = f"by the shape that the CT places, {nearer}"
         changes.append(Change(RULE, name, "replaced", voxels, mm3, where, "review", note))
     return changes

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from heartmend.geometry.boxes import Spacing, margin_voxels
 from heartmend.geometry.distance_transform import distance_transform_mm
-from heartmend.types import Mask
+from heartmend.types import Labels, Mask
 
 MAX_BALL_ROWS = 150
 """For a ball of more rows of voxels the distance transform is faster."""
@@ -145,6 +145,24 @@ def shrink_mask(mask: Mask, depth_mm: float, spacing_mm: Spacing) -> Mask:
         [[0, 2, 2], [1, 2, 2], [2, 2, 2], [3, 2, 2], [4, 2, 2]]
     """
     return ~grow_mask(~mask, depth_mm, spacing_mm)
+
+
+def present_ids(labels: Labels, ids: Mapping[str, int]) -> dict[str, int]:
+    """Select the structures that a label map has.
+
+    Args:
+        labels: (x, y, z) uint8.
+        ids: id of each structure, by name.
+
+    Returns:
+        The id of each of them that has a voxel, in the same order.
+
+    Example:
+        >>> present_ids(np.array([[[0, 3]]], np.uint8), {"LA": 2, "LV": 3})
+        {'LV': 3}
+    """
+    present = {*np.unique(labels).tolist()}
+    return {name: id for name, id in ids.items() if id in present}
 
 
 def inner_voxels(mask: Mask) -> Mask:

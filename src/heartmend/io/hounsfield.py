@@ -10,6 +10,8 @@ MIN_AIR_HU = -200.0
 MAX_SOFT_TISSUE_HU = 700.0
 """Blood with contrast medium and muscle have lower values; without the offset they have about 1,050 to 1,600."""
 MIN_AIR_SHARE = 0.02
+HEART_WINDOW_HU = (-300.0, 700.0)
+"""Intensities are clipped here, because lung and bone give no information about the boundaries of the heart."""
 _AIR_WITHOUT_OFFSET = 150.0
 _MAX_SAMPLES = 2_000_000
 

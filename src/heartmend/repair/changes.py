@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Literal, Self
 
-from heartmend.geometry.boxes import Box
+import numpy as np
+
+from heartmend.geometry.boxes import Box, bounding_box, nested_box
 from heartmend.geometry.grid import Grid
+from heartmend.types import Mask
 
 Severity = Literal["info", "review", "warning"]
 """`info`: an expected change. `review`: a change that is worth a review. `warning`: a change that needs a review."""
@@ -75,6 +78,31 @@ class Change:
         """
         low, high = (tuple(float(v) for v in corner) for corner in table["box_mm"])
         return cls(**{**table, "box_mm": (low, high)})
+
+
+def extent_of_change(differs: Mask, box: Box, grid: Grid) -> tuple[int, float, tuple[Corner, Corner]] | None:
+    """Measure where a mask changed: what `Change` has between its action and its severity.
+
+    Args:
+        differs: (x, y, z) bool on the voxels of the box, those that changed.
+        box: box of voxels on the grid.
+        grid: the grid of the label map.
+
+    Returns:
+        Number of voxels, their volume in mm³, and the box about them in mm; None where no voxel changed.
+
+    Example:
+        >>> import numpy as np
+        >>> differs = np.array([[[False, True, True]]])
+        >>> grid = Grid((4, 4, 4), np.diag([1.0, 1.0, 2.0, 1.0]))
+        >>> extent_of_change(differs, (slice(1, 2), slice(0, 1), slice(0, 3)), grid)
+        (2, 4.0, ((0.5, -0.5, 1.0), (1.5, 0.5, 5.0)))
+    """
+    inner = bounding_box(differs)
+    if inner is None:
+        return None
+    voxels = int(np.count_nonzero(differs))
+    return voxels, round(voxels * grid.voxel_mm3, 2), box_in_mm(nested_box(box, inner), grid)
 
 
 def box_in_mm(box: Box, grid: Grid) -> tuple[Corner, Corner]:

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import binary_erosion
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.boxes import bounding_box, nested_box
 from heartmend.geometry.distance import DistanceMap, smooth_distance_mm
+from heartmend.geometry.masks import present_ids
 from heartmend.geometry.roi import Roi
 from heartmend.metrics.overlap import dice
+from heartmend.metrics.segment import surface_voxels
 from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
-from heartmend.repair.changes import Change, box_in_mm
+from heartmend.repair.changes import Change, extent_of_change
 from heartmend.repair.fusion import fuse
 from heartmend.repair.image_edges.snap import smooth_maps
 from heartmend.repair.shared_errors.estimate import PatchError
@@ -157,10 +157,11 @@ def replace_by_placed(
     """
     solid = {name: maps[name] for name in template.shape.heads if name in maps}
     labels = fuse(solid, anatomy, roi.grid.spacing_mm)
-    heads = present_heads(labels, {name: anatomy.by_name(name).id for name in solid})
+    heads = present_ids(labels, {name: anatomy.by_name(name).id for name in solid})
     placed = placed_labels(labels, image, template, roi, heads)
-    wanted = {id: name for name, id in heads.items() if name in template.names and (placed == id).any()}
-    found = smooth_maps(placed, [id for id in heads.values() if (placed == id).any()], roi.grid.spacing_mm)
+    found_heads = present_ids(placed, heads)
+    wanted = {id: name for name, id in found_heads.items() if name in template.names}
+    found = smooth_maps(placed, found_heads.values(), roi.grid.spacing_mm)
     new = {anatomy.by_id(id).name: distances for id, distances in found.items()}
     new |= correct_own_errors(new, image, roi, anatomy, list(new)).maps
     own_mm, new_mm = (
@@ -179,24 +180,6 @@ def replace_by_placed(
     return PlacedCase({**maps, **{name: new[name] for name in chosen}}, tuple(_changes(maps, new, chosen, roi)))
 
 
-def present_heads(labels: Labels, heads: Mapping[str, int]) -> dict[str, int]:
-    """Select the structures that a label map has.
-
-    Args:
-        labels: (x, y, z) uint8.
-        heads: id of each structure, by name.
-
-    Returns:
-        Those of them that have a voxel.
-
-    Example:
-        >>> present_heads(np.array([[[0, 3]]], np.uint8), {"LA": 2, "LV": 3})
-        {'LV': 3}
-    """
-    present = {*np.unique(labels).tolist()}
-    return {name: id for name, id in heads.items() if id in present}
-
-
 def surface_misfit_mm(mask: Mask, placed: Mask, roi: Roi) -> float | None:
     """Compute the mean distance of the surface of a placed structure from that of its label.
 
@@ -208,7 +191,7 @@ def surface_misfit_mm(mask: Mask, placed: Mask, roi: Roi) -> float | None:
     Returns:
         The mean in mm, of at most `MAX_MISFIT_MM` at each place; None where one of them is empty.
     """
-    surface = placed & ~binary_erosion(placed)
+    surface = surface_voxels(placed)
     if not mask.any() or not surface.any():
         return None
     distances = smooth_distance_mm(mask, roi.grid.spacing_mm)[surface]
@@ -276,14 +259,10 @@ def _changes(
     """Entries of the change log: what was replaced."""
     changes = []
     for name, gain_mm in gains_mm.items():
-        differs = before[name].inside != after[name].inside
-        box = bounding_box(differs)
-        if box is None:
+        extent = extent_of_change(before[name].inside != after[name].inside, roi.source_box(), roi.grid)
+        if extent is None:
             continue
-        voxels = int(np.count_nonzero(differs))
-        where = box_in_mm(nested_box(roi.source_box(), box), roi.grid)
-        mm3 = round(voxels * roi.grid.voxel_mm3, 2)
         nearer = f"{abs(gain_mm):.1f} mm {'nearer to' if gain_mm >= 0 else 'farther from'} its edges than the label"
         note = f"by the shape that the CT places, {nearer}"
-        changes.append(Change(RULE, name, "replaced", voxels, mm3, where, "review", note))
+        changes.append(Change(RULE, name, "replaced", *extent, "review", note))
     return changes

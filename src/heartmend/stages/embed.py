@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heartmend.errors import FitError
+from heartmend.geometry.masks import present_ids
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
@@ -208,8 +209,8 @@ def present_heads(model: HeartModel, labels: Labels) -> tuple[str, ...]:
     Returns:
         Their names, in the order of the template.
     """
-    ids = np.unique(labels)
-    return tuple(name for name in model.shape.template.heads if model.anatomy.by_name(name).id in ids)
+    heads = {name: model.anatomy.by_name(name).id for name in model.shape.template.heads}
+    return tuple(present_ids(labels, heads))
 
 
 def encode_case(

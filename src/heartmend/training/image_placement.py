@@ -22,17 +22,19 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from heartmend.geometry.boxes import Spacing, bounding_box
 from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.roi import Roi
+from heartmend.io.hounsfield import HEART_WINDOW_HU
 from heartmend.models.base import Codes
 from heartmend.models.splines import refine_controls
 from heartmend.models.template import TemplateShape
 from heartmend.training.placement import select_heads
+from heartmend.training.schedule import cosine_factor
 from heartmend.types import BACKGROUND, Labels, Mask
 
-WINDOW_HU, BIN_HU = (-300.0, 700.0), 20.0
-"""Intensities are clipped here, and counted in bins of this width."""
+BIN_HU = 20.0
+"""Intensities are counted in bins of this width."""
 SMOOTH_MM = 0.5
 """Standard deviation of the Gaussian that lowers the noise of the CT."""
-BINS = round((WINDOW_HU[1] - WINDOW_HU[0]) / BIN_HU)
+BINS = round((HEART_WINDOW_HU[1] - HEART_WINDOW_HU[0]) / BIN_HU)
 INNER_MM, MIN_INNER_VOXELS = 1.5, 200
 """A structure is measured at this depth and deeper; one with fewer such voxels in the deeper half of its own. Up to
 this depth it is blurred with its neighbours."""
@@ -121,11 +123,9 @@ def sample_image(
         The voxels.
     """
     spacing_mm = roi.grid.spacing_mm
-    clipped = np.clip(np.asarray(image, np.float32), *WINDOW_HU)
+    clipped = np.clip(np.asarray(image, np.float32), *HEART_WINDOW_HU)
     smooth = gaussian_filter(clipped, [SMOOTH_MM / step for step in spacing_mm])
     rng = np.random.default_rng(seed)
-    classes = np.zeros(256, np.uint8)
-    classes[list(heads.values())] = np.arange(1, len(heads) + 1)
     outside_mm = distance_transform_mm(labels == BACKGROUND, spacing_mm)
     around = outside_mm < AROUND_MM
     columns = [_log_shares(around & (labels == BACKGROUND), smooth, spacing_mm, rng)]
@@ -164,7 +164,7 @@ def _log_shares(
 
 
 def _bins(image: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    return np.clip((image - WINDOW_HU[0]) / BIN_HU, 0, BINS - 1).astype(np.int64)
+    return np.clip((image - HEART_WINDOW_HU[0]) / BIN_HU, 0, BINS - 1).astype(np.int64)
 
 
 def _histogram(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -255,7 +255,7 @@ def _fit_phase(
     # An affine map moves all points at once, a control point only those near it.
     rates = {"affine": 0.3 * phase.code_lr, "field": phase.code_lr}
     optimiser = torch.optim.Adam([{"params": [code[name]], "lr": rate} for name, rate in rates.items()])
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate_factor(step, phase.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine_factor(step, phase.steps))
     for _ in range(phase.steps):
         rows = torch.from_numpy(rng.integers(len(voxels.points), size=min(POINTS, len(voxels.points))))
         distances_mm = shape(voxels.points[rows][None], code)[0]
@@ -266,11 +266,6 @@ def _fit_phase(
         optimiser.step()
         schedule.step()
     return code["affine"].detach(), code["field"].detach()
-
-
-def _rate_factor(step: int, steps: int) -> float:
-    """Cosine from 1 to 0.03."""
-    return 0.03 + 0.97 * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
 def _log_likelihoods(distances_mm: torch.Tensor, log_shares: torch.Tensor, softness_mm: float) -> torch.Tensor:

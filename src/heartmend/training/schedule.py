@@ -102,7 +102,7 @@ class Phase:
         warm = self.warm_up * self.steps
         if step < warm:
             return (step + 1) / warm
-        return 0.03 + 0.97 * (0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(self.steps - warm, 1)))
+        return cosine_factor(step - warm, max(self.steps - warm, 1))
 
     def band_share(self, step: int) -> float:
         """Return the share of the points of a step that are sampled from the band.
@@ -114,6 +114,23 @@ class Phase:
             The share, 0 to 1.
         """
         return self.band_shares[min(step * len(self.band_shares) // self.steps, len(self.band_shares) - 1)]
+
+
+def cosine_factor(step: float, steps: float) -> float:
+    """Compute the factor of a learning rate that decays by a cosine from 1 to 0.03.
+
+    Args:
+        step: number of the step, from 0.
+        steps: number of steps.
+
+    Returns:
+        The factor.
+
+    Example:
+        >>> cosine_factor(0, 100), round(cosine_factor(50, 100), 3), round(cosine_factor(100, 100), 3)
+        (1.0, 0.515, 0.03)
+    """
+    return 0.03 + 0.97 * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
 def step_errors(cases_per_step: int, points: int) -> list[str]:

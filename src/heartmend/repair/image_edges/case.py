@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.boxes import bounding_box, nested_box
 from heartmend.geometry.distance import DistanceMap
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.case_volume import CaseVolume
-from heartmend.repair.changes import Change, box_in_mm
+from heartmend.repair.changes import Change, box_in_mm, extent_of_change
 from heartmend.repair.image_edges.half_level import move_to_half_level
 from heartmend.repair.image_edges.snap import SnapResult, smooth_maps, snap_to_image_edges
 from heartmend.types import Labels, Mask
@@ -130,9 +129,9 @@ def half_level_case(
         raise ValueError("a case without an image has no levels")
     ids = [s.id for s in anatomy.structures if s.name in structures and s.kind in ("vessel", "appendage")]
     moved = move_to_half_level(labels, volume.image, volume.grid.spacing_mm, ids)
-    differs = moved != labels
-    changed = {*np.unique(moved[differs]).tolist(), *np.unique(labels[differs]).tolist()} & {*ids}
-    redone = smooth_maps(moved, sorted(changed), volume.grid.spacing_mm)
+    # A voxel that differs is background in one of the two.
+    changed = np.unique(np.maximum(moved, labels)[moved != labels]).tolist()
+    redone = smooth_maps(moved, changed, volume.grid.spacing_mm)
     named = {anatomy.by_id(id).name: distances for id, distances in redone.items()}
     note = "surface moved to where the image is half-way between the levels of its two sides"
     changes = _moved(labels, moved, anatomy, volume, (HALF_LEVEL_RULE, note))
@@ -166,15 +165,13 @@ def _moved(
     before: Labels, after: Labels, anatomy: Anatomy, volume: CaseVolume, rule_and_note: tuple[str, str]
 ) -> list[Change]:
     """List what each structure gained and lost."""
-    changes, voxel_mm3 = [], volume.grid.voxel_mm3
+    (rule, moved), changes, voxel_mm3 = rule_and_note, [], volume.grid.voxel_mm3
     for structure in anatomy.structures:
         had, has = before == structure.id, after == structure.id
-        added, removed = int(np.count_nonzero(has & ~had)), int(np.count_nonzero(had & ~has))
-        box = bounding_box(had != has)
-        if box is None:
+        extent = extent_of_change(had != has, volume.box, volume.grid)
+        if extent is None:
             continue
-        note = f"{rule_and_note[1]}: {added * voxel_mm3:.0f} mm³ added, {removed * voxel_mm3:.0f} removed"
-        mm3 = round((added + removed) * voxel_mm3, 2)
-        box_mm = box_in_mm(nested_box(volume.box, box), volume.grid)
-        changes.append(Change(rule_and_note[0], structure.name, "moved", added + removed, mm3, box_mm, "info", note))
+        added, removed = int(np.count_nonzero(has & ~had)), int(np.count_nonzero(had & ~has))
+        note = f"{moved}: {added * voxel_mm3:.0f} mm³ added, {removed * voxel_mm3:.0f} removed"
+        changes.append(Change(rule, structure.name, "moved", *extent, "info", note))
     return changes

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from heartmend.geometry.boxes import Spacing, bounding_box
 from heartmend.geometry.distance import smooth_distance_mm
 from heartmend.geometry.distance_transform import distance_transform_mm
-from heartmend.repair.image_edges.snap import WINDOW_HU
+from heartmend.io.hounsfield import HEART_WINDOW_HU
 from heartmend.types import BACKGROUND, Labels
 
 REACH_MM = 1.5
@@ -54,7 +54,7 @@ def move_to_half_level(
         box = bounding_box(labels == id, margin)
         if box is None:
             continue
-        around, values = labels[box], np.clip(np.asarray(image[box], np.float32), *WINDOW_HU)
+        around, values = labels[box], np.clip(np.asarray(image[box], np.float32), *HEART_WINDOW_HU)
         own, background = around == id, around == BACKGROUND
         depth_mm = smooth_distance_mm(own, spacing_mm)
         inner = own & (depth_mm >= min(INNER_MM, float(np.quantile(depth_mm[own], 1 - INNER_SHARE))))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from heartmend.geometry.boxes import bounding_box
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm, smooth_distance_mm
+from heartmend.io.hounsfield import HEART_WINDOW_HU
 from heartmend.repair.image_edges.borders import MIN_VOXELS, Border, borders
 from heartmend.repair.image_edges.edges import Edge, find_edge, noise_of
 from heartmend.types import BACKGROUND, Labels, Mask
@@ -23,8 +24,6 @@ from heartmend.types import BACKGROUND, Labels, Mask
 REACH_MM = 2.0
 """Largest movement of a boundary in a round."""
 ROUNDS = 2
-WINDOW_HU = (-300.0, 700.0)
-"""Intensities are clipped here, because lung and bone give no information about the boundaries of the heart."""
 INNER_MM = 2.5
 """Depth in a structure beyond which the image noise is measured."""
 SHAPE_SPREAD_MM, THIN_SHAPE_SPREAD_MM = (0.25, 0.8), (0.25, 0.3)
@@ -75,7 +74,7 @@ def snap_to_image_edges(
     Returns:
         The moved label map, or the unchanged one if the image is flat or does not show the same heart.
     """
-    intensity = np.clip(np.asarray(image, np.float32), *WINDOW_HU)
+    intensity = np.clip(np.asarray(image, np.float32), *HEART_WINDOW_HU)
     noise = noise_of(intensity, [d.steps > INNER_MM / d.step_mm for d in maps.values()], spacing_mm)
     movable = {*movable, BACKGROUND}
     # A flat image has no edges.

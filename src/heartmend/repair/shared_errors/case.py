@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.boxes import bounding_box, nested_box
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
 from heartmend.geometry.roi import Roi
-from heartmend.repair.changes import ORIGINAL_KEPT, Change, box_in_mm
+from heartmend.repair.changes import ORIGINAL_KEPT, Change, box_in_mm, extent_of_change
 from heartmend.repair.shared_errors.correction import Correction
 from heartmend.repair.shared_errors.surface import Floats
 from heartmend.repair.vessels.lumen_width import lumen_shift_mm
@@ -111,19 +110,7 @@ def correct_case(
 
 def _change(structure: str, changed: Mask, how_far: str, roi: Roi, reason: str = WHY) -> Change | None:
     """Entry of the change log; None where no voxel changed."""
-    inner = bounding_box(changed)
-    if inner is None:
+    extent = extent_of_change(changed, roi.source_box(), roi.grid)
+    if extent is None:
         return None
-    voxels = int(np.count_nonzero(changed))
-    volume_mm3 = round(voxels * roi.grid.voxel_mm3, 2)
-    note = f"surface moved {how_far}: {reason}"
-    return Change(
-        RULE,
-        structure,
-        "moved",
-        voxels,
-        volume_mm3,
-        box_in_mm(nested_box(roi.source_box(), inner), roi.grid),
-        "info",
-        note,
-    )
+    return Change(RULE, structure, "moved", *extent, "info", f"surface moved {how_far}: {reason}")

@@ -11,14 +11,13 @@ from scipy.ndimage import map_coordinates
 
 from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.distance import DistanceMap, signed_distance_mm
+from heartmend.io.hounsfield import HEART_WINDOW_HU
 from heartmend.repair.shared_errors.surface import Floats, SurfacePatches, SurfaceSamples, sample_surface
 from heartmend.types import Labels
 
 REACH_MM, STEP_MM = 6.0, 0.5
 DEPTHS_MM = np.arange(-REACH_MM, REACH_MM + STEP_MM / 2, STEP_MM)
 """Places of a profile, in mm outside the surface."""
-WINDOW_HU = (-300.0, 700.0)
-"""Intensities are clipped here, because lung and bone give no information about the boundaries of the heart."""
 MIN_SAMPLES = 6
 """A patch with fewer samples in a case is not measured."""
 
@@ -83,7 +82,7 @@ def measure_case(case: MeasuredCase, anatomy: Anatomy, patches: Mapping[str, Sur
         The measurements; a patch that the volume cuts off has none.
     """
     spacing, rng = np.asarray(case.spacing_mm, np.float64), np.random.default_rng(0)
-    image = None if case.image is None else np.clip(np.asarray(case.image, np.float32), *WINDOW_HU)
+    image = None if case.image is None else np.clip(np.asarray(case.image, np.float32), *HEART_WINDOW_HU)
     last = np.array(case.labels.shape) - 1
     keys, distances = list[tuple[int, int, int, bool, int, float]](), list[float]()
     places, profiles = list[Floats](), list[Floats]()

@@ -16,11 +16,10 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.boxes import bounding_box, nested_box
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.roi import Roi
 from heartmend.repair.acceptance import check_acceptance
-from heartmend.repair.changes import Change, box_in_mm
+from heartmend.repair.changes import Change, box_in_mm, extent_of_change
 from heartmend.repair.fusion import fuse
 from heartmend.repair.shared_errors.case import CorrectedCase
 from heartmend.repair.shared_errors.correction import Correction, correct_patches
@@ -92,12 +91,9 @@ def correct_own_errors(
             changes.append(
                 Change(RULE, name, "not moved", 0, 0.0, box_in_mm(roi.source_box(), roi.grid), "review", note)
             )
-        elif (box := bounding_box(before != after)) is not None:
-            voxels = int(np.count_nonzero(before != after))
+        elif (extent := extent_of_change(before != after, roi.source_box(), roi.grid)) is not None:
             note = "surface moved to the edges of the CT, which it was beside over centimetres"
-            where = box_in_mm(nested_box(roi.source_box(), box), roi.grid)
-            mm3 = round(voxels * roi.grid.voxel_mm3, 2)
-            changes.append(Change(RULE, name, "moved", voxels, mm3, where, "info", note))
+            changes.append(Change(RULE, name, "moved", *extent, "info", note))
     return CorrectedCase(moved, {}, tuple(changes))
 
 

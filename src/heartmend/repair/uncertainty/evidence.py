@@ -16,9 +16,10 @@ from scipy.ndimage import gaussian_filter
 from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.boxes import Box, bounding_box, margin_voxels
 from heartmend.geometry.distance import DistanceMap, distance_to_other_label_mm
+from heartmend.io.hounsfield import HEART_WINDOW_HU
 from heartmend.repair.image_edges.borders import borders
 from heartmend.repair.image_edges.edges import find_edge, noise_of
-from heartmend.repair.image_edges.snap import INNER_MM, WINDOW_HU
+from heartmend.repair.image_edges.snap import INNER_MM
 from heartmend.types import BACKGROUND, UNKNOWN, Labels
 
 REACH_MM = 3.0
@@ -247,7 +248,7 @@ def _edges(case: RepairedRoi, anatomy: Anatomy, voxels: Index) -> tuple[Values, 
     if case.image is None or not case.final:
         return precision[voxels], depth[voxels]
     by_id = {anatomy.by_name(name).id: one for name, one in case.final.items()}
-    intensity = np.clip(np.asarray(case.image, np.float32), *WINDOW_HU)
+    intensity = np.clip(np.asarray(case.image, np.float32), *HEART_WINDOW_HU)
     noise = noise_of(intensity, [one.steps > INNER_MM / one.step_mm for one in by_id.values()], case.spacing_mm)
     labels, values, spacing = case.repaired.ravel(), intensity.ravel(), np.asarray(case.spacing_mm, np.float32)
     for border in borders(by_id, EDGE_REACH_MM) if noise > 0 else ():

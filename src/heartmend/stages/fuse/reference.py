@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from heartmend.compute.workers import available_cores
+from heartmend.geometry.masks import present_ids
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
 from heartmend.models.code_book import CodeBook
@@ -21,7 +22,7 @@ from heartmend.models.template import TemplateShape
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import snap_case
-from heartmend.repair.placed_shape import CaseTemplate, placed_labels, present_heads, surface_misfit_mm
+from heartmend.repair.placed_shape import CaseTemplate, placed_labels, surface_misfit_mm
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FIT, REFERENCE, REFINE
 from heartmend.stages.contract import Context, Outcome
@@ -179,7 +180,7 @@ def _judge(job: _JudgeJob) -> dict[str, float]:
     assert isinstance(shape, TemplateShape)
     roi, heads = case.prepared.roi, job.case.heads
     template = CaseTemplate(shape, codes.of([job.case.case.id]))
-    placed = placed_labels(labels, case.image[roi.source_box()], template, roi, present_heads(labels, heads))
+    placed = placed_labels(labels, case.image[roi.source_box()], template, roi, present_ids(labels, heads))
     return {name: mm for name, id in heads.items() if (mm := surface_misfit_mm(labels == id, placed == id, roi))}
 
 

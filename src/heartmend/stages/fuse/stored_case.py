@@ -9,7 +9,6 @@ from pathlib import Path
 from heartmend.anatomy.calibre import Calibre
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.label_maps import LabelVolume
-from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
 from heartmend.repair import unusual_anatomy
@@ -41,30 +40,36 @@ def corrected_calibres(run: RunFolder, calibres: Mapping[str, Calibre]) -> dict[
 
 
 @dataclass(frozen=True, eq=False)
+class _Reference:
+    """The template that is placed in CTs, the codes of its cases, and the names of the structures that it fits."""
+
+    shape: TemplateShape
+    codes: CodeBook
+    fitted: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
 class _Models:
     """What cases have in common: the correction of shared errors, and the template that is placed in CTs."""
 
     errors: SharedErrors
     correction: Correction
-    shape: Shape
+    shape: TemplateShape
     codes: CodeBook
-    reference: TemplateShape | None
-    reference_codes: CodeBook | None
-    fitted: frozenset[str]
+    reference: _Reference | None
 
     def template_of(self, case_id: str, remarks: Sequence[Change]) -> CaseTemplate | None:
         """The template for a case; None where there is none, or the label map of the case is better than most."""
-        shares = self.errors.edge_shares
-        if self.reference is None or self.reference_codes is None or is_better_than_most(case_id, shares):
+        reference, shares = self.reference, self.errors.edge_shares
+        if reference is None or is_better_than_most(case_id, shares):
             return None
-        is_learned_from = case_id in self.reference_codes.ids
-        code = (self.reference_codes if is_learned_from else self.codes).of([case_id])
-        usual = self.reference_codes.values["affine"].median(dim=0, keepdim=True).values
+        code = (reference.codes if case_id in reference.codes.ids else self.codes).of([case_id])
         if is_worse_than_most(case_id, shares):
-            return CaseTemplate(self.reference, code, self.fitted, usual.detach())
+            usual = reference.codes.values["affine"].median(dim=0, keepdim=True).values
+            return CaseTemplate(reference.shape, code, reference.fitted, usual.detach())
         # In a label map that is worse than most, what is unusual is wrong.
         unusual = {one.structure for one in remarks if one.rule == unusual_anatomy.RULE}
-        return CaseTemplate(self.reference, code, self.fitted, None, frozenset(unusual))
+        return CaseTemplate(reference.shape, code, reference.fitted, None, frozenset(unusual))
 
 
 _MODELS: dict[Path, _Models | None] = {}
@@ -83,14 +88,21 @@ def _models_of(run: RunFolder) -> _Models | None:
         found = None
         if errors is not None and convention is not None:
             shape, codes = run.fitted()
-            is_learned = run.is_stamped(REFERENCE) and run.has_fitted(REFERENCE)
-            reference, reference_codes = run.fitted(REFERENCE) if is_learned else (None, None)
-            template = reference if isinstance(reference, TemplateShape) else None
-            misfits = run.reference_misfits() if is_learned else {}
-            fitted = frozenset(name for name, mm in misfits.items() if mm <= MAX_REFERENCE_MM)
-            found = _Models(errors, convention.correction, shape, codes, template, reference_codes, fitted)
+            # Shared errors are corrected on a template alone.
+            assert isinstance(shape, TemplateShape)
+            found = _Models(errors, convention.correction, shape, codes, _reference_of(run))
         _MODELS[run.output] = found
     return _MODELS[run.output]
+
+
+def _reference_of(run: RunFolder) -> _Reference | None:
+    """The template that is placed in CTs; None where none was learned."""
+    if not (run.is_stamped(REFERENCE) and run.has_fitted(REFERENCE)):
+        return None
+    shape, codes = run.fitted(REFERENCE)
+    assert isinstance(shape, TemplateShape)
+    fitted = frozenset(name for name, mm in run.reference_misfits().items() if mm <= MAX_REFERENCE_MM)
+    return _Reference(shape, codes, fitted)
 
 
 def read_refined(
@@ -113,7 +125,6 @@ def read_refined(
     maps, models, remarks = run.distances(case.id), _models_of(run), run.refine_changes(case.id)
     correction, by_image, template = None, False, None
     if models is not None:
-        assert isinstance(models.shape, TemplateShape)
         correction = CaseCorrection(models.correction, models.shape.frame_map(models.codes.of([case.id])))
         # Trusted label maps and conventions correct to what is wanted, which may not be the edge of the CT.
         by_image = models.errors.source == "image"

@@ -240,12 +240,23 @@ def placed_labels(
         starts = [template.code, *turned_starts(template.usual_affine)]
         code = place_from_starts(shape, voxels, starts).code
         # What the structures look like was measured in a label map that is wrong in large parts.
-        again = sample_image(_labels_of(shape, code, roi, heads), image, roi, heads)
+        again = sample_image(labels_of(shape, code, roi, heads), image, roi, heads)
         code = place_in_image(shape, again, code, IMAGE_PHASES[1:]).code
-    return _labels_of(shape, code, roi, heads)
+    return labels_of(shape, code, roi, heads)
 
 
-def _labels_of(shape: TemplateShape, code: Codes, roi: Roi, heads: Mapping[str, int]) -> Labels:
+def labels_of(shape: TemplateShape, code: Codes, roi: Roi, heads: Mapping[str, int]) -> Labels:
+    """Compute the label map of a template.
+
+    Args:
+        shape: the template.
+        code: code of the case.
+        roi: its region of interest.
+        heads: id of each structure that the case has, by name.
+
+    Returns:
+        (x, y, z) uint8 on the voxels of the ROI, without other structures.
+    """
     with torch.no_grad():
         depths = evaluate_case(shape, CodeBook([""], code), "", roi)
     stacked, ids = np.stack([depths[name] for name in heads]), np.array([*heads.values()], np.uint8)

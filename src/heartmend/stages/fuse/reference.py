@@ -21,15 +21,17 @@ from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.fusion import fuse as fuse_maps
-from heartmend.repair.image_edges.case import snap_case
-from heartmend.repair.placed_shape import CaseTemplate, placed_labels, surface_misfit_mm
+from heartmend.repair.image_edges.case import half_level_case, snap_case
+from heartmend.repair.placed_shape import labels_of, surface_misfit_mm
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FIT, REFERENCE, REFINE
 from heartmend.stages.contract import Context, Outcome
-from heartmend.stages.fuse.corrected import RefinedCase, correct_maps, with_edges
+from heartmend.stages.fuse.corrected import correct_maps, with_edges
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.stages.fuse.stored_case import forget_models, read_refined
 from heartmend.training.checkpoint import load_shape_and_codes
+from heartmend.training.contact_votes import ContactVote, Pair, move_contacts, vote_on_contacts
+from heartmend.training.image_placement import place_in_image, sample_image
 from heartmend.training.loop import Fit
 from heartmend.training.placement import NoObserver
 from heartmend.training.point_sampler import PointSampler
@@ -37,7 +39,7 @@ from heartmend.training.sampling import CaseSamples, sample_case
 from heartmend.training.schedule import Phase
 from heartmend.types import Labels
 
-METHOD = 1
+METHOD = 3
 """Number of the way in which the template is learned: what another one left is made anew."""
 BEST_SHARE, MIN_CASES, MAX_CASES = 0.5, 3, 24
 """Share of the cases from which the template is learned, the least number of them and the largest one."""
@@ -48,8 +50,8 @@ PHASE = Phase(
 CASES_PER_STEP, POINTS = 8, 2500
 PROBED_CASES = 4
 """Nothing is learned if none of so many cases has errors of its own."""
-JUDGED_CASES = 6
-"""In so many of these cases the template is placed, to learn which structures it fits."""
+JUDGED_CASES = 12
+"""In so many of these cases the template is placed, to learn which structures it fits and where their contacts are."""
 
 
 def learn_reference(context: Context[FuseSettings], cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -100,28 +102,31 @@ def _learn_from(context: Context[FuseSettings], best: Sequence[Case]) -> list[Pa
     context.progress.start(REFERENCE, len(jobs) + 1 + len(judged))
     # The worst of the best come first: where they have no errors of their own, the others have none.
     probed, rest = jobs[-PROBED_CASES:], jobs[:-PROBED_CASES]
-    samples, has_own_errors = list[CaseSamples](), False
+    found, has_own_errors = dict[str, _Corrected](), False
     for part, before in ((probed, 0), (rest, len(probed))):
-        for done, (job, found, _) in enumerate(context.compute.each(_sample, part), start=before + 1):
+        for done, (job, corrected, _) in enumerate(context.compute.each(_correct, part), start=before + 1):
             # A case that cannot be read has its own error when it is fused.
-            if found is not None:
-                samples.append(found[0])
-                has_own_errors |= found[1]
+            if corrected is not None:
+                found[job.case.id] = corrected
+                has_own_errors |= corrected.has_own_errors
             context.progress.advance(done, job.case.id)
         if not has_own_errors:
             break
-    if len(samples) < MIN_CASES or not has_own_errors:
+    if len(found) < MIN_CASES or not has_own_errors:
         context.progress.advance(len(jobs) + 1 + len(judged), "not needed")
         return []
-    samples.sort(key=lambda one: one.case_id)
-    files = run.write_fitted(*_learn(run, samples, plan.seed), stage=REFERENCE)
+    shape, codes = _learn(run, [found[id].samples for id in sorted(found)], plan.seed)
+    files = run.write_fitted(shape, codes, stage=REFERENCE)
     context.progress.advance(len(jobs) + 1, "template")
-    misfits = []
-    judging = context.compute.each(_judge, [_JudgeJob(job, files[0]) for job in judged])
-    for done, (judge_job, found_mm, _) in enumerate(judging, start=len(jobs) + 2):
-        misfits += [found_mm] if found_mm else []
-        context.progress.advance(done, judge_job.case.case.id)
-    return [*files, *run.write_reference_misfits(_medians(misfits))]
+    placing = [_PlaceJob(job, found[job.case.id].labels, files[0]) for job in judged if job.case.id in found]
+    placed = []
+    for done, (place_job, one, _) in enumerate(context.compute.each(_place, placing), start=len(jobs) + 2):
+        placed += [one] if one is not None else []
+        context.progress.advance(done, place_job.job.case.id)
+    cell_mm = np.mean([one.size_mm for one in placed], axis=0) / shape.side
+    shape = move_contacts(shape, [one.votes for one in placed], tuple(cell_mm)) if placed else shape
+    files = run.write_fitted(shape, codes, stage=REFERENCE)
+    return [*files, *run.write_reference_misfits(_medians([one.misfits_mm for one in placed]))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,14 +138,16 @@ class _Job:
     heads: Mapping[str, int]
 
 
-def _sample(job: _Job) -> tuple[CaseSamples, bool]:
-    """Samples of the corrected surfaces of a case, and whether the case has errors of its own."""
-    case, labels, has_own_errors = _corrected_labels(job)
-    return sample_case(job.case.id, labels, case.prepared.roi, [*job.heads.values()]), has_own_errors
+@dataclass(frozen=True, eq=False)
+class _Corrected:
+    """A case with its surfaces at the edges of its CT: label map (x, y, z) on the voxels of its ROI, and samples."""
+
+    labels: Labels
+    samples: CaseSamples
+    has_own_errors: bool
 
 
-def _corrected_labels(job: _Job) -> tuple[RefinedCase, Labels, bool]:
-    """The label map (x, y, z) of a case on the voxels of its ROI, with its surfaces at the edges of its CT."""
+def _correct(job: _Job) -> _Corrected:
     case = read_refined(RunFolder.at(job.output), job.cohort, job.case, job.cohort.read_labels(job.case))
     anatomy, roi = job.cohort.anatomy, case.prepared.roi
     corrected = correct_maps(case, anatomy, job.settings)
@@ -149,8 +156,12 @@ def _corrected_labels(job: _Job) -> tuple[RefinedCase, Labels, bool]:
     if case.image is not None:
         box = roi.source_box()
         inside = CaseVolume(roi.grid, box, case.image[box])
-        labels = snap_case(labels, maps, labels, inside, anatomy, corrected.verdicts, with_edges(case, anatomy)).labels
-    return case, labels, corrected.has_own_errors
+        names = with_edges(case, anatomy)
+        snapped = snap_case(labels, maps, labels, inside, anatomy, corrected.verdicts, names)
+        # Label maps that all lack the rims of vessels would teach the template to lack them.
+        labels = half_level_case(snapped.labels, snapped.maps, inside, anatomy, names).labels
+    samples = sample_case(job.case.id, labels, roi, [*job.heads.values()])
+    return _Corrected(labels, samples, corrected.has_own_errors)
 
 
 def _learn(run: RunFolder, samples: list[CaseSamples], seed: int) -> tuple[TemplateShape, CodeBook]:
@@ -166,22 +177,47 @@ def _learn(run: RunFolder, samples: list[CaseSamples], seed: int) -> tuple[Templ
 
 
 @dataclass(frozen=True, eq=False)
-class _JudgeJob:
-    case: _Job
+class _PlaceJob:
+    job: _Job
+    labels: Labels
     path: Path
 
 
-def _judge(job: _JudgeJob) -> dict[str, float]:
-    """How far the template, placed in the CT of a case, is from the surfaces of its label map, in mm."""
-    case, labels, _ = _corrected_labels(job.case)
-    if case.image is None:
-        return {}
-    shape, codes = load_shape_and_codes(job.path)
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """The template placed in the CT of a case, beside its label map.
+
+    Attributes:
+        misfits_mm: how far it is from the surface of each structure.
+        votes: where the label map has its contacts.
+        size_mm: extent of the case's ROI.
+    """
+
+    misfits_mm: Mapping[str, float]
+    votes: Mapping[Pair, ContactVote]
+    size_mm: tuple[float, float, float]
+
+
+def _place(work: _PlaceJob) -> _Placed | None:
+    job, labels = work.job, work.labels
+    roi = RunFolder.at(job.output).roi(job.case.id)
+    image = job.cohort.read_image(job.case, roi.grid)
+    if image is None:
+        return None
+    shape, codes = load_shape_and_codes(work.path)
     assert isinstance(shape, TemplateShape)
-    roi, heads = case.prepared.roi, job.case.heads
-    template = CaseTemplate(shape, codes.of([job.case.case.id]))
-    placed = placed_labels(labels, case.image[roi.source_box()], template, roi, present_ids(labels, heads))
-    return {name: mm for name, id in heads.items() if (mm := surface_misfit_mm(labels == id, placed == id, roi))}
+    heads = present_ids(labels, job.heads)
+    voxels = sample_image(labels, image.values[roi.source_box()], roi, heads)
+    code = place_in_image(shape, voxels, codes.of([job.case.id])).code
+    placed = labels_of(shape, code, roi, heads)
+    found = {name: surface_misfit_mm(labels == id, placed == id, roi) for name, id in heads.items()}
+    pairs = {
+        (one.name, origin): (heads[one.name], heads[origin])
+        for one in job.cohort.anatomy.structures for origin in one.must_touch
+        if one.name in heads and origin in heads
+    }  # fmt: skip
+    votes = vote_on_contacts(shape, code, labels, placed, roi, pairs)
+    return _Placed({name: mm for name, mm in found.items() if mm is not None}, votes, roi.size_mm)
 
 
 def _medians(misfits: Sequence[Mapping[str, float]]) -> dict[str, float]:

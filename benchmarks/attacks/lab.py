@@ -44,7 +44,7 @@ template_phases = [{steps = 4, code_lr = 0.005, shape_lr = 0.05, side = 24, cont
 phases = [{steps = 5, code_lr = 0.05, shape_lr = 0.005, loss = "joint"}]
 """
 RUN_MODULES = (
-    "heartmend.cli.run", "heartmend.pipelines.run", "heartmend.stages.prepare", "heartmend.stages.fit",
+    "heartmend.cli.run", "heartmend.pipelines.run", "heartmend.stages.prepare", "heartmend.stages.fit.stage",
     "heartmend.stages.refine", "heartmend.stages.fuse.stage", "heartmend.stages.unify",
     "tensorboard.summary", "torch._dynamo",
 )  # fmt: skip

@@ -13,7 +13,7 @@ from heartmend.compute.ranks import Ranks
 from heartmend.errors import ConfigError, FitError
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import RunPlan
-from heartmend.stages.fit import FitSettings, fit
+from heartmend.stages.fit.stage import FitSettings, fit
 from heartmend.training.checkpoint import read_metadata
 from heartmend.training.schedule import Phase
 from support import process_group_tasks

@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 
-from heartmend.geometry.distance import signed_distance_mm
-from heartmend.geometry.grid import Grid
-from heartmend.geometry.roi import Roi
 from heartmend.metrics.overlap import dice
-from heartmend.models.code_book import CodeBook
-from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
+from heartmend.repair.placed_shape import labels_of
 from heartmend.training.image_placement import (
     UNKNOWN_SHARE,
     ImagePhase,
@@ -22,28 +17,7 @@ from heartmend.training.image_placement import (
     sample_image,
     turned_starts,
 )
-from heartmend.types import Labels
-
-SIDE = 64
-MM = (1.0, 1.0, 1.0)
-ROI = Roi(Grid((SIDE,) * 3, np.eye(4)), (0, 0, 0), (SIDE,) * 3)
-HEADS = {"LA": 2, "LV": 3, "Myocardium": 1}
-
-
-def heart(shift: tuple[int, int, int] = (0, 0, 0)) -> Labels:
-    """An atrium above a larger ventricle, and muscle at one side of the ventricle only."""
-    x, y, z = (axis - step for axis, step in zip(np.indices((SIDE,) * 3), shift, strict=True))
-    across = (x - 29) ** 2 + (y - 32) ** 2
-    labels = np.zeros((SIDE,) * 3, np.uint8)
-    labels[(x - 41) ** 2 + (y - 36) ** 2 + (z - 23) ** 2 < 10**2] = 1
-    labels[across + (z - 25) ** 2 < 13**2] = 3
-    labels[across + (z - 43) ** 2 < 9**2] = 2
-    return labels
-
-
-def ct(labels: Labels, blur_mm: float = 0.0) -> np.ndarray:
-    levels = np.array([-80.0, 110.0, 350.0, 350.0])
-    return gaussian_filter(levels[labels], blur_mm) + np.random.default_rng(0).normal(0, 20, labels.shape)
+from support.ball_heart import HEADS, ROI, ball_template, ct, heart
 
 
 @pytest.fixture(autouse=True)
@@ -54,23 +28,13 @@ def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def template() -> TemplateShape:
-    shape = TemplateShape(tuple(HEADS), side=SIDE, controls=12)
-    distances = [signed_distance_mm(heart() == id, MM) for id in HEADS.values()]
-    with torch.no_grad():
-        shape.table.copy_(torch.from_numpy(np.stack(distances, axis=-1).reshape(shape.table.shape)))
-    return shape
-
-
-def labels_of(template: TemplateShape, code: dict[str, torch.Tensor]) -> Labels:
-    depths = evaluate_case(template, CodeBook([""], code), "", ROI)
-    stacked, ids = np.stack([depths[name] for name in HEADS]), np.array([*HEADS.values()], np.uint8)
-    return np.where(stacked.max(axis=0) > 0, ids[stacked.argmax(axis=0)], np.uint8(0))
+    return ball_template()
 
 
 def test_a_template_moves_to_where_the_ct_has_the_heart(template: TemplateShape) -> None:
     labels, truth = heart(), heart((3, -4, 2))
     voxels = sample_image(labels, ct(truth), ROI, HEADS)
-    placed = labels_of(template, place_in_image(template, voxels, template.new_codes(1)).code)
+    placed = labels_of(template, place_in_image(template, voxels, template.new_codes(1)).code, ROI, HEADS)
     for id in HEADS.values():
         assert dice(labels == id, truth == id) < 0.85
         assert dice(placed == id, truth == id) > 0.94, id
@@ -79,7 +43,7 @@ def test_a_template_moves_to_where_the_ct_has_the_heart(template: TemplateShape)
 def test_a_blurred_surface_stays_in_the_middle_of_its_slope(template: TemplateShape) -> None:
     truth = heart()
     voxels = sample_image(truth, ct(truth, blur_mm=1.2), ROI, HEADS)
-    placed = labels_of(template, place_in_image(template, voxels, template.new_codes(1)).code)
+    placed = labels_of(template, place_in_image(template, voxels, template.new_codes(1)).code, ROI, HEADS)
     for id in (HEADS["LA"], HEADS["LV"]):
         # A shell of half a voxel is 12 % of the ventricle and 17 % of the atrium.
         assert np.count_nonzero(placed == id) == pytest.approx(np.count_nonzero(truth == id), rel=0.1), id
@@ -126,7 +90,7 @@ def test_a_mirrored_or_turned_heart_is_found_from_the_turned_starts(
 ) -> None:
     truth = np.flip(heart(), axes).copy()
     voxels, usual = sample_image(truth, ct(truth), ROI, HEADS), template.new_codes(1)
-    found = labels_of(template, place_from_starts(template, voxels, turned_starts(usual["affine"])).code)
-    alone = labels_of(template, place_from_starts(template, voxels, [usual]).code)
+    found = labels_of(template, place_from_starts(template, voxels, turned_starts(usual["affine"])).code, ROI, HEADS)
+    alone = labels_of(template, place_from_starts(template, voxels, [usual]).code, ROI, HEADS)
     assert min(dice(found == id, truth == id) for id in HEADS.values()) > 0.9
     assert min(dice(alone == id, truth == id) for id in HEADS.values()) < 0.5

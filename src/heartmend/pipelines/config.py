@@ -14,7 +14,7 @@ from heartmend.anatomy.toml_file import read_toml
 from heartmend.anatomy.validation import error_lines, list_errors, place
 from heartmend.errors import ConfigError
 from heartmend.stages.correct import CorrectSettings
-from heartmend.stages.fit import FitSettings
+from heartmend.stages.fit.stage import FitSettings
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.stages.prepare import PrepareSettings
 from heartmend.stages.refine import RefineSettings

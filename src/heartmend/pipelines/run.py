@@ -38,7 +38,7 @@ from heartmend.run_folder.paths import REFERENCE
 from heartmend.stages.contract import Context, Outcome, RunPlan
 from heartmend.stages.correct import correct
 from heartmend.stages.embed import EmbedSettings, place
-from heartmend.stages.fit import FitSettings, fit
+from heartmend.stages.fit.stage import FitSettings, fit
 from heartmend.stages.fuse.reference import learn_reference
 from heartmend.stages.fuse.stage import fuse
 from heartmend.stages.prepare import prepare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,34 @@ class ModelRecords(StampedStages):
             table: case id -> structure -> Dice.
         """
         write_json(inside(self._folder(stage), "validation.json"), table)
+
+    def write_confused_cases(self, case_ids: Iterable[str]) -> Path:
+        """Write which cases a fit has placed anew, because their structures are called by the names of others.
+
+        Args:
+            case_ids: ids of the cases.
+
+        Returns:
+            The file.
+        """
+        write_json(self._confused_path(), {"cases": list(case_ids)})
+        return self._confused_path()
+
+    def confused_cases(self) -> frozenset[str]:
+        """Read which cases a fit has placed anew.
+
+        Returns:
+            Ids of the cases; empty for a fit without such a record.
+
+        Raises:
+            RunError: if it is damaged.
+        """
+        path = self._confused_path()
+        self.check_intact(FIT, None, path)
+        return frozenset(map(str, read_table(path).get("cases", []))) if is_regular(path) else frozenset()
+
+    def _confused_path(self) -> Path:
+        return inside(self._folder(FIT), "confused.json")
 
     def fit_reports(self, stage: str = FIT) -> list[Path]:
         """List the files of a fit that are there and that no stage reads: its log, validation and best model.

@@ -21,6 +21,7 @@ from heartmend.models.base import Codes, Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_near_surfaces
 from heartmend.repair.changes import Change
+from heartmend.repair.confused_labels import names_to_replace, replaced_remark
 from heartmend.repair.merged_structures import merge_structures
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label, fusion_margin_mm
 from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark
@@ -65,7 +66,7 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
     _FITTED.clear()
     _CLASSIFIERS.clear()
     lowest_noise_mm2 = dict(context.statistics(cases).lowest_surface_noise_mm2)
-    jobs = []
+    confused, jobs = run.confused_cases(), []
     for case in cases:
         if plan.learns_from_trusted and case.id in plan.trusted_cases and run.is_stamped(REFINE, case.id):
             # As it was before the fit learned from it: `correct` measures what the trusted map has otherwise.
@@ -82,7 +83,15 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
             reader = context.cohort.without_cases() if reads_image else None
             heads = dict(plan.shaped), dict(plan.classified)
             job = _Job(
-                run.output, case, *heads, context.config, lowest_noise_mm2, context.cohort.anatomy, fingerprint, reader
+                run.output,
+                case,
+                *heads,
+                context.config,
+                lowest_noise_mm2,
+                context.cohort.anatomy,
+                fingerprint,
+                reader,
+                case.id in confused,
             )
             jobs.append(job)
     for job, _, error in context.compute.each(_work, jobs):
@@ -108,7 +117,7 @@ class Refinement:
 
 def refine_case(
     fitted: tuple[Shape, CodeBook], case: PreparedCase, anatomy: Anatomy, heads: Mapping[str, int],
-    settings: RefineSettings, lowest_noise_mm2: Mapping[str, float] | None = None,
+    settings: RefineSettings, lowest_noise_mm2: Mapping[str, float] | None = None, *, is_confused: bool = False,
 ) -> Refinement:  # fmt: skip
     """Compute the distance maps of the refined structures of one case.
 
@@ -126,6 +135,8 @@ def refine_case(
         heads: name -> id of the structures.
         settings: settings of the stage.
         lowest_noise_mm2: surface noise (mm²) of the cleanest labels of the cohort, by structure.
+        is_confused: whether the shape was placed in the whole label map, because structures are called by the names of
+            others. Then the shape alone counts for those.
 
     Returns:
         The refined structures.
@@ -136,11 +147,15 @@ def refine_case(
     around = {name: boxes[id] for name, id in heads.items() if id in boxes}
     fields = evaluate_near_surfaces(shape, codes, case.case_id, case.roi, around, fusion_margin_mm(spacing))
     maps, margins, misfits_mm = dict[str, DistanceMap](), Margins(), dict[str, float]()
-    unusual = UnusualAnatomy(None, [])
+    unusual, replaced = UnusualAnatomy(None, []), frozenset[str]()
     merged = merge_structures(case.cleaned, fields, anatomy, case.roi.source_grid())
     fields = merged.shapes_mm
     if by_label:
-        unusual = find_unusual_anatomy(case.cleaned, fields, anatomy, case.roi.source_grid())
+        if is_confused:
+            shapes = {name: DistanceMap.of_field(one, keep_inside=True).inside for name, one in fields.items()}
+            replaced = names_to_replace(case.cleaned, shapes, heads)
+        of_labels = {name: one for name, one in fields.items() if name not in replaced}
+        unusual = find_unusual_anatomy(case.cleaned, of_labels, anatomy, case.roi.source_grid())
         if is_mirrored(codes.of([case.case_id])):
             unusual.changes.append(mirrored_remark(case.roi.source_box(), case.roi.grid))
     for name, shape_mm in fields.items():
@@ -160,8 +175,12 @@ def refine_case(
             near = shape_mm.cropped(fused.box)
             kept = None if unusual.kept is None else unusual.kept[near.box]
             refined = replace(near, values=fused.fused_mm(kept))
+            if name in replaced:
+                refined, margins[name] = shape_mm, 0.0
         maps[name] = DistanceMap.of_field(refined, keep_inside=True)
-    return Refinement(maps, margins, (*unusual.changes, *merged.changes), misfits_mm)
+    remarks = [replaced_remark(name, case.cleaned == heads[name], maps[name], case.roi) for name in sorted(replaced)]
+    changes = (*unusual.changes, *merged.changes, *(one for one in remarks if one is not None))
+    return Refinement(maps, margins, changes, misfits_mm)
 
 
 def is_mirrored(code: Codes) -> bool:
@@ -187,6 +206,7 @@ class _Job:
     anatomy: Anatomy
     fingerprint: str
     reader: Cohort | None = None
+    is_confused: bool = False
 
 
 _FITTED: dict[Path, tuple[Shape, CodeBook]] = {}
@@ -205,7 +225,9 @@ def _work(job: _Job) -> None:
         if job.output not in _FITTED:
             _FITTED[job.output] = run.fitted()
         fitted = _FITTED[job.output]
-        refined = refine_case(fitted, case, job.anatomy, job.shaped, job.settings, job.lowest_noise_mm2)
+        refined = refine_case(
+            fitted, case, job.anatomy, job.shaped, job.settings, job.lowest_noise_mm2, is_confused=job.is_confused
+        )
     maps = refined.maps
     if job.classified:
         if job.output not in _CLASSIFIERS:

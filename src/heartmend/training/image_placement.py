@@ -132,10 +132,28 @@ def sample_image(
     columns += [_log_shares(labels == id, smooth, spacing_mm, rng) for id in heads.values()]
     table = np.stack(columns, axis=1)
     near = np.flatnonzero(outside_mm < REACH_MM)
-    picked = near if len(near) <= MAX_VOXELS else rng.choice(near, MAX_VOXELS, replace=False)
-    voxels = np.stack(np.unravel_index(picked, labels.shape), axis=-1)
-    points = torch.from_numpy(roi.box_index_to_unit(voxels).astype(np.float32))
+    picked, points = sample_voxels(near, labels.shape, roi, rng)
     return ImageVoxels(tuple(heads), points, torch.from_numpy(table[_bins(smooth.reshape(-1)[picked])]))
+
+
+def sample_voxels(
+    near: npt.NDArray[np.int64], shape: tuple[int, ...], roi: Roi, rng: np.random.Generator | None = None
+) -> tuple[npt.NDArray[np.int64], torch.Tensor]:
+    """Sample some of the voxels that a template is fitted to.
+
+    Args:
+        near: (n,) flat indices of the voxels.
+        shape: numbers of voxels of the ROI.
+        roi: the region of interest.
+        rng: random numbers; None: always the same ones.
+
+    Returns:
+        Flat indices (m,) of at most `MAX_VOXELS` of them, and their places (m, 3) float32 in the unit frame.
+    """
+    rng = rng or np.random.default_rng(0)
+    picked = near if len(near) <= MAX_VOXELS else rng.choice(near, MAX_VOXELS, replace=False)
+    voxels = np.stack(np.unravel_index(picked, shape), axis=-1)
+    return picked, torch.from_numpy(roi.box_index_to_unit(voxels).astype(np.float32))
 
 
 def _log_shares(

@@ -7,7 +7,7 @@ and those of the case itself.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import DistanceMap
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.changes import Change
+from heartmend.repair.confused_labels import replaced_names
 from heartmend.repair.placed_shape import CaseTemplate
 from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
 from heartmend.repair.shared_errors.own_errors import correct_own_errors
@@ -140,11 +141,14 @@ def _accepted_maps(
 ) -> tuple[dict[str, DistanceMap], list[Verdict]]:
     """The refined map of each structure where it is accepted, else that of its prepared label, if not `without` it."""
     cleaned, spacing = case.prepared.cleaned, case.prepared.roi.grid.spacing_mm
-    maps, verdicts = dict(case.maps), list[Verdict]()
+    maps, verdicts, replaced = dict(case.maps), list[Verdict](), replaced_names(case.remarks)
     for structure in anatomy.structures:
         label, refined = cleaned == structure.id, case.maps.get(structure.name)
         if refined is not None:
             verdict = check_acceptance(label, refined.inside, structure, spacing)
+            if structure.name in replaced:
+                # Within no limits of a repair: the label is somewhere else.
+                verdict = replace(verdict, accepted=True, reason="")
             verdicts.append(verdict)
             if verdict.accepted:
                 continue

@@ -16,7 +16,7 @@ from heartmend.pipelines.config import load_config
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import DONE_BEFORE, RunPlan
-from heartmend.stages.fit import FitSettings, fit
+from heartmend.stages.fit.stage import FitSettings, fit
 from heartmend.training.schedule import Phase
 from heartmend.types import UNKNOWN
 from support.hearts import HEADS, prepared, small_heart, small_hearts

@@ -35,6 +35,7 @@ from heartmend.run_folder.fit_maps import FitMaps
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CLASSIFIERS, FIT
 from heartmend.stages.contract import Context, Outcome, report_steps, start_steps
+from heartmend.stages.fit.confused import place_confused_cases
 from heartmend.training.initialise import initialise_template
 from heartmend.training.loop import Fit
 from heartmend.training.losses import whole_volume_dice
@@ -160,8 +161,10 @@ def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     torch.set_num_threads(available_cores())
     job = _Job(maps, tuple(case_ids), heads, settings, plan.seed, context.compute.workers, fingerprint)
     found = context.compute.group.call(_work, job, report_steps(context.progress))
-    run.write_validation(FIT, {id: dict(zip(heads, row, strict=True)) for id, row in found.items()})
-    run.finish(FIT, None, fingerprint, [run.fitted_path()], run.fit_reports())
+    dices = {id: dict(zip(heads, row, strict=True)) for id, row in found.items()}
+    placed = place_confused_cases(run, context.compute, maps, case_ids, heads)
+    run.write_validation(FIT, {**dices, **placed.dices})
+    run.finish(FIT, None, fingerprint, [run.fitted_path(), *placed.files], run.fit_reports())
     run.training_files(FIT).delete()
 
 

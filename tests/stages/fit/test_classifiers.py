@@ -10,7 +10,7 @@ from heartmend.repair.voxel_classifier.label_corruption import corrupt_mask
 from heartmend.repair.voxel_classifier.training import ClassifierSettings
 from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import DONE_BEFORE, RunPlan
-from heartmend.stages.fit import FitSettings, fit
+from heartmend.stages.fit.stage import FitSettings, fit
 from heartmend.stages.refine import RefineSettings, refine
 from support.hearts import prepared
 from support.sheets import sheet

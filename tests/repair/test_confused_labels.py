@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.distance import DistanceMap
 from heartmend.models.template import TemplateShape
 from heartmend.repair.confused_labels import (
@@ -19,6 +20,8 @@ from heartmend.repair.confused_labels import (
 )
 from heartmend.types import Labels
 from support.ball_heart import HEADS, MM, ROI, ball_template, heart
+
+HEART = load_anatomy("heart").without_absent(())
 
 
 def row(*ids: int) -> Labels:
@@ -46,10 +49,18 @@ def test_a_label_map_is_confused_if_several_names_disagree(agreement: dict[str, 
 
 
 def test_the_structures_whose_names_disagree_are_replaced() -> None:
-    labels = row(2, 2, 2, 2, 3, 3, 1, 1)
-    shapes = {"LA": row(1, 1, 0, 0, 0, 0, 0, 0) > 0, "LV": row(0, 0, 1, 1, 1, 1, 0, 0) > 0, "Myocardium": labels == 1}
-    assert names_to_replace(labels, shapes, HEADS) == {"LA", "LV"}
-    assert names_to_replace(labels, {name: labels == HEADS[name] for name in shapes}, HEADS) == frozenset()
+    ids = {name: HEART.by_name(name).id for name in ("LA", "LV", "RA", "RV", "Myocardium", "LAA")}
+    shapes = row(2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 1, 1, 8, 8)
+
+    def replaced(labels: Labels) -> frozenset[str]:
+        return names_to_replace(labels, {name: shapes == id for name, id in ids.items()}, HEART)
+
+    assert replaced(shapes) == frozenset()
+    two = row(2, 2, 2, 2, 3, 3, 4, 4, 5, 5, 1, 1, 8, 8)
+    assert replaced(two) == {"LA", "LV"}
+    # Half of them are confused: the others are replaced with them, but not the appendage, which is called by its name.
+    half = row(2, 2, 2, 2, 3, 3, 5, 4, 5, 5, 1, 1, 8, 8)
+    assert replaced(half) == {"LA", "LV", "RA", "RV", "Myocardium"}
 
 
 def test_the_remark_names_what_changed() -> None:

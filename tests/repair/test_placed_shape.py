@@ -19,6 +19,7 @@ from heartmend.repair.placed_shape import (
     RULE,
     CaseTemplate,
     PlacedCase,
+    _is_unusual_only,
     distances_mm,
     is_better_than_most,
     is_worse_than_most,
@@ -88,14 +89,18 @@ def test_a_label_map_that_is_millimetres_off_is_replaced(template: CaseTemplate)
 
 def test_unusual_anatomy_stays_where_the_label_is_like_the_placed_shape_but_for_it(template: CaseTemplate) -> None:
     labels = heart((2, 0, 0))
-    unusual = replace(template, unusual=frozenset({"LV"}))
+    # A part of the LV at its upper end.
+    unusual = replace(template, unusual={"LV": [((28, 28, 36), (36, 36, 40))]})
     assert replaced(template, labels, heart()).replaced == {*IDS}
     assert replaced(unusual, labels, heart()).replaced == {"Myocardium", "LA"}
     # A label that is elsewhere is wrong, and not unusual.
     assert replaced(unusual, heart((4, -4, 0)), heart()).replaced >= {"LV"}
 
 
-def test_a_label_map_at_the_edges_stays(template: CaseTemplate) -> None:
+def test_a_shape_that_is_farther_from_the_edges_replaces_nothing(
+    template: CaseTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heartmend.repair.placed_shape.placed_labels", lambda *_: heart((5, -5, 4)))
     labels = heart()
     maps = maps_of(labels)
     found = replace_by_placed(maps, ct(labels), template, ROI, HEART, tuple(IDS), maps)
@@ -113,6 +118,20 @@ def test_a_structure_that_the_case_lacks_is_not_added(template: CaseTemplate) ->
     labels[labels == IDS["LA"]] = 0
     found = replaced(template, labels, heart())
     assert "LA" not in found.replaced and not found.maps["LA"].inside.any()
+
+
+def test_unusual_parts_are_left_out_of_the_comparison() -> None:
+    placed = heart() == IDS["LV"]
+    sac = placed.copy()
+    sac[44:60, 24:40, 18:34] = True
+    box = [((44, 24, 18), (59, 39, 33))]
+    assert dice(sac, placed) < 0.88
+    assert _is_unusual_only(sac, placed, box, ROI)
+    # The rest of the label is beside the shape too, so it is an error.
+    assert not _is_unusual_only(np.roll(sac, 4, axis=2), placed, [((44, 24, 22), (59, 39, 37))], ROI)
+    assert not _is_unusual_only(sac, placed, [], ROI)
+    # Where the boxes contain most of a structure, there is nothing to compare.
+    assert _is_unusual_only(np.roll(sac, 9, axis=0), placed, [((10, 10, 10), (60, 60, 60))], ROI)
 
 
 def patch(

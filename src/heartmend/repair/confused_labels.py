@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.distance import DistanceMap
 from heartmend.geometry.masks import present_ids
 from heartmend.geometry.roi import Roi
@@ -29,8 +30,9 @@ CONFUSED_BELOW, MIN_CONFUSED = 0.93, 2
 """A label map is confused if the names of so many structures agree less with the shape that was fitted to it.
 (Measured: rare anatomy 0.90 and more, and below 0.93 in one structure at most; failed label maps 0.3 to 0.9 in
 several.)"""
-REPLACED_BELOW = 0.9
-"""In such a label map, a structure is replaced if its name agrees less with the shape that was placed in it."""
+REPLACED_BELOW, WHOLE_SHARE = 0.9, 0.5
+"""In such a label map, a structure is replaced if its name agrees less with the shape that was placed in it. From this
+share of the structures on, the others are replaced too, but for veins and appendages, which fit no template as well."""
 
 
 def name_agreement(labels: Labels, shapes: Labels, heads: Mapping[str, int]) -> dict[str, float]:
@@ -95,22 +97,26 @@ def place_if_confused(
     return place_in_labels(shape, labels, roi, present, turned_starts(usual_affine)).code
 
 
-def names_to_replace(labels: Labels, shapes: Mapping[str, Mask], heads: Mapping[str, int]) -> frozenset[str]:
+def names_to_replace(labels: Labels, shapes: Mapping[str, Mask], anatomy: Anatomy) -> frozenset[str]:
     """Find the structures of a confused label map that the placed shape replaces.
 
     Args:
         labels: (x, y, z) uint8, the label map.
         shapes: (x, y, z) bool, the placed shape of each structure, by name.
-        heads: id of each structure, by name.
+        anatomy: the structures.
 
     Returns:
         Their names.
     """
     placed = np.full(labels.shape, BACKGROUND, np.uint8)
+    ids = {name: anatomy.by_name(name).id for name in shapes}
     for name, mask in shapes.items():
-        placed[mask] = heads[name]
-    agreement = name_agreement(labels, placed, {name: heads[name] for name in shapes})
-    return frozenset(name for name, value in agreement.items() if value < REPLACED_BELOW)
+        placed[mask] = ids[name]
+    agreement = name_agreement(labels, placed, ids)
+    confused = {name for name, value in agreement.items() if value < REPLACED_BELOW}
+    if confused and len(confused) >= WHOLE_SHARE * len(agreement):
+        confused |= {name for name in agreement if not anatomy.by_name(name).must_touch}
+    return frozenset(confused)
 
 
 def replaced_remark(name: str, label: Mask, after: DistanceMap, roi: Roi) -> Change | None:

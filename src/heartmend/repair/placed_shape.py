@@ -8,7 +8,8 @@ or placed shape is right, the edges decide: both are measured in the same way.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,8 @@ from heartmend.training.image_placement import (
 )
 from heartmend.types import BACKGROUND, Labels, Mask
 
+BoxMm = tuple[Sequence[float], Sequence[float]]
+"""Lowest and highest corner (x, y, z) in mm, RAS+."""
 RULE = "placed_shape"
 """Name of this method in the change log."""
 BLOOD = ("chamber", "vessel", "appendage")
@@ -46,16 +49,16 @@ UNUSUAL_SHARE = 0.1
 """A label map is better or worse than most if the share of its patches with an edge differs from the median by more."""
 MAX_ERROR_MM = 3.0
 """Distance that counts for a patch at which no edge is found."""
-MIN_GAIN_MM = 0.0
-"""Nothing is replaced unless the mean distance to the edges becomes smaller by this: a shape that is as near as the
-label has its contacts, which have no edge, in addition."""
+MIN_GAIN_MM = -0.2
+"""Nothing is replaced if the median structure would be farther from the edges by more than this: a shape that is about
+as near as the label has its contacts, which have no edge, in addition."""
 MAX_LOSS_MM = 0.6
 """A structure stays if its own distance to the edges would become larger by more than this."""
 SAME_DICE = 0.5
 """Unless label and placed shape have a lower Dice: a label that is elsewhere lies at the edges of something else."""
-ALIKE_DICE = 0.8
-"""A structure with unusual anatomy stays if label and placed shape have this Dice or more. (Measured: label maps of
-which a third is wrong, and called unusual, 0.3 to 0.79; a graft 0.9.)"""
+ALIKE_DICE, MIN_OUTSIDE_SHARE = 0.88, 0.5
+"""A structure with unusual anatomy stays if label and placed shape have this Dice or more outside the boxes of the
+unusual parts, or if less than this share of the structure is outside them."""
 MAX_REFERENCE_MM, MAX_MISFIT_MM = 1.3, 5.0
 """The template fits a structure if it is this near to the surfaces of the best label maps, on average; and the largest
 distance that counts. (Measured: hearts of one anatomy at most 1.15 mm, veins and appendages of hearts that differ 1.5
@@ -73,15 +76,15 @@ class CaseTemplate:
             their edges decide.
         usual_affine: (1, 3, 4) affine map of a usual case, from which other poses are tried; None where the label map
             of the case is not worse than most.
-        unusual: names of the structures in which the label map has unusual anatomy. They stay if the placed shape is
-            like the label but for it.
+        unusual: boxes in mm of the unusual parts of each structure, by its name. Such a structure stays if the placed
+            shape is like the label but for them.
     """
 
     shape: TemplateShape
     code: Codes
     names: frozenset[str] = frozenset()
     usual_affine: torch.Tensor | None = None
-    unusual: frozenset[str] = frozenset()
+    unusual: Mapping[str, Sequence[BoxMm]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,16 +171,31 @@ def replace_by_placed(
         distances_mm(measure_surfaces(one, image, roi, anatomy, wanted), anatomy) for one in (before, new)
     )
     gains_mm = {id: own_mm[id] - new_mm[id] for id in own_mm.keys() & new_mm.keys()}
-    if not gains_mm or np.mean([*gains_mm.values()]) < MIN_GAIN_MM:
+    if not gains_mm or np.median([*gains_mm.values()]) < MIN_GAIN_MM:
         return PlacedCase(maps)
     alike = {id: dice(labels == id, placed == id) for id in gains_mm}
     gains = {
         wanted[id]: gains_mm[id] for id in sorted(gains_mm)
         if (gains_mm[id] >= -MAX_LOSS_MM or alike[id] < SAME_DICE)
-        and (wanted[id] not in template.unusual or alike[id] < ALIKE_DICE)
+        and not _is_unusual_only(labels == id, placed == id, template.unusual.get(wanted[id], ()), roi)
     }  # fmt: skip
     chosen = {name: gain for name, gain in gains.items() if name in structures}
     return PlacedCase({**maps, **{name: new[name] for name in chosen}}, tuple(_changes(maps, new, chosen, roi)))
+
+
+def _is_unusual_only(label: Mask, placed: Mask, boxes_mm: Sequence[BoxMm], roi: Roi) -> bool:
+    """Whether a structure has unusual parts, and is like the placed shape outside their boxes."""
+    if not boxes_mm:
+        return False
+    outside = np.ones(label.shape, bool)
+    start = [part.start for part in roi.source_box()]
+    for low, high in boxes_mm:
+        corners = roi.grid.world_to_index(np.array([*product(*zip(low, high, strict=True))])) - start
+        first, last = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1
+        outside[tuple(slice(max(a, 0), max(b, 0)) for a, b in zip(first, last, strict=True))] = False
+    if np.count_nonzero(label & outside) < MIN_OUTSIDE_SHARE * np.count_nonzero(label):
+        return True
+    return dice(label & outside, placed & outside) >= ALIKE_DICE
 
 
 def surface_misfit_mm(mask: Mask, placed: Mask, roi: Roi) -> float | None:

@@ -153,9 +153,10 @@ def refine_case(
     if by_label:
         if is_confused:
             shapes = {name: DistanceMap.of_field(one, keep_inside=True).inside for name, one in fields.items()}
-            replaced = names_to_replace(case.cleaned, shapes, heads)
-        of_labels = {name: one for name, one in fields.items() if name not in replaced}
-        unusual = find_unusual_anatomy(case.cleaned, of_labels, anatomy, case.roi.source_grid())
+            replaced = names_to_replace(case.cleaned, shapes, anatomy)
+        else:
+            # In a confused label map, what is unusual is wrong.
+            unusual = find_unusual_anatomy(case.cleaned, fields, anatomy, case.roi.source_grid())
         if is_mirrored(codes.of([case.case_id])):
             unusual.changes.append(mirrored_remark(case.roi.source_box(), case.roi.grid))
     for name, shape_mm in fields.items():

@@ -14,6 +14,7 @@ from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
 from heartmend.pipelines.config import load_config
 from heartmend.run_folder.folder import RunFolder
+from heartmend.run_folder.paths import FIT
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import DONE_BEFORE, RunPlan
 from heartmend.stages.fit.stage import FitSettings, fit
@@ -39,9 +40,9 @@ def fit_small(
     steps = []
 
     def report(task: str, done: int, total: int, note: str) -> None:
-        if done and note != DONE_BEFORE:
+        if task == FIT and done and note != DONE_BEFORE:
             steps.append(done)
-        if done and done == stop_at:
+        if task == FIT and done and done == stop_at:
             raise InterruptedFitError
 
     assert no_error(run_stage(fit, run, settings, named_cases(ids), RunPlan(shaped=heads, seed=seed), report))

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from heartmend.compute.resources import Compute
 from heartmend.metrics.overlap import dice
 from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
@@ -17,9 +17,11 @@ from heartmend.models.template import TemplateShape
 from heartmend.repair.confused_labels import place_if_confused
 from heartmend.repair.placed_shape import labels_of
 from heartmend.run_folder.fit_maps import FitMaps
-from heartmend.run_folder.folder import RunFolder
+from heartmend.stages.contract import Context
 from heartmend.training.checkpoint import load_shape_and_codes
 
+PLACEMENT = "placement"
+"""Name of the task for the user."""
 log = logging.getLogger(__name__)
 
 
@@ -36,32 +38,31 @@ class PlacedAnew:
     files: tuple[Path, ...]
 
 
-def place_confused_cases(
-    run: RunFolder, compute: Compute, maps: FitMaps, case_ids: Sequence[str], heads: Mapping[str, int]
-) -> PlacedAnew:
+def place_confused_cases(context: Context[Any], maps: FitMaps, case_ids: Sequence[str]) -> PlacedAnew:
     """Place the template anew in the label maps whose structures are confused, and write the fit with their codes.
 
     Args:
-        run: the run, with a fit.
-        compute: the worker processes.
+        context: run, with a fit, and resources.
         maps: reads the label maps of the fit.
         case_ids: ids of the cases.
-        heads: id of each structure of the fit, by name.
 
     Returns:
         What was placed anew.
     """
+    run, heads = context.run, dict(context.plan.shaped)
     shape, codes = run.fitted()
     if not isinstance(shape, TemplateShape):
         return PlacedAnew({}, ())
     usual = codes.values["affine"].detach().median(dim=0, keepdim=True).values
     placed = {}
-    jobs = [_Job(maps, run.fitted_path(), id, dict(heads), usual) for id in case_ids]
-    for job, found, error in compute.each(_place, jobs):
+    jobs = [_Job(maps, run.fitted_path(), id, heads, usual) for id in case_ids]
+    context.progress.start(PLACEMENT, len(jobs))
+    for done, (job, found, error) in enumerate(context.compute.each(_place, jobs), start=1):
         if error is not None:
             log.warning("fit: %s: its label map was not placed anew: %s", job.case_id, error)
         if found is not None:
             placed[job.case_id] = found
+        context.progress.advance(done, job.case_id)
     if placed:
         values = {name: code.detach().clone() for name, code in codes.values.items()}
         for id, one in placed.items():

@@ -162,7 +162,7 @@ def _fit_shape(context: Context[FitSettings], cases: Sequence[Case]) -> None:
     job = _Job(maps, tuple(case_ids), heads, settings, plan.seed, context.compute.workers, fingerprint)
     found = context.compute.group.call(_work, job, report_steps(context.progress))
     dices = {id: dict(zip(heads, row, strict=True)) for id, row in found.items()}
-    placed = place_confused_cases(run, context.compute, maps, case_ids, heads)
+    placed = place_confused_cases(context, maps, case_ids)
     run.write_validation(FIT, {**dices, **placed.dices})
     run.finish(FIT, None, fingerprint, [run.fitted_path(), *placed.files], run.fit_reports())
     run.training_files(FIT).delete()

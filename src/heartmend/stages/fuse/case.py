@@ -32,7 +32,7 @@ from heartmend.repair.uncertainty.case import judge_case
 from heartmend.repair.uncertainty.evidence import RepairedRoi
 from heartmend.repair.vessels.case import repair_vessel
 from heartmend.repair.vessels.settings import ImageUse
-from heartmend.stages.fuse.corrected import RefinedCase, correct_maps, with_edges
+from heartmend.stages.fuse.corrected import RefinedCase, correct_maps, with_edges, without_edges
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.types import BACKGROUND, Labels
 
@@ -124,10 +124,12 @@ def fuse_case(
     fused = fuse_maps(maps, anatomy, spacing, without_vessels, settings.mode, settings.margin_mm)
     if image is not None:
         reference = cleaned if case.correction is None else fused
-        at_edges = [name for name in structures or maps if name not in lumens]
+        without = without_edges(case, anatomy)
+        at_edges = [name for name in structures or maps if name not in lumens | without]
         snapped = snap_case(fused, maps, reference, volume, anatomy, verdicts, at_edges)
         fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
         changes += snapped.changes
+        changes += [_without_edge(name, volume) for name in sorted(without)]
         if corrected.has_own_errors:
             halved = half_level_case(fused, maps, volume, anatomy, names)
             fused, maps = halved.labels, dict(halved.maps)
@@ -179,6 +181,12 @@ def trusted_case(case_id: str, original: Labels, trusted: Labels, grid: Grid) ->
     volume_mm3 = round(voxels * grid.voxel_mm3, 2)
     change = Change("trusted", "", "replaced", voxels, volume_mm3, box_in_mm(box, grid), "info", note)
     return FusedCase(trusted, ChangeLog(case_id, (change,)))
+
+
+def _without_edge(structure: str, volume: CaseVolume) -> Change:
+    """The remark that a surface is not seen in the CT."""
+    note = "as dark as the muscle in the CT, which shows the outside of its wall: the surface follows the labels alone"
+    return Change("image_edges", structure, "not moved", 0, 0.0, box_in_mm(volume.box, volume.grid), "info", note)
 
 
 def _placed_verdict(

@@ -18,6 +18,7 @@ from heartmend.geometry.distance import DistanceMap
 from heartmend.repair.acceptance import Verdict, check_acceptance
 from heartmend.repair.changes import Change
 from heartmend.repair.confused_labels import replaced_names
+from heartmend.repair.image_edges.muscle_level import chambers_like_muscle
 from heartmend.repair.placed_shape import CaseTemplate
 from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
 from heartmend.repair.shared_errors.own_errors import correct_own_errors
@@ -86,8 +87,25 @@ class CorrectedMaps:
         return any(one.action == "moved" for one in self.own.changes)
 
 
+def without_edges(case: RefinedCase, anatomy: Anatomy) -> frozenset[str]:
+    """List the chambers of a case that are as dark as the muscle in its CT, so that their surfaces have no edge.
+
+    Args:
+        case: the case.
+        anatomy: the structures.
+
+    Returns:
+        Their names; none without a CT.
+    """
+    if case.image is None:
+        return frozenset()
+    return chambers_like_muscle(case.maps, case.image[case.prepared.roi.source_box()], anatomy)
+
+
 def with_edges(case: RefinedCase, anatomy: Anatomy, structures: Sequence[str] = ()) -> list[str]:
-    """List the structures of a case whose surfaces may move to the edges of its CT, without thin vessels.
+    """List the structures of a case whose surfaces may move to the edges of its CT.
+
+    Thin vessels are repaired in another way, and chambers that are as dark as the muscle have no edge.
 
     Args:
         case: the case.
@@ -97,9 +115,10 @@ def with_edges(case: RefinedCase, anatomy: Anatomy, structures: Sequence[str] = 
     Returns:
         Their names, in the order of the anatomy.
     """
+    without = without_edges(case, anatomy)
     return [
         one.name for one in anatomy.structures
-        if one.name in case.maps and one.kind != "tube" and one.image_edges
+        if one.name in case.maps and one.kind != "tube" and one.image_edges and one.name not in without
         and (not structures or one.name in structures)
     ]  # fmt: skip
 

@@ -39,7 +39,7 @@ from heartmend.training.sampling import CaseSamples, sample_case
 from heartmend.training.schedule import Phase
 from heartmend.types import Labels
 
-METHOD = 3
+METHOD = 4
 """Number of the way in which the template is learned: what another one left is made anew."""
 BEST_SHARE, MIN_CASES, MAX_CASES = 0.5, 3, 24
 """Share of the cases from which the template is learned, the least number of them and the largest one."""

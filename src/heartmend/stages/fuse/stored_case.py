@@ -13,7 +13,7 @@ from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
 from heartmend.repair import unusual_anatomy
 from heartmend.repair.changes import Change
-from heartmend.repair.placed_shape import MAX_REFERENCE_MM, CaseTemplate, is_better_than_most, is_worse_than_most
+from heartmend.repair.placed_shape import MAX_REFERENCE_MM, BoxMm, CaseTemplate, is_better_than_most, is_worse_than_most
 from heartmend.repair.shared_errors.case import CaseCorrection
 from heartmend.repair.shared_errors.correction import Correction
 from heartmend.repair.shared_errors.report import SharedErrors
@@ -68,8 +68,11 @@ class _Models:
             usual = reference.codes.values["affine"].median(dim=0, keepdim=True).values
             return CaseTemplate(reference.shape, code, reference.fitted, usual.detach())
         # In a label map that is worse than most, what is unusual is wrong.
-        unusual = {one.structure for one in remarks if one.rule == unusual_anatomy.RULE}
-        return CaseTemplate(reference.shape, code, reference.fitted, None, frozenset(unusual))
+        unusual: dict[str, list[BoxMm]] = {}
+        for one in remarks:
+            if one.rule == unusual_anatomy.RULE and one.structure:
+                unusual.setdefault(one.structure, []).append(one.box_mm)
+        return CaseTemplate(reference.shape, code, reference.fitted, None, unusual)
 
 
 _MODELS: dict[Path, _Models | None] = {}

@@ -17,7 +17,7 @@ from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import FIT
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import Outcome, RunPlan
-from heartmend.stages.refine import RefineSettings, refine, refine_case
+from heartmend.stages.refine import RefineSettings, is_mirrored, is_turned, refine, refine_case
 from heartmend.training.initialise import initialise_template
 from support.hearts import HEADS, on_roi, prepared, samples_of, small_heart
 from support.stages import named_cases, no_error, run_stage, store
@@ -73,6 +73,38 @@ def test_without_label_weight_the_shape_alone_decides(model: Model) -> None:
     near = np.abs(expected.mm) < 6
     assert near.any() and np.array_equal(maps["LV"].steps[near], expected.steps[near])
     assert np.array_equal(maps["LV"].inside, expected.inside)
+
+
+def test_in_a_confused_label_map_the_shape_replaces_what_is_called_by_another_name(model: Model) -> None:
+    truth = small_heart(1)
+    confused = truth.copy()
+    z = np.indices(truth.shape)[2]
+    for id, other in ((3, 5), (5, 3)):
+        confused[(truth == id) & (z > np.median(z[truth == id]))] = other
+    found = refine_case(model, case_of(confused), ANATOMY, HEADS, RefineSettings(), is_confused=True)
+    shapes = evaluate_case(*model, "a", case_of(confused).roi)
+    for name in HEADS:
+        assert np.array_equal(found.maps[name].inside, shapes[name] > 0)
+    assert {(one.rule, one.structure, one.action) for one in found.changes} == {
+        ("confused_labels", "LV", "replaced"), ("confused_labels", "RV", "replaced"),
+    }  # fmt: skip
+    # A label map that agrees with the shape is refined as any other.
+    usual = refine_case(model, case_of(truth), ANATOMY, HEADS, RefineSettings())
+    again = refine_case(model, case_of(truth), ANATOMY, HEADS, RefineSettings(), is_confused=True)
+    assert not again.changes and again.margins == usual.margins
+    assert all(np.array_equal(again.maps[name].steps, usual.maps[name].steps) for name in HEADS)
+
+
+@pytest.mark.parametrize(
+    ("signs", "mirrored", "turned"),
+    [((1, 1, 1), False, False), ((-1, 1, 1), True, False), ((-1, -1, 1), False, True), ((-1, -1, -1), True, False)],
+)
+def test_a_pose_with_reversed_axes_is_mirrored_or_turned(
+    signs: tuple[int, int, int], mirrored: bool, turned: bool
+) -> None:
+    code = {"affine": torch.cat([torch.diag(torch.tensor(signs).float()), torch.zeros(3, 1)], dim=1)[None]}
+    assert (is_mirrored(code), is_turned(code)) == (mirrored, turned)
+    assert not is_mirrored({}) and not is_turned({})
 
 
 @pytest.fixture

@@ -254,6 +254,20 @@ def _remark(structure: Structure, part: Component, shape: LocalField, grid: Grid
     return Change(RULE, structure.name, ORIGINAL_KEPT, 0, 0.0, box_in_mm(part.box, grid), "warning", note)
 
 
+def turned_remark(box: Box, grid: Grid) -> Change:
+    """Describe a heart that is turned by half a turn beside the other cases.
+
+    Args:
+        box: box of the heart in voxels.
+        grid: grid of the label map.
+
+    Returns:
+        The remark.
+    """
+    note = "turned by half a turn beside the other cases: a wrong orientation in the file"
+    return Change(RULE, "", ORIGINAL_KEPT, 0, 0.0, box_in_mm(box, grid), "warning", note)
+
+
 def mirrored_remark(box: Box, grid: Grid) -> Change:
     """Describe a heart that is mirrored beside the other cases.
 

@@ -24,7 +24,7 @@ from heartmend.repair.changes import Change
 from heartmend.repair.confused_labels import names_to_replace, replaced_remark
 from heartmend.repair.merged_structures import merge_structures
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label, fusion_margin_mm
-from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark
+from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark, turned_remark
 from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CLASSIFIERS, FIT, PREPARE, REFINE
@@ -66,7 +66,7 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
     _FITTED.clear()
     _CLASSIFIERS.clear()
     lowest_noise_mm2 = dict(context.statistics(cases).lowest_surface_noise_mm2)
-    confused, jobs = run.confused_cases(), []
+    confused, jobs = frozenset() if plan.prior else run.confused_cases(), []
     for case in cases:
         if plan.learns_from_trusted and case.id in plan.trusted_cases and run.is_stamped(REFINE, case.id):
             # As it was before the fit learned from it: `correct` measures what the trusted map has otherwise.
@@ -83,16 +83,9 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
             reader = context.cohort.without_cases() if reads_image else None
             heads = dict(plan.shaped), dict(plan.classified)
             job = _Job(
-                run.output,
-                case,
-                *heads,
-                context.config,
-                lowest_noise_mm2,
-                context.cohort.anatomy,
-                fingerprint,
-                reader,
+                run.output, case, *heads, context.config, lowest_noise_mm2, context.cohort.anatomy, fingerprint, reader,
                 case.id in confused,
-            )
+            )  # fmt: skip
             jobs.append(job)
     for job, _, error in context.compute.each(_work, jobs):
         yield Outcome(job.case, error)
@@ -159,6 +152,8 @@ def refine_case(
             unusual = find_unusual_anatomy(case.cleaned, fields, anatomy, case.roi.source_grid())
         if is_mirrored(codes.of([case.case_id])):
             unusual.changes.append(mirrored_remark(case.roi.source_box(), case.roi.grid))
+        elif is_turned(codes.of([case.case_id])):
+            unusual.changes.append(turned_remark(case.roi.source_box(), case.roi.grid))
     for name, shape_mm in fields.items():
         refined = shape_mm
         if heads[name] not in boxes:
@@ -194,6 +189,20 @@ def is_mirrored(code: Codes) -> bool:
         Whether its affine map contains a reflection; False for a shape without affine maps.
     """
     return "affine" in code and float(torch.linalg.det(code["affine"][0, :, :3].detach().float())) < 0
+
+
+def is_turned(code: Codes) -> bool:
+    """Test whether a case is turned by half a turn beside the template: two of its axes are reversed.
+
+    Args:
+        code: code of one case.
+
+    Returns:
+        Whether they are; False for a mirrored case, and for a shape without affine maps.
+    """
+    if "affine" not in code or is_mirrored(code):
+        return False
+    return int((torch.diagonal(code["affine"][0, :, :3].detach()) < 0).sum()) == 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,7 @@ def place_confused_cases(context: Context[Any], maps: FitMaps, case_ids: Sequenc
     run, heads = context.run, dict(context.plan.shaped)
     shape, codes = run.fitted()
     if not isinstance(shape, TemplateShape):
-        return PlacedAnew({}, ())
+        return PlacedAnew({}, (run.write_confused_cases(()),))
     usual = codes.values["affine"].detach().median(dim=0, keepdim=True).values
     placed = {}
     jobs = [_Job(maps, run.fitted_path(), id, heads, usual) for id in case_ids]

@@ -88,3 +88,19 @@ def test_the_whole_code_follows_the_mended_map(model: HeartModel, new_heart: np.
     assert wrong(rendered(model, code), new_heart) <= wrong(
         rendered(model, {**placed, **model.shape.empty_details()}), new_heart
     )
+
+
+def test_a_confused_label_map_is_placed_as_a_whole_by_a_model_of_its_own_population(
+    model: HeartModel, new_heart: np.ndarray
+) -> None:
+    confused = new_heart.copy()
+    z = np.indices(new_heart.shape)[2]
+    for id, other in ((3, 5), (5, 3)):
+        confused[(new_heart == id) & (z > np.quantile(z[new_heart == id], 0.65))] = other
+    for is_own in (True, False):
+        (found,) = place_models([model], case_of(confused), QUICK, is_own=is_own)
+        assert found.is_confused is is_own
+        if is_own:
+            placed = rendered(model, {**found.code, **model.shape.empty_details()})
+            assert wrong(placed, new_heart) < 0.6 * wrong(confused, new_heart)
+    assert not place_models([model], case_of(new_heart), QUICK, is_own=True)[0].is_confused

@@ -193,7 +193,8 @@ def repair_case(prior: Prior, anatomy: Anatomy, case: OneCase, *, is_own: bool, 
     maps, remarks, calibres, heart = dict[str, DistanceMap](), tuple[Change, ...](), dict[str, Calibre](), ""
     margins_mm, misfits_mm = dict[str, float | None](), dict[str, float]()
     if is_own or all(present_heads(model, prepared.cleaned) for model in prior):
-        placed = min(place_models(prior, prepared, EmbedSettings(), seed), key=lambda one: one.error_mm)
+        every = place_models(prior, prepared, EmbedSettings(), seed, is_own=is_own)
+        placed = min(every, key=lambda one: one.error_mm)
         model, codes = placed.model, {name: value.detach() for name, value in placed.code.items()}
         heads = anatomy.select(without_kinds=("tube",))
         settings = RefineSettings() if is_own else RefineSettings(local_misfit=PRIOR_LOCAL_MISFIT)
@@ -202,7 +203,10 @@ def repair_case(prior: Prior, anatomy: Anatomy, case: OneCase, *, is_own: bool, 
             template = select_heads(template, [name for name in template.heads if name in heads])
         fitted = template, CodeBook([CASE_ID], codes)
         with torch.no_grad():
-            found = refine_case(fitted, prepared, anatomy, heads, settings, model.lowest_surface_noise_mm2)
+            found = refine_case(
+                fitted, prepared, anatomy, heads, settings, model.lowest_surface_noise_mm2,
+                is_confused=placed.is_confused,
+            )  # fmt: skip
         maps = {name: one for name, one in found.maps.items() if not case.structures or name in case.structures}
         remarks, calibres, heart = found.changes, model.calibres, prior_heart(model)
         margins_mm, misfits_mm = found.margins, found.misfits_mm

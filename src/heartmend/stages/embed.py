@@ -20,11 +20,13 @@ from heartmend.geometry.masks import present_ids
 from heartmend.geometry.roi import Roi
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
+from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.heart_model import Heart, HeartModel, evaluate_labels
 from heartmend.models.model_file import load_heart_model
 from heartmend.models.prior import prior_heart
 from heartmend.models.unified import stack_details
+from heartmend.repair.confused_labels import place_if_confused
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import EMBED, FIT, FUSE, PREPARE
 from heartmend.run_folder.records import PreparedCase
@@ -95,7 +97,7 @@ def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Ou
     Yields:
         An outcome for each case.
     """
-    run, plan, placed = context.run, context.plan, dict[str, list[tuple[Code, float]]]()
+    run, plan, placed = context.run, context.plan, dict[str, list[_Found]]()
     jobs = [_job(context, case) for case in cases]
     fingerprint = compute_fingerprint(
         context.config, plan.seed, *jobs[0].models, plan.shaped, [(c.id, run.digest(PREPARE, c.id)) for c in cases]
@@ -108,15 +110,16 @@ def place(context: Context[EmbedSettings], cases: Sequence[Case]) -> Iterator[Ou
             placed[job.case.id] = found
         yield Outcome(job.case, error)
     if placed:
-        errors = np.nansum([[error for _, error in found] for found in placed.values()], axis=0) / len(placed)
+        errors = np.nansum([[one.error_mm for one in found] for found in placed.values()], axis=0) / len(placed)
         best, paths = int(np.argmin(errors)), jobs[0].models
         model, template = _model(paths[best]), _model(paths[best]).shape.template
         if plan.prior:
             template = select_heads(template, [name for name in template.heads if name in plan.shaped])
             run.write_prior({"model": paths[best].name, "heart": prior_heart(model), "error_mm": float(errors[best])})
         run.forget(FIT)
-        codes = {id: found[best][0] for id, found in sorted(placed.items())}
-        files = run.write_fitted(template, _code_book(codes))
+        codes = {id: found[best].code for id, found in sorted(placed.items())}
+        confused = [id for id, found in sorted(placed.items()) if found[best].is_confused]
+        files = [*run.write_fitted(template, _code_book(codes)), run.write_confused_cases(confused)]
         run.finish(FIT, None, fingerprint if len(placed) == len(cases) else "", files)
 
 
@@ -156,15 +159,18 @@ class PlacedModel:
         model: the model.
         code: the affine map (1, 3, 4) and the field (1, 3, m, m, m) of the case.
         error_mm: median distance of the template's surfaces from those of the case.
+        is_confused: whether the template was placed in the whole label map, because structures are called by the names
+            of others.
     """
 
     model: HeartModel
     code: dict[str, torch.Tensor]
     error_mm: float
+    is_confused: bool = False
 
 
 def place_models(
-    models: Sequence[HeartModel], case: PreparedCase, settings: EmbedSettings, seed: int = 0
+    models: Sequence[HeartModel], case: PreparedCase, settings: EmbedSettings, seed: int = 0, *, is_own: bool = False
 ) -> list[PlacedModel]:
     """Fit the template of each model to a prepared label map.
 
@@ -175,6 +181,8 @@ def place_models(
         case: the prepared case.
         settings: settings of the stage.
         seed: of the sampled points.
+        is_own: whether the models are of the population of the case. Then a label map whose structures are called by
+            the names of others is recognised; another heart than those of the case may differ as much.
 
     Returns:
         Each model with its code, in the order of `models`.
@@ -194,9 +202,20 @@ def place_models(
             drawn[present] = sample_case(case.case_id, case.cleaned, case.roi, ids, resolution=resolution, seed=seed)
         schedule = PlacementSchedule(settings.place_phases, settings.points, seed)
         code = place_template(template, _mean_size_mm(model), drawn[present], present, schedule)
+        whole = _place_whole(model, code, case) if is_own else None
+        code = whole or code
         error = measure_placement(template, drawn[present], present, code)
-        placed.append(PlacedModel(model, code, error.whole_mm))
+        placed.append(PlacedModel(model, code, error.whole_mm, whole is not None))
     return placed
+
+
+def _place_whole(model: HeartModel, code: Codes, case: PreparedCase) -> dict[str, torch.Tensor] | None:
+    """The code of a confused label map as a whole; None where the names of its structures agree with the template."""
+    template = model.shape.template
+    heads = {name: model.anatomy.by_name(name).id for name in template.heads}
+    usual = model.codes.values["affine"].detach().median(dim=0, keepdim=True).values
+    found = place_if_confused(template, code, case.cleaned, case.roi, heads, usual)
+    return None if found is None else dict(found)
 
 
 def present_heads(model: HeartModel, labels: Labels) -> tuple[str, ...]:
@@ -279,13 +298,20 @@ def _model(path: Path) -> HeartModel:
     return _MODELS[path]
 
 
-def _place(job: _Job) -> list[tuple[Code, float]]:
+@dataclass(frozen=True, eq=False)
+class _Found:
+    code: Code
+    error_mm: float
+    is_confused: bool = False
+
+
+def _place(job: _Job) -> list[_Found]:
     prepared, models = RunFolder.at(job.output).prepared(job.case.id), [_model(path) for path in job.models]
     if job.is_prior and not all(present_heads(model, prepared.cleaned) for model in models):
         # Thin vessels alone: they are repaired without a template.
-        return [(_arrays(model.shape.template.new_codes(1)), float("nan")) for model in models]
-    placed = place_models(models, prepared, job.settings, job.seed)
-    return [(_arrays(one.code), one.error_mm) for one in placed]
+        return [_Found(_arrays(model.shape.template.new_codes(1)), float("nan")) for model in models]
+    placed = place_models(models, prepared, job.settings, job.seed, is_own=not job.is_prior)
+    return [_Found(_arrays(one.code), one.error_mm, one.is_confused) for one in placed]
 
 
 def _encode(job: _Job) -> Code:

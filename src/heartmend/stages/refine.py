@@ -66,7 +66,7 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
     _FITTED.clear()
     _CLASSIFIERS.clear()
     lowest_noise_mm2 = dict(context.statistics(cases).lowest_surface_noise_mm2)
-    confused, jobs = frozenset() if plan.prior else run.confused_cases(), []
+    confused, jobs = run.confused_cases(), []
     for case in cases:
         if plan.learns_from_trusted and case.id in plan.trusted_cases and run.is_stamped(REFINE, case.id):
             # As it was before the fit learned from it: `correct` measures what the trusted map has otherwise.

@@ -212,7 +212,7 @@ def place_in_image(
     rng = np.random.default_rng(seed)
     affine, field = start["affine"].detach(), start["field"].detach()
     for phase in phases:
-        affine, field = _fit_phase(shape, voxels, affine, field, phase, rng)
+        affine, field = _fit_phase(shape, voxels, affine, field, phase, rng, template.controls)
     code = {"affine": affine, "field": refine_controls(field, template.controls)}
     shape.controls = template.controls
     with torch.no_grad():
@@ -264,11 +264,12 @@ def place_from_starts(template: TemplateShape, voxels: ImageVoxels, starts: Sequ
 
 def _fit_phase(
     shape: TemplateShape, voxels: ImageVoxels, affine: torch.Tensor, field: torch.Tensor, phase: ImagePhase,
-    rng: np.random.Generator,
+    rng: np.random.Generator, most_controls: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """The affine map and the field after a phase."""
-    shape.controls = phase.controls
-    field = refine_controls(field, phase.controls) if field.shape[-1] != phase.controls else field.clone()
+    # Of a template with fewer control points, a finer deformation could not be kept.
+    shape.controls = min(phase.controls, most_controls)
+    field = refine_controls(field, shape.controls) if field.shape[-1] != shape.controls else field.clone()
     code = {"affine": affine.clone().requires_grad_(), "field": field.requires_grad_()}
     # An affine map moves all points at once, a control point only those near it.
     rates = {"affine": 0.3 * phase.code_lr, "field": phase.code_lr}

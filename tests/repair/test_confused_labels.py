@@ -12,9 +12,10 @@ from heartmend.models.template import TemplateShape
 from heartmend.repair.confused_labels import (
     RULE,
     is_confused,
+    is_confused_beside,
     name_agreement,
     names_to_replace,
-    place_if_confused,
+    place_whole,
     replaced_names,
     replaced_remark,
 )
@@ -35,8 +36,9 @@ def test_only_what_both_call_a_structure_counts() -> None:
     # Half of the ventricle is called atrium: 2·2 / (2 + 4) and 2·2 / (4 + 2).
     found = name_agreement(row(2, 2, 2, 2, 3, 3), row(2, 2, 3, 3, 3, 3), heads)
     assert found == pytest.approx({"LA": 2 / 3, "LV": 2 / 3})
-    # A structure that the label map lacks is not confused; one that is elsewhere altogether is.
+    # A structure that one of them lacks is not confused; one that is elsewhere altogether is.
     assert name_agreement(row(2, 2, 0), row(2, 2, 3), heads) == {"LA": 1.0}
+    assert name_agreement(row(2, 2, 3), row(2, 2, 0), heads) == {"LA": 1.0}
     assert name_agreement(row(2, 2, 0, 3), row(2, 2, 3, 0), heads) == {"LA": 1.0, "LV": 0.0}
 
 
@@ -84,11 +86,12 @@ def test_only_confused_label_maps_are_placed_anew(template: TemplateShape, monke
     code = template.new_codes(1)
     usual = code["affine"].clone()
 
-    def placed(labels: Labels) -> object:
-        return place_if_confused(template, code, labels, ROI, HEADS, usual)
+    def confused(labels: Labels) -> bool:
+        return is_confused_beside(template, code, labels, ROI, HEADS)
 
-    assert placed(heart()) is None
-    assert placed(np.zeros_like(heart())) is None
+    assert not confused(heart())
+    assert not confused(np.zeros_like(heart()))
     upside_down = np.ascontiguousarray(heart()[:, :, ::-1])
-    found = placed(upside_down)
-    assert isinstance(found, dict) and float(torch.linalg.det(found["affine"][0, :, :3])) < 0
+    assert confused(upside_down)
+    found = place_whole(template, upside_down, ROI, HEADS, usual)
+    assert float(torch.linalg.det(found["affine"][0, :, :3])) < 0

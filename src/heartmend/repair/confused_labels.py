@@ -44,7 +44,7 @@ def name_agreement(labels: Labels, shapes: Labels, heads: Mapping[str, int]) -> 
         heads: id of each structure, by name.
 
     Returns:
-        The Dice of each structure of the label map among the voxels that both give to some structure.
+        The Dice of each structure that both have, among the voxels that both give to some structure.
 
     Example:
         >>> labels = np.array([2, 2, 2, 3, 3, 3, 2, 0], np.uint8).reshape(8, 1, 1)
@@ -58,7 +58,9 @@ def name_agreement(labels: Labels, shapes: Labels, heads: Mapping[str, int]) -> 
     own, other = labels[both], shapes[both]
     agreed = np.bincount(own[own == other], minlength=256)
     total = np.bincount(own, minlength=256) + np.bincount(other, minlength=256)
-    return {name: 2 * int(agreed[id]) / max(int(total[id]), 1) for name, id in present_ids(labels, heads).items()}
+    # A structure that one of the two lacks has no name to agree on.
+    present = present_ids(shapes, present_ids(labels, heads))
+    return {name: 2 * int(agreed[id]) / max(int(total[id]), 1) for name, id in present.items()}
 
 
 def is_confused(agreement: Mapping[str, float]) -> bool:
@@ -73,10 +75,8 @@ def is_confused(agreement: Mapping[str, float]) -> bool:
     return sum(value < CONFUSED_BELOW for value in agreement.values()) >= MIN_CONFUSED
 
 
-def place_if_confused(
-    shape: TemplateShape, code: Codes, labels: Labels, roi: Roi, heads: Mapping[str, int], usual_affine: torch.Tensor
-) -> Codes | None:
-    """Place the template in a label map as a whole if its structures are confused.
+def is_confused_beside(shape: TemplateShape, code: Codes, labels: Labels, roi: Roi, heads: Mapping[str, int]) -> bool:
+    """Test whether the names of several structures of a label map disagree with the shape that was fitted to it.
 
     Args:
         shape: the template.
@@ -84,16 +84,32 @@ def place_if_confused(
         labels: (x, y, z) uint8 on the voxels of the ROI.
         roi: the region of interest.
         heads: id of each structure of the template, by name.
-        usual_affine: (1, 3, 4) affine map of a usual case, from which eight poses are tried.
 
     Returns:
-        The new code; None where the names agree.
+        Whether they do.
     """
     present = present_ids(labels, heads)
     if len(present) < MIN_CONFUSED:
-        return None
-    if not is_confused(name_agreement(labels, labels_of(shape, code, roi, present), present)):
-        return None
+        return False
+    return is_confused(name_agreement(labels, labels_of(shape, code, roi, present), present))
+
+
+def place_whole(
+    shape: TemplateShape, labels: Labels, roi: Roi, heads: Mapping[str, int], usual_affine: torch.Tensor
+) -> Codes:
+    """Place the template in a label map as a whole.
+
+    Args:
+        shape: the template.
+        labels: (x, y, z) uint8 on the voxels of the ROI.
+        roi: the region of interest.
+        heads: id of each structure of the template, by name.
+        usual_affine: (1, 3, 4) affine map of a usual case, from which eight poses are tried.
+
+    Returns:
+        The code.
+    """
+    present = present_ids(labels, heads)
     return place_in_labels(shape, labels, roi, present, turned_starts(usual_affine)).code
 
 

@@ -26,7 +26,7 @@ from heartmend.models.heart_model import Heart, HeartModel, evaluate_labels
 from heartmend.models.model_file import load_heart_model
 from heartmend.models.prior import prior_heart
 from heartmend.models.unified import stack_details
-from heartmend.repair.confused_labels import place_if_confused
+from heartmend.repair.confused_labels import is_confused_beside, place_whole
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import EMBED, FIT, FUSE, PREPARE
 from heartmend.run_folder.records import PreparedCase
@@ -214,8 +214,9 @@ def _place_whole(model: HeartModel, code: Codes, case: PreparedCase) -> dict[str
     template = model.shape.template
     heads = {name: model.anatomy.by_name(name).id for name in template.heads}
     usual = model.codes.values["affine"].detach().median(dim=0, keepdim=True).values
-    found = place_if_confused(template, code, case.cleaned, case.roi, heads, usual)
-    return None if found is None else dict(found)
+    if not is_confused_beside(template, code, case.cleaned, case.roi, heads):
+        return None
+    return dict(place_whole(template, case.cleaned, case.roi, heads, usual))
 
 
 def present_heads(model: HeartModel, labels: Labels) -> tuple[str, ...]:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from heartmend.geometry.roi import Roi
 from heartmend.metrics.overlap import dice
 from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
-from heartmend.repair.confused_labels import place_if_confused
+from heartmend.repair.confused_labels import is_confused_beside, place_whole
 from heartmend.repair.placed_shape import labels_of
 from heartmend.run_folder.fit_maps import FitMaps
 from heartmend.stages.contract import Context
 from heartmend.training.checkpoint import load_shape_and_codes
+from heartmend.types import Labels
 
+T = TypeVar("T")
+MAX_SHARE = 0.5
+"""If more of the label maps disagree with the fitted shapes, the fit is poor and not the label maps."""
 PLACEMENT = "placement"
 """Name of the task for the user."""
 log = logging.getLogger(__name__)
@@ -54,15 +59,15 @@ def place_confused_cases(context: Context[Any], maps: FitMaps, case_ids: Sequenc
     if not isinstance(shape, TemplateShape):
         return PlacedAnew({}, (run.write_confused_cases(()),))
     usual = codes.values["affine"].detach().median(dim=0, keepdim=True).values
-    placed = {}
     jobs = [_Job(maps, run.fitted_path(), id, heads, usual) for id in case_ids]
-    context.progress.start(PLACEMENT, len(jobs))
-    for done, (job, found, error) in enumerate(context.compute.each(_place, jobs), start=1):
-        if error is not None:
-            log.warning("fit: %s: its label map was not placed anew: %s", job.case_id, error)
-        if found is not None:
-            placed[job.case_id] = found
-        context.progress.advance(done, job.case_id)
+    confused = [job for job, is_so in _each(context, _is_confused, jobs) if is_so]
+    if len(confused) > MAX_SHARE * len(jobs):
+        log.warning(
+            "fit: the names of %d of %d label maps disagree with the fitted shapes: the fit is taken for poor, and no "
+            "label map is placed anew; give more steps, or check the label maps", len(confused), len(jobs),
+        )  # fmt: skip
+        confused = []
+    placed = {job.case_id: found for job, found in _each(context, _place, confused)}
     if placed:
         values = {name: code.detach().clone() for name, code in codes.values.items()}
         for id, one in placed.items():
@@ -70,6 +75,18 @@ def place_confused_cases(context: Context[Any], maps: FitMaps, case_ids: Sequenc
                 values[name][codes.ids.index(id)] = code[0]
         run.write_fitted(shape, CodeBook(codes.ids, values))
     return PlacedAnew({id: one.dices for id, one in placed.items()}, (run.write_confused_cases(sorted(placed)),))
+
+
+def _each(context: Context[Any], work: Callable[[_Job], T], jobs: Sequence[_Job]) -> Iterator[tuple[_Job, T]]:
+    """The results of some work for each case; a case that fails keeps its code."""
+    if jobs:
+        context.progress.start(PLACEMENT, len(jobs))
+    for done, (job, found, error) in enumerate(context.compute.each(work, jobs), start=1):
+        if error is not None or found is None:
+            log.warning("fit: %s: its label map was not placed anew: %s", job.case_id, error)
+        else:
+            yield job, found
+        context.progress.advance(done, job.case_id)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +104,20 @@ class _Placed:
     dices: dict[str, float]
 
 
-def _place(job: _Job) -> _Placed | None:
+def _read(job: _Job) -> tuple[TemplateShape, Codes, Labels, Roi]:
     shape, codes = load_shape_and_codes(job.model)
     assert isinstance(shape, TemplateShape)
     case = job.maps.read(job.case_id)
-    labels, roi = case.cleaned, case.roi
-    code = place_if_confused(shape, codes.of([job.case_id]), labels, roi, job.heads, job.usual_affine)
-    if code is None:
-        return None
+    return shape, codes.of([job.case_id]), case.cleaned, case.roi
+
+
+def _is_confused(job: _Job) -> bool:
+    shape, code, labels, roi = _read(job)
+    return is_confused_beside(shape, code, labels, roi, job.heads)
+
+
+def _place(job: _Job) -> _Placed:
+    shape, _, labels, roi = _read(job)
+    code = place_whole(shape, labels, roi, job.heads, job.usual_affine)
     found = labels_of(shape, code, roi, job.heads)
     return _Placed(code, {name: dice(labels == id, found == id) for name, id in job.heads.items()})

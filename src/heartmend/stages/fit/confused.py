@@ -23,7 +23,7 @@ from heartmend.training.checkpoint import load_shape_and_codes
 from heartmend.types import Labels
 
 T = TypeVar("T")
-MAX_SHARE = 0.5
+MAX_SHARE = 0.75
 """If more of the label maps disagree with the fitted shapes, the fit is poor and not the label maps."""
 PLACEMENT = "placement"
 """Name of the task for the user."""

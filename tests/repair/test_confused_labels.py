@@ -47,7 +47,9 @@ def test_only_what_both_call_a_structure_counts() -> None:
     [({"LA": 0.92, "LV": 0.92}, True), ({"LA": 0.5, "LV": 0.93}, False), ({}, False), ({"LA": 0.0}, False)],
 )
 def test_a_label_map_is_confused_if_several_names_disagree(agreement: dict[str, float], expected: bool) -> None:
-    assert is_confused(agreement) is expected
+    assert is_confused(agreement, HEART) is expected
+    # Veins and appendages do not count.
+    assert is_confused({**agreement, "LAA": 0.1, "PV": 0.1}, HEART) is expected
 
 
 def test_the_structures_whose_names_disagree_are_replaced() -> None:
@@ -63,6 +65,9 @@ def test_the_structures_whose_names_disagree_are_replaced() -> None:
     # Half of them are confused: the others are replaced with them, but not the appendage, which is called by its name.
     half = row(2, 2, 2, 2, 3, 3, 5, 4, 5, 5, 1, 1, 8, 8)
     assert replaced(half) == {"LA", "LV", "RA", "RV", "Myocardium"}
+    # An appendage that is called by another name is replaced only with the whole.
+    assert replaced(row(2, 2, 2, 2, 3, 3, 5, 4, 5, 5, 1, 1, 8, 2)) == {*ids}
+    assert replaced(row(2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 1, 1, 8, 2)) == {"LA"}
 
 
 def test_the_remark_names_what_changed() -> None:
@@ -87,7 +92,7 @@ def test_only_confused_label_maps_are_placed_anew(template: TemplateShape, monke
     usual = code["affine"].clone()
 
     def confused(labels: Labels) -> bool:
-        return is_confused_beside(template, code, labels, ROI, HEADS)
+        return is_confused_beside(template, code, labels, ROI, HEADS, HEART)
 
     assert not confused(heart())
     assert not confused(np.zeros_like(heart()))

@@ -32,7 +32,8 @@ CONFUSED_BELOW, MIN_CONFUSED = 0.93, 2
 several.)"""
 REPLACED_BELOW, WHOLE_SHARE = 0.9, 0.5
 """In such a label map, a structure is replaced if its name agrees less with the shape that was placed in it. From this
-share of the structures on, the others are replaced too, but for veins and appendages, which fit no template as well."""
+share of the structures on, the others are replaced too. Veins and appendages, which no template fits as well, are
+replaced only then, and only if their own names disagree."""
 
 
 def name_agreement(labels: Labels, shapes: Labels, heads: Mapping[str, int]) -> dict[str, float]:
@@ -63,19 +64,25 @@ def name_agreement(labels: Labels, shapes: Labels, heads: Mapping[str, int]) -> 
     return {name: 2 * int(agreed[id]) / max(int(total[id]), 1) for name, id in present.items()}
 
 
-def is_confused(agreement: Mapping[str, float]) -> bool:
+def is_confused(agreement: Mapping[str, float], anatomy: Anatomy) -> bool:
     """Test whether the names of several structures disagree.
 
     Args:
         agreement: agreement of each structure, by name.
+        anatomy: the structures. Those that grow out of another one (veins, appendages) do not count: no template fits
+            them as well.
 
     Returns:
         Whether they do.
     """
-    return sum(value < CONFUSED_BELOW for value in agreement.values()) >= MIN_CONFUSED
+    counted = [value for name, value in agreement.items() if not anatomy.by_name(name).must_touch]
+    return sum(value < CONFUSED_BELOW for value in counted) >= MIN_CONFUSED
 
 
-def is_confused_beside(shape: TemplateShape, code: Codes, labels: Labels, roi: Roi, heads: Mapping[str, int]) -> bool:
+def is_confused_beside(
+    shape: TemplateShape, code: Codes, labels: Labels, roi: Roi, heads: Mapping[str, int],
+    anatomy: Anatomy,
+) -> bool:  # fmt: skip
     """Test whether the names of several structures of a label map disagree with the shape that was fitted to it.
 
     Args:
@@ -84,6 +91,7 @@ def is_confused_beside(shape: TemplateShape, code: Codes, labels: Labels, roi: R
         labels: (x, y, z) uint8 on the voxels of the ROI.
         roi: the region of interest.
         heads: id of each structure of the template, by name.
+        anatomy: the structures.
 
     Returns:
         Whether they do.
@@ -91,7 +99,7 @@ def is_confused_beside(shape: TemplateShape, code: Codes, labels: Labels, roi: R
     present = present_ids(labels, heads)
     if len(present) < MIN_CONFUSED:
         return False
-    return is_confused(name_agreement(labels, labels_of(shape, code, roi, present), present))
+    return is_confused(name_agreement(labels, labels_of(shape, code, roi, present), present), anatomy)
 
 
 def place_whole(
@@ -130,9 +138,10 @@ def names_to_replace(labels: Labels, shapes: Mapping[str, Mask], anatomy: Anatom
         placed[mask] = ids[name]
     agreement = name_agreement(labels, placed, ids)
     confused = {name for name, value in agreement.items() if value < REPLACED_BELOW}
+    growing = {name for name in agreement if anatomy.by_name(name).must_touch}
     if confused and len(confused) >= WHOLE_SHARE * len(agreement):
-        confused |= {name for name in agreement if not anatomy.by_name(name).must_touch}
-    return frozenset(confused)
+        return frozenset(confused | (agreement.keys() - growing))
+    return frozenset(confused - growing)
 
 
 def replaced_remark(name: str, label: Mask, after: DistanceMap, roi: Roi) -> Change | None:

@@ -214,7 +214,7 @@ def _place_whole(model: HeartModel, code: Codes, case: PreparedCase) -> dict[str
     template = model.shape.template
     heads = {name: model.anatomy.by_name(name).id for name in template.heads}
     usual = model.codes.values["affine"].detach().median(dim=0, keepdim=True).values
-    if not is_confused_beside(template, code, case.cleaned, case.roi, heads):
+    if not is_confused_beside(template, code, case.cleaned, case.roi, heads, model.anatomy):
         return None
     return dict(place_whole(template, case.cleaned, case.roi, heads, usual))
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.roi import Roi
 from heartmend.metrics.overlap import dice
 from heartmend.models.base import Codes
@@ -59,7 +60,7 @@ def place_confused_cases(context: Context[Any], maps: FitMaps, case_ids: Sequenc
     if not isinstance(shape, TemplateShape):
         return PlacedAnew({}, (run.write_confused_cases(()),))
     usual = codes.values["affine"].detach().median(dim=0, keepdim=True).values
-    jobs = [_Job(maps, run.fitted_path(), id, heads, usual) for id in case_ids]
+    jobs = [_Job(maps, run.fitted_path(), id, heads, usual, context.cohort.anatomy) for id in case_ids]
     confused = [job for job, is_so in _each(context, _is_confused, jobs) if is_so]
     if len(confused) > MAX_SHARE * len(jobs):
         log.warning(
@@ -96,6 +97,7 @@ class _Job:
     case_id: str
     heads: dict[str, int]
     usual_affine: torch.Tensor
+    anatomy: Anatomy
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,7 @@ def _read(job: _Job) -> tuple[TemplateShape, Codes, Labels, Roi]:
 
 def _is_confused(job: _Job) -> bool:
     shape, code, labels, roi = _read(job)
-    return is_confused_beside(shape, code, labels, roi, job.heads)
+    return is_confused_beside(shape, code, labels, roi, job.heads, job.anatomy)
 
 
 def _place(job: _Job) -> _Placed:

@@ -9,6 +9,7 @@ import torch
 from heartmend.anatomy.load import load_anatomy
 from heartmend.geometry.distance import DistanceMap
 from heartmend.models.template import TemplateShape
+from heartmend.repair.changes import replaced_structures
 from heartmend.repair.confused_labels import (
     RULE,
     is_confused,
@@ -16,7 +17,6 @@ from heartmend.repair.confused_labels import (
     name_agreement,
     names_to_replace,
     place_whole,
-    replaced_names,
     replaced_remark,
 )
 from heartmend.types import Labels
@@ -77,7 +77,7 @@ def test_the_remark_names_what_changed() -> None:
     assert change is not None
     assert (change.rule, change.structure, change.action, change.severity) == (RULE, "LV", "replaced", "review")
     assert change.voxels == np.count_nonzero(label != moved.inside)
-    assert replaced_names((change,)) == {"LV"}
+    assert replaced_structures((change,), RULE) == {"LV"}
     assert replaced_remark("LV", label, DistanceMap.of_mask(label, MM), ROI) is None
 
 

@@ -11,7 +11,7 @@ from heartmend.geometry.distance import signed_distance_mm
 from heartmend.geometry.grid import Grid
 from heartmend.geometry.local_field import LocalField
 from heartmend.repair.changes import ORIGINAL_KEPT
-from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark
+from heartmend.repair.unusual_anatomy import MIRRORED, UnusualAnatomy, find_unusual_anatomy, pose_remark
 
 HEART = load_anatomy("heart")
 MYO, LA, LV, PV = 1, 2, 3, 10
@@ -170,5 +170,5 @@ def test_a_shape_that_fits_badly_everywhere_makes_nothing_unusual() -> None:
 
 
 def test_the_remark_of_a_mirrored_heart_names_both_reasons() -> None:
-    remark = mirrored_remark((slice(0, 4),) * 3, Grid(SHAPE, np.eye(4)))
+    remark = pose_remark(MIRRORED, (slice(0, 4),) * 3, Grid(SHAPE, np.eye(4)))
     assert remark.severity == "warning" and "situs inversus" in remark.note and "orientation" in remark.note

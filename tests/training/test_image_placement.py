@@ -17,18 +17,9 @@ from heartmend.training.image_placement import (
     sample_image,
     turned_starts,
 )
-from support.ball_heart import HEADS, ROI, ball_template, ct, heart
+from support.ball_heart import HEADS, ROI, ct, heart
 
-
-@pytest.fixture(autouse=True)
-def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heart of three balls needs fewer points than one of nine structures."""
-    monkeypatch.setattr("heartmend.training.image_placement.POINTS", 1000)
-
-
-@pytest.fixture(scope="module")
-def template() -> TemplateShape:
-    return ball_template()
+pytestmark = pytest.mark.usefixtures("few_image_points")
 
 
 def test_a_template_moves_to_where_the_ct_has_the_heart(template: TemplateShape) -> None:

@@ -13,18 +13,9 @@ from heartmend.repair.placed_shape import labels_of
 from heartmend.training.image_placement import turned_starts
 from heartmend.training.label_placement import place_in_labels
 from heartmend.types import Labels
-from support.ball_heart import HEADS, ROI, SIDE, ball_template, heart
+from support.ball_heart import HEADS, ROI, SIDE, heart
 
-
-@pytest.fixture(autouse=True)
-def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heart of three balls needs fewer points than one of nine structures."""
-    monkeypatch.setattr("heartmend.training.image_placement.POINTS", 1000)
-
-
-@pytest.fixture(scope="module")
-def template() -> TemplateShape:
-    return ball_template()
+pytestmark = pytest.mark.usefixtures("few_image_points")
 
 
 def confused(truth: Labels) -> Labels:

@@ -12,14 +12,12 @@ from heartmend.compute.progress import NoProgress, Progress
 from heartmend.compute.workers import each
 from heartmend.geometry.surface_noise import MIN_CASES
 from heartmend.io.dataset import Case, Cohort
-from heartmend.models.base import Shape
-from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
 from heartmend.pipelines.config import Config
 from heartmend.pipelines.run import Request, StageName, run
 from heartmend.quality.error_indicators import ErrorIndicators, case_indicators
 from heartmend.quality.ranking import Ranking, rank
-from heartmend.repair.unusual_anatomy import mirrored_remark
+from heartmend.repair.unusual_anatomy import MIRRORED, pose_remark
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.records import CohortStatistics
 from heartmend.stages.refine import is_mirrored
@@ -114,22 +112,15 @@ class _Job:
     statistics: CohortStatistics
 
 
-_FITTED: dict[Path, tuple[Shape, CodeBook]] = {}
-"""Fitted model of each process, read once."""
-
-
 def _measure(job: _Job) -> list[ErrorIndicators]:
     run = RunFolder.at(job.output)
     case, distances = run.prepared(job.case.id), None
     if job.with_shapes:
-        if job.output not in _FITTED:
-            _FITTED.clear()
-            _FITTED[job.output] = run.fitted()
-        shape, codes = _FITTED[job.output]
+        shape, codes = run.fitted_once()
         # The weight of a shape cannot be estimated where its values are no distances.
         distances = evaluate_case(shape, codes, case.case_id, case.roi) if shape.is_distance else None
         if is_mirrored(codes.of([case.case_id])):
-            remark = mirrored_remark(case.roi.source_box(), case.roi.grid)
+            remark = pose_remark(MIRRORED, case.roi.source_box(), case.roi.grid)
             case = replace(case, facts=replace(case.facts, changes=(*case.facts.changes, remark)))
     if unusual := job.statistics.unusual_sizes.get(case.case_id, ()):
         case = replace(case, facts=replace(case.facts, changes=(*case.facts.changes, *unusual)))

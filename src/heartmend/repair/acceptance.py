@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,14 @@ class Verdict:
     volume_ratio: float | None
     surface_mm: float | None
     reason: str = ""
+
+    def without_limits(self) -> Verdict:
+        """Accept the mask beyond its limits, because its original is somewhere else.
+
+        Returns:
+            The verdict, with the same figures.
+        """
+        return replace(self, accepted=True, reason="")
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the verdict to a table for JSON.

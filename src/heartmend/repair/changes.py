@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Literal, Self
@@ -78,6 +78,19 @@ class Change:
         """
         low, high = (tuple(float(v) for v in corner) for corner in table["box_mm"])
         return cls(**{**table, "box_mm": (low, high)})
+
+
+def replaced_structures(changes: Iterable[Change], rule: str) -> frozenset[str]:
+    """List the structures that a method has replaced.
+
+    Args:
+        changes: entries of the change log.
+        rule: name of the method.
+
+    Returns:
+        Their names.
+    """
+    return frozenset(one.structure for one in changes if one.rule == rule and one.action == "replaced")
 
 
 def extent_of_change(differs: Mask, box: Box, grid: Grid) -> tuple[int, float, tuple[Corner, Corner]] | None:

@@ -161,15 +161,3 @@ def replaced_remark(name: str, label: Mask, after: DistanceMap, roi: Roi) -> Cha
         return None
     note = "structures are called by the names of others; by the shape that the whole label map places"
     return Change(RULE, name, "replaced", *extent, "review", note)
-
-
-def replaced_names(changes: tuple[Change, ...]) -> frozenset[str]:
-    """List the structures that were replaced.
-
-    Args:
-        changes: entries of the change log of a case.
-
-    Returns:
-        Their names.
-    """
-    return frozenset(one.structure for one in changes if one.rule == RULE)

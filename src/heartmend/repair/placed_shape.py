@@ -25,7 +25,7 @@ from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.lattice import evaluate_case
 from heartmend.models.template import TemplateShape
-from heartmend.repair.changes import Change, extent_of_change
+from heartmend.repair.changes import Change, extent_of_change, replaced_structures
 from heartmend.repair.fusion import fuse
 from heartmend.repair.image_edges.snap import smooth_maps
 from heartmend.repair.shared_errors.estimate import PatchError
@@ -102,7 +102,7 @@ class PlacedCase:
     @property
     def replaced(self) -> frozenset[str]:
         """Names of the structures that were replaced."""
-        return frozenset(one.structure for one in self.changes if one.action == "replaced")
+        return replaced_structures(self.changes, RULE)
 
 
 def is_better_than_most(case_id: str, edge_shares: Mapping[str, float]) -> bool:
@@ -251,16 +251,32 @@ def placed_labels(
     Returns:
         (x, y, z) uint8, without other structures.
     """
+    return labels_of(template.shape, placed_code(labels, image, template, roi, heads), roi, heads)
+
+
+def placed_code(
+    labels: Labels, image: npt.NDArray[np.generic], template: CaseTemplate, roi: Roi, heads: Mapping[str, int]
+) -> Codes:
+    """Compute the code of the template that is placed in a CT.
+
+    Args:
+        labels: (x, y, z) uint8 on the voxels of the ROI, the label map of the case.
+        image: (x, y, z) CT in HU on the same voxels.
+        template: the template.
+        roi: the region of interest.
+        heads: id of each structure that the case has, by name.
+
+    Returns:
+        The code.
+    """
     shape, voxels = template.shape, sample_image(labels, image, roi, heads)
     if template.usual_affine is None:
-        code = place_in_image(shape, voxels, template.code).code
-    else:
-        starts = [template.code, *turned_starts(template.usual_affine)]
-        code = place_from_starts(shape, voxels, starts).code
-        # What the structures look like was measured in a label map that is wrong in large parts.
-        again = sample_image(labels_of(shape, code, roi, heads), image, roi, heads)
-        code = place_in_image(shape, again, code, IMAGE_PHASES[1:]).code
-    return labels_of(shape, code, roi, heads)
+        return place_in_image(shape, voxels, template.code).code
+    starts = [template.code, *turned_starts(template.usual_affine)]
+    code = place_from_starts(shape, voxels, starts).code
+    # What the structures look like was measured in a label map that is wrong in large parts.
+    again = sample_image(labels_of(shape, code, roi, heads), image, roi, heads)
+    return place_in_image(shape, again, code, IMAGE_PHASES[1:]).code
 
 
 def labels_of(shape: TemplateShape, code: Codes, roi: Roi, heads: Mapping[str, int]) -> Labels:

@@ -29,6 +29,8 @@ from heartmend.types import Labels, Mask
 
 RULE = "unusual_anatomy"
 """Name of this method in the change log."""
+MIRRORED = "mirrored beside the other cases: situs inversus, or a wrong orientation in the file"
+TURNED = "turned by half a turn beside the other cases: a wrong orientation in the file"
 BEYOND_MM, BEYOND_MISFITS = 2.0, 3.0
 """A part begins this far outside its shape, or at this multiple of the shape's median misfit if that is more."""
 MIN_MM3, MIN_RADIUS_MM = 500.0, 2.0
@@ -254,29 +256,15 @@ def _remark(structure: Structure, part: Component, shape: LocalField, grid: Grid
     return Change(RULE, structure.name, ORIGINAL_KEPT, 0, 0.0, box_in_mm(part.box, grid), "warning", note)
 
 
-def turned_remark(box: Box, grid: Grid) -> Change:
-    """Describe a heart that is turned by half a turn beside the other cases.
+def pose_remark(pose: str, box: Box, grid: Grid) -> Change:
+    """Describe a heart that has another pose than the other cases.
 
     Args:
+        pose: `MIRRORED` or `TURNED`.
         box: box of the heart in voxels.
         grid: grid of the label map.
 
     Returns:
         The remark.
     """
-    note = "turned by half a turn beside the other cases: a wrong orientation in the file"
-    return Change(RULE, "", ORIGINAL_KEPT, 0, 0.0, box_in_mm(box, grid), "warning", note)
-
-
-def mirrored_remark(box: Box, grid: Grid) -> Change:
-    """Describe a heart that is mirrored beside the other cases.
-
-    Args:
-        box: box of the heart in voxels.
-        grid: grid of the label map.
-
-    Returns:
-        The remark.
-    """
-    note = "mirrored beside the other cases: situs inversus, or a wrong orientation in the file"
-    return Change(RULE, "", ORIGINAL_KEPT, 0, 0.0, box_in_mm(box, grid), "warning", note)
+    return Change(RULE, "", ORIGINAL_KEPT, 0, 0.0, box_in_mm(box, grid), "warning", pose)

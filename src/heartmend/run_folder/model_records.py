@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from heartmend.training.training_log import TrainingFiles
 
 
+_FITTED: dict[tuple[Path, int, int], tuple[Shape, CodeBook]] = {}
+"""The fit that this process has read last, by its file, time and inode: a fit that is made again is another one."""
+
+
 class ModelRecords(StampedStages):
     """Records of the fits of a run. torch is imported only where a model is read or written."""
 
@@ -165,6 +169,22 @@ class ModelRecords(StampedStages):
         if not is_regular(path):
             raise RunError(f"{self.output}: has no fitted shape; run `heartmend fit` first")
         return load_shape_and_codes(path)
+
+    def fitted_once(self) -> tuple[Shape, CodeBook]:
+        """Read the fitted shape and the codes of its cases, unless this process has read the same file before.
+
+        Returns:
+            The shape and the codes, which are shared: nobody may change them.
+
+        Raises:
+            RunError: if nothing was fitted, or the file is damaged.
+        """
+        path = self.fitted_path()
+        key = (path, path.stat().st_mtime_ns, path.stat().st_ino) if is_regular(path) else (path, 0, 0)
+        if key not in _FITTED:
+            _FITTED.clear()
+            _FITTED[key] = self.fitted()
+        return _FITTED[key]
 
     def has_fitted(self, stage: str = FIT) -> bool:
         """Check whether a shape was fitted.

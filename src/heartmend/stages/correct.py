@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from heartmend.errors import BadInputError, DamagedError, HeartmendError, OutputError
 from heartmend.io.dataset import Case, Cohort
 from heartmend.io.digests import compute_fingerprint
-from heartmend.models.base import Shape
 from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
 from heartmend.repair.fusion import fuse as fuse_maps
@@ -103,7 +102,6 @@ def _correct_cohort(context: Context[CorrectSettings], measured: Sequence[Case],
     if not isinstance(shape, TemplateShape):
         log.warning("errors that all cases share are not measured: the fitted shape has no template")
         return
-    _FITTED.clear()
     try:
         found, convention = _Cohort(context, measured, shape, codes).measure()
     except _NotMeasuredError:
@@ -307,15 +305,9 @@ class _Measured:
     tubes_mm: Mapping[str, float]
 
 
-_FITTED: dict[Path, tuple[Shape, CodeBook]] = {}
-"""One model in each process, read once."""
-
-
 def _measure(job: _Job) -> _Measured:
     run, id, anatomy = RunFolder.at(job.output), job.case.id, job.cohort.anatomy
-    if job.output not in _FITTED:
-        _FITTED[job.output] = run.fitted()
-    shape, codes = _FITTED[job.output]
+    shape, codes = run.fitted_once()
     assert isinstance(shape, TemplateShape)
     roi, maps = run.roi(id), run.distances(id)
     to_frame = shape.frame_map(codes.of([id]))

@@ -32,6 +32,7 @@ from heartmend.run_folder.paths import EMBED, FIT, FUSE, PREPARE
 from heartmend.run_folder.records import PreparedCase
 from heartmend.stages.contract import Context, Outcome
 from heartmend.training.detail_nodes import add_detail_codes
+from heartmend.training.image_placement import usual_affine
 from heartmend.training.joint_training import JointSampler
 from heartmend.training.loop import Fit
 from heartmend.training.placement import (
@@ -213,10 +214,9 @@ def _place_whole(model: HeartModel, code: Codes, case: PreparedCase) -> dict[str
     """The code of a confused label map as a whole; None where the names of its structures agree with the template."""
     template = model.shape.template
     heads = {name: model.anatomy.by_name(name).id for name in template.heads}
-    usual = model.codes.values["affine"].detach().median(dim=0, keepdim=True).values
     if not is_confused_beside(template, code, case.cleaned, case.roi, heads, model.anatomy):
         return None
-    return dict(place_whole(template, case.cleaned, case.roi, heads, usual))
+    return dict(place_whole(template, case.cleaned, case.roi, heads, usual_affine(model.codes)))
 
 
 def present_heads(model: HeartModel, labels: Labels) -> tuple[str, ...]:

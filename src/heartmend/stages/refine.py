@@ -24,7 +24,7 @@ from heartmend.repair.changes import Change
 from heartmend.repair.confused_labels import names_to_replace, replaced_remark
 from heartmend.repair.merged_structures import merge_structures
 from heartmend.repair.shape_label_fusion import fuse_shape_and_label, fusion_margin_mm
-from heartmend.repair.unusual_anatomy import UnusualAnatomy, find_unusual_anatomy, mirrored_remark, turned_remark
+from heartmend.repair.unusual_anatomy import MIRRORED, TURNED, UnusualAnatomy, find_unusual_anatomy, pose_remark
 from heartmend.repair.voxel_classifier.classifier_file import VoxelClassifiers
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CLASSIFIERS, FIT, PREPARE, REFINE
@@ -63,7 +63,6 @@ def refine(context: Context[RefineSettings], cases: Sequence[Case]) -> Iterator[
     if not plan.refined:
         yield from map(Outcome, cases)
         return
-    _FITTED.clear()
     _CLASSIFIERS.clear()
     lowest_noise_mm2 = dict(context.statistics(cases).lowest_surface_noise_mm2)
     confused, jobs = run.confused_cases(), []
@@ -151,9 +150,9 @@ def refine_case(
             # In a confused label map, what is unusual is wrong.
             unusual = find_unusual_anatomy(case.cleaned, fields, anatomy, case.roi.source_grid())
         if is_mirrored(codes.of([case.case_id])):
-            unusual.changes.append(mirrored_remark(case.roi.source_box(), case.roi.grid))
+            unusual.changes.append(pose_remark(MIRRORED, case.roi.source_box(), case.roi.grid))
         elif is_turned(codes.of([case.case_id])):
-            unusual.changes.append(turned_remark(case.roi.source_box(), case.roi.grid))
+            unusual.changes.append(pose_remark(TURNED, case.roi.source_box(), case.roi.grid))
     for name, shape_mm in fields.items():
         refined = shape_mm
         if heads[name] not in boxes:
@@ -219,7 +218,6 @@ class _Job:
     is_confused: bool = False
 
 
-_FITTED: dict[Path, tuple[Shape, CodeBook]] = {}
 _CLASSIFIERS: dict[Path, VoxelClassifiers] = {}
 """One model in each process, read once."""
 
@@ -232,12 +230,8 @@ def _work(job: _Job) -> None:
     case = run.prepared(id)
     refined = Refinement({}, {})
     if job.shaped:
-        if job.output not in _FITTED:
-            _FITTED[job.output] = run.fitted()
-        fitted = _FITTED[job.output]
-        refined = refine_case(
-            fitted, case, job.anatomy, job.shaped, job.settings, job.lowest_noise_mm2, is_confused=job.is_confused
-        )
+        fitted, lowest = run.fitted_once(), job.lowest_noise_mm2
+        refined = refine_case(fitted, case, job.anatomy, job.shaped, job.settings, lowest, is_confused=job.is_confused)
     maps = refined.maps
     if job.classified:
         if job.output not in _CLASSIFIERS:

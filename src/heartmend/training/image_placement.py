@@ -24,6 +24,7 @@ from heartmend.geometry.distance_transform import distance_transform_mm
 from heartmend.geometry.roi import Roi
 from heartmend.io.hounsfield import HEART_WINDOW_HU
 from heartmend.models.base import Codes
+from heartmend.models.code_book import CodeBook
 from heartmend.models.splines import refine_controls
 from heartmend.models.template import TemplateShape
 from heartmend.training.placement import select_heads
@@ -224,6 +225,18 @@ def place_in_image(
     return ImagePlacement(code, total / max(len(voxels.points), 1))
 
 
+def usual_affine(codes: CodeBook) -> torch.Tensor:
+    """Compute the affine map of a usual case: the median of those of all cases.
+
+    Args:
+        codes: the codes of a template's cases.
+
+    Returns:
+        (1, 3, 4).
+    """
+    return codes.values["affine"].detach().median(dim=0, keepdim=True).values
+
+
 def turned_starts(affine: torch.Tensor) -> list[dict[str, torch.Tensor]]:
     """Return the eight starts in which each axis of a case is taken as it is, or the other way round.
 
@@ -254,12 +267,27 @@ def place_from_starts(template: TemplateShape, voxels: ImageVoxels, starts: Sequ
         The code, and how well it explains the CT.
     """
 
-    def likelihood(placement: ImagePlacement) -> float:
-        return placement.log_likelihood
+    best = rank_starts(template, voxels, starts)[:COMPARED]
+    return max((place_in_image(template, voxels, one.code) for one in best), key=_likelihood)
 
+
+def rank_starts(template: TemplateShape, voxels: ImageVoxels, starts: Sequence[Codes]) -> list[ImagePlacement]:
+    """Place the whole heart from each start.
+
+    Args:
+        template: the fitted template, which is not changed.
+        voxels: the voxels of the case.
+        starts: codes to start from.
+
+    Returns:
+        The coarse placements, the one that explains the voxels best first.
+    """
     coarse = [place_in_image(template, voxels, start, START_PHASES) for start in starts]
-    best = sorted(coarse, key=likelihood, reverse=True)[:COMPARED]
-    return max((place_in_image(template, voxels, one.code) for one in best), key=likelihood)
+    return sorted(coarse, key=_likelihood, reverse=True)
+
+
+def _likelihood(placement: ImagePlacement) -> float:
+    return placement.log_likelihood
 
 
 def _fit_phase(

@@ -21,11 +21,11 @@ from heartmend.models.base import Codes
 from heartmend.models.template import TemplateShape
 from heartmend.training.image_placement import (
     REACH_MM,
-    START_PHASES,
     ImagePhase,
     ImagePlacement,
     ImageVoxels,
     place_in_image,
+    rank_starts,
     sample_voxels,
 )
 from heartmend.types import BACKGROUND, FloatArray, Labels
@@ -60,8 +60,7 @@ def place_in_labels(
     picked, points = sample_voxels(near, labels.shape, roi)
     own = labels.reshape(-1)[picked]
     assumed = _assumed_shares(heads)
-    coarse = [place_in_image(template, _voxels(points, own, assumed, heads), one, START_PHASES) for one in starts]
-    best = max(coarse, key=lambda one: one.log_likelihood)
+    best = rank_starts(template, _voxels(points, own, assumed, heads), starts)[0]
     counted = _counted_shares(template, best.code, points, own, heads)
     shares = OWN_SHARE * counted + (1 - OWN_SHARE) * assumed
     return place_in_image(template, _voxels(points, own, shares, heads), best.code, LABEL_PHASES)

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from heartmend.anatomy.schema import Anatomy
-from heartmend.geometry.roi import Roi
 from heartmend.metrics.overlap import dice
-from heartmend.models.base import Codes
 from heartmend.models.code_book import CodeBook
 from heartmend.models.template import TemplateShape
 from heartmend.repair.confused_labels import is_confused_beside, place_whole
 from heartmend.repair.placed_shape import labels_of
 from heartmend.run_folder.fit_maps import FitMaps
+from heartmend.run_folder.folder import RunFolder
 from heartmend.stages.contract import Context
-from heartmend.training.checkpoint import load_shape_and_codes
-from heartmend.types import Labels
+from heartmend.training.image_placement import usual_affine
 
 T = TypeVar("T")
 MAX_SHARE = 0.75
@@ -59,8 +59,7 @@ def place_confused_cases(context: Context[Any], maps: FitMaps, case_ids: Sequenc
     shape, codes = run.fitted()
     if not isinstance(shape, TemplateShape):
         return PlacedAnew({}, (run.write_confused_cases(()),))
-    usual = codes.values["affine"].detach().median(dim=0, keepdim=True).values
-    jobs = [_Job(maps, run.fitted_path(), id, heads, usual, context.cohort.anatomy) for id in case_ids]
+    jobs = [_Job(maps, id, heads, context.cohort.anatomy) for id in case_ids]
     confused = [job for job, is_so in _each(context, _is_confused, jobs) if is_so]
     if len(confused) > MAX_SHARE * len(jobs):
         log.warning(
@@ -73,7 +72,7 @@ def place_confused_cases(context: Context[Any], maps: FitMaps, case_ids: Sequenc
         values = {name: code.detach().clone() for name, code in codes.values.items()}
         for id, one in placed.items():
             for name, code in one.code.items():
-                values[name][codes.ids.index(id)] = code[0]
+                values[name][codes.ids.index(id)] = torch.from_numpy(code[0])
         run.write_fitted(shape, CodeBook(codes.ids, values))
     return PlacedAnew({id: one.dices for id, one in placed.items()}, (run.write_confused_cases(sorted(placed)),))
 
@@ -93,33 +92,37 @@ def _each(context: Context[Any], work: Callable[[_Job], T], jobs: Sequence[_Job]
 @dataclass(frozen=True, eq=False)
 class _Job:
     maps: FitMaps
-    model: Path
     case_id: str
     heads: dict[str, int]
-    usual_affine: torch.Tensor
     anatomy: Anatomy
 
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    code: Codes
+    """Code and Dice of a case. A tensor that a worker returns would keep a file open in the main process."""
+
+    code: dict[str, npt.NDArray[np.float32]]
     dices: dict[str, float]
 
 
-def _read(job: _Job) -> tuple[TemplateShape, Codes, Labels, Roi]:
-    shape, codes = load_shape_and_codes(job.model)
-    assert isinstance(shape, TemplateShape)
-    case = job.maps.read(job.case_id)
-    return shape, codes.of([job.case_id]), case.cleaned, case.roi
-
-
 def _is_confused(job: _Job) -> bool:
-    shape, code, labels, roi = _read(job)
-    return is_confused_beside(shape, code, labels, roi, job.heads, job.anatomy)
+    shape, codes = _fitted(job)
+    case = job.maps.read(job.case_id)
+    code = codes.of([job.case_id])
+    return is_confused_beside(shape, code, case.cleaned, case.roi, job.heads, job.anatomy)
 
 
 def _place(job: _Job) -> _Placed:
-    shape, _, labels, roi = _read(job)
-    code = place_whole(shape, labels, roi, job.heads, job.usual_affine)
+    shape, codes = _fitted(job)
+    case = job.maps.read(job.case_id)
+    labels, roi = case.cleaned, case.roi
+    code = place_whole(shape, labels, roi, job.heads, usual_affine(codes))
     found = labels_of(shape, code, roi, job.heads)
-    return _Placed(code, {name: dice(labels == id, found == id) for name, id in job.heads.items()})
+    dices = {name: dice(labels == id, found == id) for name, id in job.heads.items()}
+    return _Placed({name: value.numpy() for name, value in code.items()}, dices)
+
+
+def _fitted(job: _Job) -> tuple[TemplateShape, CodeBook]:
+    shape, codes = RunFolder.at(job.maps.output).fitted_once()
+    assert isinstance(shape, TemplateShape)
+    return shape, codes

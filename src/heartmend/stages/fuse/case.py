@@ -24,6 +24,7 @@ from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.change_log import ChangeLog
 from heartmend.repair.changes import Change, box_in_mm
 from heartmend.repair.fusion import fuse as fuse_maps
+from heartmend.repair.image_edges.case import RULE as EDGES_RULE
 from heartmend.repair.image_edges.case import half_level_case, snap_case
 from heartmend.repair.lost_parts import name_lost_parts
 from heartmend.repair.placed_shape import replace_by_placed
@@ -32,7 +33,7 @@ from heartmend.repair.uncertainty.case import judge_case
 from heartmend.repair.uncertainty.evidence import RepairedRoi
 from heartmend.repair.vessels.case import repair_vessel
 from heartmend.repair.vessels.settings import ImageUse
-from heartmend.stages.fuse.corrected import RefinedCase, correct_maps, with_edges, without_edges
+from heartmend.stages.fuse.corrected import RefinedCase, correct_maps
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.types import BACKGROUND, Labels
 
@@ -82,13 +83,12 @@ def fuse_case(
     original = np.ascontiguousarray(case.original[box])
     tubes = [structure for structure in anatomy.structures if structure.kind == "tube"]
     repaired = [one for one in tubes if settings.repair_vessels and (not structures or one.name in structures)]
-    names = with_edges(case, anatomy, structures)
     corrected = correct_maps(case, anatomy, settings, structures, {one.name for one in repaired})
     maps, verdicts = dict(corrected.maps), list(corrected.verdicts)
     changes += corrected.changes
     image = volume.image if settings.image_edges else None
     if case.template is not None and image is not None and corrected.has_own_errors:
-        placed = replace_by_placed(maps, image, case.template, roi, anatomy, names, corrected.before_own)
+        placed = replace_by_placed(maps, image, case.template, roi, anatomy, corrected.at_edges, corrected.before_own)
         maps |= placed.maps
         changes += placed.changes
         verdicts = [
@@ -124,14 +124,13 @@ def fuse_case(
     fused = fuse_maps(maps, anatomy, spacing, without_vessels, settings.mode, settings.margin_mm)
     if image is not None:
         reference = cleaned if case.correction is None else fused
-        without = without_edges(case, anatomy)
-        at_edges = [name for name in structures or maps if name not in lumens | without]
+        at_edges = [name for name in structures or maps if name not in lumens | corrected.dark]
         snapped = snap_case(fused, maps, reference, volume, anatomy, verdicts, at_edges)
         fused, maps, verdicts = snapped.labels, dict(snapped.maps), list(snapped.verdicts)
         changes += snapped.changes
-        changes += [_without_edge(name, volume) for name in sorted(without)]
+        changes += [_without_edge(name, volume) for name in sorted(corrected.dark)]
         if corrected.has_own_errors:
-            halved = half_level_case(fused, maps, volume, anatomy, names)
+            halved = half_level_case(fused, maps, volume, anatomy, corrected.at_edges)
             fused, maps = halved.labels, dict(halved.maps)
             changes += halved.changes
     labels, found = _apply_rules(fused, case, anatomy, maps, structures)
@@ -186,7 +185,7 @@ def trusted_case(case_id: str, original: Labels, trusted: Labels, grid: Grid) ->
 def _without_edge(structure: str, volume: CaseVolume) -> Change:
     """The remark that a surface is not seen in the CT."""
     note = "as dark as the muscle in the CT, which shows the outside of its wall: the surface follows the labels alone"
-    return Change("image_edges", structure, "not moved", 0, 0.0, box_in_mm(volume.box, volume.grid), "info", note)
+    return Change(EDGES_RULE, structure, "not moved", 0, 0.0, box_in_mm(volume.box, volume.grid), "info", note)
 
 
 def _placed_verdict(
@@ -196,7 +195,7 @@ def _placed_verdict(
     """The verdict on a structure that was replaced: with its own figures, and within no limits of a repair."""
     structure = anatomy.by_name(verdict.structure)
     found = check_acceptance(cleaned == structure.id, maps[structure.name].inside, structure, spacing_mm)
-    return replace(found, accepted=True, reason="")
+    return found.without_limits()
 
 
 def _apply_rules(

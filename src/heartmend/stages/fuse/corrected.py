@@ -6,8 +6,8 @@ and those of the case itself.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ from heartmend.anatomy.schema import Anatomy
 from heartmend.geometry.components import without_small_components
 from heartmend.geometry.distance import DistanceMap
 from heartmend.repair.acceptance import Verdict, check_acceptance
-from heartmend.repair.changes import Change
-from heartmend.repair.confused_labels import replaced_names
+from heartmend.repair.changes import Change, replaced_structures
+from heartmend.repair.confused_labels import RULE as CONFUSED
 from heartmend.repair.image_edges.muscle_level import chambers_like_muscle
 from heartmend.repair.placed_shape import CaseTemplate
 from heartmend.repair.shared_errors.case import CaseCorrection, CorrectedCase, correct_case
@@ -68,6 +68,9 @@ class CorrectedMaps:
         verdicts: acceptance of the refined structures.
         shared: what was corrected of the errors that all cases share.
         own: what was corrected of the errors of the case itself.
+        at_edges: names of the structures whose surfaces may move to the edges of the CT, in the order of the anatomy.
+            Thin vessels are repaired in another way, and dark chambers have no edge.
+        dark: names of the chambers that are as dark as the muscle in the CT.
     """
 
     maps: Mapping[str, DistanceMap]
@@ -75,6 +78,8 @@ class CorrectedMaps:
     verdicts: tuple[Verdict, ...]
     shared: CorrectedCase
     own: CorrectedCase
+    at_edges: tuple[str, ...] = ()
+    dark: frozenset[str] = frozenset()
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -85,42 +90,6 @@ class CorrectedMaps:
     def has_own_errors(self) -> bool:
         """Whether surfaces were beside the edges of the case's own CT."""
         return any(one.action == "moved" for one in self.own.changes)
-
-
-def without_edges(case: RefinedCase, anatomy: Anatomy) -> frozenset[str]:
-    """List the chambers of a case that are as dark as the muscle in its CT, so that their surfaces have no edge.
-
-    Args:
-        case: the case.
-        anatomy: the structures.
-
-    Returns:
-        Their names; none without a CT.
-    """
-    if case.image is None:
-        return frozenset()
-    return chambers_like_muscle(case.maps, case.image[case.prepared.roi.source_box()], anatomy)
-
-
-def with_edges(case: RefinedCase, anatomy: Anatomy, structures: Sequence[str] = ()) -> list[str]:
-    """List the structures of a case whose surfaces may move to the edges of its CT.
-
-    Thin vessels are repaired in another way, and chambers that are as dark as the muscle have no edge.
-
-    Args:
-        case: the case.
-        anatomy: the structures.
-        structures: names of the structures that may change; empty: all of them.
-
-    Returns:
-        Their names, in the order of the anatomy.
-    """
-    without = without_edges(case, anatomy)
-    return [
-        one.name for one in anatomy.structures
-        if one.name in case.maps and one.kind != "tube" and one.image_edges and one.name not in without
-        and (not structures or one.name in structures)
-    ]  # fmt: skip
 
 
 def correct_maps(
@@ -145,14 +114,20 @@ def correct_maps(
     maps, verdicts = _accepted_maps(case, anatomy, repaired_vessels)
     # After the acceptance: a repair is compared with its label, which has the error that all cases share.
     shared = own = CorrectedCase({}, {}, ())
+    dark = frozenset[str]() if image is None else chambers_like_muscle(case.maps, image, anatomy)
+    at_edges = tuple(
+        one.name for one in anatomy.structures
+        if one.name in case.maps and one.kind != "tube" and one.image_edges and one.name not in dark
+        and (not structures or one.name in structures)
+    )  # fmt: skip
     if case.correction is not None:
         movable = {name: one for name, one in maps.items() if not structures or name in structures}
         original = np.ascontiguousarray(case.original[box])
         shared = correct_case(movable, original, roi, anatomy, case.correction, image)
         maps |= shared.maps
     if case.corrects_own_errors and image is not None:
-        own = correct_own_errors(maps, image, roi, anatomy, with_edges(case, anatomy, structures))
-    return CorrectedMaps({**maps, **own.maps}, maps, tuple(verdicts), shared, own)
+        own = correct_own_errors(maps, image, roi, anatomy, at_edges)
+    return CorrectedMaps({**maps, **own.maps}, maps, tuple(verdicts), shared, own, at_edges, dark)
 
 
 def _accepted_maps(
@@ -160,14 +135,14 @@ def _accepted_maps(
 ) -> tuple[dict[str, DistanceMap], list[Verdict]]:
     """The refined map of each structure where it is accepted, else that of its prepared label, if not `without` it."""
     cleaned, spacing = case.prepared.cleaned, case.prepared.roi.grid.spacing_mm
-    maps, verdicts, replaced = dict(case.maps), list[Verdict](), replaced_names(case.remarks)
+    maps, verdicts, replaced = dict(case.maps), list[Verdict](), replaced_structures(case.remarks, CONFUSED)
     for structure in anatomy.structures:
         label, refined = cleaned == structure.id, case.maps.get(structure.name)
         if refined is not None:
             verdict = check_acceptance(label, refined.inside, structure, spacing)
             if structure.name in replaced:
                 # Within no limits of a repair: the label is somewhere else.
-                verdict = replace(verdict, accepted=True, reason="")
+                verdict = verdict.without_limits()
             verdicts.append(verdict)
             if verdict.accepted:
                 continue

@@ -22,16 +22,15 @@ from heartmend.models.template import TemplateShape
 from heartmend.repair.case_volume import CaseVolume
 from heartmend.repair.fusion import fuse as fuse_maps
 from heartmend.repair.image_edges.case import half_level_case, snap_case
-from heartmend.repair.placed_shape import labels_of, surface_misfit_mm
+from heartmend.repair.placed_shape import CaseTemplate, labels_of, placed_code, surface_misfit_mm
 from heartmend.run_folder.folder import RunFolder
 from heartmend.run_folder.paths import CORRECT, FIT, REFERENCE, REFINE
 from heartmend.stages.contract import Context, Outcome
-from heartmend.stages.fuse.corrected import correct_maps, with_edges
+from heartmend.stages.fuse.corrected import correct_maps
 from heartmend.stages.fuse.settings import FuseSettings
 from heartmend.stages.fuse.stored_case import forget_models, read_refined
 from heartmend.training.checkpoint import load_shape_and_codes
 from heartmend.training.contact_votes import ContactVote, Pair, move_contacts, vote_on_contacts
-from heartmend.training.image_placement import place_in_image, sample_image
 from heartmend.training.loop import Fit
 from heartmend.training.placement import NoObserver
 from heartmend.training.point_sampler import PointSampler
@@ -119,14 +118,18 @@ def _learn_from(context: Context[FuseSettings], best: Sequence[Case]) -> list[Pa
     files = run.write_fitted(shape, codes, stage=REFERENCE)
     context.progress.advance(len(jobs) + 1, "template")
     placing = [_PlaceJob(job, found[job.case.id].labels, files[0]) for job in judged if job.case.id in found]
-    placed = []
+    placed = dict[str, _Placed]()
     for done, (place_job, one, _) in enumerate(context.compute.each(_place, placing), start=len(jobs) + 2):
-        placed += [one] if one is not None else []
+        if one is not None:
+            placed[place_job.job.case.id] = one
         context.progress.advance(done, place_job.job.case.id)
-    cell_mm = np.mean([one.size_mm for one in placed], axis=0) / shape.side
-    shape = move_contacts(shape, [one.votes for one in placed], tuple(cell_mm)) if placed else shape
-    files = run.write_fitted(shape, codes, stage=REFERENCE)
-    return [*files, *run.write_reference_misfits(_medians([one.misfits_mm for one in placed]))]
+    # In the order of the cases: the order of completion would change the last bits of the sums.
+    ordered = [placed[id] for job in judged if (id := job.case.id) in placed]
+    if ordered:
+        x_mm, y_mm, z_mm = (float(mm) / shape.side for mm in run.mean_size_mm(placed))
+        shape = move_contacts(shape, [one.votes for one in ordered], (x_mm, y_mm, z_mm))
+        files = run.write_fitted(shape, codes, stage=REFERENCE)
+    return [*files, *run.write_reference_misfits(_medians([one.misfits_mm for one in ordered]))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +159,9 @@ def _correct(job: _Job) -> _Corrected:
     if case.image is not None:
         box = roi.source_box()
         inside = CaseVolume(roi.grid, box, case.image[box])
-        names = with_edges(case, anatomy)
-        snapped = snap_case(labels, maps, labels, inside, anatomy, corrected.verdicts, names)
+        snapped = snap_case(labels, maps, labels, inside, anatomy, corrected.verdicts, corrected.at_edges)
         # Label maps that all lack the rims of vessels would teach the template to lack them.
-        labels = half_level_case(snapped.labels, snapped.maps, inside, anatomy, names).labels
+        labels = half_level_case(snapped.labels, snapped.maps, inside, anatomy, corrected.at_edges).labels
     samples = sample_case(job.case.id, labels, roi, [*job.heads.values()])
     return _Corrected(labels, samples, corrected.has_own_errors)
 
@@ -190,12 +192,10 @@ class _Placed:
     Attributes:
         misfits_mm: how far it is from the surface of each structure.
         votes: where the label map has its contacts.
-        size_mm: extent of the case's ROI.
     """
 
     misfits_mm: Mapping[str, float]
     votes: Mapping[Pair, ContactVote]
-    size_mm: tuple[float, float, float]
 
 
 def _place(work: _PlaceJob) -> _Placed | None:
@@ -207,8 +207,8 @@ def _place(work: _PlaceJob) -> _Placed | None:
     shape, codes = load_shape_and_codes(work.path)
     assert isinstance(shape, TemplateShape)
     heads = present_ids(labels, job.heads)
-    voxels = sample_image(labels, image.values[roi.source_box()], roi, heads)
-    code = place_in_image(shape, voxels, codes.of([job.case.id])).code
+    template = CaseTemplate(shape, codes.of([job.case.id]))
+    code = placed_code(labels, image.values[roi.source_box()], template, roi, heads)
     placed = labels_of(shape, code, roi, heads)
     found = {name: surface_misfit_mm(labels == id, placed == id, roi) for name, id in heads.items()}
     pairs = {
@@ -217,7 +217,7 @@ def _place(work: _PlaceJob) -> _Placed | None:
         if one.name in heads and origin in heads
     }  # fmt: skip
     votes = vote_on_contacts(shape, code, labels, placed, roi, pairs)
-    return _Placed({name: mm for name, mm in found.items() if mm is not None}, votes, roi.size_mm)
+    return _Placed({name: mm for name, mm in found.items() if mm is not None}, votes)
 
 
 def _medians(misfits: Sequence[Mapping[str, float]]) -> dict[str, float]:

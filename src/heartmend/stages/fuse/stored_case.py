@@ -22,6 +22,7 @@ from heartmend.run_folder.paths import REFERENCE
 from heartmend.stages.fuse.case import FusedCase, fuse_case
 from heartmend.stages.fuse.corrected import RefinedCase
 from heartmend.stages.fuse.settings import FuseSettings
+from heartmend.training.image_placement import usual_affine
 
 
 def corrected_calibres(run: RunFolder, calibres: Mapping[str, Calibre]) -> dict[str, Calibre]:
@@ -65,8 +66,7 @@ class _Models:
             return None
         code = (reference.codes if case_id in reference.codes.ids else self.codes).of([case_id])
         if is_worse_than_most(case_id, shares):
-            usual = reference.codes.values["affine"].median(dim=0, keepdim=True).values
-            return CaseTemplate(reference.shape, code, reference.fitted, usual.detach())
+            return CaseTemplate(reference.shape, code, reference.fitted, usual_affine(reference.codes))
         # In a label map that is worse than most, what is unusual is wrong.
         unusual: dict[str, list[BoxMm]] = {}
         for one in remarks:
